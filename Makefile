@@ -1,0 +1,47 @@
+# kalepool. `make run` mines on embedded defaults, `make test` checks everything, `make help` lists the rest.
+
+PYTHON ?= python3
+BLOCKS ?=
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fix lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with everything, kalepool included
+
+run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after three blocks)
+	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
+
+test: setup check ## lint, types, and the whole test suite
+	@$(BIN)/python -m pytest
+
+check: setup ## formatting, lint, types, import direction, lock file
+	@$(BIN)/python tests/check.py
+
+fix: setup ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup ## resolve the dependencies of pyproject.toml again
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and caches (the pool's data stays)
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "kalepool needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) has no venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/.ready: .venv/bin/python pyproject.toml requirements.lock bootstrap.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@$(BIN)/uv pip install --quiet --python .venv --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python .venv --no-build-isolation --no-deps -e .
+	@touch $@

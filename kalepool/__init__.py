@@ -1,0 +1,1 @@
+"""kalepool: a mining pool for KALE, the proof-of-teamwork token on Stellar."""

@@ -1,0 +1,1 @@
+"""The KALE nonce search, on every CPU and on CUDA."""
