@@ -1,0 +1,96 @@
+"""Settings: one row per option, read from the environment (KALEPOOL_…) and `.env`, checked here and nowhere else."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kalepool.errors import ConfigError
+from kalepool.networks import NETWORKS, Network
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """All options of all processes. Environment names are the field names in capitals behind KALEPOOL_."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KALEPOOL_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # The chain
+    network: Literal["devnet", "testnet", "mainnet"] = "devnet"
+    rpc_url: str | None = None
+    network_passphrase: str | None = None
+    contract_id: str | None = None
+    asset_code: str | None = None
+    asset_issuer: str | None = None
+    asset_contract_id: str | None = None
+    tractor_id: str | None = None
+    friendbot_url: str | None = None
+    ledger_seconds: Positive | None = None
+    block_seconds: Annotated[int, Field(gt=0)] | None = None
+    fee_cap_stroops: Annotated[int, Field(ge=100)] = 10_000_000  # the most a transaction may bid for inclusion
+    channel_accounts: Annotated[int, Field(ge=1, le=100)] = 20  # work and harvest transactions in flight per ledger
+
+    # Where things are
+    data_dir: Path = Path(".kalepool")
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("KALEPOOL_DATABASE_URL", "DATABASE_URL")
+    )
+    postgres_bin: Path | None = None  # folder of another PostgreSQL's programs, for the embedded server
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
+    api_url: str | None = None
+    api_key: SecretStr | None = None  # the coordinator's or miner's key for the API
+    ray_address: str | None = None  # None: a local Ray of our own
+
+    # Custody
+    master_key: SecretStr | None = None  # 32 bytes, hex; else master_key_file
+    master_key_file: Path | None = None  # mode 0600; default data_dir/master.key
+
+    # Limits
+    pooler_farmers: Annotated[int, Field(ge=1)] = 100
+    plant_batch: Annotated[int, Field(ge=1)] = 50
+    harvest_batch: Annotated[int, Field(ge=1)] = 20
+    parallel_calls: Annotated[int, Field(ge=1)] = 10
+    plant_timeout_seconds: Positive = 30.0
+    work_timeout_seconds: Positive = 30.0
+    harvest_timeout_seconds: Positive = 45.0
+    min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000  # XLM beyond the reserve in a custodial wallet
+    requests_per_minute: Annotated[int, Field(ge=1)] = 60
+    platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    # What is shown
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment. Raises ConfigError naming each wrong option, never showing a secret's value."""
+        try:
+            return cls(**overrides)  # pyright: ignore[reportArgumentType]
+        except ValidationError as error:
+            wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"wrong settings: {wrong}") from None
+
+    @cached_property
+    def chain(self) -> Network:
+        """The network's ids with this configuration's overrides applied."""
+        base = NETWORKS[self.network]
+        given = {
+            "passphrase": self.network_passphrase,
+            "rpc_url": self.rpc_url,
+            "contract_id": self.contract_id,
+            "asset_code": self.asset_code,
+            "asset_issuer": self.asset_issuer,
+            "asset_contract_id": self.asset_contract_id,
+            "tractor_id": self.tractor_id,
+            "friendbot_url": self.friendbot_url,
+            "ledger_seconds": self.ledger_seconds,
+            "block_seconds": self.block_seconds,
+        }
+        return replace(base, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,269 @@
+"""Every error kalepool raises on purpose, drawn as one tree.
+
+    KalepoolError
+    ├── ConfigError                a setting is missing or wrong
+    ├── InputError                 a caller's value is wrong (4xx at the API)
+    │   └── NotFoundError, ConflictError, ForbiddenError
+    ├── CustodyError               a key cannot be made, opened or used
+    ├── DatabaseError              the database is down, or its schema is not ours
+    └── ChainError                 something about the chain
+        ├── RpcUnavailableError    no usable answer from the RPC server
+        ├── AccountMissingError    an account does not exist on the ledger
+        ├── FeeTooHighError        the network asks for more than the cap
+        ├── DeadlinePassedError    no time left to try again before the block is over
+        ├── TransactionFailedError the network refused or failed a transaction
+        │   ├── FootprintStaleError   simulated against one block, applied in another
+        │   └── BadSequenceError
+        ├── ContractError          the KALE contract said no: one class per code, see CONTRACT_ERRORS
+        └── AssetContractError     the KALE asset's own contract said no
+
+`code` is stable and machine-readable; `fault` says who owes what when a stake is lost through it.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Whose fault a failure is. The party at fault owes compensation for a lost stake."""
+
+    POOLER = "pooler"
+    BACKEND = "backend"
+    FARMER = "farmer"
+    NETWORK = "network"
+
+
+class KalepoolError(Exception):
+    """Base of all. The message names what was wrong, with what value, and what to do."""
+
+    code: ClassVar[str] = "error"
+    fault: ClassVar[Fault] = Fault.BACKEND
+
+
+class ConfigError(KalepoolError):
+    """A setting is missing, malformed, or contradicts another."""
+
+    code = "config"
+
+
+class InputError(KalepoolError):
+    """A value given by a caller is wrong."""
+
+    code = "invalid-input"
+    fault = Fault.POOLER
+
+
+class NotFoundError(InputError):
+    """The thing named does not exist, or is not the caller's to see."""
+
+    code = "not-found"
+
+
+class ConflictError(InputError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class ForbiddenError(InputError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+
+
+class CustodyError(KalepoolError):
+    """A key cannot be made, opened or used. Never carries the key."""
+
+    code = "custody"
+
+
+class DatabaseError(KalepoolError):
+    """The database is unreachable, or its schema is not the one this version needs."""
+
+    code = "database"
+
+
+class ChainError(KalepoolError):
+    """Something about the chain."""
+
+    code = "chain"
+    fault = Fault.NETWORK
+
+
+class RpcUnavailableError(ChainError):
+    """The RPC server gave no usable answer. Nothing is known about the request's effect."""
+
+    code = "rpc-unavailable"
+
+
+class AccountMissingError(ChainError):
+    """An account does not exist on the ledger: it was never funded, or was merged away."""
+
+    code = "account-missing"
+    fault = Fault.FARMER
+
+
+class FeeTooHighError(ChainError):
+    """The network asks for a higher fee than the configured cap."""
+
+    code = "fee-too-high"
+
+
+class DeadlinePassedError(ChainError):
+    """There is no time left to try again before the block is over."""
+
+    code = "deadline-passed"
+
+
+class TransactionFailedError(ChainError):
+    """The network refused a transaction, or it was applied and failed. `result_code` is Stellar's, as txBAD_AUTH."""
+
+    code = "transaction-failed"
+
+    def __init__(self, message: str, *, result_code: str, transaction_hash: str | None = None) -> None:
+        super().__init__(message)
+        self.result_code = result_code
+        self.transaction_hash = transaction_hash
+
+
+class FootprintStaleError(TransactionFailedError):
+    """Simulated against one block and applied in another: its footprint named the wrong keys. Simulate again."""
+
+    code = "footprint-stale"
+
+
+class BadSequenceError(TransactionFailedError):
+    """The source account's sequence number has moved on. Read it again."""
+
+    code = "bad-sequence"
+
+
+class AssetContractError(ChainError):
+    """The KALE asset's own contract refused, with numbers of its own (10: balance too low, 13: no trustline)."""
+
+    code = "asset-contract"
+    fault = Fault.FARMER
+
+    def __init__(self, number: int, message: str = "") -> None:
+        meaning = {10: "balance too low", 13: "no trustline"}.get(number, "refused")
+        super().__init__(message or f"the KALE asset contract said #{number}: {meaning}")
+        self.number = number
+
+
+class ContractError(ChainError):
+    """The KALE contract said no. Raise and catch the subclasses; `from_number` finds the one of a number."""
+
+    code = "contract"
+    number: ClassVar[int] = 0
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or f"KALE contract error #{self.number} {type(self).__name__.removesuffix('Error')}")
+
+    @staticmethod
+    def from_number(number: int, message: str = "") -> "ContractError":
+        """The typed error of the contract's error `number`; an unknown number gives a plain ContractError."""
+        cls = CONTRACT_ERRORS.get(number)
+        return (
+            cls(message) if cls else ContractError(message or f"KALE contract error #{number}, unknown to this version")
+        )
+
+
+class HomesteadExistsError(ContractError):
+    """The contract was set up already."""
+
+    code, number = "homestead-exists", 1
+
+
+class HomesteadMissingError(ContractError):
+    """The contract was never set up."""
+
+    code, number = "homestead-missing", 2
+
+
+class FarmBlockMissingError(ContractError):
+    """The contract has no FarmBlock: nothing was ever started."""
+
+    code, number = "farm-block-missing", 3
+
+
+class FarmPausedError(ContractError):
+    """Planting is paused by the contract's owner."""
+
+    code, number = "farm-paused", 4
+
+
+class FarmNotPausedError(ContractError):
+    """The farm is not paused."""
+
+    code, number = "farm-not-paused", 5
+
+
+class PlantAmountTooLowError(ContractError):
+    """A negative stake."""
+
+    code, number = "plant-amount-too-low", 6
+    fault = Fault.BACKEND
+
+
+class ZeroCountTooLowError(ContractError):
+    """A later work needs strictly more zeros than the one before."""
+
+    code, number = "zero-count-too-low", 7
+    fault = Fault.POOLER
+
+
+class PailExistsError(ContractError):
+    """The farmer has planted in this block already."""
+
+    code, number = "pail-exists", 8
+    fault = Fault.BACKEND
+
+
+class PailMissingError(ContractError):
+    """The farmer has not planted in this block, or has harvested it, or it expired."""
+
+    code, number = "pail-missing", 9
+    fault = Fault.BACKEND
+
+
+class WorkMissingError(ContractError):
+    """Nothing was worked: there is nothing to harvest."""
+
+    code, number = "work-missing", 10
+    fault = Fault.POOLER
+
+
+class BlockMissingError(ContractError):
+    """The block does not exist, or was evicted after about a day."""
+
+    code, number = "block-missing", 11
+
+
+class BlockInvalidError(ContractError):
+    """The block contradicts itself."""
+
+    code, number = "block-invalid", 12
+
+
+class HashInvalidError(ContractError):
+    """The hash is not that of the current block, farmer and nonce."""
+
+    code, number = "hash-invalid", 13
+    fault = Fault.POOLER
+
+
+class HarvestNotReadyError(ContractError):
+    """The block is not over."""
+
+    code, number = "harvest-not-ready", 14
+    fault = Fault.BACKEND
+
+
+class GapCountTooLowError(ContractError):
+    """Work in the very ledger of the plant."""
+
+    code, number = "gap-count-too-low", 15
+    fault = Fault.BACKEND
+
+
+CONTRACT_ERRORS: dict[int, type[ContractError]] = {cls.number: cls for cls in ContractError.__subclasses__()}

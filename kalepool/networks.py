@@ -1,0 +1,69 @@
+"""The Stellar networks KALE lives on, with every id the pool needs. config.py can override each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One Stellar network and KALE's place on it. All ids are strkeys."""
+
+    name: str
+    passphrase: str
+    rpc_url: str | None  # None: there is no public default, the operator names one
+    contract_id: str  # the KALE contract
+    asset_code: str
+    asset_issuer: str
+    asset_contract_id: str  # the Stellar asset contract (SAC) of KALE
+    tractor_id: str | None  # batch harvest; None: the network has none
+    friendbot_url: str | None  # free XLM for new accounts
+    explorer_url: str | None  # a page per transaction at {explorer_url}/tx/{hash}
+    ledger_seconds: float
+    block_seconds: int
+
+
+DEVNET = Network(
+    name="devnet",
+    passphrase="kalepool Devnet ; November 2026",
+    rpc_url=None,
+    contract_id="CC5WCFUJZ4UOHSQNXM4SU57L5LZXWCVGSMMMOAN32DHLXJUGMWTNZWZC",
+    asset_code="KALE",
+    asset_issuer="GB4DUS2LV6BFK2COCY6H6C5XIKX452SIWSLPISSOK6EYG3HPXXCGBAPF",
+    asset_contract_id="CDTKLZID7AOWZZRNOUHKXNWXYL4WWXGOSBJCXF23FQS257FINO5VP6ZI",
+    tractor_id="CDNKICN2H2PK7FHJGRRT5VUWGUIOWYU57F4BJSZTR47ALO56RRM66M6E",
+    friendbot_url=None,
+    explorer_url=None,
+    ledger_seconds=5.0,
+    block_seconds=300,
+)
+
+TESTNET = Network(
+    name="testnet",
+    passphrase="Test SDF Network ; September 2015",
+    rpc_url="https://soroban-testnet.stellar.org",
+    contract_id="CDSWUUXGPWDZG76ISK6SUCVPZJMD5YUV66J2FXFXFGDX25XKZJIEITAO",
+    asset_code="KALE",
+    asset_issuer="GCHPTWXMT3HYF4RLZHWBNRF4MPXLTJ76ISHMSYIWCCDXWUYOQG5MR2AB",
+    asset_contract_id="CAAVU2UQJLMZ3GUZFM56KVNHLPA3ZSSNR4VP2U53YBXFD2GI3QLIVHZZ",
+    tractor_id=None,
+    friendbot_url="https://friendbot.stellar.org",
+    explorer_url="https://stellar.expert/explorer/testnet",
+    ledger_seconds=5.0,
+    block_seconds=300,
+)
+
+MAINNET = Network(
+    name="mainnet",
+    passphrase="Public Global Stellar Network ; September 2015",
+    rpc_url=None,
+    contract_id="CDL74RF5BLYR2YBLCCI7F5FB6TPSCLKEJUBSD2RSVWZ4YHF3VMFAIGWA",
+    asset_code="KALE",
+    asset_issuer="GBDVX4VELCDSQ54KQJYTNHXAHFLBCA77ZY2USQBM4CSHTTV7DME7KALE",
+    asset_contract_id="CB23WRDQWGSP6YPMY4UV5C4OW5CBTXKYN3XEATG7KJEZCXMJBYEHOUOV",
+    tractor_id="CBGSBKYMYO6OMGHQXXNOBRGVUDFUDVC2XLC3SXON5R2SNXILR7XCKKY3",
+    friendbot_url=None,
+    explorer_url="https://stellar.expert/explorer/public",
+    ledger_seconds=5.0,
+    block_seconds=300,
+)
+
+NETWORKS = {network.name: network for network in (DEVNET, TESTNET, MAINNET)}
