@@ -1,6 +1,6 @@
 """The proof-of-work hash as the contract computes it, over the readable Keccak in `kernels`.
 
-One 76-byte message: index (u32, big-endian), nonce (u64, big-endian), the block's entropy (32 bytes), farmer (32 bytes).
+One 76-byte message: index (u32, big-endian), nonce (u64, big-endian), block entropy (32 bytes), farmer (32 bytes).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def farmer_bytes(farmer: str) -> bytes:
     return body[1:]
 
 
-def work_hash(index: int, nonce: int, entropy: bytes, farmer: str) -> bytes:
+def hash_work(index: int, nonce: int, entropy: bytes, farmer: str) -> bytes:
     """The 32-byte digest that `work` expects for this nonce. ValueError on a bad address."""
     return hash_nonce(index, nonce, entropy, farmer_bytes(farmer))
 

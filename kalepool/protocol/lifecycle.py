@@ -26,7 +26,7 @@ from kalepool.errors import (
     PlantAmountTooLowError,
     ZeroCountTooLowError,
 )
-from kalepool.protocol.hashing import count_zeros, work_hash
+from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import (
     FARM_BLOCK,
     FARM_INDEX,
@@ -148,7 +148,7 @@ def new_block(farm_block: Block, timestamp: int) -> Block:
 
 
 def plant(host: Host, farmer: str, amount: int) -> None:
-    """Stakes the farmer's `amount` stroops in the current block. The first call after `block_seconds` starts the next."""
+    """Stakes the farmer's `amount` stroops in the current block. After `block_seconds` this starts the next one."""
     host.require_auth(farmer)
     if amount < 0:
         raise PlantAmountTooLowError()
@@ -200,7 +200,7 @@ def work(host: Host, farmer: str, hash: bytes, nonce: int) -> int:
         raise TrapError(f"ledger {host.sequence} is before the pail's ledger {pail.sequence}")
     if gap == 0:
         raise GapCountTooLowError()
-    if hash != work_hash(index, nonce, block.entropy, farmer):
+    if hash != hash_work(index, nonce, block.entropy, farmer):
         raise HashInvalidError()
     zeros = count_zeros(hash)
 
@@ -246,7 +246,7 @@ def harvest(host: Host, farmer: str, index: int) -> int:
         raise PailMissingError()
     if index >= farm_index:
         raise HarvestNotReadyError()
-    reward_stroops = reward(block, index, pail)
+    reward_stroops = reward(block, pail, index)
     payout = i128(reward_stroops + pail.stake)
     if payout > 0:
         host.mint(farmer, payout)

@@ -68,7 +68,7 @@ def pot(block: Block, index: int) -> int:
     return i128(block_reward(index) + block.staked_total)
 
 
-def reward(block: Block, index: int, pail: Pail) -> int:
+def reward(block: Block, pail: Pail, index: int) -> int:
     """What `harvest` returns for this pail: stroops, without the stake.
 
     Raises WorkMissingError for a pail without work, otherwise as `normalise` does.
@@ -79,9 +79,9 @@ def reward(block: Block, index: int, pail: Pail) -> int:
     return i128(points * pot(block, index) // max(block.normalized_total, 1))
 
 
-def forecast(block: Block, index: int, pail: Pail, farm_index: int) -> Forecast:
+def forecast(block: Block, pail: Pail, index: int, farm_index: int) -> Forecast:
     """The reward of a worked pail as the chain stands. Exact when the block is over, which `farm_index > index` says.
 
     Before that, later works dilute it and later plants that never work add to it. Raises as `reward` does.
     """
-    return Forecast(reward_stroops=reward(block, index, pail), final=farm_index > index)
+    return Forecast(reward_stroops=reward(block, pail, index), final=farm_index > index)
