@@ -198,7 +198,8 @@ def _parse_block(block: Mapping[str, str]) -> Block:
 
 def _parse_pail(pail: Mapping[str, str | None]) -> Pail:
     values: dict[str, Any] = {f.name: pail[f.name] for f in fields(Pail)}
-    return Pail(**{name: None if text is None else int(text) for name, text in values.items()})
+    values = {name: None if text is None else int(text) for name, text in values.items()}
+    return Pail(**values)
 
 
 def _parse_state(state: Mapping[str, Any]) -> WorldState:

@@ -1,0 +1,1 @@
+"""What the pool decides, pure: state and the time go in, decisions come out."""

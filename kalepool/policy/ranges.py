@@ -1,0 +1,142 @@
+"""Who may try which nonces, unique by construction.
+
+A nonce is 64 bits: the high 22 name the searcher, the low 42 are the searcher's own counter. Two searchers never
+overlap and one searcher never repeats itself, so nobody keeps books: what a dead worker held is simply dropped.
+
+Every searcher (one incarnation of a Ray worker, one session of an external miner) is named by a serial number that is
+handed out once and never again, such as a database sequence's. Whoever loses its counter, by dying or restarting,
+takes a new serial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kalepool.errors import KalepoolError
+
+COUNTER_BITS = 42
+PREFIX_BITS = 64 - COUNTER_BITS
+PREFIXES = 2**PREFIX_BITS
+COUNTERS = 2**COUNTER_BITS
+"""Nonces of one searcher in one block: a searcher of 14 GH/s does not use them up in 300 s."""
+
+FIRST_CHUNK = 2**16
+"""Nonces of the first chunk of a worker whose speed is not known: 6 s for the slowest phone core, no time for a card.
+"""
+
+CHUNK_SECONDS = 1.5
+"""How long a chunk takes by default: short enough to follow the schedule, long enough to keep messages rare."""
+
+MIN_CHUNK_SECONDS = 0.05
+CHUNKS_PER_FARMER = 16
+"""How many turns each farmer gets at least, while chunks can still be made shorter for it."""
+
+SPEED_MEMORY_SECONDS = 10.0
+
+
+class RangeExhaustedError(KalepoolError):
+    """A searcher has tried all its nonces of this block: it must go on under a new serial."""
+
+    code = "range-exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class NonceRange:
+    """`count` nonces from `start` on."""
+
+    start: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """The first nonce after the range."""
+        return self.start + self.count
+
+    def __contains__(self, nonce: int) -> bool:
+        return self.start <= nonce < self.end
+
+
+def prefix_range(serial: int) -> NonceRange:
+    """All nonces of the searcher with this serial. ValueError when the serial is negative."""
+    if serial < 0:
+        raise ValueError(f"a searcher's serial is not negative: {serial}")
+    return NonceRange((serial % PREFIXES) << COUNTER_BITS, COUNTERS)
+
+
+class Searcher:
+    """One searcher's nonces: a counter that only moves forward within a block.
+
+    Kept where the searcher is driven from, and by one owner only; it is not stored anywhere.
+    """
+
+    def __init__(self, serial: int) -> None:
+        self.nonces = prefix_range(serial)
+        self.serial = serial
+        self._index = -1
+        self._used = 0
+
+    @property
+    def left(self) -> int:
+        """Nonces not taken yet in the current block."""
+        return COUNTERS - self._used
+
+    def take(self, index: int, count: int) -> NonceRange:
+        """The next `count` nonces in block `index`, for whichever farmer; fewer at the end of the searcher's range.
+
+        A higher block index starts again from 0: the index is part of the hash. Raises ValueError for a lower one or
+        a count below 1, RangeExhaustedError when nothing is left.
+        """
+        if count < 1:
+            raise ValueError(f"cannot take {count} nonces")
+        if index < self._index:
+            raise ValueError(f"block {index} is over: this searcher is in block {self._index}")
+        if index > self._index:
+            self._index, self._used = index, 0
+        if not self.left:
+            raise RangeExhaustedError(
+                f"searcher {self.serial} has used up its nonces of block {index}: take a new serial"
+            )
+        taken = NonceRange(self.nonces.start + self._used, min(count, self.left))
+        self._used += taken.count
+        return taken
+
+    def is_outdated(self, newest_serial: int) -> bool:
+        """Whether so many serials were handed out since that this one's prefix may soon be given to another.
+
+        The searcher should then take a new serial, at the latest in the next block. Half of all prefixes are left for
+        that block.
+        """
+        return newest_serial - self.serial >= PREFIXES // 2
+
+
+def chunk_seconds(farmers: int, workers: int, seconds_left: float) -> float:
+    """How long a worker's chunk should take: CHUNK_SECONDS, less where few workers must serve many farmers.
+
+    `workers` counts those that search at the same time, `farmers` those searched for.
+    """
+    turn = seconds_left * workers / (CHUNKS_PER_FARMER * max(farmers, 1))
+    return max(MIN_CHUNK_SECONDS, min(CHUNK_SECONDS, turn))
+
+
+def chunk_count(hashes_per_second: float | None, seconds: float) -> int:
+    """Nonces that take about `seconds` at this speed, a multiple of 1,024. FIRST_CHUNK while the speed is not known
+    (None).
+    """
+    if hashes_per_second is None:
+        return FIRST_CHUNK
+    return max(1, round(hashes_per_second * seconds / 1024)) * 1024
+
+
+def measure_speed(previous: float | None, count: int, seconds: float) -> float:
+    """The speed in hashes/s after a chunk of `count` hashes took `seconds`, smoothed over about SPEED_MEMORY_SECONDS.
+
+    A longer chunk weighs more (exponential smoothing over time, not over chunks). ValueError unless `seconds` is
+    positive.
+    """
+    if seconds <= 0:
+        raise ValueError(f"a chunk cannot take {seconds} s")
+    speed = count / seconds
+    if previous is None:
+        return speed
+    weight = seconds / (seconds + SPEED_MEMORY_SECONDS)
+    return previous + weight * (speed - previous)
