@@ -1,0 +1,144 @@
+"""The search on CPU vectors: `vector.py`'s LLVM functions inside a Numba function without the GIL."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels import keccak, machine, vector
+from kernels.cache import KernelCache
+from kernels.driver import Scan
+from kernels.model import Template
+from kernels.vector import Layout
+
+_HASWELL = ("haswell", "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx8,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.2,+ssse3,+xsave")
+_X86_64 = ("x86-64", "+64bit,+cmov,+cx8,+fxsr,+mmx,+sse,+sse2,+x87")
+
+_SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
+
+
+def layout(backend: str) -> Layout:
+    """The measured best layout of a backend. What a newer processor has besides is not used by the older names."""
+    if backend == "avx512":
+        return Layout(512, 1, ternary=True)
+    if backend == "avx2":
+        return Layout(256, 4, target=_HASWELL)
+    if backend == "sse2":
+        return Layout(128, 16, target=_X86_64)
+    if backend == "neon":  # with the SHA-3 extension lanes rotate and mix in one instruction each
+        return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 16)
+    # portable: lanes as wide as this machine's vectors, in LLVM's common instructions only
+    names = machine.cpu_backends()
+    return Layout({"avx512": 512, "avx2": 256}.get(names[0], 128) if names else 128, 1)
+
+
+@functools.cache
+def engine(backend: str) -> _Engine:
+    """The compiled backend of that name, from the cache where it has been compiled before."""
+    return _Engine(backend)
+
+
+class _Engine:
+    def __init__(self, backend: str) -> None:
+        self.layout = layout(backend)
+        self.kernel = _compile(backend, self.layout)
+        self.slice_nonces = 2**14
+
+    def scans(self, template: Template, threads: int) -> Sequence[Scan]:
+        return [self.scan(template)] * threads
+
+    def scan(self, template: Template) -> Scan:
+        kernel, layout = self.kernel, self.layout
+        windows: dict[int, _Window] = {}
+
+        def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
+            high = start >> 32
+            window = windows.get(high)
+            if window is None:
+                windows.clear()  # a search goes through windows in order
+                window = windows[high] = _Window(template, high, layout)
+            low, prefix = kernel(window.lanes, window.words, start & 0xFFFFFFFF, count, limit, lowest)
+            return None if low >> 32 else (high << 32 | low, prefix)
+
+        return scan
+
+
+class _Window:
+    """What a template's nonces with one high word share, where the kernel can read it."""
+
+    def __init__(self, template: Template, high: int, layout: Layout) -> None:
+        message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)
+        lanes = keccak.first_linear(keccak.absorb(message))
+        self._lanes = _aligned(np.array(lanes, np.uint64))
+        self._words = self._lanes if layout.parts == 1 else _aligned(vector.spread(lanes, layout.parts))
+        self.lanes = self._lanes.ctypes.data
+        self.words = self._words.ctypes.data
+
+
+def _aligned(data: np.ndarray) -> np.ndarray:
+    """The bytes of an array at a multiple of 64."""
+    room = np.empty(data.nbytes + 64, np.uint8)
+    offset = -room.ctypes.data % 64
+    room[offset : offset + data.nbytes] = data.reshape(-1).view(np.uint8)
+    return room[offset : offset + data.nbytes]
+
+
+def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
+    """kernel(lanes, words, low, count, limit, lowest) -> (low word, prefix), or a low word of 2^32 for none. See driver.Scan."""
+
+    @intrinsic
+    def scan_blocks(context: Any, words: Any, low: Any, blocks: Any, limit: Any) -> Any:
+        return types.uint64(*[types.uint64] * 4), _caller(lambda module: vector.build_scan(module, layout))
+
+    @intrinsic
+    def score(context: Any, lanes: Any, low: Any) -> Any:
+        return types.uint64(types.uint64, types.uint64), _caller(vector.build_score)
+
+    nonces = np.uint64(layout.nonces)
+    zero, one, four, seven, all_ones = (np.uint64(n) for n in (0, 1, 4, 60, 2**64 - 1))
+
+    def kernel(lanes, words, low, count, limit, lowest):  # type: ignore[no-untyped-def]
+        end = low + count
+        best, prefix = np.uint64(2**32), zero
+        base = low - low % nonces
+        while base < end:
+            blocks = (end - base + nonces - one) // nonces
+            clear = scan_blocks(words, base, blocks, limit)
+            if clear == blocks:
+                break
+            base += clear * nonces
+            for nonce in range(max(base, low), min(base + nonces, end)):
+                found = score(lanes, nonce)
+                if found <= limit:
+                    best, prefix = nonce, found
+                    if lowest or found == zero:
+                        return best, prefix
+                    limit = all_ones  # now one more zero digit is needed
+                    while limit >= found:
+                        limit >>= four
+            base += nonces
+        return best, prefix
+
+    dispatcher = numba.njit(nogil=True)(kernel)
+    dispatcher._cache = KernelCache(backend)
+    dispatcher.compile(_SIGNATURE)
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+def _caller(build: Callable[[ir.Module], ir.Function]) -> Callable[..., ir.Value]:
+    """Code generation of an intrinsic that calls the function `build` adds; its first argument is an address."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+        address, *others = arguments
+        pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
+        return builder.call(build(builder.module), [pointer, *others])
+
+    return generate

@@ -1,0 +1,260 @@
+"""One call for every backend: cuts a range into slices, gives them to threads, and puts the best together.
+
+A backend only knows how to scan up to 2^32 nonces that share their high word. Everything else is here: ranges of any length, slices short
+enough to stop between them, threads, ties, and digests with more zeros than a scan can see.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from kernels import keccak, machine
+from kernels.model import Best, KernelError, Progress, SearchStoppedError, Stop, Template, check_int
+
+SLICE_SECONDS = 0.008  # how long a thread computes before it looks at the stop flag
+WINDOW = 2**32  # nonces with one high word
+SEEN_ZEROS = 16  # a scan sees the first 64 bits of a digest
+
+# scan(start, count, limit, lowest) -> (nonce, prefix) or None, for a range inside one window. `prefix` is the first 8 bytes of the digest
+# as a big-endian int. Of the nonces with prefix <= limit it gives the lowest if `lowest`, else the one with the
+# most leading zero digits in its prefix, the lowest of these on ties. Releases the GIL.
+Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
+
+
+class Engine(Protocol):
+    """A backend, ready to run on this machine."""
+
+    slice_nonces: int  # what a thread does in about SLICE_SECONDS; a first guess, which is then adapted
+
+    def scans(self, template: Template, threads: int) -> Sequence[Scan]:
+        """A scan for every host thread that is to drive this backend."""
+        ...
+
+
+def backends() -> tuple[str, ...]:
+    """The backends this machine can run, fastest first; `search` takes the first one by default."""
+    return ("cuda",) * bool(machine.cuda_cards()) + machine.cpu_backends() + ("portable", "python")
+
+
+def devices() -> tuple[str, ...]:
+    """The CUDA cards of this machine by name; card i alone is the backend `cuda:i`."""
+    return machine.cuda_cards()
+
+
+def search(
+    template: Template,
+    start: int,
+    count: int,
+    above_zeros: int = -1,
+    *,
+    backend: str | None = None,
+    threads: int = 1,
+    stop: Stop | None = None,
+) -> Best | None:
+    """The best nonce of `count` nonces from `start` with more than `above_zeros` leading zero hex digits, or None.
+
+    Args:
+        start, count: any range inside the 64-bit nonces; it may be empty.
+        above_zeros: −1 to 64; by default any nonce counts.
+        backend: one of `backends()`; by default what KALEPOOL_BACKEND says, else the first of them.
+        threads: how many threads hash (CPU backends; `cuda` has one for each card).
+        stop: looked at every few milliseconds, so that another thread can end the search.
+    Raises:
+        TypeError, ValueError: an argument does not fit; nothing has run.
+        KernelError: no such backend here.
+        SearchStoppedError: stopped before the end; its `progress` has what was found until then.
+    """
+    progress = search_until(template, start, count, above_zeros, backend=backend, threads=threads, stop=stop)
+    if progress.tried < count:
+        raise SearchStoppedError(progress, count)
+    return progress.best
+
+
+def search_until(
+    template: Template,
+    start: int,
+    count: int,
+    above_zeros: int = -1,
+    *,
+    backend: str | None = None,
+    threads: int = 1,
+    stop: Stop | None = None,
+) -> Progress:
+    """As `search`, for callers that expect to stop it: the best of the nonces tried, and how many these were."""
+    _check(template, start, count, threads)
+    check_int("above_zeros", above_zeros, -1, 64)
+    run = _Run(template, start, count, above_zeros, None, stop)
+    run.drive(engine(backend), threads)
+    return Progress(run.best, run.tried)
+
+
+def find(
+    template: Template,
+    start: int,
+    count: int,
+    below: int,
+    *,
+    backend: str | None = None,
+    threads: int = 1,
+    stop: Stop | None = None,
+) -> int | None:
+    """The lowest nonce of the range whose digest's first 8 bytes, as a big-endian int, are less than `below`; or None.
+
+    `below` is from 1 to 2^64; one hash in 2^64 / below is a hit. Other arguments and errors as `search`.
+    """
+    _check(template, start, count, threads)
+    check_int("below", below, 1, 2**64)
+    run = _Run(template, start, count, -1, below - 1, stop)
+    run.drive(engine(backend), threads)
+    if run.best is None and run.tried < count:
+        raise SearchStoppedError(Progress(None, run.tried), count)
+    return run.best.nonce if run.best else None
+
+
+def engine(backend: str | None = None) -> Engine:
+    """The backend of that name (default: as `search`), compiled or loaded once in a process."""
+    return _engine(backend or os.environ.get("KALEPOOL_BACKEND") or None)
+
+
+@functools.cache
+def _engine(name: str | None) -> Engine:
+    if name is None:
+        name = backends()[0]
+    if name == "python":
+        return _PythonEngine()
+    if name.partition(":")[0] not in backends():
+        raise KernelError(f"backend {name!r} does not exist on this machine: it has {', '.join(backends())}")
+    if name.startswith("cuda"):
+        from kernels import cuda
+
+        return cuda.engine(name)
+    from kernels import cpu
+
+    return cpu.engine(name)
+
+
+def _check(template: Template, start: int, count: int, threads: int) -> None:
+    if type(template) is not Template:
+        raise TypeError(f"template must be a Template, not {type(template).__name__}")
+    check_int("start", start, 0, 2**64 - 1)
+    check_int("count", count, 0, 2**64 - 1)
+    check_int("threads", threads, 1, 4096)
+    if start + count > 2**64:
+        raise ValueError(f"start {start} + count {count} goes past the last nonce, {2**64 - 1}")
+
+
+def limit_above(zeros: int) -> int:
+    """The largest 64-bit prefix of a digest with more than `zeros` zero digits, as far as a prefix can tell."""
+    return 2 ** max(64 - 4 * (zeros + 1), 0) - 1
+
+
+class _Run:
+    """One search, or one find if `limit` is given, shared by its threads."""
+
+    def __init__(
+        self, template: Template, start: int, count: int, above_zeros: int, limit: int | None, stop: Stop | None
+    ) -> None:
+        self.template = template
+        self.position = start  # the next nonce nobody has taken
+        self.end = start + count
+        self.above_zeros = above_zeros
+        self.limit = limit
+        self.stop = stop
+        self.best: Best | None = None
+        self.tried = 0
+        self.lock = threading.Lock()
+
+    def drive(self, engine: Engine, threads: int) -> None:
+        if self.position == self.end:
+            return
+        scans = engine.scans(self.template, threads)
+        errors: list[BaseException] = []
+
+        def work(scan: Scan) -> None:
+            try:
+                self.work(engine, scan)
+            except BaseException as error:  # handed to the caller's thread below
+                errors.append(error)
+                self.end = self.position
+
+        helpers = [threading.Thread(target=work, args=(scan,), name="kernel", daemon=True) for scan in scans[1:]]
+        for helper in helpers:
+            helper.start()
+        work(scans[0])
+        for helper in helpers:
+            helper.join()
+        if errors:
+            raise errors[0]
+
+    def work(self, engine: Engine, scan: Scan) -> None:
+        """Take slices in order until none is left; so what was tried is always one piece from the start on."""
+        size = engine.slice_nonces
+        while taken := self.take(size):
+            start, count, best = taken
+            began = time.perf_counter()
+            found = self.best_of_slice(scan, start, count, best)
+            seconds = time.perf_counter() - began
+            if count == size:  # a full slice: aim the next one at SLICE_SECONDS
+                size = engine.slice_nonces = max(int(size * min(SLICE_SECONDS / max(seconds, 1e-6), 4)), 16)
+            with self.lock:
+                self.tried += count
+                if found and (not self.best or (-found.zeros, found.nonce) < (-self.best.zeros, self.best.nonce)):
+                    self.best = found
+
+    def take(self, size: int) -> tuple[int, int, Best | None] | None:
+        with self.lock:
+            start = self.position
+            if start >= self.end or (self.stop and self.stop.is_set()) or (self.best and self.limit is not None):
+                return None
+            self.position = min(start + size, self.end, start - start % WINDOW + WINDOW)
+            return start, self.position - start, self.best
+
+    def best_of_slice(self, scan: Scan, start: int, count: int, best: Best | None) -> Best | None:
+        if self.limit is not None:
+            hit = scan(start, count, self.limit, True)
+            return Best(0, hit[0]) if hit else None
+        above = self.above_zeros
+        if best:  # of an earlier slice in time, which may lie further on in the range: then it loses ties
+            above = best.zeros if best.nonce < start else best.zeros - 1
+        hit = scan(start, count, limit_above(above), False)
+        if hit and hit[1]:
+            return Best(16 - (hit[1].bit_length() + 3) // 4, hit[0])
+        found = None
+        while hit:  # 16 zeros or more: the prefix alone no longer tells, so look at each of them
+            nonce = hit[0]
+            zeros = self.zeros(nonce)
+            if zeros > above:
+                above, found = zeros, Best(zeros, nonce)
+            rest = start + count - nonce - 1
+            hit = scan(nonce + 1, rest, 0, True) if rest else None
+        return found
+
+    def zeros(self, nonce: int) -> int:
+        template = self.template
+        return keccak.leading_zeros(keccak.hash_nonce(template.index, nonce, template.entropy, template.farmer))
+
+
+class _PythonEngine:
+    """The readable hash, one nonce after the other."""
+
+    slice_nonces = 32
+
+    def scans(self, template: Template, threads: int) -> Sequence[Scan]:
+        def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
+            best = None
+            for nonce in range(start, start + count):
+                digest = keccak.hash_nonce(template.index, nonce, template.entropy, template.farmer)
+                prefix = int.from_bytes(digest[:8], "big")
+                if prefix <= limit:
+                    if lowest or not prefix:
+                        return nonce, prefix
+                    best = nonce, prefix
+                    limit = limit_above(keccak.leading_zeros(digest))
+            return best
+
+        return [scan] * threads
