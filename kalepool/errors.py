@@ -5,7 +5,9 @@
     ├── InputError                 a caller's value is wrong (4xx at the API)
     │   └── NotFoundError, ConflictError, ForbiddenError
     ├── CustodyError               a key cannot be made, opened or used
-    ├── DatabaseError              the database is down, or its schema is not ours
+    ├── DatabaseError              the database refused something, or its schema is not ours
+    │   ├── DatabaseUnavailableError  it does not answer now: try again later
+    │   └── DuplicateRowError         a unique constraint said no
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
         ├── AccountMissingError    an account does not exist on the ledger
@@ -13,7 +15,10 @@
         ├── DeadlinePassedError    no time left to try again before the block is over
         ├── TransactionFailedError the network refused or failed a transaction
         │   ├── FootprintStaleError   simulated against one block, applied in another
-        │   └── BadSequenceError
+        │   ├── BadSequenceError, TransactionExpiredError
+        │   └── InsufficientBalanceError, TrustlineMissingError, FeeUnpaidError
+        ├── ResourceLimitError     more than one transaction may use
+        ├── NothingHarvestableError the tractor found no pail it could harvest
         ├── ContractError          the KALE contract said no: one class per code, see CONTRACT_ERRORS
         └── AssetContractError     the KALE asset's own contract said no
 
@@ -78,9 +83,25 @@ class CustodyError(KalepoolError):
 
 
 class DatabaseError(KalepoolError):
-    """The database is unreachable, or its schema is not the one this version needs."""
+    """The database refused something, or its schema is not the one this version needs."""
 
     code = "database"
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database does not answer, or broke off. A transaction that was open is undone. Try again later."""
+
+    code = "database-unavailable"
+
+
+class DuplicateRowError(DatabaseError):
+    """A row like this exists. `constraint` names the unique constraint or index that said so."""
+
+    code = "duplicate"
+
+    def __init__(self, message: str, *, constraint: str) -> None:
+        super().__init__(message)
+        self.constraint = constraint
 
 
 class ChainError(KalepoolError):
@@ -136,6 +157,47 @@ class BadSequenceError(TransactionFailedError):
     """The source account's sequence number has moved on. Read it again."""
 
     code = "bad-sequence"
+
+
+class TransactionExpiredError(TransactionFailedError):
+    """No ledger took the transaction within its time bound. It can never apply any more; it may be built anew."""
+
+    code = "transaction-expired"
+
+
+class InsufficientBalanceError(TransactionFailedError):
+    """An account has too little for the payment, or would fall below its reserve."""
+
+    code = "insufficient-balance"
+    fault = Fault.FARMER
+
+
+class TrustlineMissingError(TransactionFailedError):
+    """An account has no trustline for the asset, or it is full or not authorised."""
+
+    code = "trustline-missing"
+    fault = Fault.FARMER
+
+
+class FeeUnpaidError(TransactionFailedError):
+    """The account that pays the fee cannot: fund the pool's account or the channel."""
+
+    code = "fee-unpaid"
+    fault = Fault.BACKEND
+
+
+class ResourceLimitError(ChainError):
+    """A call needs more instructions, entries or bytes than the network allows one transaction: split it."""
+
+    code = "resource-limit"
+    fault = Fault.BACKEND
+
+
+class NothingHarvestableError(ChainError):
+    """The tractor harvested none of the pails it was given."""
+
+    code = "nothing-harvestable"
+    fault = Fault.BACKEND
 
 
 class AssetContractError(ChainError):

@@ -1,0 +1,331 @@
+"""The one door to PostgreSQL: migrations, named queries from sql/, transactions and notifications.
+
+Numbers without fraction come back as int (money, nonces), others as Decimal; times as aware datetimes in UTC; hashes as
+bytes. Every error is a DatabaseError: DuplicateRowError for a unique constraint, DatabaseUnavailableError when trying
+again later makes sense.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
+from uuid import UUID
+
+import psycopg
+import structlog
+import uuid_utils.compat
+from psycopg import sql
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import class_row, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from kalepool.errors import DatabaseError, DatabaseUnavailableError, DuplicateRowError
+
+log = structlog.get_logger()
+
+Row = TypeVar("Row")
+ROLE = "kalepool_app"  # may not change or remove events; see sql/roles.sql
+MIGRATION_LOCK = 0x6B616C65  # "kale"
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unique, and ordered by time."""
+    return uuid_utils.compat.uuid7()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The files
+
+
+@cache
+def sql_folder() -> Path:
+    """The folder of migrations and queries: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "sql", package.parent / "sql") if folder.is_dir())
+
+
+@cache
+def queries() -> Mapping[str, bytes]:
+    """Every named query of sql/queries by its name. Raises DatabaseError where a name is used twice."""
+    found: dict[str, bytes] = {}
+    for path in sorted((sql_folder() / "queries").glob("*.sql")):
+        _, *parts = re.split(r"^-- name: *(\S+) *$", path.read_text(), flags=re.MULTILINE)
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise DatabaseError(f"two queries are called {name}, one of them in {path}")
+            found[name] = text.strip().encode()
+    return found
+
+
+@cache
+def migrations() -> Mapping[str, str]:
+    """The text of every migration by its file name, in order."""
+    return {path.name: path.read_text() for path in sorted((sql_folder() / "migrations").glob("*.sql"))}
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Migrations
+
+
+async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
+    """Bring the database's schema up to date. Returns the names of the migrations that were applied now.
+
+    Each is one transaction. Two that run at once wait for each other. Raises DatabaseError when an applied migration's
+    text has changed since, or the database knows one that this version does not.
+    """
+    applied: list[str] = []
+    with _translated(url):
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
+            await _lock_migrations(connection, lock_seconds)
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS migrations "
+                "(name TEXT PRIMARY KEY, checksum TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
+            )
+            for name in await _missing_migrations(connection):
+                text = migrations()[name]
+                async with connection.transaction():
+                    await connection.execute(text.encode())
+                    await connection.execute(
+                        "INSERT INTO migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(text))
+                    )
+                log.info("migration applied", name=name)
+                applied.append(name)
+            await connection.execute((sql_folder() / "roles.sql").read_bytes())
+    return applied
+
+
+async def _lock_migrations(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
+    """Polled: a blocking lock would deadlock with a migration that builds an index concurrently."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (MIGRATION_LOCK,))
+                if (await cursor.fetchone() or (False,))[0]:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise DatabaseError(f"another process has been migrating the database for {seconds:.0f} s") from None
+
+
+async def _missing_migrations(connection: psycopg.AsyncConnection[Any]) -> list[str]:
+    cursor = await connection.execute("SELECT name, checksum FROM migrations")
+    applied: dict[str, str] = dict(await cursor.fetchall())
+    ours = migrations()
+    if unknown := sorted(applied.keys() - ours.keys()):
+        raise DatabaseError(f"the database was made by a newer kalepool: this one does not know {', '.join(unknown)}")
+    for name, checksum in applied.items():
+        if checksum != _checksum(ours[name]):
+            raise DatabaseError(f"migration {name} was changed after it was applied to this database")
+    return [name for name in ours if name not in applied]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Queries
+
+
+class Session:
+    """Runs named queries on one connection. `Database.transaction()` gives one."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    @overload
+    async def fetch_all(self, query: str, /, *, row: type[Row], **parameters: object) -> list[Row]: ...
+    @overload
+    async def fetch_all(self, query: str, /, *, row: None = None, **parameters: object) -> list[dict[str, Any]]: ...
+    async def fetch_all(self, query: str, /, *, row: type[Any] | None = None, **parameters: object) -> list[Any]:
+        """All rows, as dicts or as `row`, a dataclass whose fields are the columns."""
+        with _translated(query):
+            factory = dict_row if row is None else class_row(row)
+            async with self._connection.cursor(row_factory=factory) as cursor:
+                await cursor.execute(queries()[query], parameters)
+                return await cursor.fetchall()
+
+    @overload
+    async def fetch_one(self, query: str, /, *, row: type[Row], **parameters: object) -> Row | None: ...
+    @overload
+    async def fetch_one(self, query: str, /, *, row: None = None, **parameters: object) -> dict[str, Any] | None: ...
+    async def fetch_one(self, query: str, /, *, row: type[Any] | None = None, **parameters: object) -> Any:
+        """The first row, or None."""
+        with _translated(query):
+            factory = dict_row if row is None else class_row(row)
+            async with self._connection.cursor(row_factory=factory) as cursor:
+                await cursor.execute(queries()[query], parameters)
+                return await cursor.fetchone()
+
+    async def execute(self, query: str, /, **parameters: object) -> int:
+        """Run a query that gives no rows. Returns how many rows it touched."""
+        with _translated(query):
+            return (await self._connection.execute(queries()[query], parameters)).rowcount
+
+    async def execute_many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> int:
+        """Run it once per row, all in one round trip. Returns how many rows were touched in all."""
+        with _translated(query):
+            async with self._connection.cursor() as cursor:
+                await cursor.executemany(queries()[query], rows)
+                return cursor.rowcount
+
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Tell the listeners of `channel` once this transaction is committed. At most 8,000 bytes."""
+        with _translated(channel):
+            await self._connection.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+
+
+class Database:
+    """A pool of connections. Its own query methods are one transaction each; `transaction()` joins several."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], url: str) -> None:
+        self._pool = pool
+        self._url = url
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, connections: int = 10, wait_seconds: float = 10.0) -> AsyncGenerator[Self]:
+        """Connect, and check that the schema is this version's.
+
+        connections: the most at once. wait_seconds: how long a query waits for a free or returning connection.
+        """
+        with _translated(url):
+            # One plain connection first: it fails with the reason, which a pool keeps to itself.
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
+                cursor = await connection.execute("SELECT to_regclass('migrations') IS NOT NULL")
+                ready = (await cursor.fetchone() or (False,))[0]
+                if not ready or await _missing_migrations(connection):
+                    raise DatabaseError("the database's schema is not up to date: run `kalepool migrate`")
+        pool = AsyncConnectionPool(
+            url,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=connections,
+            timeout=wait_seconds,
+            reconnect_timeout=float("inf"),
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        async with pool:
+            yield cls(pool, url)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Session]:
+        """One transaction: committed at the end of the block, undone when it raises."""
+        with _translated("transaction"):
+            async with self._pool.connection() as connection, connection.transaction():
+                yield Session(connection)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncGenerator[Session]:
+        with _translated("connection"):
+            async with self._pool.connection() as connection:
+                yield Session(connection)
+
+    @overload
+    async def fetch_all(self, query: str, /, *, row: type[Row], **parameters: object) -> list[Row]: ...
+    @overload
+    async def fetch_all(self, query: str, /, *, row: None = None, **parameters: object) -> list[dict[str, Any]]: ...
+    async def fetch_all(self, query: str, /, *, row: type[Any] | None = None, **parameters: object) -> list[Any]:
+        """As Session.fetch_all."""
+        async with self._session() as session:
+            return await session.fetch_all(query, row=row, **parameters)
+
+    @overload
+    async def fetch_one(self, query: str, /, *, row: type[Row], **parameters: object) -> Row | None: ...
+    @overload
+    async def fetch_one(self, query: str, /, *, row: None = None, **parameters: object) -> dict[str, Any] | None: ...
+    async def fetch_one(self, query: str, /, *, row: type[Any] | None = None, **parameters: object) -> Any:
+        """As Session.fetch_one."""
+        async with self._session() as session:
+            return await session.fetch_one(query, row=row, **parameters)
+
+    async def execute(self, query: str, /, **parameters: object) -> int:
+        """As Session.execute."""
+        async with self._session() as session:
+            return await session.execute(query, **parameters)
+
+    async def execute_many(self, query: str, rows: Iterable[Mapping[str, object]], /) -> int:
+        """As Session.execute_many, all rows or none."""
+        async with self.transaction() as session:
+            return await session.execute_many(query, rows)
+
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Tell the listeners of `channel`, in this and other processes."""
+        async with self._session() as session:
+            await session.notify(channel, payload)
+
+    async def listen(self, channel: str) -> AsyncIterator[str]:
+        """The payloads sent to `channel`, for ever, on a connection of its own that is made again when it breaks.
+
+        An empty string comes first after every (re)connection: something may have been missed, look at the tables.
+        """
+        command = sql.SQL("LISTEN {}").format(sql.Identifier(channel))
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=10
+                ) as connection:
+                    await connection.execute(command)
+                    yield ""
+                    async for notice in connection.notifies():
+                        yield notice.payload
+            except psycopg.OperationalError as error:
+                log.warning("listening interrupted", channel=channel, error=str(error).strip())
+                await asyncio.sleep(0.25)
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    connection.adapters.register_loader("numeric", _NumberLoader)
+    await connection.execute(
+        "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '30s', false)"
+    )
+    await connection.execute(
+        "SELECT set_config('role', rolname, false) FROM pg_roles "
+        "WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')",
+        (ROLE,),
+    )
+
+
+class _NumberLoader(Loader):
+    """NUMERIC as int where it has no fraction: money and nonces are whole."""
+
+    def load(self, data: Any) -> int | Decimal:
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """psycopg's errors as ours. `what`: the query's name, or an address of which host and database are shown."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise DatabaseUnavailableError(f"the database does not answer ({_place(what)}): {_say(error)}") from error
+    except psycopg.Error as error:
+        raise DatabaseError(f"{_place(what)}: {_say(error)}") from error
+
+
+def _say(error: Exception) -> str:
+    return str(error).strip().replace("\n", " ")
+
+
+def _place(what: str) -> str:
+    if "=" not in what and "://" not in what:
+        return what
+    try:
+        parts = conninfo_to_dict(what)
+    except psycopg.ProgrammingError:
+        return "its address is malformed"
+    return (
+        f"{parts.get('dbname') or 'default database'} at {parts.get('host') or parts.get('hostaddr') or 'this machine'}"
+    )

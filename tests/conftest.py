@@ -1,0 +1,43 @@
+"""What every test may ask for: an embedded PostgreSQL and fresh, migrated databases on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from kalepool.database import Database, migrate
+from kalepool.postgres import Postgres
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for the whole session. Nothing it holds outlives the session, so it need not flush to disk."""
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    settings = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with Postgres.start(folder / "data", settings=settings) as server:
+        asyncio.run(migrate(server.create_database("base")))
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    """The address of a fresh database with the schema in place."""
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name, template="base")
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open Database on a fresh schema."""
+    async with Database.open(database_url) as opened:
+        yield opened
