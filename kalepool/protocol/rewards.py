@@ -26,6 +26,11 @@ class Forecast:
     final: bool
 
 
+def scale(block: Block) -> int:
+    """The points that the best value of one kind (gap, stake or zeros) gets: the largest of the three ranges."""
+    return max(block.max_gap - block.min_gap, block.max_stake - block.min_stake, block.max_zeros - block.min_zeros, 1)
+
+
 def normalise(block: Block, gap: int, stake: int, zeros: int) -> tuple[int, int, int]:
     """The points (gap, stake, zeros) of one pail under the bounds of its block, each at least 1.
 
@@ -36,10 +41,10 @@ def normalise(block: Block, gap: int, stake: int, zeros: int) -> tuple[int, int,
     range_gap = max(block.max_gap - block.min_gap, 1)
     range_stake = max(i128(block.max_stake - block.min_stake), 1)
     range_zeros = max(block.max_zeros - block.min_zeros, 1)
-    scale = max(range_gap, range_stake, range_zeros)
+    most = scale(block)
 
     def points(value: int, low: int, high: int, span: int) -> int:
-        return max(i128((min(max(value, low), high) - low) * scale // span), 1)
+        return max(i128((min(max(value, low), high) - low) * most // span), 1)
 
     return (
         points(gap, block.min_gap, block.max_gap, range_gap),

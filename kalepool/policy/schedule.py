@@ -1,0 +1,345 @@
+"""What to do now: whom to plant, which works to hand in, what to harvest. Pure; `decide` is called every tick.
+
+The rules, in the order of a block's life:
+
+- Plant everybody as soon as the block exists; start it by planting when the one before is over.
+- Search from the first second (see `search`), whether plants are confirmed or not.
+- Insure: hand in a weak share half-way where the stake at risk is worth the fee, and keep the best one for the end.
+- Hand in the best share as late as it still lands with the wanted probability: every ledger of gap earns.
+- Retry what may succeed, until the block is over.
+- Harvest past blocks when the works of this one do not need the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.timing import Inclusion, LedgerClock
+from kalepool.protocol.model import Block, Pail
+from kalepool.protocol.rewards import normalise, pot, scale
+
+HOPELESS = {
+    "plant": frozenset(
+        {"pail-exists", "asset-contract", "account-missing", "underfunded", "custody", "plant-amount-too-low"}
+    ),
+    "work": frozenset({"pail-missing", "hash-invalid", "hash-mismatch", "block-over", "unknown-farmer"}),
+    "harvest": frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
+}
+"""Codes of failures that another try in the same block cannot mend. Everything else is retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """The schedule's rules as numbers. Every one has a default that suits the public networks."""
+
+    landing_probability: float = 0.999
+    """How surely a farmer's work must land before the block is over. Lower gains gap and risks stakes. Where a stake is
+    large against what a ledger of gap earns, the schedule asks for more by itself."""
+
+    saved_landing_probability: float = 0.95
+    """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
+
+    ledger_jitter: float = 0.2
+    """How much earlier than a block's end its last safe ledger must be foreseen to close, in ledgers: close times
+    vary.
+    """
+
+    works_per_ledger: int = 20
+    """Works that can be sent in one ledger: the number of channel accounts. More farmers start earlier."""
+
+    late_plant_ledgers: int = 2
+    """A plant in a running block must leave at least this many ledgers of gap, or it waits for the next block."""
+
+    plant_lead_seconds: float = 0.0
+    """How long before a block is over the plants that start the next one leave. Above 0 only with a submitter that
+    holds
+    them until then; a plant that lands early fails."""
+
+    hold_start_ledgers: float = 1.0
+    """How long planting the next block waits for works of ours in flight whose stakes are not saved: they still count
+    until somebody plants. 0 never waits."""
+
+    insurance: bool = True
+    """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
+
+    insurance_from: float = 0.5
+    """The part of the block after which a work may be handed in as insurance. Earlier covers longer outages, but an
+    early
+    work also lowers the next block's min_gap, which helps those who work early."""
+
+    insurance_improvable: float = 0.999
+    """How likely a better share must be until the end, for the only share there is to be handed in as insurance."""
+
+    work_fee_stroops: int = 100_000_000
+    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must
+    be worth
+    more. 10 KALE by default."""
+
+    prior_miss_probability: float = 0.002
+    """How often a pail is not worked in time, before anything was measured."""
+
+    prior_miss_weight: float = 500.0
+    """How many measured pails the prior weighs as much as."""
+
+    retry_seconds: float = 1.0
+    """Wait after a failure; it doubles with every further one, up to a ledger."""
+
+    urgent_harvest_blocks: int = 200
+    """A pail this many blocks old is harvested even while works are due: it is lost after a day (288 blocks)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """Plant these farmers in block `index`: the current one, or the next, which this starts."""
+
+    index: int
+    farmers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Hand this share in as the farmer's work. An improvement replaces an earlier work with strictly fewer zeros."""
+
+    index: int
+    farmer: str
+    nonce: int
+    zeros: int
+    reason: Literal["final", "insurance", "improvement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """Harvest these pails (index, farmer)."""
+
+    targets: tuple[tuple[int, str], ...]
+
+
+Action = Plant | Submit | Harvest
+
+
+def decide(snapshot: Snapshot, now: datetime, settings: ScheduleSettings) -> list[Action]:
+    """What is to be done now. An action comes again every time until the snapshot shows it in flight or done."""
+    time = now.timestamp()
+    block = _Running.of(snapshot, settings)
+    actions: list[Action] = []
+    if block is not None:
+        actions.extend(block.works(time))
+    actions.extend(_plants(snapshot, block, time, settings))
+    actions.extend(_harvests(snapshot, block, time, settings))
+    return actions
+
+
+def closes_at(snapshot: Snapshot, settings: ScheduleSettings) -> datetime | None:
+    """When the last works of the current block leave; shares found later come too late. None without a block."""
+    block = _Running.of(snapshot, settings)
+    return None if block is None else datetime.fromtimestamp(block.closes_at(settings.landing_probability), UTC)
+
+
+def miss_probability(due: int, lost: int, settings: ScheduleSettings) -> float:
+    """The part of pails not worked in time: the mean of a beta distribution with the settings' prior."""
+    weight = settings.prior_miss_weight
+    return (lost + weight * settings.prior_miss_probability) / (due + weight)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The current block and all that follows from it for works."""
+
+    snapshot: Snapshot
+    settings: ScheduleSettings
+    chain: ChainState
+    index: int
+    block: Block
+    ends_at: float
+    clock: LedgerClock
+    inclusion: Inclusion
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, settings: ScheduleSettings) -> _Running | None:
+        chain = snapshot.chain
+        if chain.farm_block is None or chain.block is None:
+            return None
+        return cls(
+            snapshot=snapshot,
+            settings=settings,
+            chain=chain,
+            index=chain.index or 0,
+            block=chain.block,
+            ends_at=chain.farm_block.timestamp + chain.block_seconds,
+            clock=LedgerClock(chain.ledger, chain.ledger_closed_at.timestamp(), chain.ledger_seconds),
+            inclusion=Inclusion.fit(snapshot.inclusion_seconds, chain.ledger_seconds),
+        )
+
+    def closes_at(self, probability: float) -> float:
+        """When a work must leave to be in the block's last safe ledger with `probability`."""
+        return self.last_safe_close - self.inclusion.seconds(probability)
+
+    @property
+    def last_safe_close(self) -> float:
+        """When the last ledger closes that is surely the block's."""
+        return self.clock.last_close_before(self.ends_at - self.settings.ledger_jitter * self.chain.ledger_seconds)
+
+    def works(self, time: float) -> Iterator[Submit]:
+        """The works to hand in now."""
+        planted = [(f, f.pail) for f in self.snapshot.farmers if f.pail is not None and f.shares and not f.working]
+        stroops_per_point = self._stroops_per_point(planted)
+        gap = self.clock.ledger_at(time + self.inclusion.median)
+        waiting = []
+        for farmer, pail in planted:
+            if pail.zeros is None or farmer.shares[-1].zeros > pail.zeros:
+                closes_at = self._farmer_closes_at(farmer, pail, gap - pail.sequence, stroops_per_point)
+                waiting.append((closes_at, farmer, pail))
+        # With more works than a ledger takes, some start earlier: those with least left to find.
+        waiting.sort(key=lambda entry: (entry[2].zeros is None, entry[1].shares[-1].zeros))
+        for rank, (closes_at, farmer, pail) in enumerate(waiting):
+            due_at = closes_at - rank // self.settings.works_per_ledger * self.chain.ledger_seconds
+            share = farmer.shares[-1]
+            if not _may_retry("work", farmer.work_failure, self.index, time, self.chain, self.settings):
+                continue
+            if time >= due_at:
+                if pail.zeros is None:
+                    yield Submit(self.index, farmer.farmer, share.nonce, share.zeros, "final")
+                elif time < self.last_safe_close and self._improves(
+                    pail, share, gap - pail.sequence, stroops_per_point
+                ):
+                    yield Submit(self.index, farmer.farmer, share.nonce, share.zeros, "improvement")
+            elif pail.zeros is None and self.settings.insurance:
+                weak = self._insurance(farmer, pail, gap - pail.sequence, time, due_at, stroops_per_point)
+                if weak is not None:
+                    yield Submit(self.index, farmer.farmer, weak.nonce, weak.zeros, "insurance")
+
+    def _points(self, pail: Pail, gap: int, zeros: int) -> int:
+        return sum(normalise(self.block, gap, pail.stake, zeros))
+
+    def _stroops_per_point(self, planted: Sequence[tuple[FarmerState, Pail]]) -> float:
+        """What a point will about earn: the pot over the points there will be.
+
+        These are the ones worked so far and those our pails will still bring, or as many as in the block before, if
+        more.
+        """
+        ours = sum(
+            self._points(pail, self.block.max_gap, farmer.shares[-1].zeros)
+            for farmer, pail in planted
+            if pail.zeros is None
+        )
+        points = float(self.block.normalized_total + ours)
+        before = self.chain.previous_block
+        if before is not None:
+            points = max(points, before.normalized_total * scale(self.block) / scale(before))
+        return pot(self.block, self.index) / max(points, 1.0)
+
+    def _farmer_closes_at(self, farmer: FarmerState, pail: Pail, gap: int, stroops_per_point: float) -> float:
+        """When the farmer's work must leave.
+
+        Leaving x seconds earlier cuts the chance to miss by exp(-x / tail), and costs x / ledger_seconds of gap. Both
+        are balanced where chance to miss = tail / ledger_seconds · (worth of a ledger of gap) / (worth lost by
+        missing).
+        """
+        zeros = farmer.shares[-1].zeros
+        if pail.zeros is not None:
+            return self.closes_at(self.settings.saved_landing_probability)
+        next_ledger = self._points(pail, gap + 1, zeros) - self._points(pail, gap, zeros)
+        loss = pail.stake + self._points(pail, gap, zeros) * stroops_per_point
+        miss = self.inclusion.tail_seconds / self.chain.ledger_seconds * next_ledger * stroops_per_point / max(loss, 1)
+        return self.closes_at(max(self.settings.landing_probability, 1 - max(miss, 1e-6)))
+
+    def _improves(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> bool:
+        """Whether replacing the pail's work by `share` at `gap` earns more than the fee."""
+        assert pail.gap is not None and pail.zeros is not None
+        more = self._points(pail, gap, share.zeros) - self._points(pail, pail.gap, pail.zeros)
+        return more * stroops_per_point > self.settings.work_fee_stroops
+
+    def _insurance(
+        self, farmer: FarmerState, pail: Pail, gap: int, time: float, due_at: float, stroops_per_point: float
+    ) -> Found | None:
+        """The share to save the stake with now; None where it is too early, or not worth the fee.
+
+        The best share is kept for the end where there is a weaker one, since a later work needs strictly more zeros.
+        """
+        if time < self.ends_at - (1 - self.settings.insurance_from) * self.chain.block_seconds:
+            return None
+        best = farmer.shares[-1]
+        at_risk = pail.stake + self._points(pail, gap, best.zeros) * stroops_per_point
+        missing = miss_probability(self.snapshot.works_due, self.snapshot.works_lost, self.settings)
+        if missing * at_risk <= self.settings.work_fee_stroops:
+            return None
+        if len(farmer.shares) > 1:
+            return farmer.shares[-2]
+        hashes = self.snapshot.hashes_per_second * max(due_at - time, 0) / len(self.snapshot.farmers)
+        improvable = -math.expm1(-hashes * 16.0 ** -(best.zeros + 1))
+        return best if improvable >= self.settings.insurance_improvable else None
+
+
+def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: ScheduleSettings) -> Iterator[Plant]:
+    chain = snapshot.chain
+    if chain.paused or chain.farm_block is None:
+        return
+    index = chain.index or 0
+    ends_at = chain.farm_block.timestamp + chain.block_seconds
+    if time >= ends_at - settings.plant_lead_seconds:
+        hold_until = ends_at + settings.hold_start_ledgers * chain.ledger_seconds
+        if time < hold_until and any(
+            f.working and f.pail is not None and f.pail.zeros is None for f in snapshot.farmers
+        ):
+            return
+        index += 1
+        planted: set[str] = set()
+    elif block is None:
+        # Block 0 before its first plant, or a block evicted while the farm stood still, which is followed by the next.
+        index += index > 0
+        planted = set()
+    else:
+        after = block.clock.ledger_at(time + block.inclusion.median)
+        last = block.clock.ledger_at(block.closes_at(settings.landing_probability) + block.inclusion.median)
+        if last - after < settings.late_plant_ledgers:
+            return
+        planted = {f.farmer for f in snapshot.farmers if f.pail is not None}
+    farmers = tuple(
+        f.farmer
+        for f in snapshot.farmers
+        if f.may_plant
+        and not f.planting
+        and f.farmer not in planted
+        and _may_retry("plant", f.plant_failure, index, time, chain, settings)
+    )
+    if farmers:
+        yield Plant(index, farmers)
+
+
+def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings: ScheduleSettings) -> Iterator[Harvest]:
+    chain = snapshot.chain
+    index = chain.index or 0
+    works_are_due = False
+    if block is not None:
+        queue = len(snapshot.farmers) // settings.works_per_ledger * chain.ledger_seconds
+        works_are_due = (
+            block.closes_at(settings.landing_probability) - queue - chain.ledger_seconds <= time < block.ends_at
+        )
+
+    def is_due(harvest: HarvestState) -> bool:
+        if harvest.harvesting or harvest.index >= index:
+            return False
+        if works_are_due and index - harvest.index < settings.urgent_harvest_blocks:
+            return False
+        return _may_retry("harvest", harvest.failure, harvest.index, time, chain, settings)
+
+    targets = tuple((h.index, h.farmer) for h in snapshot.harvests if is_due(h))
+    if targets:
+        yield Harvest(targets)
+
+
+def _may_retry(
+    action: str, failure: Failure | None, index: int, time: float, chain: ChainState, settings: ScheduleSettings
+) -> bool:
+    """Whether an action that last failed so may be tried (again) now."""
+    if failure is None or failure.index != index:
+        return True
+    if failure.code in HOPELESS[action]:
+        return False
+    wait = min(settings.retry_seconds * 2.0 ** (failure.count - 1), max(chain.ledger_seconds, settings.retry_seconds))
+    return time >= failure.failed_at.timestamp() + wait
