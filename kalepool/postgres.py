@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 
 SOCKET_PATH_LIMIT = 103  # bytes of a socket's path that every system we run on accepts
 NOBODY = 65534
+AS_NOBODY = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
 SERVER_SETTINGS = {
     "listen_addresses": "",
     "port": "5432",  # only names the socket file
@@ -169,6 +171,10 @@ def _prefix(data_dir: Path, programs: Path) -> list[str]:
     if os.geteuid() != 0:
         if data_dir.exists() and data_dir.stat().st_uid != os.geteuid():
             raise DatabaseError(f"{data_dir} belongs to another user: choose another folder, or start as that user")
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError:  # initdb wants a user with a name; a container may run as a mere number
+            return AS_NOBODY
         return []
     probe = _probe_folder(data_dir)
     owner, group = (probe.stat().st_uid, probe.stat().st_gid) if data_dir.exists() else (0, 0)
@@ -176,7 +182,7 @@ def _prefix(data_dir: Path, programs: Path) -> list[str]:
     reach_all = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]  # through a parent folder closed to it
     candidates: list[tuple[int, int, list[str]]] = []
     if owner == 0:
-        candidates.append((0, 0, ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]))
+        candidates.append((0, 0, AS_NOBODY))
         owner, group = NOBODY, NOBODY
     ids = [f"--reuid={owner}", f"--regid={group}"]
     candidates.append((owner, group, [*as_other, *ids]))

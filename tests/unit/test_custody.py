@@ -1,0 +1,90 @@
+"""Custody: secrets open only for their own row, under the right key, and never show."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from stellar_sdk import Keypair
+
+from kalepool.config import Settings
+from kalepool.custody import Custody, MasterKey, key_file_path, load_custody
+from kalepool.errors import CustodyError
+
+
+def settings(folder: Path, **options: object) -> Settings:
+    return Settings.load(data_dir=folder, **options)
+
+
+def test_a_sealed_secret_signs_for_its_address() -> None:
+    custody, row = Custody(MasterKey.new()), uuid4()
+    address, sealed, key_id = custody.create_sealed(row)
+    signer = custody.signer(row, address, sealed)
+    assert signer.public_key == address and key_id == custody.master_key_id
+    Keypair.from_public_key(address).verify(b"digest", signer.sign(b"digest"))
+
+
+def test_each_account_has_a_secret_of_its_own_and_no_two_seals_look_alike() -> None:
+    custody, row = Custody(MasterKey.new()), uuid4()
+    made = [custody.create_sealed(row) for _ in range(20)]
+    assert len({address for address, _, _ in made}) == len({sealed for _, sealed, _ in made}) == 20
+    address, sealed, _ = made[0]
+    assert custody.seal_again(row, address, sealed)[0] != sealed
+
+
+def test_a_secret_moved_to_another_row_changed_or_under_another_key_does_not_open() -> None:
+    custody, row, other = Custody(MasterKey.new()), uuid4(), uuid4()
+    address, sealed, _ = custody.create_sealed(row)
+    stranger, strangers_secret, _ = custody.create_sealed(row)
+    wrong = [
+        custody.signer(other, address, sealed),
+        custody.signer(row, stranger, sealed),
+        custody.signer(row, address, strangers_secret),
+        custody.signer(row, address, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        custody.signer(row, address, sealed[:5]),
+        Custody(MasterKey.new()).signer(row, address, sealed),
+    ]
+    for signer in wrong:
+        with pytest.raises(CustodyError):
+            signer.sign(b"digest")
+
+
+def test_nothing_shows_a_secret() -> None:
+    master, row = MasterKey.new(), uuid4()
+    custody = Custody(master)
+    address, sealed, _ = custody.create_sealed(row)
+    signer = custody.signer(row, address, sealed)
+    seed = custody._keypair(row, address, sealed).secret
+    shown = " ".join([repr(master), repr(custody), repr(signer), str(signer), f"{vars(custody)}"])
+    assert master.secret.hex() not in shown and repr(master.secret) not in shown and seed not in shown
+    assert bytes(Keypair.from_secret(seed).raw_secret_key()) not in sealed
+
+
+def test_the_key_file_is_made_once_closed_to_others_and_read_again(tmp_path: Path) -> None:
+    first = load_custody(settings(tmp_path))
+    path = key_file_path(settings(tmp_path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_custody(settings(tmp_path)).master_key_id == first.master_key_id
+    path.chmod(0o640)
+    with pytest.raises(CustodyError, match="chmod 600"):
+        load_custody(settings(tmp_path))
+
+
+def test_a_malformed_key_is_refused_without_being_shown(tmp_path: Path) -> None:
+    for text in ("", "abc", "zz" * 32, "ab" * 31, "ab" * 33):
+        with pytest.raises(CustodyError) as caught:
+            load_custody(settings(tmp_path, master_key=SecretStr(text)))
+        assert not text or text not in str(caught.value)
+    key_file_path(settings(tmp_path)).touch(mode=0o600)
+    with pytest.raises(CustodyError, match="empty"):
+        load_custody(settings(tmp_path))
+
+
+def test_the_environments_first_key_seals_and_all_open(tmp_path: Path) -> None:
+    old, new, row = MasterKey.new(), MasterKey.new(), uuid4()
+    address, sealed, _ = Custody(old).create_sealed(row)
+    both = load_custody(settings(tmp_path, master_key=SecretStr(f"{new.secret.hex()},{old.secret.hex()}")))
+    assert both.master_key_id == new.key_id
+    again, key_id = both.seal_again(row, address, sealed)
+    assert key_id == new.key_id
+    assert Custody(new).signer(row, address, again).sign(b"x") == Custody(old).signer(row, address, sealed).sign(b"x")
