@@ -1,0 +1,76 @@
+"""How miners behave: rubbish is counted, slowed, and in the end kept out for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from kalepool.policy.shares import Outcome
+
+POINTS = {
+    Outcome.ACCEPTED: -1.0,
+    Outcome.STALE: 0.1,  # an honest miner has some at every change of block
+    Outcome.UNKNOWN_JOB: 1.0,
+    Outcome.DUPLICATE: 1.0,
+    Outcome.LOW_DIFFICULTY: 2.0,
+    Outcome.OUT_OF_RANGE: 4.0,
+    Outcome.MALFORMED: 4.0,
+}
+"""What each outcome adds to a miner's score."""
+
+HALF_LIFE_SECONDS = 60.0
+SLOW_SCORE = 40.0
+BAN_SCORE = 200.0
+SLOW_SECONDS = 1.0
+"""The wait between two requests at SLOW_SCORE; it grows with the score."""
+
+FIRST_BAN_SECONDS = 600.0
+LONGEST_BAN_SECONDS = 86_400.0
+
+
+class Standing(StrEnum):
+    """Whether a miner's shares are taken now."""
+
+    OK = "ok"
+    SLOWED = "slowed"
+    BANNED = "banned"
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What is kept of a miner's conduct: a score that halves every HALF_LIFE_SECONDS, and its bans so far."""
+
+    score: float
+    scored_at: datetime
+    bans: int = 0
+    banned_until: datetime | None = None
+
+    def score_at(self, now: datetime) -> float:
+        """The score as it has faded until `now`."""
+        return self.score * 0.5 ** (max((now - self.scored_at).total_seconds(), 0.0) / HALF_LIFE_SECONDS)
+
+
+def judge(conduct: Conduct | None, outcome: Outcome, now: datetime) -> Conduct:
+    """The conduct after one more share. At BAN_SCORE it is a ban, twice as long as the one before, and the score
+    starts anew.
+    """
+    if conduct is None:
+        conduct = Conduct(0.0, now)
+    score = max(conduct.score_at(now) + POINTS[outcome], 0.0)
+    if score < BAN_SCORE:
+        return replace(conduct, score=score, scored_at=now)
+    seconds = min(FIRST_BAN_SECONDS * 2**conduct.bans, LONGEST_BAN_SECONDS)
+    return Conduct(0.0, now, conduct.bans + 1, now + timedelta(seconds=seconds))
+
+
+def standing(conduct: Conduct | None, now: datetime) -> tuple[Standing, float]:
+    """How the miner stands, and after how many seconds it may send again (0 when it may now)."""
+    if conduct is None:
+        return Standing.OK, 0.0
+    if conduct.banned_until is not None and now < conduct.banned_until:
+        return Standing.BANNED, (conduct.banned_until - now).total_seconds()
+    score = conduct.score_at(now)
+    if score < SLOW_SCORE:
+        return Standing.OK, 0.0
+    return Standing.SLOWED, SLOW_SECONDS * score / SLOW_SCORE

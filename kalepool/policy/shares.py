@@ -1,0 +1,181 @@
+"""Shares: are they what they claim, what do they count for, and what do they say about the finder's speed.
+
+A share's fine target is a bound on the first 8 bytes of its digest, read big-endian: it counts when they are below
+it. A bound b is met by one hash in 2^64 / b, its difficulty: the hashes that such a share stands for, and is credited
+with, whatever the digest happened to reach.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kalepool.policy.ranges import NonceRange, prefix_range
+from kalepool.protocol.hashing import count_zeros, hash_work
+from kalepool.protocol.model import U64_MAX
+
+SECONDS_PER_SHARE = 5.0
+"""How often a miner should find a share."""
+
+MIN_DIFFICULTY = 2**12
+"""A share a second from the slowest phone core would have this; below it the pool would hash more than the miner."""
+
+MAX_DIFFICULTY = 2**60
+FIRST_DIFFICULTY = 2**18
+"""For a miner whose speed is not known: 26 s a share at 10 kH/s, and soon raised for a fast one."""
+
+REVIEW_SHARES = 12
+REVIEW_SECONDS = 60.0
+BAND = 1.6
+"""A difficulty is changed when shares come this many times too fast or too slow: twice the noise of REVIEW_SHARES."""
+
+
+class Outcome(StrEnum):
+    """What became of a share."""
+
+    ACCEPTED = "accepted"
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    LOW_DIFFICULTY = "low-difficulty"
+    OUT_OF_RANGE = "out-of-range"
+    UNKNOWN_JOB = "unknown-job"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a searcher was asked: find a nonce in `nonces` for this block and farmer, at this difficulty (hashes a
+    share).
+    """
+
+    job_id: str
+    index: int
+    entropy: bytes
+    farmer: str
+    nonces: NonceRange
+    difficulty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of hashing a share again. `digest` and `zeros` are None where it was refused before that."""
+
+    outcome: Outcome
+    digest: bytes | None = None
+    zeros: int | None = None
+    credited_hashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hashrate:
+    """An estimated speed in hashes/s with its 95 % interval."""
+
+    hashes_per_second: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A miner's difficulty, and the shares accepted at it since."""
+
+    difficulty: int
+    since_at: datetime
+    shares: int = 0
+
+
+def parse_nonce(value: object) -> int | None:
+    """The nonce in a message: a decimal string, or an int that JSON can carry exactly. None when it is not a u64."""
+    if isinstance(value, str):
+        # isdecimal alone would take other scripts' digits.
+        if not (value.isascii() and value.isdecimal() and len(value) <= 20):
+            return None
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= U64_MAX:
+        return None
+    return value
+
+
+def below_for(difficulty: int) -> int:
+    """The bound that one in `difficulty` hashes is below. ValueError unless it is 2 to MAX_DIFFICULTY."""
+    if not 2 <= difficulty <= MAX_DIFFICULTY:
+        raise ValueError(f"a difficulty is 2 to 2^60 hashes, not {difficulty}")
+    return 2**64 // difficulty
+
+
+def difficulty_of(below: int) -> int:
+    """The hashes that a share below this bound stands for. ValueError unless the bound is 1 to 2^64 - 1."""
+    if not 1 <= below <= U64_MAX:
+        raise ValueError(f"a bound on 8 bytes is 1 to 2^64 - 1, not {below}")
+    return 2**64 // below
+
+
+def verify(job: Job | None, nonce: int, *, open_index: int | None, is_duplicate: bool) -> Verdict:
+    """Judges a miner's share for `job` (None: no such job was given to this miner), hashing it again.
+
+    `open_index` is the block that work is taken for, None when there is none. `is_duplicate`: this nonce was accepted
+    before for the same block and farmer.
+    """
+    if job is None:
+        return Verdict(Outcome.UNKNOWN_JOB)
+    if job.index != open_index:
+        return Verdict(Outcome.STALE)
+    if nonce not in job.nonces:
+        return Verdict(Outcome.OUT_OF_RANGE)
+    if is_duplicate:
+        return Verdict(Outcome.DUPLICATE)
+    digest = hash_work(job.index, nonce, job.entropy, job.farmer)
+    zeros = count_zeros(digest)
+    if int.from_bytes(digest[:8], "big") >= below_for(job.difficulty):
+        return Verdict(Outcome.LOW_DIFFICULTY, digest, zeros)
+    return Verdict(Outcome.ACCEPTED, digest, zeros, job.difficulty)
+
+
+def check(index: int, entropy: bytes, farmer: str, nonce: int, *, serial: int, zeros_claimed: int) -> Verdict:
+    """Judges a find that a worker of ours reports under its searcher's serial, hashing it again. Credits nothing."""
+    if nonce not in prefix_range(serial):
+        return Verdict(Outcome.OUT_OF_RANGE)
+    digest = hash_work(index, nonce, entropy, farmer)
+    zeros = count_zeros(digest)
+    return Verdict(Outcome.ACCEPTED if zeros >= zeros_claimed else Outcome.LOW_DIFFICULTY, digest, zeros)
+
+
+def difficulty_for(hashes_per_second: float, seconds_per_share: float = SECONDS_PER_SHARE) -> int:
+    """The difficulty at which this speed finds a share every `seconds_per_share`, within the pool's limits."""
+    return round(min(max(hashes_per_second * seconds_per_share, MIN_DIFFICULTY), MAX_DIFFICULTY))
+
+
+def adjust(pace: Pace, now: datetime, seconds_per_share: float = SECONDS_PER_SHARE) -> Pace:
+    """The difficulty to go on with: the same until REVIEW_SHARES or REVIEW_SECONDS say that it is wrong. Call it any
+    time.
+
+    The speed is the mean of a gamma distribution whose prior is one share in `seconds_per_share`: n shares in t
+    seconds give (n + 1) / (t + seconds_per_share). So a miner far too fast is raised 13-fold at its 12th share, and
+    one that is silent is lowered 13-fold after a minute.
+    """
+    elapsed = max((now - pace.since_at).total_seconds(), 0.0)
+    if pace.shares < REVIEW_SHARES and elapsed < REVIEW_SECONDS:
+        return pace
+    factor = (pace.shares + 1) / (elapsed + seconds_per_share) * seconds_per_share
+    if 1 / BAND <= factor <= BAND:
+        # A change of speed must not drown in hours of earlier shares.
+        return pace if elapsed < 5 * REVIEW_SECONDS else Pace(pace.difficulty, now)
+    return Pace(difficulty_for(pace.difficulty * factor, 1.0), now)
+
+
+def estimate_hashrate(credited_hashes: int, shares: int, seconds: float, difficulty: int = 0) -> Hashrate:
+    """The speed behind `shares` shares, worth `credited_hashes` together, of the last `seconds` seconds.
+
+    Shares are a Poisson process: the expectation is credited_hashes / seconds. The interval is the exact one for the
+    number of shares (Garwood 1936) in Byar's approximation (Breslow and Day 1987, section 2.3), times the mean share.
+    With no share at all, `difficulty` is what a share would have stood for. ValueError unless `seconds` is positive.
+    """
+    if seconds <= 0:
+        raise ValueError(f"no speed can be told from {seconds} s")
+    z = 1.959964
+    mean_share = credited_hashes / shares if shares else difficulty
+    low = shares * (1 - 1 / (9 * shares) - z / (3 * math.sqrt(shares))) ** 3 if shares else 0.0
+    high = (shares + 1) * (1 - 1 / (9 * (shares + 1)) + z / (3 * math.sqrt(shares + 1))) ** 3
+    return Hashrate(credited_hashes / seconds, max(low, 0.0) * mean_share / seconds, high * mean_share / seconds)
