@@ -1,0 +1,253 @@
+"""Transactions from their parts: calls, operations, fees, signatures. Pure: nothing here asks the network.
+
+Fees. A transaction bids for inclusion per operation; a contract call adds the resource fee that simulation names. A
+fee-bump counts as one operation more, so it must offer bid · (operations + 1) + resource fee of the inner transaction,
+and bid at least what the inner one bids (CAP-15; stellar-core FeeBumpTransactionFrame).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stellar_sdk import (
+    Asset,
+    FeeBumpTransaction,
+    FeeBumpTransactionEnvelope,
+    Keypair,
+    Operation,
+    Preconditions,
+    TimeBounds,
+    Transaction,
+    TransactionEnvelope,
+    scval,
+)
+from stellar_sdk import xdr as stellar_xdr
+from stellar_sdk.address import Address
+from stellar_sdk.decorated_signature import DecoratedSignature
+from stellar_sdk.operation import (
+    AccountMerge,
+    ChangeTrust,
+    CreateAccount,
+    InvokeHostFunction,
+    Payment,
+    RestoreFootprint,
+)
+from stellar_sdk.soroban_rpc import SimulateTransactionResponse
+
+from kalepool.chain.decoding import plain_value
+from kalepool.chain.model import MIN_FEE_STROOPS, FeeBids, Limits, Prepared, Signer
+from kalepool.errors import ChainError, FeeTooHighError, ResourceLimitError
+
+NATIVE = Asset.native()
+
+INSTRUCTION_LEEWAY = 500_000
+"""Instructions simulation adds to what the call took: the state it is applied to takes a slightly longer way."""
+
+WRITE_LEEWAY_BYTES = 256
+RESOURCE_FEE_LEEWAY = (1_000, 10)
+"""Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
+
+MAX_CREATED_ACCOUNTS = 100
+"""Operations one transaction takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A contract function with its arguments. `function` is our name for it in errors, as harvest_many."""
+
+    contract_id: str
+    function: str
+    method: str
+    arguments: tuple[stellar_xdr.SCVal, ...]
+
+    def operation(self, auth: Sequence[stellar_xdr.SorobanAuthorizationEntry] = ()) -> InvokeHostFunction:
+        return InvokeHostFunction(
+            stellar_xdr.HostFunction(
+                stellar_xdr.HostFunctionType.HOST_FUNCTION_TYPE_INVOKE_CONTRACT,
+                invoke_contract=stellar_xdr.InvokeContractArgs(
+                    Address(self.contract_id).to_xdr_sc_address(),
+                    stellar_xdr.SCSymbol(self.method.encode()),
+                    list(self.arguments),
+                ),
+            ),
+            auth=auth,
+        )
+
+
+def plant_call(contract_id: str, farmer: str, amount_stroops: int) -> Call:
+    arguments = (scval.to_address(farmer), scval.to_int128(amount_stroops))
+    return Call(contract_id, "plant", "plant", arguments)
+
+
+def work_call(contract_id: str, farmer: str, digest: bytes, nonce: int) -> Call:
+    arguments = (scval.to_address(farmer), scval.to_bytes(digest), scval.to_uint64(nonce))
+    return Call(contract_id, "work", "work", arguments)
+
+
+def harvest_call(contract_id: str, farmer: str, index: int) -> Call:
+    return Call(contract_id, "harvest", "harvest", (scval.to_address(farmer), scval.to_uint32(index)))
+
+
+def tractor_call(tractor_id: str, farmer: str, indexes: Sequence[int]) -> Call:
+    """The tractor's harvest(farmer, pails) -> rewards: a pail it could not harvest counts 0; all 0 is its error #2."""
+    pails = scval.to_vec([scval.to_uint32(index) for index in indexes])
+    return Call(tractor_id, "harvest_many", "harvest", (scval.to_address(farmer), pails))
+
+
+def payment(destination: str, asset: Asset, amount_stroops: int) -> Operation:
+    return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops))
+
+
+def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
+    """Add a trustline without limit, or with one; 0 removes it."""
+    return ChangeTrust(asset) if limit_stroops is None else ChangeTrust(asset, Operation.from_xdr_amount(limit_stroops))
+
+
+def create_account(address: str, starting_stroops: int) -> Operation:
+    return CreateAccount(address, Operation.from_xdr_amount(starting_stroops))
+
+
+def merge(destination: str) -> Operation:
+    return AccountMerge(destination)
+
+
+def restore() -> Operation:
+    return RestoreFootprint()
+
+
+def envelope(
+    source: str,
+    sequence: int,
+    operations: Sequence[Operation],
+    passphrase: str,
+    *,
+    fee_stroops: int = MIN_FEE_STROOPS,
+    valid_until: datetime | None = None,
+    soroban_data: stellar_xdr.SorobanTransactionData | None = None,
+) -> TransactionEnvelope:
+    bounds = None if valid_until is None else Preconditions(TimeBounds(0, int(valid_until.timestamp())))
+    transaction = Transaction(
+        source, sequence, fee_stroops, operations, preconditions=bounds, soroban_data=soroban_data
+    )
+    return TransactionEnvelope(transaction, passphrase)
+
+
+def padded(soroban_data: str, min_resource_fee: int, limits: Limits, what: str) -> stellar_xdr.SorobanTransactionData:
+    """Simulation's resources with a little more room, and the fee for it.
+
+    Raises ResourceLimitError where the call is too large for one transaction.
+    """
+    data = stellar_xdr.SorobanTransactionData.from_xdr(soroban_data)
+    resources = data.resources
+    write_entries = len(resources.footprint.read_write)
+    entries = write_entries + len(resources.footprint.read_only)
+    needs = (
+        ("instructions", resources.instructions.uint32, limits.instructions),
+        ("footprint entries", entries, limits.footprint_entries),
+        ("written entries", write_entries, limits.write_entries),
+        ("written bytes", resources.write_bytes.uint32, limits.write_bytes),
+    )
+    for name, needed, allowed in needs:
+        if needed > allowed:
+            raise ResourceLimitError(f"{what} needs {needed} {name}, and a transaction may use {allowed}: split it")
+    resources.write_bytes = stellar_xdr.Uint32(
+        min(resources.write_bytes.uint32 + WRITE_LEEWAY_BYTES, limits.write_bytes)
+    )
+    flat, per_cent = RESOURCE_FEE_LEEWAY
+    data.resource_fee = stellar_xdr.Int64(min_resource_fee * (100 + per_cent) // 100 + flat)
+    return data
+
+
+Simulated = tuple[
+    stellar_xdr.SorobanTransactionData, list[stellar_xdr.SorobanAuthorizationEntry], int | tuple[int, ...] | None
+]
+
+
+def simulated(simulation: SimulateTransactionResponse, limits: Limits, what: str) -> Simulated:
+    """Padded resources, authorisations and return value of a simulation that went well.
+
+    Raises ResourceLimitError where the call is too large for one transaction, ValueError where the answer has a gap.
+    """
+    if simulation.transaction_data is None or simulation.min_resource_fee is None or not simulation.results:
+        raise ValueError("a simulation without resources or result")
+    data = padded(simulation.transaction_data, simulation.min_resource_fee, limits, what)
+    result = simulation.results[0]
+    return data, source_authorisations(result.auth), plain_value(result.xdr)
+
+
+def source_authorisations(entries: Sequence[str] | None) -> list[stellar_xdr.SorobanAuthorizationEntry]:
+    """The authorisations simulation asks for. The source account's signature must cover all: else ChainError."""
+    auth = [stellar_xdr.SorobanAuthorizationEntry.from_xdr(entry) for entry in entries or ()]
+    by_source = stellar_xdr.SorobanCredentialsType.SOROBAN_CREDENTIALS_SOURCE_ACCOUNT
+    if any(entry.credentials.type != by_source for entry in auth):
+        raise ChainError("simulation asks for a signature of somebody else than the source account")
+    return auth
+
+
+def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int) -> int:
+    """What to offer per operation: the higher a percentile the later the attempt, at most `cap_stroops` in all.
+
+    Raises FeeTooHighError where the cap is below the least that anybody got in with.
+    """
+    if operations * max(fees.min, MIN_FEE_STROOPS) > cap_stroops:
+        raise FeeTooHighError(
+            f"the network asks {fees.min} stroops an operation for inclusion, {operations} are to be paid, "
+            f"and KALEPOOL_FEE_CAP_STROOPS allows {cap_stroops}"
+        )
+    seen = (fees.p70, fees.p90, fees.p99, fees.max)[min(attempt, 4) - 1]
+    wanted = max(seen, MIN_FEE_STROOPS) * 2 ** min(attempt - 1, 16)
+    return min(wanted, cap_stroops // operations)
+
+
+def signed(
+    inner: TransactionEnvelope,
+    source: Signer,
+    *,
+    action: str,
+    payer: Signer | None,
+    bid_stroops: int,
+    ledger: int,
+    valid_until: datetime,
+    function: str | None = None,
+    forecast: int | tuple[int, ...] | None = None,
+) -> Prepared:
+    """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here.
+
+    `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
+    minimum, which is never charged.
+    """
+    transaction = inner.transaction
+    resource_fee = transaction.soroban_data.resource_fee.int64 if transaction.soroban_data else 0
+    count = len(transaction.operations)
+    transaction.fee = count * (MIN_FEE_STROOPS if payer else bid_stroops) + resource_fee
+    inner_hash = _sign(inner, source)
+    outer: TransactionEnvelope | FeeBumpTransactionEnvelope = inner
+    outer_hash, bid_total = inner_hash, count * bid_stroops
+    if payer is not None:
+        bid_total = (count + 1) * bid_stroops
+        bump = FeeBumpTransaction(payer.public_key, bid_total + resource_fee, inner)
+        outer = FeeBumpTransactionEnvelope(bump, inner.network_passphrase)
+        outer_hash = _sign(outer, payer)
+    return Prepared(
+        action=action,
+        source=source.public_key,
+        transaction_hash=outer_hash,
+        inner_hash=inner_hash if payer is not None else None,
+        envelope_xdr=outer.to_xdr(),
+        sequence=transaction.sequence,
+        valid_until=valid_until,
+        ledger=ledger,
+        fee_bid_stroops=bid_total,
+        function=function,
+        forecast=forecast,
+    )
+
+
+def _sign(target: TransactionEnvelope | FeeBumpTransactionEnvelope, signer: Signer) -> str:
+    """Add the signer's signature; gives the hash it signed, in hex."""
+    digest = target.hash()
+    hint = Keypair.from_public_key(signer.public_key).signature_hint()
+    target.signatures.append(DecoratedSignature(hint, signer.sign(digest)))
+    return digest.hex()

@@ -1,0 +1,420 @@
+"""The one door to Stellar: read, prepare, submit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Self
+
+import structlog
+from stellar_sdk import Operation
+from stellar_sdk.soroban_rpc import RestorePreamble, SimulateTransactionResponse
+
+from kalepool.chain import building, decoding
+from kalepool.chain.model import HarvestPlan, Outcome, Prepared, Signer, Status
+from kalepool.chain.submitting import Submitter
+from kalepool.config import Settings
+from kalepool.errors import (
+    AccountMissingError,
+    BadSequenceError,
+    ChainError,
+    ConfigError,
+    DeadlinePassedError,
+    FootprintStaleError,
+    InputError,
+    KalepoolError,
+    NothingHarvestableError,
+    ResourceLimitError,
+    RpcUnavailableError,
+    TransactionFailedError,
+)
+from kalepool.networks import Network
+
+log = structlog.get_logger(__name__)
+
+Record = Callable[[Prepared], Awaitable[None]]
+Close = Callable[[Prepared, Outcome], Awaitable[None]]
+
+
+class Chain(Submitter):
+    """Reads, prepares and submits on one Stellar network. An async context manager.
+
+    prepare_… simulates, sets fees and signs, and sends nothing: it raises the contract's typed error where simulation
+    refuses, DeadlinePassedError, FeeTooHighError, AccountMissingError or RpcUnavailableError. What it gives is valid
+    for a few ledgers and never beyond `deadline`. `attempt` counts from 1: a later one bids more.
+
+    An account carries one transaction at a time: prepare its next only after the outcome of the last.
+    """
+
+    def __init__(self, network: Network, *, fee_cap_stroops: int = 10_000_000, timeout_seconds: float = 10.0) -> None:
+        super().__init__(network, timeout_seconds=timeout_seconds)
+        self._fee_cap_stroops = fee_cap_stroops
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.chain, fee_cap_stroops=settings.fee_cap_stroops)
+
+    # Farming
+
+    async def prepare_plant(
+        self, farmer: Signer, amount_stroops: int, *, pool: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """plant(farmer, amount): the farmer's account is the source, its signature the authorisation; the pool pays."""
+        call = building.plant_call(self.network.contract_id, farmer.public_key, amount_stroops)
+        return await self._prepare_call("plant", call, farmer, payer=pool, deadline=deadline, attempt=attempt)
+
+    async def prepare_work(
+        self, farmer: str, digest: bytes, nonce: int, *, channel: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap."""
+        call = building.work_call(self.network.contract_id, farmer, digest, nonce)
+        return await self._prepare_call("work", call, channel, deadline=deadline, attempt=attempt)
+
+    async def prepare_harvest(
+        self, items: Sequence[tuple[str, int]], *, channel: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """Harvest pails (farmer, index) of one farmer: a single one directly, several through the tractor.
+
+        `forecast` is the reward, or a tuple of them in the order of `items`, where 0 stands for a pail that the tractor
+        could not harvest (or a reward of 0): use `plan_harvests` to sort those out before. Raises ResourceLimitError
+        where the pails are too many for one transaction, NothingHarvestableError where the tractor finds none.
+        """
+        call = self._harvest_call(items)
+        return await self._prepare_call("harvest", call, channel, deadline=deadline, attempt=attempt)
+
+    async def plan_harvests(self, items: Iterable[tuple[str, int]]) -> HarvestPlan:
+        """Pack pails into as few transactions as they fit, by simulation. Raises RpcUnavailableError.
+
+        The tractor takes the pails of one farmer, and gives 0 for those it could not harvest, so one of them does not
+        stop the others; each such pail is simulated alone to learn why. A single pail of a farmer, and every pail where
+        the network has no tractor, becomes a batch of its own unseen.
+        """
+        farmers: dict[str, list[int]] = {}
+        for farmer, index in dict.fromkeys(items):
+            farmers.setdefault(farmer, []).append(index)
+        limits = await self.read_limits()
+        most = max(min((limits.footprint_entries - 10) // 2, limits.write_entries - 3), 1)  # block and pail of each
+        batches: list[tuple[tuple[str, int], ...]] = []
+        refused: dict[tuple[str, int], KalepoolError] = {}
+        packs: list[tuple[str, list[int]]] = []
+        for farmer, indexes in farmers.items():
+            if self.network.tractor_id is None or len(indexes) == 1:
+                batches += [((farmer, index),) for index in indexes]
+            else:
+                packs += [(farmer, indexes[start : start + most]) for start in range(0, len(indexes), most)]
+        for good, bad in await asyncio.gather(*(self._pack(farmer, indexes) for farmer, indexes in packs)):
+            batches += good
+            refused |= bad
+        return HarvestPlan(tuple(batches), refused)
+
+    # Accounts
+
+    async def prepare_create_accounts(
+        self, accounts: Sequence[tuple[str, int]], *, pool: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """Create accounts (address, starting stroops), at most 100, from the pool's."""
+        if not 0 < len(accounts) <= building.MAX_CREATED_ACCOUNTS:
+            raise InputError(f"{len(accounts)} accounts to create: a transaction takes 1 to 100")
+        operations = [building.create_account(address, stroops) for address, stroops in accounts]
+        return await self._prepare_classic("create_account", operations, pool, None, deadline, attempt)
+
+    async def prepare_trustline(
+        self, farmer: Signer, *, pool: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """Add the KALE trustline to the farmer's account; the pool pays the fee, the farmer's XLM the reserve."""
+        operations = [building.trustline(self.asset)]
+        return await self._prepare_classic("trustline", operations, farmer, pool, deadline, attempt)
+
+    async def prepare_payment(
+        self,
+        source: Signer,
+        destination: str,
+        *,
+        kale_stroops: int = 0,
+        native_stroops: int = 0,
+        pool: Signer | None = None,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Pay KALE, XLM or both to one account, all or nothing; `pool` pays the fee where given."""
+        operations = [
+            building.payment(destination, asset, stroops)
+            for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
+            if stroops
+        ]
+        if not operations or min(kale_stroops, native_stroops) < 0:
+            raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
+        return await self._prepare_classic("payment", operations, source, pool, deadline, attempt)
+
+    async def prepare_merge(
+        self,
+        source: Signer,
+        destination: str,
+        *,
+        kale_stroops: int | None = None,
+        pool: Signer | None = None,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Close an account and give its XLM to `destination`, in one transaction, all or nothing.
+
+        `kale_stroops` is its whole KALE balance, paid to `destination` first, and the trustline removed; None: it has
+        no trustline.
+        """
+        operations: list[Operation] = []
+        if kale_stroops:
+            operations.append(building.payment(destination, self.asset, kale_stroops))
+        if kale_stroops is not None:
+            operations.append(building.trustline(self.asset, 0))
+        operations.append(building.merge(destination))
+        return await self._prepare_classic("merge", operations, source, pool, deadline, attempt)
+
+    async def fund(self, address: str) -> None:
+        """Ask the network's friendbot for an account with free XLM. Raises ConfigError where there is none."""
+        if (url := self.network.friendbot_url) is None:
+            raise ConfigError(f"{self.network.name} has no friendbot: pay XLM to {address} yourself")
+        answer = await self._rpc.get(url, {"addr": address})
+        if answer.status_code == 400 and address in await self.read_accounts([address]):
+            return  # it says so in many ways, but the account exists
+        if answer.status_code != 200:
+            raise RpcUnavailableError(f"friendbot answered {answer.status_code} for {address}: {answer.text[:200]}")
+
+    # Submitting
+
+    async def submit_retrying(
+        self,
+        prepare: Callable[[int], Awaitable[Prepared]],
+        *,
+        deadline: datetime,
+        record: Record,
+        close: Close,
+    ) -> Outcome:
+        """Prepare, record, send and follow; again where it makes sense, until the deadline and never otherwise.
+
+        `prepare(attempt)` makes the transaction. `record` is awaited before it is sent: journal it there. `close` is
+        awaited with every attempt's outcome. Tried again: an attempt that expired, a bad sequence number, a stale
+        footprint, a fee that was too low, and preparing while the server gives no usable answer. An attempt whose
+        outcome is unknown is returned as such and never repeated.
+
+        Raises what `prepare` raises; DeadlinePassedError where not even one attempt was made in time. Where a later
+        attempt cannot be prepared any more because time is over, the last outcome is returned.
+        """
+        outcome: Outcome | None = None
+        attempt = 1
+        while True:
+            try:
+                prepared = await prepare(attempt)
+            except DeadlinePassedError:
+                if outcome is not None:
+                    return outcome
+                raise
+            except RpcUnavailableError as error:
+                if self._reckon() + timedelta(seconds=self.network.ledger_seconds) >= deadline:
+                    if outcome is not None:
+                        return outcome
+                    raise
+                log.info("prepare_again", attempt=attempt, reason=str(error))
+                await asyncio.sleep(min(self.network.ledger_seconds / 2, 1.0))
+                continue
+            await record(prepared)
+            outcome = await self.submit(prepared)
+            await close(prepared, outcome)
+            if not may_retry(outcome) or self._reckon() >= deadline:
+                return outcome
+            log.info("submit_again", action=prepared.action, attempt=attempt, result_code=outcome.result_code)
+            if isinstance(outcome.error, BadSequenceError):  # a node that lags would give the same number again
+                await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
+            attempt += 1
+
+    # How it is done
+
+    async def _prepare_call(
+        self,
+        action: str,
+        call: building.Call,
+        source: Signer,
+        *,
+        payer: Signer | None = None,
+        deadline: datetime,
+        attempt: int,
+    ) -> Prepared:
+        await self._in_time(deadline)
+        simulation = await self._simulate(call, source.public_key)
+        if simulation.restore_preamble is not None:
+            await self._restore(simulation.restore_preamble, payer or source, deadline)
+            simulation = await self._simulate(call, source.public_key)
+        data, auth, forecast = await self._simulated(call, simulation)
+        operations = [call.operation(auth)]
+        bid = building.bid((await self.read_fees()).contract, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        sequence = await self._next_sequence(source.public_key)
+        valid_until = await self._in_time(deadline)
+        inner = building.envelope(
+            source.public_key,
+            sequence,
+            operations,
+            self.network.passphrase,
+            valid_until=valid_until,
+            soroban_data=data,
+        )
+        return building.signed(
+            inner,
+            source,
+            action=action,
+            payer=payer,
+            bid_stroops=bid,
+            ledger=simulation.latest_ledger,
+            valid_until=valid_until,
+            function=call.function,
+            forecast=forecast,
+        )
+
+    async def _prepare_classic(
+        self,
+        action: str,
+        operations: Sequence[Operation],
+        source: Signer,
+        payer: Signer | None,
+        deadline: datetime,
+        attempt: int,
+    ) -> Prepared:
+        await self._in_time(deadline)
+        count = len(operations) + (payer is not None)
+        bid = building.bid((await self.read_fees()).classic, attempt, self._fee_cap_stroops, count)
+        sequence = await self._next_sequence(source.public_key)
+        valid_until = await self._in_time(deadline)
+        inner = building.envelope(
+            source.public_key, sequence, operations, self.network.passphrase, valid_until=valid_until
+        )
+        return building.signed(
+            inner,
+            source,
+            action=action,
+            payer=payer,
+            bid_stroops=bid,
+            ledger=self._highest,
+            valid_until=valid_until,
+        )
+
+    async def _in_time(self, deadline: datetime) -> datetime:
+        """Until when a transaction made now shall be valid, in whole seconds. Raises DeadlinePassedError."""
+        now = await self.now()
+        until = min(deadline, now + timedelta(seconds=3 * self.network.ledger_seconds + 5)).replace(microsecond=0)
+        if until <= now:
+            raise DeadlinePassedError(
+                f"the deadline {deadline:%H:%M:%S} has passed: it is {now:%H:%M:%S} on the ledger"
+            )
+        return until
+
+    async def _next_sequence(self, address: str) -> int:
+        if (last := self._sequences.get(address)) is None:
+            account = (await self.read_accounts([address])).get(address)
+            if account is None:
+                raise AccountMissingError(f"account {address} does not exist on {self.network.name}: fund it first")
+            last = account.sequence
+        return last + 1
+
+    async def _simulate(self, call: building.Call, source: str) -> SimulateTransactionResponse:
+        """Simulate a call on the newest state known. Raises the contract's typed error where it is refused."""
+        probe = building.envelope(source, 1, [call.operation()], self.network.passphrase)
+        simulation = await self._read_fresh(
+            "simulateTransaction",
+            SimulateTransactionResponse,
+            {
+                "transaction": probe.to_xdr(),
+                "resourceConfig": {"instructionLeeway": building.INSTRUCTION_LEEWAY},
+            },
+            lambda answer: answer.latest_ledger,
+        )
+        if simulation.error:
+            raise decoding.simulation_error(simulation.error, simulation.events, self.network, call.function)
+        return simulation
+
+    async def _simulated(self, call: building.Call, simulation: SimulateTransactionResponse) -> building.Simulated:
+        limits = await self.read_limits()
+        return self._decoded(lambda found: building.simulated(found, limits, call.function), simulation)
+
+    async def _restore(self, preamble: RestorePreamble, payer: Signer, deadline: datetime) -> None:
+        """Bring back archived entries the call needs: only a contract's instance or code can be. Safe to repeat."""
+        limits = await self.read_limits()
+        data = building.padded(preamble.transaction_data, preamble.min_resource_fee, limits, "restore")
+        bid = building.bid((await self.read_fees()).contract, 1, self._fee_cap_stroops, 1)
+        sequence = await self._next_sequence(payer.public_key)
+        valid_until = await self._in_time(deadline)
+        inner = building.envelope(
+            payer.public_key,
+            sequence,
+            [building.restore()],
+            self.network.passphrase,
+            valid_until=valid_until,
+            soroban_data=data,
+        )
+        outcome = await self.submit(
+            building.signed(
+                inner,
+                payer,
+                action="restore",
+                payer=None,
+                bid_stroops=bid,
+                ledger=self._highest,
+                valid_until=valid_until,
+            )
+        )
+        log.info("entries_restored", status=str(outcome.status), transaction=outcome.transaction_hash)
+        if outcome.status is not Status.APPLIED:
+            raise outcome.error or RpcUnavailableError("whether archived entries were restored is unknown")
+
+    def _harvest_call(self, items: Sequence[tuple[str, int]]) -> building.Call:
+        farmers = {farmer for farmer, _ in items}
+        if len(farmers) != 1:
+            raise InputError(f"a harvest of {len(farmers)} farmers: one transaction takes the pails of one farmer")
+        farmer = farmers.pop()
+        if len(items) == 1:
+            return building.harvest_call(self.network.contract_id, farmer, items[0][1])
+        if self.network.tractor_id is None:
+            raise InputError(f"{len(items)} pails in one harvest, and {self.network.name} has no tractor")
+        return building.tractor_call(self.network.tractor_id, farmer, [index for _, index in items])
+
+    async def _pack(
+        self, farmer: str, indexes: Sequence[int]
+    ) -> tuple[list[tuple[tuple[str, int], ...]], dict[tuple[str, int], KalepoolError]]:
+        """Batches of one farmer's pails that fit, and the pails that cannot be harvested."""
+        items = tuple((farmer, index) for index in indexes)
+        rewards: Sequence[int] = (0,) * len(items)
+        if len(items) > 1:
+            try:
+                call = self._harvest_call(items)
+                simulation = await self._simulate(call, farmer)
+                _, _, forecast = await self._simulated(call, simulation)
+                rewards = forecast if isinstance(forecast, tuple) and len(forecast) == len(items) else rewards
+            except ResourceLimitError:
+                half = len(indexes) // 2
+                left, right = await asyncio.gather(
+                    self._pack(farmer, indexes[:half]), self._pack(farmer, indexes[half:])
+                )
+                return left[0] + right[0], left[1] | right[1]
+            except NothingHarvestableError:
+                pass
+        refused: dict[tuple[str, int], KalepoolError] = {}
+        for item, reward in zip(items, rewards, strict=True):
+            if reward == 0:
+                try:
+                    await self._simulate(self._harvest_call([item]), farmer)
+                except RpcUnavailableError:
+                    raise
+                except ChainError as error:
+                    refused[item] = error
+        good = tuple(item for item in items if item not in refused)
+        return ([good] if good else []), refused
+
+
+def may_retry(outcome: Outcome) -> bool:
+    """Whether a new transaction for the same purpose may be made: this one did nothing, and the next may."""
+    if outcome.status is Status.EXPIRED:
+        return True
+    if outcome.status is not Status.FAILED:
+        return False
+    return isinstance(outcome.error, BadSequenceError | FootprintStaleError) or (
+        isinstance(outcome.error, TransactionFailedError)
+        and outcome.result_code in ("txTOO_LATE", "txINSUFFICIENT_FEE")
+    )

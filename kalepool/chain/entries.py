@@ -1,0 +1,159 @@
+"""Ledger keys and what the entries under them say. Pure: nothing here asks the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from stellar_sdk import Address, Asset, Keypair, StrKey, scval
+from stellar_sdk import xdr as stellar_xdr
+
+from kalepool.chain.model import BASE_RESERVE_STROOPS, Account, Limits
+from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, Key, Pail, block_key, pail_key
+
+MAX_KEYS = 200
+"""Keys one getLedgerEntries takes."""
+
+Contents = dict[str, stellar_xdr.LedgerEntryData]
+"""Entries by their base64 key, as getLedgerEntries names them."""
+
+
+def contract_key(contract_id: str, key: Key[Any]) -> str:
+    """The base64 ledger key of a temporary contract entry, as Block or Pail."""
+    parts = [scval.to_symbol(key.name)]
+    parts += [scval.to_address(arg) if isinstance(arg, str) else scval.to_uint32(arg) for arg in key.args]
+    return _data_key(contract_id, scval.to_vec(parts), stellar_xdr.ContractDataDurability.TEMPORARY)
+
+
+@lru_cache(maxsize=8)
+def instance_key(contract_id: str) -> str:
+    """The base64 ledger key of a contract's instance, which holds FarmIndex, FarmBlock and FarmPaused."""
+    key = stellar_xdr.SCVal(stellar_xdr.SCValType.SCV_LEDGER_KEY_CONTRACT_INSTANCE)
+    return _data_key(contract_id, key, stellar_xdr.ContractDataDurability.PERSISTENT)
+
+
+def block_entry_key(contract_id: str, index: int) -> str:
+    return contract_key(contract_id, block_key(index))
+
+
+def pail_entry_key(contract_id: str, farmer: str, index: int) -> str:
+    return contract_key(contract_id, pail_key(farmer, index))
+
+
+def account_key(address: str) -> str:
+    account = stellar_xdr.LedgerKeyAccount(Keypair.from_public_key(address).xdr_account_id())
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.ACCOUNT, account=account).to_xdr()
+
+
+def trustline_key(address: str, asset: Asset) -> str:
+    trustline = stellar_xdr.LedgerKeyTrustLine(
+        Keypair.from_public_key(address).xdr_account_id(), asset.to_trust_line_asset_xdr_object()
+    )
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.TRUSTLINE, trust_line=trustline).to_xdr()
+
+
+def limit_keys() -> list[str]:
+    """Keys of the network settings that limit one contract call."""
+    ids = stellar_xdr.ConfigSettingID
+    settings = (
+        ids.CONFIG_SETTING_CONTRACT_COMPUTE_V0,
+        ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_V0,
+        ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_EXT_V0,
+        ids.CONFIG_SETTING_CONTRACT_BANDWIDTH_V0,
+    )
+    return [
+        stellar_xdr.LedgerKey(
+            stellar_xdr.LedgerEntryType.CONFIG_SETTING, config_setting=stellar_xdr.LedgerKeyConfigSetting(setting)
+        ).to_xdr()
+        for setting in settings
+    ]
+
+
+def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
+    """What one contract call may use, by the settings among `entries`; defaults for those that are absent."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        if (setting := entry.config_setting) is None:
+            continue
+        if (compute := setting.contract_compute) is not None:
+            found["instructions"] = compute.tx_max_instructions.int64
+        if (cost := setting.contract_ledger_cost) is not None:
+            found["write_entries"] = cost.tx_max_write_ledger_entries.uint32
+            found["write_bytes"] = cost.tx_max_write_bytes.uint32
+        if (ext := setting.contract_ledger_cost_ext) is not None:
+            found["footprint_entries"] = ext.tx_max_footprint_entries.uint32
+        if (bandwidth := setting.contract_bandwidth) is not None:
+            found["transaction_bytes"] = bandwidth.tx_max_size_bytes.uint32
+    return Limits(**found)
+
+
+def farm_state(instance: stellar_xdr.LedgerEntryData) -> tuple[int | None, Block | None, bool]:
+    """(FarmIndex, FarmBlock, FarmPaused) of the contract's instance.
+
+    An absent FarmIndex reads as 0, and as None where there is no FarmBlock either: then the contract was never set up.
+    """
+    assert instance.contract_data is not None
+    value = instance.contract_data.val
+    if value.instance is None:
+        raise ValueError("the entry is not a contract instance")
+    stored: dict[str, Any] = {}
+    for item in value.instance.storage.sc_map if value.instance.storage else ():
+        name = scval.to_native(item.key)
+        stored[name[0] if isinstance(name, list) else str(name)] = item.val
+    farm_block = _block(stored[FARM_BLOCK.name]) if FARM_BLOCK.name in stored else None
+    index = scval.from_uint32(stored[FARM_INDEX.name]) if FARM_INDEX.name in stored else None
+    if index is None and farm_block is not None:
+        index = 0
+    paused = scval.from_bool(stored[FARM_PAUSED.name]) if FARM_PAUSED.name in stored else False
+    return index, farm_block, paused
+
+
+def block(entry: stellar_xdr.LedgerEntryData) -> Block:
+    assert entry.contract_data is not None
+    return _block(entry.contract_data.val)
+
+
+def pail(entry: stellar_xdr.LedgerEntryData) -> Pail:
+    assert entry.contract_data is not None
+    fields: dict[str, Any] = scval.to_native(entry.contract_data.val)  # pyright: ignore[reportAssignmentType]
+    return Pail(sequence=fields["sequence"], gap=fields["gap"], stake=fields["stake"], zeros=fields["zeros"])
+
+
+def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEntryData | None) -> Account:
+    """An account by its entry and that of its KALE trustline.
+
+    Reserve: (2 + subentries + sponsoring − sponsored) · base reserve (developers.stellar.org, "Minimum balance").
+    """
+    found = entry.account
+    assert found is not None
+    selling = sponsored = sponsoring = 0
+    if (v1 := found.ext.v1) is not None:
+        selling = v1.liabilities.selling.int64
+        if (v2 := v1.ext.v2) is not None:
+            sponsored, sponsoring = v2.num_sponsored.uint32, v2.num_sponsoring.uint32
+    subentries = found.num_sub_entries.uint32
+    reserve = (2 + subentries + sponsoring - sponsored) * BASE_RESERVE_STROOPS
+    native = found.balance.int64
+    return Account(
+        address=StrKey.encode_ed25519_public_key(found.account_id.account_id.ed25519.uint256),  # pyright: ignore[reportOptionalMemberAccess]
+        sequence=found.seq_num.sequence_number.int64,
+        native_stroops=native,
+        spendable_stroops=max(native - selling - reserve, 0),
+        kale_stroops=None if trustline is None else trustline.trust_line.balance.int64,  # pyright: ignore[reportOptionalMemberAccess]
+        subentries=subentries,
+    )
+
+
+def batches(keys: Sequence[str], size: int = MAX_KEYS) -> list[Sequence[str]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _block(value: stellar_xdr.SCVal) -> Block:
+    fields: dict[str, Any] = scval.to_native(value)  # pyright: ignore[reportAssignmentType]
+    return Block(**{name: fields[name] for name in Block.__dataclass_fields__})
+
+
+def _data_key(contract_id: str, key: stellar_xdr.SCVal, durability: stellar_xdr.ContractDataDurability) -> str:
+    data = stellar_xdr.LedgerKeyContractData(Address(contract_id).to_xdr_sc_address(), key, durability)
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.CONTRACT_DATA, contract_data=data).to_xdr()

@@ -1,0 +1,163 @@
+"""What goes into and comes out of the chain: plain data. Amounts are int stroops, times the ledger's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from kalepool.errors import KalepoolError
+from kalepool.protocol.model import Block
+
+BASE_RESERVE_STROOPS = 5_000_000
+"""What an account must keep per entry it owns, and twice for itself."""
+
+MIN_FEE_STROOPS = 100
+"""The network's minimum inclusion fee per operation."""
+
+
+class Signer(Protocol):
+    """A key that signs without showing itself: stellar_sdk's Keypair, or custody's."""
+
+    @property
+    def public_key(self) -> str: ...
+
+    def sign(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A closed ledger: its number and its close time."""
+
+    sequence: int
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the RPC server says of itself. `latency_seconds` is our round trip to it."""
+
+    ledger: Ledger
+    oldest_ledger: int
+    latency_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """The KALE contract's state at one ledger.
+
+    `index` is None where the contract was never set up; `block` is Block(index), None before the first plant ever and
+    once it was evicted. `farm_block` collects the next block's bounds. `closed_at` is the ledger's, where known.
+    """
+
+    ledger: int
+    closed_at: datetime | None
+    index: int | None
+    farm_block: Block | None
+    block: Block | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account and its KALE trustline.
+
+    `spendable_stroops` is XLM beyond reserve and liabilities, 0 at least; `kale_stroops` is None without a trustline.
+    """
+
+    address: str
+    sequence: int
+    native_stroops: int
+    spendable_stroops: int
+    kale_stroops: int | None
+    subentries: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeeBids:
+    """What was paid for inclusion in recent ledgers, in stroops per operation."""
+
+    min: int
+    p50: int
+    p70: int
+    p90: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Inclusion fees of the recent ledgers: contract calls and classic operations compete apart."""
+
+    ledger: int
+    contract: FeeBids
+    classic: FeeBids
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one contract call may use. The defaults hold where the network's own settings cannot be read."""
+
+    instructions: int = 100_000_000
+    footprint_entries: int = 100
+    write_entries: int = 50
+    write_bytes: int = 132_096
+    transaction_bytes: int = 132_096
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A signed transaction that has not been sent. Journal it, then send it.
+
+    `transaction_hash` is the hex hash of what is sent: the fee-bump's where there is one, and then `inner_hash` is the
+    inner transaction's. `sequence` belongs to `source`. No ledger that closes after `valid_until` can take it.
+    `ledger` is the one it was simulated against (0: none). `forecast` is the return value of the simulation.
+    """
+
+    action: str
+    source: str
+    transaction_hash: str
+    inner_hash: str | None
+    envelope_xdr: str = field(repr=False)
+    sequence: int
+    valid_until: datetime
+    ledger: int
+    fee_bid_stroops: int
+    function: str | None = None
+    forecast: int | tuple[int, ...] | None = None
+
+
+class Status(StrEnum):
+    """Where a transaction stands. All but `unknown` are final."""
+
+    APPLIED = "applied"
+    FAILED = "failed"  # refused when sent, or in a ledger without effect but its fee
+    EXPIRED = "expired"  # its time bound passed and no ledger has it
+    UNKNOWN = "unknown"  # it may still apply, or the RPC server cannot tell
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a transaction.
+
+    `return_value`: of work the gap, of harvest the reward, of the tractor a tuple of rewards (0: not harvested, or a
+    reward of 0), else None. `ledger` and `closed_at` are set where a ledger has it, also where it failed.
+    """
+
+    transaction_hash: str
+    status: Status
+    ledger: int | None = None
+    closed_at: datetime | None = None
+    result_code: str | None = None
+    error: KalepoolError | None = None
+    return_value: int | tuple[int, ...] | None = None
+    fee_stroops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestPlan:
+    """Pails packed into transactions: each batch is of one farmer. `refused` says of the others why not."""
+
+    batches: tuple[tuple[tuple[str, int], ...], ...]
+    refused: dict[tuple[str, int], KalepoolError]

@@ -1,0 +1,272 @@
+"""Reading the chain. Everything here may be asked again; nothing changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self, TypeVar
+
+import structlog
+from pydantic import BaseModel, Field
+from stellar_sdk import Asset
+from stellar_sdk import xdr as stellar_xdr
+from stellar_sdk.soroban_rpc import (
+    FeeDistribution,
+    GetFeeStatsResponse,
+    GetLedgerEntriesResponse,
+    GetNetworkResponse,
+)
+
+from kalepool.chain import entries
+from kalepool.chain.model import Account, Farm, FeeBids, Fees, Health, Ledger, Limits
+from kalepool.chain.rpc import Rpc
+from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
+from kalepool.networks import Network
+from kalepool.protocol.model import Block, Pail
+
+log = structlog.get_logger(__name__)
+
+LAG_PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
+"""Pauses before a node that is behind another is asked again."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+R = TypeVar("R", bound=BaseModel)
+
+
+class _Health(BaseModel):
+    status: str
+    latest_ledger: int = Field(alias="latestLedger", ge=1)
+    latest_ledger_close_time: int | None = Field(alias="latestLedgerCloseTime", default=None)  # absent before RPC 25
+    oldest_ledger: int = Field(alias="oldestLedger", ge=1)
+
+
+class _LatestLedger(BaseModel):
+    sequence: int = Field(ge=1)
+    close_time: int = Field(alias="closeTime", gt=0)
+
+
+class ChainReader:
+    """The reading half of the one door to Stellar. An async context manager.
+
+    Every read raises RpcUnavailableError where the RPC server gives no usable answer. A server behind a load balancer
+    may be older than the one that answered before: such an answer is asked again, and never returned.
+    """
+
+    def __init__(self, network: Network, *, timeout_seconds: float = 10.0) -> None:
+        if network.rpc_url is None:
+            raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
+        self.network = network
+        self.asset = Asset(network.asset_code, network.asset_issuer)
+        self._rpc = Rpc(network.rpc_url, timeout_seconds=timeout_seconds)
+        self._latest: Ledger | None = None  # the newest ledger whose close time is known,
+        self._latest_at = 0.0  # and when it was first seen, by the monotonic clock
+        self._highest = 0  # the newest ledger that any answer named
+        self._index_guess = 0
+        self._limits: Limits | None = None
+        self._fees: tuple[float, Fees] | None = None
+        self._checked_network = False
+        self._poll: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            await asyncio.gather(self._poll, return_exceptions=True)
+        await self._rpc.close()
+
+    # Ledgers and time
+
+    async def read_ledger(self) -> Ledger:
+        """The latest closed ledger. It never goes back."""
+        return (await self._read_health(self._rpc.read))[0]
+
+    async def read_health(self) -> Health:
+        """One round trip to the server. Raises RpcUnavailableError, and ConfigError where it serves another network."""
+        if not self._checked_network:
+            found = await self._rpc.call("getNetwork", GetNetworkResponse)
+            if found.passphrase != self.network.passphrase:
+                raise ConfigError(
+                    f"{self._rpc.place} serves the network {found.passphrase!r}, and KALEPOOL_NETWORK wants "
+                    f"{self.network.passphrase!r}: set KALEPOOL_RPC_URL to a server of that network"
+                )
+            self._checked_network = True
+        started = time.perf_counter()
+        ledger, oldest = await self._read_health(self._rpc.call)
+        return Health(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
+
+    async def next_ledger(self, after: int, timeout_seconds: float) -> Ledger | None:
+        """Wait for a ledger beyond `after`; None when none came in time. All who wait share one poll of the server."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self._latest is None or self._latest.sequence <= after:
+                    if self._poll is None or self._poll.done():
+                        self._poll = asyncio.create_task(self._poll_ledger())
+                    await asyncio.shield(self._poll)
+                return self._latest
+        except TimeoutError:
+            return None
+
+    async def now(self) -> datetime:
+        """The ledger's clock: our own, unless it disagrees with the ledgers' close times; then theirs, carried on."""
+        if self._latest is None or time.monotonic() - self._latest_at > 12 * self.network.ledger_seconds + 10:
+            await self.read_ledger()
+        return self._reckon()
+
+    def _reckon(self) -> datetime:
+        """`now` without asking, by the newest ledger known."""
+        ours = datetime.now(UTC)
+        if self._latest is None:
+            return ours
+        reckoned = self._latest.closed_at + timedelta(seconds=time.monotonic() - self._latest_at)
+        # A ledger is seen up to one ledger's time after it closed; close times are whole seconds.
+        agrees = timedelta(seconds=-1) <= ours - reckoned <= timedelta(seconds=self.network.ledger_seconds + 5)
+        return ours if agrees else reckoned
+
+    # The farm
+
+    async def read_farm(self) -> Farm:
+        """The contract's state and its current block, from one ledger."""
+        contract = self.network.contract_id
+        for _ in range(3):
+            guess = self._index_guess
+            instance_key = entries.instance_key(contract)
+            block_keys = {index: entries.block_entry_key(contract, index) for index in (guess, guess + 1)}
+            found, ledger = await self._read_entries([instance_key, *block_keys.values()])
+            if instance_key not in found:
+                raise ChainError(f"no contract {contract} on {self.network.name}: is KALEPOOL_CONTRACT_ID right?")
+            index, farm_block, paused = self._decoded(entries.farm_state, found[instance_key])
+            if index is not None:
+                self._index_guess = index
+            if index is None or index in block_keys:
+                entry = found.get(block_keys[index]) if index is not None else None
+                block = None if entry is None else self._decoded(entries.block, entry)
+                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused)
+        raise RpcUnavailableError("the farm's index kept moving while it was read")
+
+    async def read_blocks(self, indexes: Iterable[int]) -> dict[int, Block]:
+        """The blocks that still exist, by index."""
+        contract = self.network.contract_id
+        keys = {index: entries.block_entry_key(contract, index) for index in indexes}
+        found, _ = await self._read_entries(list(keys.values()))
+        return {index: self._decoded(entries.block, found[key]) for index, key in keys.items() if key in found}
+
+    async def read_pails(self, pails: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Pail]:
+        """The pails that exist, by (farmer, index)."""
+        contract = self.network.contract_id
+        keys = {(farmer, index): entries.pail_entry_key(contract, farmer, index) for farmer, index in pails}
+        found, _ = await self._read_entries(list(keys.values()))
+        return {name: self._decoded(entries.pail, found[key]) for name, key in keys.items() if key in found}
+
+    # Accounts and fees
+
+    async def read_accounts(self, addresses: Iterable[str]) -> dict[str, Account]:
+        """The accounts that exist, each with its KALE trustline, by address."""
+        keys = {
+            address: (entries.account_key(address), entries.trustline_key(address, self.asset)) for address in addresses
+        }
+        found, _ = await self._read_entries([key for pair in keys.values() for key in pair])
+        return {
+            address: self._decoded(lambda entry, line=line: entries.account(entry, found.get(line)), found[key])
+            for address, (key, line) in keys.items()
+            if key in found
+        }
+
+    async def read_fees(self) -> Fees:
+        """What inclusion cost in recent ledgers; asked at most once a ledger."""
+        if self._fees is not None and time.monotonic() - self._fees[0] < self.network.ledger_seconds:
+            return self._fees[1]
+        stats = await self._rpc.read("getFeeStats", GetFeeStatsResponse)
+        fees = Fees(stats.latest_ledger, _bids(stats.soroban_inclusion_fee), _bids(stats.inclusion_fee))
+        self._fees = (time.monotonic(), fees)
+        return fees
+
+    async def read_limits(self) -> Limits:
+        """What the network allows one contract call; asked once."""
+        if (limits := self._limits) is None:
+            found, _ = await self._read_entries(entries.limit_keys())
+            limits = self._limits = self._decoded(entries.limits, found.values())
+        return limits
+
+    # How it is done
+
+    async def _read_entries(self, keys: Sequence[str]) -> tuple[entries.Contents, int]:
+        """Live entries by key, and the ledger of the last answer, in batches of MAX_KEYS."""
+        found: entries.Contents = {}
+        ledger = self._highest
+        for batch in entries.batches(keys):
+            answer = await self._read_fresh(
+                "getLedgerEntries", GetLedgerEntriesResponse, {"keys": list(batch)}, lambda a: a.latest_ledger
+            )
+            ledger = answer.latest_ledger
+            for entry in answer.entries or ():
+                if entry.live_until_ledger is not None and entry.live_until_ledger < ledger:
+                    continue  # a temporary entry past its time is gone
+                found[entry.key] = self._decoded(stellar_xdr.LedgerEntryData.from_xdr, entry.xdr)
+        return found, ledger
+
+    async def _read_fresh(
+        self, method: str, answer: type[R], params: Mapping[str, Any], ledger_of: Callable[[R], int]
+    ) -> R:
+        """Read, and again while the node that answers is behind what was already seen."""
+        ledger = 0
+        for pause in (*LAG_PAUSES_SECONDS, None):
+            result = await self._rpc.read(method, answer, params)
+            ledger = ledger_of(result)
+            if ledger >= max(self._highest, 1):
+                self._highest = ledger
+                return result
+            log.debug("rpc_lags", method=method, ledger=ledger, seen=self._highest)
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise RpcUnavailableError(
+            f"{method}: {self._rpc.place} is at ledger {ledger}, and ledger {self._highest} was seen before: "
+            "a node that lags, or a chain that was started anew (then restart this process)"
+        )
+
+    async def _read_health(self, ask: Callable[..., Any]) -> tuple[Ledger, int]:
+        health: _Health = await ask("getHealth", _Health)
+        if health.status != "healthy":
+            raise RpcUnavailableError(f"{self._rpc.place} calls itself {health.status[:50]!r}")
+        sequence, close_time = health.latest_ledger, health.latest_ledger_close_time
+        if close_time is None:
+            latest: _LatestLedger = await ask("getLatestLedger", _LatestLedger)
+            sequence, close_time = latest.sequence, latest.close_time
+        return self._observe(sequence, close_time), health.oldest_ledger
+
+    def _observe(self, sequence: int, close_time: int) -> Ledger:
+        """Remember a closed ledger that an answer named; gives the newest known."""
+        if sequence < 1 or close_time < 1:
+            raise RpcUnavailableError(f"{self._rpc.place} named ledger {sequence}, closed at {close_time}")
+        if self._latest is None or sequence > self._latest.sequence:
+            self._latest = Ledger(sequence, datetime.fromtimestamp(close_time, UTC))
+            self._latest_at = time.monotonic()
+        self._highest = max(self._highest, sequence)
+        return self._latest
+
+    def _closed_at(self, ledger: int) -> datetime | None:
+        return self._latest.closed_at if self._latest is not None and self._latest.sequence == ledger else None
+
+    async def _poll_ledger(self) -> None:
+        await asyncio.sleep(max(self.network.ledger_seconds / 10, 0.05))
+        try:
+            await self._read_health(self._rpc.call)
+        except RpcUnavailableError as error:
+            log.debug("ledger_poll_failed", reason=str(error))
+
+    def _decoded(self, decode: Callable[[A], B], value: A) -> B:
+        """Decode, and name the server where what it gave cannot be."""
+        try:
+            return decode(value)
+        except (ValueError, TypeError, KeyError, EOFError, AttributeError, AssertionError) as error:
+            raise RpcUnavailableError(
+                f"{self._rpc.place} gave an entry that cannot be read ({type(error).__name__}: {error})"
+            ) from None
+
+
+def _bids(stats: FeeDistribution) -> FeeBids:
+    return FeeBids(min=stats.min, p50=stats.p50, p70=stats.p70, p90=stats.p90, p99=stats.p99, max=stats.max)

@@ -1,0 +1,127 @@
+"""JSON-RPC to a Stellar RPC server, over stellar-sdk's aiohttp client: every misbehaviour becomes one typed error.
+
+Whatever is not a well-formed answer (no connection, timeout, 4xx, 5xx, rate limit, broken JSON, a missing field, an
+internal error of the server) is RpcUnavailableError. A request the server calls wrong is our bug: ChainError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from stellar_sdk.client.aiohttp_client import AiohttpClient
+from stellar_sdk.client.response import Response
+from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
+
+from kalepool.errors import ChainError, RpcUnavailableError
+
+log = structlog.get_logger(__name__)
+
+READ_PAUSES_SECONDS = (0.1, 0.4, 1.0)
+"""Pauses before a read is tried again: four tries in all."""
+
+MAX_RETRY_AFTER_SECONDS = 5.0
+OUR_FAULT = {-32700, -32600, -32601, -32602}
+"""JSON-RPC codes of a request that is wrong in itself: parse, request, method, parameters."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RateLimitedError(RpcUnavailableError):
+    """The server asks to be left alone for `retry_after_seconds`."""
+
+    code = "rpc-rate-limited"
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Rpc:
+    """One RPC server. `call` asks once; `read` asks again where the first answer is unusable."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 10.0, connections: int = 32) -> None:
+        self.url = url
+        self.place = urlsplit(url).hostname or url  # a URL may carry a key in its path: messages show the host only
+        self._client = AiohttpClient(
+            pool_size=connections, request_timeout=timeout_seconds, post_timeout=timeout_seconds
+        )
+        self._ids = count(1)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def call(self, method: str, answer: type[M], params: Mapping[str, Any] | None = None) -> M:
+        """Ask once. Raises RpcUnavailableError, or ChainError where the server calls the request wrong."""
+        request: dict[str, Any] = {"jsonrpc": "2.0", "id": next(self._ids), "method": method}
+        if params is not None:
+            request["params"] = params
+        try:
+            response = await self._client.post(self.url, json_data=request)
+        except TimeoutError:
+            raise RpcUnavailableError(f"{method}: {self.place} did not answer in time") from None
+        except (SdkConnectionError, OSError, UnicodeDecodeError) as error:
+            raise RpcUnavailableError(f"{method}: no connection to {self.place}: {type(error).__name__}") from None
+        return self._parse(method, answer, response, request["id"])
+
+    async def read(self, method: str, answer: type[M], params: Mapping[str, Any] | None = None) -> M:
+        """Ask up to four times, for requests that change nothing. Raises as `call` does."""
+        for pause in READ_PAUSES_SECONDS:
+            try:
+                return await self.call(method, answer, params)
+            except RateLimitedError as error:
+                pause = max(pause, min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
+                log.debug("rpc_rate_limited", method=method, pause_seconds=pause)
+            except RpcUnavailableError as error:
+                log.debug("rpc_read_again", method=method, reason=str(error))
+            await asyncio.sleep(pause)
+        return await self.call(method, answer, params)
+
+    async def get(self, url: str, params: dict[str, str]) -> Response:
+        """A plain HTTP GET, for friendbot. Raises RpcUnavailableError without a connection."""
+        try:
+            return await self._client.get(url, params=params)
+        except (TimeoutError, SdkConnectionError, OSError) as error:
+            place = urlsplit(url).hostname
+            raise RpcUnavailableError(f"no connection to {place}: {type(error).__name__}") from None
+
+    def _parse(self, method: str, answer: type[M], response: Response, request_id: int) -> M:
+        where = f"{method}: {self.place}"
+        if response.status_code == 429:
+            raise RateLimitedError(f"{where} limits our rate (429)", _retry_after(response.headers))
+        if not 200 <= response.status_code < 300:
+            raise RpcUnavailableError(f"{where} answered {response.status_code}")
+        try:
+            body = json.loads(response.text)
+        except ValueError:
+            raise RpcUnavailableError(f"{where} answered something that is not JSON") from None
+        if not isinstance(body, dict) or body.get("id") != request_id:
+            raise RpcUnavailableError(f"{where} answered something that is not a JSON-RPC response to the request")
+        if (error := body.get("error")) is not None:
+            code = error.get("code") if isinstance(error, dict) else None
+            text = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+            if code in OUR_FAULT:
+                raise ChainError(f"{where} refused the request ({code}): {text[:300]}")
+            raise RpcUnavailableError(f"{where} has trouble of its own ({code}): {text[:300]}")
+        try:
+            return answer.model_validate(body.get("result"))
+        except ValidationError as invalid:
+            fields = ", ".join(".".join(map(str, e["loc"])) or "result" for e in invalid.errors()[:5])
+            raise RpcUnavailableError(f"{where} answered without usable {fields}") from None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds of a Retry-After header; 1 where it is absent or a date."""
+    for name, value in headers.items():
+        if name.lower() == "retry-after":
+            try:
+                return max(0.0, float(value))
+            except ValueError:
+                return 1.0
+    return 1.0

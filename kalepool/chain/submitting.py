@@ -1,0 +1,198 @@
+"""Sending a prepared transaction and finding out what became of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+
+import structlog
+from stellar_sdk.soroban_rpc import (
+    GetTransactionResponse,
+    GetTransactionStatus,
+    SendTransactionResponse,
+    SendTransactionStatus,
+)
+
+from kalepool.chain import decoding
+from kalepool.chain.model import Outcome, Prepared, Status
+from kalepool.chain.reader import ChainReader
+from kalepool.chain.rpc import RateLimitedError
+from kalepool.errors import ChainError, RpcUnavailableError, TransactionExpiredError
+from kalepool.networks import Network
+
+log = structlog.get_logger(__name__)
+
+RESEND_AFTER_LEDGERS = 2
+"""Ledgers after which a transaction that was taken but not applied is sent again: it may have been lost."""
+
+LONGEST_LIFE = timedelta(minutes=5)
+"""No transaction is made to be valid for longer; so an RPC server that remembers this long knows all of it."""
+
+FIRST_LEDGERS = 2
+"""A server whose oldest ledger is one of these remembers everything."""
+
+
+class _Sent(Enum):
+    TAKEN = auto()  # the network has it, or has had it
+    LATER = auto()  # not taken, to be sent again
+    LOST = auto()  # no answer: it may have been taken
+    REFUSED = auto()
+
+
+class Submitter(ChainReader):
+    """Sends, follows and looks up transactions.
+
+    It also keeps each source account's last sequence number while it is certain, and knows which accounts have a
+    transaction that may still apply.
+    """
+
+    def __init__(self, network: Network, *, timeout_seconds: float = 10.0) -> None:
+        super().__init__(network, timeout_seconds=timeout_seconds)
+        self._sequences: dict[str, int] = {}
+        self._unsettled: dict[str, datetime] = {}
+
+    async def submit(self, prepared: Prepared) -> Outcome:
+        """Send and follow until the outcome is known. Never raises for what the network does.
+
+        Sends again after TRY_AGAIN_LATER, 5xx and timeouts, always the same envelope, until `valid_until`. The status
+        is `unknown` where the server could not be asked, or closed no ledger, for long after: then `look_up` later.
+        When cancelled, the transaction may still apply: `look_up` it.
+        """
+        self._sequences.pop(prepared.source, None)
+        self._unsettled[prepared.source] = prepared.valid_until
+        outcome = await self._send_and_follow(prepared)
+        if outcome.status is not Status.UNKNOWN:
+            self._unsettled.pop(prepared.source, None)
+        consumed = outcome.ledger is not None and not (outcome.error and (outcome.result_code or "").startswith("tx"))
+        if consumed:
+            self._sequences[prepared.source] = prepared.sequence
+        log.debug(
+            "transaction_settled",
+            action=prepared.action,
+            transaction=outcome.transaction_hash,
+            status=str(outcome.status),
+            ledger=outcome.ledger,
+            result_code=outcome.result_code,
+        )
+        return outcome
+
+    async def look_up(self, transaction_hash: str, valid_until: datetime, function: str | None = None) -> Outcome:
+        """What became of a transaction sent before, as after a crash. Raises RpcUnavailableError.
+
+        `expired` is said only when two answers in a row, each of a time when a ledger had closed after `valid_until`,
+        do not know the transaction: the server reads transactions before its ledger range, and may take in a ledger in
+        between. Where its memory does not reach back to the transaction's life, the status is `unknown`. `function` is
+        plant, work, harvest or harvest_many: it helps to name errors where the server gives no diagnostic events.
+        """
+        for _ in range(2):
+            answer = await self._rpc.read("getTransaction", GetTransactionResponse, {"hash": transaction_hash})
+            self._observe(answer.latest_ledger, answer.latest_ledger_close_time)
+            if answer.status is not GetTransactionStatus.NOT_FOUND:
+                return self._decoded(lambda found: self._found(transaction_hash, found, function), answer)
+            if answer.latest_ledger_close_time <= int(valid_until.timestamp()):
+                return Outcome(transaction_hash, Status.UNKNOWN)
+            remembered = datetime.fromtimestamp(answer.oldest_ledger_close_time, UTC)
+            if answer.oldest_ledger > FIRST_LEDGERS and remembered > valid_until - LONGEST_LIFE:
+                error = RpcUnavailableError(
+                    f"{self._rpc.place} remembers transactions since {remembered:%Y-%m-%d %H:%M:%S} only: "
+                    f"look {transaction_hash} up elsewhere"
+                )
+                return Outcome(transaction_hash, Status.UNKNOWN, error=error)
+        return _expired(transaction_hash, valid_until)
+
+    async def settle(self, address: str) -> None:
+        """Wait until no transaction of the account whose outcome is unknown can still apply."""
+        while (until := self._unsettled.get(address)) is not None:
+            latest = await self.next_ledger(self._highest, 2 * self.network.ledger_seconds + 1)
+            if latest is not None and latest.closed_at > until:
+                self._unsettled.pop(address, None)
+
+    async def _send_and_follow(self, prepared: Prepared) -> Outcome:
+        bound = prepared.valid_until
+        grace = 3 * self.network.ledger_seconds + 5
+        give_up = time.monotonic() + grace + max((bound - self._reckon()).total_seconds(), 0)
+        maybe_taken = False
+        sent: _Sent | None = None
+        seen = seen_at_send = max(prepared.ledger, self._highest)
+        while True:
+            pause = 2 * self.network.ledger_seconds + 1
+            due = sent in (None, _Sent.LATER, _Sent.LOST) or (
+                sent is _Sent.TAKEN and seen - seen_at_send >= RESEND_AFTER_LEDGERS
+            )
+            if due and self._reckon() <= bound:
+                sent, refusal, wait = await self._send(prepared)
+                if sent is _Sent.REFUSED and not maybe_taken:
+                    assert refusal is not None
+                    return refusal
+                maybe_taken |= sent in (_Sent.TAKEN, _Sent.LOST)
+                seen = seen_at_send = max(seen, self._highest)
+                if sent in (_Sent.LATER, _Sent.LOST):
+                    pause = wait
+            latest = await self.next_ledger(seen, pause)
+            if latest is not None:
+                seen = latest.sequence
+            if maybe_taken or self._reckon() > bound:
+                try:
+                    outcome = await self.look_up(prepared.transaction_hash, bound, prepared.function)
+                except RpcUnavailableError as error:
+                    outcome = Outcome(prepared.transaction_hash, Status.UNKNOWN, error=error)
+                if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
+                    return outcome
+
+    async def _send(self, prepared: Prepared) -> tuple[_Sent, Outcome | None, float]:
+        """Send once: how it went, the outcome where it was refused, and how long to wait before sending again."""
+        pause = min(self.network.ledger_seconds / 2, 1.0)
+        try:
+            answer = await self._rpc.call(
+                "sendTransaction", SendTransactionResponse, {"transaction": prepared.envelope_xdr}
+            )
+        except RateLimitedError as error:
+            return _Sent.LATER, None, max(pause, min(error.retry_after_seconds, 2 * self.network.ledger_seconds))
+        except RpcUnavailableError as error:
+            log.debug("send_unanswered", transaction=prepared.transaction_hash, reason=str(error))
+            return _Sent.LOST, None, pause
+        except ChainError as error:  # the server calls the request itself wrong
+            return _Sent.REFUSED, Outcome(prepared.transaction_hash, Status.FAILED, error=error), pause
+        if answer.latest_ledger and answer.latest_ledger_close_time:
+            self._observe(answer.latest_ledger, answer.latest_ledger_close_time)
+        match answer.status:
+            case SendTransactionStatus.PENDING | SendTransactionStatus.DUPLICATE:
+                return _Sent.TAKEN, None, pause
+            case SendTransactionStatus.TRY_AGAIN_LATER:
+                return _Sent.LATER, None, pause
+            case SendTransactionStatus.ERROR:
+                return _Sent.REFUSED, self._refusal(prepared, answer), pause
+
+    def _refusal(self, prepared: Prepared, answer: SendTransactionResponse) -> Outcome:
+        try:
+            result = decoding.read_result(answer.error_result_xdr or "")
+        except (ValueError, TypeError, EOFError):
+            result = decoding.Result(False, "unreadable result", 0)
+        error = decoding.refused_error(result, prepared.transaction_hash)
+        return Outcome(prepared.transaction_hash, Status.FAILED, result_code=result.code, error=error)
+
+    def _found(self, transaction_hash: str, answer: GetTransactionResponse, function: str | None) -> Outcome:
+        """The outcome of a transaction that a ledger has."""
+        result = decoding.read_result(answer.result_xdr or "")
+        common = {
+            "ledger": answer.ledger,
+            "closed_at": None if answer.create_at is None else datetime.fromtimestamp(answer.create_at, UTC),
+            "result_code": result.code,
+            "fee_stroops": result.fee_stroops,
+        }
+        if answer.status is GetTransactionStatus.SUCCESS:
+            value = decoding.return_value(answer.result_meta_xdr)
+            return Outcome(transaction_hash, Status.APPLIED, return_value=value, **common)
+        events = answer.diagnostic_events_xdr or decoding.meta_events(answer.result_meta_xdr)
+        error = decoding.applied_error(result, events, self.network, function, transaction_hash)
+        return Outcome(transaction_hash, Status.FAILED, error=error, **common)
+
+
+def _expired(transaction_hash: str, valid_until: datetime) -> Outcome:
+    error = TransactionExpiredError(
+        f"no ledger took transaction {transaction_hash} until {valid_until:%H:%M:%S}",
+        result_code="txTOO_LATE",
+        transaction_hash=transaction_hash,
+    )
+    return Outcome(transaction_hash, Status.EXPIRED, result_code="txTOO_LATE", error=error)
