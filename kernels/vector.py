@@ -187,7 +187,7 @@ def _lane_prefixes(words: _Words, prefix: ir.Value, nonces: ir.Value) -> ir.Valu
     """The first 64 bits, big-endian, of the digests of a vector of low words."""
     builder, kind = words.builder, words.type
     lanes = builder.bitcast(prefix, I64.as_pointer())
-    table = _table(builder.module, I64, keccak.ROUND_CONSTANTS)
+    constants = table(builder.module, I64, keccak.ROUND_CONSTANTS)
 
     def element(pointer: ir.Value, *indices: ir.Value) -> ir.Value:
         return words.splat(builder.load(builder.gep(pointer, indices)))
@@ -200,14 +200,14 @@ def _lane_prefixes(words: _Words, prefix: ir.Value, nonces: ir.Value) -> ir.Valu
     for lane, reach in enumerate(keccak.influence(NONCE_LANE)):
         state.append(words.xor(element(lanes, I32(lane)), *(words.rol(delta, turn) for turn in reach)))
     state = [word for first in range(0, 25, 5) for word in keccak.chi_row(words, state[first : first + 5])]
-    state[0] = words.xor(state[0], element(table, I32(0), I32(0)))
+    state[0] = words.xor(state[0], element(constants, I32(0), I32(0)))
 
     before, loop, last = builder.block, builder.append_basic_block("rounds"), builder.append_basic_block("last")
     builder.branch(loop)
     builder.position_at_end(loop)
     number = builder.phi(I32)
     inputs = [builder.phi(kind) for _ in range(25)]
-    constant = [element(table, I32(0), number)]
+    constant = [element(constants, I32(0), number)]
     outputs = keccak.keccak_round(words, [[word] for word in inputs], constant, ternary=words.layout.ternary)
     following = builder.add(number, I32(1))
     for phi, first, again in zip(
@@ -217,7 +217,7 @@ def _lane_prefixes(words: _Words, prefix: ir.Value, nonces: ir.Value) -> ir.Valu
         phi.add_incoming(again, builder.block)
     builder.cbranch(builder.icmp_unsigned("==", following, I32(keccak.ROUNDS - 1)), last, loop)
     builder.position_at_end(last)
-    [word] = keccak.first_lane(words, outputs, [element(table, I32(0), following)], ternary=words.layout.ternary)
+    [word] = keccak.first_lane(words, outputs, [element(constants, I32(0), following)], ternary=words.layout.ternary)
     return swapped(word)
 
 
@@ -225,7 +225,7 @@ def _interleaved_hits(words: _Words, prefix: ir.Value, limit: ir.Value) -> Calla
     builder, kind, layout = words.builder, words.type, words.layout
     parts, size = layout.parts, layout.bits // 8
     reach = keccak.influence(NONCE_LANE)
-    table = _table(builder.module, I8, list(spread(keccak.ROUND_CONSTANTS, parts).tobytes()))
+    constants = table(builder.module, I8, list(spread(keccak.ROUND_CONSTANTS, parts).tobytes()))
     steps = _steps(layout)
     memory = [_memory(builder, kind, 25 * parts) for _ in range(2)]
     effects = [_memory(builder, kind, 5 * parts) for _ in range(2)]
@@ -254,7 +254,7 @@ def _interleaved_hits(words: _Words, prefix: ir.Value, limit: ir.Value) -> Calla
 
     def constant(number: ir.Value, part: int) -> ir.Value:
         where = builder.add(builder.mul(number, I32(16 * parts)), I32(16 * part))
-        return words.broadcast(builder.gep(table, [I32(0), where]))
+        return words.broadcast(builder.gep(constants, [I32(0), where]))
 
     def finish(rows, number: ir.Value, source: int) -> None:
         """Chi, iota and the next round's theta effect; `rows(part)` yields the five rows before chi."""
@@ -362,9 +362,10 @@ def _memory(builder: ir.IRBuilder, kind: ir.Type, count: int) -> ir.Value:
     return builder.bitcast(slot, kind.as_pointer())
 
 
-def _table(module: ir.Module, element: ir.Type, values: Sequence[int]) -> ir.GlobalVariable:
+def table(module: ir.Module, element: ir.Type, values: Sequence[int], addrspace: int = 0) -> ir.GlobalVariable:
+    """Add an array of constants."""
     kind = ir.ArrayType(element, len(values))
-    table = ir.GlobalVariable(module, kind, module.get_unique_name("kale.table"))
-    table.linkage, table.global_constant, table.align = "internal", True, 64
-    table.initializer = ir.Constant(kind, list(values))
-    return table
+    variable = ir.GlobalVariable(module, kind, module.get_unique_name("kale.table"), addrspace)
+    variable.linkage, variable.global_constant, variable.align = "internal", True, 64
+    variable.initializer = ir.Constant(kind, list(values))
+    return variable
