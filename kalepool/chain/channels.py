@@ -16,17 +16,21 @@ class Channels:
     The network takes one pending transaction per source account, so `len(channels)` is how many can be in flight.
     """
 
-    def __init__(self, chain: Submitter, signers: Sequence[Signer]) -> None:
-        if not signers:
-            raise ValueError("no channel accounts")
+    def __init__(self, chain: Submitter, signers: Sequence[Signer] = ()) -> None:
         self._chain = chain
-        self._count = len(signers)
+        self._addresses: set[str] = set()
         self._free: asyncio.Queue[Signer] = asyncio.Queue()
         for signer in signers:
-            self._free.put_nowait(signer)
+            self.add(signer)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._addresses)
+
+    def add(self, signer: Signer) -> None:
+        """Make a channel account available from now on. One that is here already stays as it is."""
+        if signer.public_key not in self._addresses:
+            self._addresses.add(signer.public_key)
+            self._free.put_nowait(signer)
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Signer]:

@@ -1,0 +1,76 @@
+"""What is owed to a farmer whose stake was lost, by whom: recorded once per farmer and block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from kalepool.database import Database, new_id
+from kalepool.errors import ChainError, Fault, KalepoolError
+from kalepool.protocol.model import Block, Pail
+from kalepool.protocol.rewards import normalise, reward
+
+log = structlog.get_logger()
+
+
+def missed_reward(block: Block, index: int, stake_stroops: int, zeros: int) -> int:
+    """The reward a pail would have brought, had it been worked with `zeros` and the block's longest gap.
+
+    The pail takes part as it would have: its points in the total, its stake not among those shared out. 0 where the
+    block's own numbers allow no answer.
+    """
+    worked = Pail(sequence=0, gap=block.max_gap, stake=stake_stroops, zeros=zeros)
+    try:
+        points = sum(normalise(block, block.max_gap, stake_stroops, zeros))
+        with_it = replace(
+            block,
+            normalized_total=block.normalized_total + points,
+            staked_total=block.staked_total - stake_stroops,
+        )
+        return max(reward(with_it, worked, index), 0)
+    except ChainError:
+        return 0
+
+
+def fault_of(attempts: list[dict[str, str]], error: KalepoolError) -> tuple[Fault, str]:
+    """Whose fault a lost stake is, and the reason: that of the last attempt to work; the pooler's where there was none.
+
+    A pail that was worked and then not harvested before it was gone is the backend's.
+    """
+    if any(attempt["outcome"] == "worked" for attempt in attempts):
+        return Fault.BACKEND, error.code
+    if not attempts:
+        return Fault.POOLER, "work-missing"
+    return Fault(attempts[-1]["fault"]), attempts[-1]["code"]
+
+
+async def record_lost(
+    database: Database, pooler_id: UUID, block_index: int, farmer_id: UUID, block: Block | None, error: KalepoolError
+) -> None:
+    """Records what is owed for a pail that cannot be harvested any more (`error` says why). Again does nothing.
+
+    `block`: its final state; None when the chain has forgotten it, and the reward is then not known.
+    """
+    at = {"block_index": block_index, "farmer_id": farmer_id}
+    pail = await database.fetch_one("select_pail", row=Pail, **at)
+    if pail is None:
+        return
+    attempts = await database.fetch_all("select_work_attempts", **at)
+    best = await database.fetch_one("select_best_zeros", **at)
+    fault, code = fault_of(attempts, error)
+    zeros = pail.zeros if pail.zeros is not None else (best["zeros"] if best else 0)
+    forecast = missed_reward(block, block_index, pail.stake, zeros) if block is not None else 0
+    recorded = await database.execute(
+        "insert_compensation",
+        compensation_id=new_id(),
+        pooler_id=pooler_id,
+        fault=fault,
+        code=code,
+        stake_stroops=pail.stake,
+        forecast_stroops=forecast,
+        **at,
+    )
+    if recorded:
+        log.error("stake_lost", block=block_index, farmer=str(farmer_id), fault=fault, code=code, stake=pail.stake)

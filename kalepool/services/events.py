@@ -1,0 +1,187 @@
+"""The append-only events: what came of every plant, work and harvest.
+
+An applied transaction's events are written by the journal in the database transaction that closes its submission, so
+there is one for each, once. Failures are written when a call gives up on a farmer; what is in flight is no event yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import Outcome
+from kalepool.database import Database, Session, new_id
+from kalepool.errors import Fault
+from kalepool.protocol.model import Pail
+from kalepool.services.results import Failure, InFlightError
+
+if TYPE_CHECKING:
+    from kalepool.services.work import Refused
+
+log = structlog.get_logger()
+
+FAILURES = {"plant": "insert_failed_planting", "work": "insert_failed_work", "harvest": "insert_failed_harvest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a transaction does for one farmer in one block.
+
+    `amount_stroops`: the stake of a plant or harvest, what is paid by a payment. `forecast_stroops`: the reward a
+    harvest is expected to bring.
+    """
+
+    block_index: int | None = None
+    farmer_id: UUID | None = None
+    amount_stroops: int | None = None
+    destination: str | None = None
+    nonce: int | None = None
+    hash: bytes | None = None
+    zeros: int | None = None
+    forecast_stroops: int | None = None
+
+
+async def insert_applied(
+    session: Session, action: str, submission_id: UUID, pooler_id: UUID | None, items: Sequence[Item], outcome: Outcome
+) -> list[bool]:
+    """The events of a transaction that was applied: one per item. Payments, trustlines and the like have none.
+
+    Returns per item whether it was done: the tractor passes over what it cannot harvest.
+    """
+    common = {
+        "submission_id": submission_id,
+        "pooler_id": pooler_id,
+        "transaction_hash": bytes.fromhex(outcome.transaction_hash),
+        "ledger": outcome.ledger,
+    }
+    match action:
+        case "plant":
+            rows = [{**common, **_event(item), "stake_stroops": item.amount_stroops} for item in items]
+            await session.execute_many("insert_planting", rows)
+        case "work":
+            rows = [{**common, **_event(item), "gap": outcome.return_value, **_found(item)} for item in items]
+            await session.execute_many("insert_work", rows)
+        case "harvest":
+            return await _insert_harvests(session, common, items, outcome)
+    return [True] * len(items)
+
+
+def _event(item: Item) -> dict[str, Any]:
+    return {"event_id": new_id(), "block_index": item.block_index, "farmer_id": item.farmer_id}
+
+
+def _found(item: Item) -> dict[str, Any]:
+    return {"nonce": item.nonce, "hash": item.hash, "zeros": item.zeros}
+
+
+def rewards_of(outcome: Outcome, items: Sequence[Item]) -> list[int | None]:
+    """What an applied harvest brought per item, in stroops; None for a pail that the tractor passed over.
+
+    The tractor answers 0 for those, as it does for a reward of nothing: the forecast tells them apart.
+    """
+    value = outcome.return_value
+    rewards = [value] if isinstance(value, int) else list(value or ())
+    if len(rewards) != len(items):
+        raise ValueError(f"transaction {outcome.transaction_hash} harvests {len(items)} pails and returned {value!r}")
+    return [
+        None if reward == 0 and item.forecast_stroops else reward for reward, item in zip(rewards, items, strict=True)
+    ]
+
+
+async def _insert_harvests(
+    session: Session, common: dict[str, Any], items: Sequence[Item], outcome: Outcome
+) -> list[bool]:
+    harvested: list[dict[str, Any]] = []
+    rewards = rewards_of(outcome, items)
+    for item, reward in zip(items, rewards, strict=True):
+        if reward is None:
+            continue
+        row = {**common, **_event(item), "reward_stroops": reward, "stake_stroops": item.amount_stroops}
+        harvested.append({**row, "forecast_stroops": item.forecast_stroops})
+        if item.forecast_stroops is not None and reward != item.forecast_stroops:
+            log.error(
+                "forecast_off",
+                block=item.block_index,
+                farmer=str(item.farmer_id),
+                reward_stroops=reward,
+                forecast_stroops=item.forecast_stroops,
+            )
+    await session.execute_many("insert_harvest", harvested)
+    return [reward is not None for reward in rewards]
+
+
+async def insert_failures(database: Database, action: str, pooler_id: UUID, failures: Sequence[Failure]) -> None:
+    """One event per failure. What is in flight has no outcome yet and is left out."""
+    rows = [_failure(pooler_id, failure) for failure in failures if failure.code != InFlightError.code]
+    if action == "work":
+        rows = [{**row, "outcome": "failed", "nonce": None, "hash": None, "zeros": None} for row in rows]
+    if rows:
+        await database.execute_many(FAILURES[action], rows)
+
+
+async def insert_refusals(
+    database: Database, pooler_id: UUID, refusals: Sequence[Refused], known: Container[UUID]
+) -> None:
+    """One event per submission that did not become work, of farmers that are `known` to exist.
+
+    `refused`: the submission itself was at fault; `failed`: it could not be brought to the chain.
+    """
+    rows = [
+        {
+            **_failure(pooler_id, refused.failure),
+            "outcome": "refused" if refused.failure.fault is Fault.POOLER else "failed",
+            "nonce": refused.nonce,
+            "hash": refused.hash,
+            "zeros": refused.zeros,
+        }
+        for refused in refusals
+        if refused.failure.farmer_id in known and refused.failure.code != InFlightError.code
+    ]
+    if rows:
+        await database.execute_many("insert_failed_work", rows)
+
+
+def _failure(pooler_id: UUID, failure: Failure) -> dict[str, Any]:
+    return {**asdict(failure), "event_id": new_id(), "pooler_id": pooler_id}
+
+
+async def insert_found_planting(
+    database: Database, pooler_id: UUID, farmer_id: UUID, block_index: int, pail: Pail
+) -> None:
+    """A pail on the chain that the journal knows nothing of: after a database was put back to an older state."""
+    row = {
+        "event_id": new_id(),
+        "block_index": block_index,
+        "pooler_id": pooler_id,
+        "farmer_id": farmer_id,
+        "stake_stroops": pail.stake,
+        "submission_id": None,
+        "transaction_hash": None,
+        "ledger": pail.sequence,
+    }
+    log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
+    await database.execute("insert_planting", **row)
+
+
+async def insert_found_harvest(
+    database: Database, pooler_id: UUID, farmer_id: UUID, block_index: int, pail: Pail, reward_stroops: int
+) -> None:
+    """A worked pail that is gone from the chain while its block is there: somebody else harvested it for the farmer."""
+    row = {
+        "event_id": new_id(),
+        "block_index": block_index,
+        "pooler_id": pooler_id,
+        "farmer_id": farmer_id,
+        "reward_stroops": reward_stroops,
+        "stake_stroops": pail.stake,
+        "forecast_stroops": reward_stroops,
+        "submission_id": None,
+        "transaction_hash": None,
+        "ledger": None,
+    }
+    log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
+    await database.execute("insert_harvest", **row)

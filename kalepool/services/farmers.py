@@ -1,0 +1,175 @@
+"""Farmers: registered → active (funded, trustline) → leaving → departed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg.types.json import Jsonb
+
+from kalepool.chain import BASE_RESERVE_STROOPS, Account
+from kalepool.database import new_id
+from kalepool.errors import ConflictError, InputError, KalepoolError
+from kalepool.protocol.hashing import farmer_bytes
+from kalepool.services import journal, poolers
+from kalepool.services.context import Context
+from kalepool.services.keys import create_key
+
+log = structlog.get_logger()
+
+PRESENT = ["active", "leaving"]
+"""Farmers in these states may have pails: those who leave are planted for no more, and still worked and harvested."""
+
+PARTS_PER_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Farmer:
+    farmer_id: UUID
+    pooler_id: UUID
+    custodial_wallet: str
+    payout_wallet: str
+    stake_percentage: Decimal
+    """The part of the KALE balance that is staked in each block: 0 to 1, six decimals."""
+    status: str
+    metadata: dict[str, Any]
+    registered_at: datetime
+    activated_at: datetime | None
+    secret_sealed: bytes = field(repr=False)
+
+    def stake_of(self, kale_stroops: int) -> int:
+        """The stake for a balance, in stroops, rounded down. No float touches it."""
+        return kale_stroops * int(self.stake_percentage * PARTS_PER_MILLION) // PARTS_PER_MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a wallet lacks to become active: XLM to send to it, and the trustline (which the pool adds by itself)."""
+
+    native_stroops: int
+    trustline: bool
+
+    def __bool__(self) -> bool:
+        return self.native_stroops > 0 or self.trustline
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A farmer just made, with its own API key, which is shown once."""
+
+    farmer: Farmer
+    missing: Missing
+    api_key: str = field(repr=False)
+
+
+def missing_funds(account: Account | None, min_spare_stroops: int) -> Missing:
+    """What an account lacks: the reserve of an account with a trustline, and `min_spare_stroops` beyond it."""
+    if account is None:
+        return Missing(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
+    trustline = account.kale_stroops is None
+    needed = min_spare_stroops + (BASE_RESERVE_STROOPS if trustline else 0)
+    return Missing(max(needed - account.spendable_stroops, 0), trustline)
+
+
+async def register(
+    ctx: Context,
+    pooler_id: UUID,
+    payout_wallet: str,
+    stake_percentage: Decimal,
+    metadata: dict[str, Any] | None = None,
+) -> Registered:
+    """Makes a farmer with a keypair of its own, sealed by custody.
+
+    Raises InputError for a wallet that is no G… address, ConflictError when the pooler is full, and as
+    poolers.active_pooler.
+    """
+    require_account_address(payout_wallet)
+    farmer_id = new_id()
+    wallet, sealed, master_key_id = ctx.custody.create_sealed(farmer_id)
+    async with ctx.lock("register", pooler_id):
+        pooler = await poolers.active_pooler(ctx.database, pooler_id)
+        async with ctx.database.transaction() as tx:
+            count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
+            if count is not None and count["farmers"] >= pooler.max_farmers:
+                raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+            farmer = await tx.fetch_one(
+                "insert_farmer",
+                row=Farmer,
+                farmer_id=farmer_id,
+                pooler_id=pooler_id,
+                custodial_wallet=wallet,
+                secret_sealed=sealed,
+                master_key_id=master_key_id,
+                payout_wallet=payout_wallet,
+                stake_percentage=stake_percentage,
+                metadata=Jsonb(metadata or {}),
+            )
+            assert farmer is not None
+            key = await create_key(tx, "farmer", subject_id=farmer_id, label="registration")
+    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=wallet)
+    return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key.key)
+
+
+def require_account_address(address: str) -> None:
+    """InputError unless `address` is a G… account with a right checksum."""
+    try:
+        if not address.startswith("G"):
+            raise ValueError(f"not an account (G…) address: {address!r}")
+        farmer_bytes(address)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+async def activate(ctx: Context) -> int:
+    """Looks at every registered farmer's wallet once; adds the trustline where the funds are there, and makes active
+    who has both. Returns how many became active. One farmer's failure never stops another."""
+    farmers = await ctx.database.fetch_all("select_registered_farmers", row=Farmer)
+    accounts = await ctx.chain.read_accounts([farmer.custodial_wallet for farmer in farmers]) if farmers else {}
+    ready: list[Farmer] = []
+    bare: list[Farmer] = []
+    for farmer in farmers:
+        missing = missing_funds(accounts.get(farmer.custodial_wallet), ctx.settings.min_spare_stroops)
+        if not missing:
+            ready.append(farmer)
+        elif not missing.native_stroops:
+            bare.append(farmer)
+    for farmer, added in zip(bare, await asyncio.gather(*(_add_trustline(ctx, f) for f in bare)), strict=True):
+        if added:
+            ready.append(farmer)
+    for farmer in ready:
+        async with ctx.database.transaction() as tx:
+            await tx.execute("activate_farmer", farmer_id=farmer.farmer_id)
+            await tx.notify("farmers", str(farmer.farmer_id))
+        log.info("farmer_active", farmer=str(farmer.farmer_id), wallet=farmer.custodial_wallet)
+    return len(ready)
+
+
+async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
+    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    timeout = ctx.settings.plant_timeout_seconds
+    intent = journal.Intent("trustline", farmer.pooler_id, [journal.Item(farmer_id=farmer.farmer_id)])
+    try:
+        deadline = await ctx.chain.now() + timedelta(seconds=timeout)
+        await journal.carry(
+            ctx,
+            intent,
+            lambda attempt: ctx.chain.prepare_trustline(signer, pool=ctx.payer, deadline=deadline, attempt=attempt),
+            deadline=deadline,
+            timeout_seconds=timeout,
+        )
+    except KalepoolError as error:
+        log.warning("trustline_failed", farmer=str(farmer.farmer_id), code=error.code, reason=str(error))
+        return False
+    return True
+
+
+def eligible(farmers: Sequence[Farmer], pooler: poolers.Pooler, max_farmers: int | None) -> Sequence[Farmer]:
+    """Whom to plant for: the longest registered first, up to the pooler's limit and the caller's."""
+    limit = pooler.max_farmers if max_farmers is None else min(pooler.max_farmers, max_farmers)
+    return farmers[:limit]

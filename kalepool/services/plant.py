@@ -1,0 +1,151 @@
+"""Plants a pooler's farmers in a block: who is ready, with what stake, all at once, each on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import Account
+from kalepool.errors import AccountMissingError
+from kalepool.protocol.model import Pail
+from kalepool.services import events, farmers, journal, poolers
+from kalepool.services.blocks import Opening, open_block
+from kalepool.services.context import Context
+from kalepool.services.farmers import Farmer
+from kalepool.services.results import Failure, InFlightError, UnderfundedError
+
+log = structlog.get_logger()
+
+MARGIN_LEDGERS = 3
+"""A plant must be on the ledger this long before its block can end, or there is no time left to work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One farmer's plant. `transaction_hash` is None for a pail found on the chain that the journal does not know.
+    `already`: it was there before this call."""
+
+    farmer_id: UUID
+    custodial_wallet: str
+    stake_stroops: int
+    transaction_hash: str | None
+    ledger: int | None
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlantResult:
+    """What became of each eligible farmer."""
+
+    block_index: int
+    planted: list[Planted]
+    failed: list[Failure]
+    duration_ms: int
+
+
+async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: int | None = None) -> PlantResult:
+    """Plants for every eligible farmer of the pooler in block `block_index`; the first plant starts it where it can.
+
+    Repeating it plants nobody twice: those already planted are told as such, only the rest is tried. Raises
+    BlockNotOpenError, BlockOverError, FarmPausedError, NotReadyError, as poolers.active_pooler, and ChainError when the
+    chain cannot be read.
+    """
+    begun = time.monotonic()
+    async with ctx.lock("plant", pooler_id, block_index):
+        pooler = await poolers.active_pooler(ctx.database, pooler_id)
+        everyone = await ctx.database.fetch_all(
+            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=["active"]
+        )
+        chosen = farmers.eligible(everyone, pooler, max_farmers)
+        planted = await _already(ctx, block_index, pooler_id)
+        failed: list[Failure] = []
+        rest = [farmer for farmer in chosen if farmer.farmer_id not in planted]
+        if rest:
+            opening = await open_block(ctx, block_index)
+            for outcome in await _plant_all(ctx, block_index, opening, rest):
+                if isinstance(outcome, Planted):
+                    planted[outcome.farmer_id] = outcome
+                else:
+                    failed.append(outcome)
+        await events.insert_failures(ctx.database, "plant", pooler_id, failed)
+    result = PlantResult(block_index, list(planted.values()), failed, _ms_since(begun))
+    log.info("planted", block=block_index, planted=len(planted), failed=len(failed), ms=result.duration_ms)
+    return result
+
+
+def _ms_since(begun: float) -> int:
+    return round((time.monotonic() - begun) * 1000)
+
+
+async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[UUID, Planted]:
+    rows = await ctx.database.fetch_all("select_planted", block_index=block_index, pooler_id=pooler_id)
+    return {row["farmer_id"]: Planted(**row, already=True) for row in rows}
+
+
+async def _plant_all(ctx: Context, block_index: int, opening: Opening, rest: list[Farmer]) -> list[Planted | Failure]:
+    """Plants for all of `rest`, `plant_batch` in flight at a time."""
+    wallets = [farmer.custodial_wallet for farmer in rest]
+    accounts, pails = await asyncio.gather(
+        ctx.chain.read_accounts(wallets),
+        ctx.chain.read_pails([(wallet, block_index) for wallet in wallets]),
+    )
+    slots = asyncio.Semaphore(ctx.settings.plant_batch)
+
+    async def one(farmer: Farmer) -> Planted | Failure:
+        async with slots:
+            try:
+                wallet = farmer.custodial_wallet
+                pail = pails.get((wallet, block_index))
+                if pail is not None:
+                    return await _found(ctx, block_index, farmer, pail)
+                return await _plant_one(ctx, block_index, opening, farmer, accounts.get(wallet))
+            except Exception as error:
+                return Failure.of(error, block_index, farmer.farmer_id)
+
+    return await asyncio.gather(*(one(farmer) for farmer in rest))
+
+
+def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -> int:
+    """The farmer's stake in stroops by its on-chain balance. Raises AccountMissingError, UnderfundedError."""
+    if account is None:
+        raise AccountMissingError(f"wallet {farmer.custodial_wallet} does not exist on the ledger: send XLM to it")
+    missing = farmers.missing_funds(account, min_spare_stroops)
+    if missing.native_stroops:
+        raise UnderfundedError(
+            f"wallet {farmer.custodial_wallet} lacks {missing.native_stroops} stroops of XLM beyond its reserve"
+        )
+    if account.kale_stroops is None:
+        raise UnderfundedError(f"wallet {farmer.custodial_wallet} has no KALE trustline")
+    return farmer.stake_of(account.kale_stroops)
+
+
+async def _plant_one(
+    ctx: Context, block_index: int, opening: Opening, farmer: Farmer, account: Account | None
+) -> Planted:
+    stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
+    item = journal.Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
+    outcome = await journal.carry(
+        ctx,
+        journal.Intent("plant", farmer.pooler_id, [item]),
+        lambda attempt: ctx.chain.prepare_plant(signer, stake, pool=ctx.payer, deadline=deadline, attempt=attempt),
+        deadline=deadline,
+        timeout_seconds=ctx.settings.plant_timeout_seconds,
+    )
+    return Planted(farmer.farmer_id, farmer.custodial_wallet, stake, outcome.transaction_hash, outcome.ledger)
+
+
+async def _found(ctx: Context, block_index: int, farmer: Farmer, pail: Pail) -> Planted:
+    """A pail that is on the chain and not in our events: only the farmer's key can plant it, so it is ours."""
+    if await ctx.database.fetch_one(
+        "select_open_item", action="plant", block_index=block_index, farmer_id=farmer.farmer_id
+    ):
+        raise InFlightError("the plant is on the chain; its journal entry is being settled")
+    await events.insert_found_planting(ctx.database, farmer.pooler_id, farmer.farmer_id, block_index, pail)
+    return Planted(farmer.farmer_id, farmer.custodial_wallet, pail.stake, None, pail.sequence, already=True)

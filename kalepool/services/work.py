@@ -1,0 +1,217 @@
+"""Hands in work: hashes every nonce again, keeps the best per farmer, submits it through a channel account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from kalepool.errors import Fault, PailMissingError, ZeroCountTooLowError
+from kalepool.protocol.hashing import count_zeros, hash_work
+from kalepool.protocol.model import Pail
+from kalepool.services import events, journal, poolers
+from kalepool.services.blocks import interval_end
+from kalepool.services.context import Context
+from kalepool.services.farmers import PRESENT, Farmer
+from kalepool.services.results import BlockNotOpenError, BlockOverError, Failure
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A nonce for a farmer, untrusted. `hash` is what the sender thinks it hashes to, if it says so."""
+
+    farmer_id: UUID
+    nonce: int
+    hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A submission hashed again by us."""
+
+    farmer_id: UUID
+    wallet: str
+    nonce: int
+    hash: bytes
+    zeros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """A work on the chain. `gap` in ledgers; `already`: it was there before this call."""
+
+    farmer_id: UUID
+    nonce: int
+    hash: bytes
+    zeros: int
+    gap: int
+    transaction_hash: str | None
+    ledger: int | None
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A submission that did not become work. `hash` and `zeros` where it was hashed."""
+
+    nonce: int
+    failure: Failure
+    hash: bytes | None = None
+    zeros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkResult:
+    """One entry in `accepted` or `refused` per submission. `ready_for_harvest`: farmers whose pail has work."""
+
+    block_index: int
+    accepted: list[Worked]
+    refused: list[Refused]
+    ready_for_harvest: list[UUID]
+    duration_ms: int
+
+
+def choose(
+    block_index: int, entropy: bytes, wallets: Mapping[UUID, str], submissions: Sequence[Submission]
+) -> tuple[dict[UUID, Candidate], list[Refused]]:
+    """The best candidate per farmer (most zeros, the first of equals), and every other submission with its reason.
+
+    `wallets`: the custodial wallet of each farmer that may be worked for.
+    """
+    best: dict[UUID, Candidate] = {}
+    refused: list[Refused] = []
+
+    def refuse(farmer_id: UUID, nonce: int, code: str, message: str, digest: bytes | None = None) -> None:
+        failure = Failure(block_index, farmer_id, code, message, Fault.POOLER)
+        refused.append(Refused(nonce, failure, digest, None if digest is None else count_zeros(digest)))
+
+    for submission in submissions:
+        farmer_id, nonce = submission.farmer_id, submission.nonce
+        wallet = wallets.get(farmer_id)
+        if wallet is None:
+            refuse(farmer_id, nonce, "unknown-farmer", "this pooler has no such farmer")
+            continue
+        digest = hash_work(block_index, nonce, entropy, wallet)
+        if submission.hash is not None and submission.hash != digest:
+            refuse(farmer_id, nonce, "hash-mismatch", f"the nonce hashes to {digest.hex()} in this block", digest)
+            continue
+        better = Candidate(farmer_id, wallet, nonce, digest, count_zeros(digest))
+        worse = best.get(farmer_id)
+        if worse is not None and worse.zeros >= better.zeros:
+            better, worse = worse, better
+        if worse is not None:
+            reason = f"nonce {better.nonce} of the same farmer has {better.zeros} zeros, this one {worse.zeros}"
+            refuse(farmer_id, worse.nonce, "not-best", reason, worse.hash)
+        best[farmer_id] = better
+    return best, refused
+
+
+async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Sequence[Submission]) -> WorkResult:
+    """Submits the best of the submissions for each farmer in block `block_index`, which must be the current one.
+
+    A farmer may be worked again with strictly more zeros. Repeating a call answers with what was done. Raises
+    BlockOverError, BlockNotOpenError, NotReadyError, as poolers.active_pooler, and ChainError when the chain cannot be
+    read.
+    """
+    begun = time.monotonic()
+    async with ctx.lock("work", pooler_id, block_index):
+        await poolers.active_pooler(ctx.database, pooler_id)
+        rows = await ctx.database.fetch_all(
+            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT
+        )
+        wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows}
+        farm = await ctx.chain.read_farm()
+        current = farm.index or 0
+        if block_index < current:
+            raise BlockOverError(f"block {block_index} is over; the chain is at block {current}")
+        if block_index > current or farm.block is None:
+            raise BlockNotOpenError(f"block {block_index} has not begun; the chain is at block {current}")
+        best, refused = await asyncio.to_thread(choose, block_index, farm.block.entropy, wallets, submissions)
+
+        done = await _already(ctx, block_index, pooler_id)
+        pails = await ctx.chain.read_pails([(candidate.wallet, block_index) for candidate in best.values()])
+        now = await ctx.chain.now()
+        timeout = timedelta(seconds=ctx.settings.work_timeout_seconds)
+        # A work past the interval's end still counts until somebody plants.
+        deadline = max(interval_end(farm, ctx.settings.chain.block_seconds), now + timeout)
+
+        async def one(candidate: Candidate) -> Worked | Refused:
+            known = done.get((candidate.farmer_id, candidate.nonce))
+            if known is not None:
+                return known
+            try:
+                require_better(candidate, pails.get((candidate.wallet, block_index)))
+                return await _submit(ctx, block_index, pooler_id, candidate, deadline)
+            except Exception as error:
+                failure = Failure.of(error, block_index, candidate.farmer_id)
+                return Refused(candidate.nonce, failure, candidate.hash, candidate.zeros)
+
+        accepted: list[Worked] = []
+        for outcome in await asyncio.gather(*(one(candidate) for candidate in best.values())):
+            if isinstance(outcome, Worked):
+                accepted.append(outcome)
+            else:
+                refused.append(outcome)
+        await events.insert_refusals(ctx.database, pooler_id, refused, known=wallets.keys())
+
+    worked = {item.farmer_id for item in accepted}
+    worked |= {farmer_id for farmer_id, _ in done}
+    worked |= {c.farmer_id for c in best.values() if (p := pails.get((c.wallet, block_index))) and p.zeros is not None}
+    duration_ms = round((time.monotonic() - begun) * 1000)
+    log.info("worked", block=block_index, accepted=len(accepted), refused=len(refused), ms=duration_ms)
+    return WorkResult(block_index, accepted, refused, sorted(worked), duration_ms)
+
+
+def require_better(candidate: Candidate, pail: Pail | None) -> None:
+    """Raises where the contract would refuse: no pail (PailMissingError), not more zeros (ZeroCountTooLowError)."""
+    if pail is None:
+        raise PailMissingError("nothing is planted for this farmer in this block")
+    if pail.zeros is not None and candidate.zeros <= pail.zeros:
+        raise ZeroCountTooLowError(f"{candidate.zeros} zeros, the pail has {pail.zeros} already")
+
+
+async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[tuple[UUID, int], Worked]:
+    rows = await ctx.database.fetch_all("select_worked", row=Worked, block_index=block_index, pooler_id=pooler_id)
+    return {(row.farmer_id, row.nonce): replace(row, already=True) for row in rows}
+
+
+async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime) -> Worked:
+    item = journal.Item(
+        block_index=block_index,
+        farmer_id=candidate.farmer_id,
+        nonce=candidate.nonce,
+        hash=candidate.hash,
+        zeros=candidate.zeros,
+    )
+    async with ctx.channel(deadline) as channel:
+        outcome = await journal.carry(
+            ctx,
+            journal.Intent("work", pooler_id, [item]),
+            lambda attempt: ctx.chain.prepare_work(
+                candidate.wallet,
+                candidate.hash,
+                candidate.nonce,
+                channel=channel,
+                deadline=deadline,
+                attempt=attempt,
+            ),
+            deadline=deadline,
+            timeout_seconds=ctx.settings.work_timeout_seconds,
+        )
+    assert isinstance(outcome.return_value, int), "an applied work returns its gap"
+    return Worked(
+        candidate.farmer_id,
+        candidate.nonce,
+        candidate.hash,
+        candidate.zeros,
+        outcome.return_value,
+        outcome.transaction_hash,
+        outcome.ledger,
+    )
