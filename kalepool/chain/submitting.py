@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 RESEND_AFTER_LEDGERS = 2
 """Ledgers after which a transaction that was taken but not applied is sent again: it may have been lost."""
 
+GRACE_SECONDS = 5.0
+"""With three ledgers' time, how long after the time bound the outcome is waited for before it is called unknown."""
+
 LONGEST_LIFE = timedelta(minutes=5)
 """No transaction is made to be valid for longer; so an RPC server that remembers this long knows all of it."""
 
@@ -110,7 +113,7 @@ class Submitter(ChainReader):
 
     async def _send_and_follow(self, prepared: Prepared) -> Outcome:
         bound = prepared.valid_until
-        grace = 3 * self.network.ledger_seconds + 5
+        grace = 3 * self.network.ledger_seconds + GRACE_SECONDS
         give_up = time.monotonic() + grace + max((bound - self._reckon()).total_seconds(), 0)
         maybe_taken = False
         sent: _Sent | None = None
