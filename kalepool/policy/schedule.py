@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
-from kalepool.policy.timing import Inclusion, LedgerClock
+from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, scale
 
@@ -37,11 +37,12 @@ HOPELESS = {
 class ScheduleSettings:
     """The schedule's rules as numbers. Every one has a default that suits the public networks."""
 
-    landing_probability: float = 0.999
-    """How surely a farmer's work must land before the block is over. Lower gains gap and risks stakes. Where a stake is
-    large against what a ledger of gap earns, the schedule asks for more by itself."""
+    landing_probability: float = 0.99
+    """How surely a farmer's work must land before the block is over. Beyond that the schedule weighs by itself: a
+    ledger
+    earlier costs a ledger of gap, and makes it less likely to lose stake and reward."""
 
-    saved_landing_probability: float = 0.95
+    saved_landing_probability: float = 0.9
     """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
 
     ledger_jitter: float = 0.2
@@ -134,16 +135,28 @@ def decide(snapshot: Snapshot, now: datetime, settings: ScheduleSettings) -> lis
     return actions
 
 
+def ledger_now(chain: ChainState, now: datetime) -> int:
+    """The ledger that `Snapshot.inclusion_ledgers` counts from: the last one closed now, read or foreseen."""
+    return _clock(chain).ledger_at(now.timestamp())
+
+
 def closes_at(snapshot: Snapshot, settings: ScheduleSettings) -> datetime | None:
     """When the last works of the current block leave; shares found later come too late. None without a block."""
     block = _Running.of(snapshot, settings)
-    return None if block is None else datetime.fromtimestamp(block.closes_at(settings.landing_probability), UTC)
+    if block is None:
+        return None
+    needed = block.inclusion.ledgers_needed(settings.landing_probability, 0, 0)
+    return datetime.fromtimestamp(block.clock.close_of(block.last_safe - needed), UTC)
 
 
 def miss_probability(due: int, lost: int, settings: ScheduleSettings) -> float:
     """The part of pails not worked in time: the mean of a beta distribution with the settings' prior."""
     weight = settings.prior_miss_weight
     return (lost + weight * settings.prior_miss_probability) / (due + weight)
+
+
+def _clock(chain: ChainState) -> LedgerClock:
+    return LedgerClock(chain.ledger, chain.ledger_closed_at.timestamp(), chain.ledger_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,7 @@ class _Running:
     block: Block
     ends_at: float
     clock: LedgerClock
+    last_safe: int  # the last ledger that is surely the block's
     inclusion: Inclusion
 
     @classmethod
@@ -164,54 +178,48 @@ class _Running:
         chain = snapshot.chain
         if chain.farm_block is None or chain.block is None:
             return None
+        clock = _clock(chain)
+        ends_at = chain.farm_block.timestamp + chain.block_seconds
         return cls(
             snapshot=snapshot,
             settings=settings,
             chain=chain,
             index=chain.index or 0,
             block=chain.block,
-            ends_at=chain.farm_block.timestamp + chain.block_seconds,
-            clock=LedgerClock(chain.ledger, chain.ledger_closed_at.timestamp(), chain.ledger_seconds),
-            inclusion=Inclusion.fit(snapshot.inclusion_seconds, chain.ledger_seconds),
+            ends_at=ends_at,
+            clock=clock,
+            last_safe=clock.last_before(ends_at - settings.ledger_jitter * chain.ledger_seconds),
+            inclusion=Inclusion.fit(snapshot.inclusion_ledgers, chain.ledger_seconds),
         )
-
-    def closes_at(self, probability: float) -> float:
-        """When a work must leave to be in the block's last safe ledger with `probability`."""
-        return self.last_safe_close - self.inclusion.seconds(probability)
-
-    @property
-    def last_safe_close(self) -> float:
-        """When the last ledger closes that is surely the block's."""
-        return self.clock.last_close_before(self.ends_at - self.settings.ledger_jitter * self.chain.ledger_seconds)
 
     def works(self, time: float) -> Iterator[Submit]:
         """The works to hand in now."""
+        settings = self.settings
+        ledger = self.clock.ledger_at(time)
+        left = self.last_safe - ledger
+        farmers = len(self.snapshot.farmers)
+        insure = settings.insurance and time >= self.ends_at - (1 - settings.insurance_from) * self.chain.block_seconds
+        if not insure and left > self.inclusion.threshold + MOST_LEDGERS + farmers // settings.works_per_ledger:
+            return
         planted = [(f, f.pail) for f in self.snapshot.farmers if f.pail is not None and f.shares and not f.working]
         stroops_per_point = self._stroops_per_point(planted)
-        gap = self.clock.ledger_at(time + self.inclusion.median)
-        waiting = []
-        for farmer, pail in planted:
-            if pail.zeros is None or farmer.shares[-1].zeros > pail.zeros:
-                closes_at = self._farmer_closes_at(farmer, pail, gap - pail.sequence, stroops_per_point)
-                waiting.append((closes_at, farmer, pail))
         # With more works than a ledger takes, some start earlier: those with least left to find.
-        waiting.sort(key=lambda entry: (entry[2].zeros is None, entry[1].shares[-1].zeros))
-        for rank, (closes_at, farmer, pail) in enumerate(waiting):
-            due_at = closes_at - rank // self.settings.works_per_ledger * self.chain.ledger_seconds
-            share = farmer.shares[-1]
-            if not _may_retry("work", farmer.work_failure, self.index, time, self.chain, self.settings):
+        waiting = [(f, pail) for f, pail in planted if pail.zeros is None or f.shares[-1].zeros > pail.zeros]
+        waiting.sort(key=lambda entry: (entry[1].zeros is None, entry[0].shares[-1].zeros))
+        for rank, (farmer, pail) in enumerate(waiting):
+            if not _may_retry("work", farmer.work_failure, self.index, time, self.chain, settings):
                 continue
-            if time >= due_at:
-                if pail.zeros is None:
-                    yield Submit(self.index, farmer.farmer, share.nonce, share.zeros, "final")
-                elif time < self.last_safe_close and self._improves(
-                    pail, share, gap - pail.sequence, stroops_per_point
-                ):
-                    yield Submit(self.index, farmer.farmer, share.nonce, share.zeros, "improvement")
-            elif pail.zeros is None and self.settings.insurance:
-                weak = self._insurance(farmer, pail, gap - pail.sequence, time, due_at, stroops_per_point)
+            best = farmer.shares[-1]
+            gap = ledger + self.inclusion.median - pail.sequence
+            is_due = left <= self._needed(pail, best, gap, stroops_per_point) + rank // settings.works_per_ledger
+            if pail.zeros is None and is_due:
+                yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "final")
+            elif pail.zeros is None and insure:
+                weak = self._insurance(farmer, pail, gap, time, stroops_per_point)
                 if weak is not None:
                     yield Submit(self.index, farmer.farmer, weak.nonce, weak.zeros, "insurance")
+            elif is_due and left > 0 and self._gain(pail, best, gap, stroops_per_point) > settings.work_fee_stroops:
+                yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "improvement")
 
     def _points(self, pail: Pail, gap: int, zeros: int) -> int:
         return sum(normalise(self.block, gap, pail.stake, zeros))
@@ -233,36 +241,30 @@ class _Running:
             points = max(points, before.normalized_total * scale(self.block) / scale(before))
         return pot(self.block, self.index) / max(points, 1.0)
 
-    def _farmer_closes_at(self, farmer: FarmerState, pail: Pail, gap: int, stroops_per_point: float) -> float:
-        """When the farmer's work must leave.
+    def _needed(self, pail: Pail, best: Found, gap: int, stroops_per_point: float) -> int:
+        """How many ledgers before the last safe one the farmer's work should leave."""
+        later = self._points(pail, gap + 1, best.zeros) - self._points(pail, gap, best.zeros)
+        if pail.zeros is None:
+            probability = self.settings.landing_probability
+            loss = pail.stake + self._points(pail, gap, best.zeros) * stroops_per_point
+        else:
+            probability = self.settings.saved_landing_probability
+            loss = self._gain(pail, best, gap, stroops_per_point)
+        return self.inclusion.ledgers_needed(probability, loss, later * stroops_per_point)
 
-        Leaving x seconds earlier cuts the chance to miss by exp(-x / tail), and costs x / ledger_seconds of gap. Both
-        are balanced where chance to miss = tail / ledger_seconds · (worth of a ledger of gap) / (worth lost by
-        missing).
-        """
-        zeros = farmer.shares[-1].zeros
-        if pail.zeros is not None:
-            return self.closes_at(self.settings.saved_landing_probability)
-        next_ledger = self._points(pail, gap + 1, zeros) - self._points(pail, gap, zeros)
-        loss = pail.stake + self._points(pail, gap, zeros) * stroops_per_point
-        miss = self.inclusion.tail_seconds / self.chain.ledger_seconds * next_ledger * stroops_per_point / max(loss, 1)
-        return self.closes_at(max(self.settings.landing_probability, 1 - max(miss, 1e-6)))
-
-    def _improves(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> bool:
-        """Whether replacing the pail's work by `share` at `gap` earns more than the fee."""
+    def _gain(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> float:
+        """What replacing the pail's work by `share` at `gap` earns, in stroops."""
         assert pail.gap is not None and pail.zeros is not None
         more = self._points(pail, gap, share.zeros) - self._points(pail, pail.gap, pail.zeros)
-        return more * stroops_per_point > self.settings.work_fee_stroops
+        return more * stroops_per_point
 
     def _insurance(
-        self, farmer: FarmerState, pail: Pail, gap: int, time: float, due_at: float, stroops_per_point: float
+        self, farmer: FarmerState, pail: Pail, gap: int, time: float, stroops_per_point: float
     ) -> Found | None:
-        """The share to save the stake with now; None where it is too early, or not worth the fee.
+        """The share to save the stake with now; None where that is not worth the fee.
 
         The best share is kept for the end where there is a weaker one, since a later work needs strictly more zeros.
         """
-        if time < self.ends_at - (1 - self.settings.insurance_from) * self.chain.block_seconds:
-            return None
         best = farmer.shares[-1]
         at_risk = pail.stake + self._points(pail, gap, best.zeros) * stroops_per_point
         missing = miss_probability(self.snapshot.works_due, self.snapshot.works_lost, self.settings)
@@ -270,7 +272,11 @@ class _Running:
             return None
         if len(farmer.shares) > 1:
             return farmer.shares[-2]
-        hashes = self.snapshot.hashes_per_second * max(due_at - time, 0) / len(self.snapshot.farmers)
+        hashes = (
+            self.snapshot.hashes_per_second
+            * max(self.clock.close_of(self.last_safe) - time, 0)
+            / len(self.snapshot.farmers)
+        )
         improvable = -math.expm1(-hashes * 16.0 ** -(best.zeros + 1))
         return best if improvable >= self.settings.insurance_improvable else None
 
@@ -294,9 +300,9 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
         index += index > 0
         planted = set()
     else:
-        after = block.clock.ledger_at(time + block.inclusion.median)
-        last = block.clock.ledger_at(block.closes_at(settings.landing_probability) + block.inclusion.median)
-        if last - after < settings.late_plant_ledgers:
+        # Once for the plant to land, then for the work, and some gap between them.
+        needed = 2 * block.inclusion.ledgers_needed(settings.landing_probability, 0, 0) + settings.late_plant_ledgers
+        if block.last_safe - block.clock.ledger_at(time) < needed:
             return
         planted = {f.farmer for f in snapshot.farmers if f.pail is not None}
     farmers = tuple(
@@ -316,10 +322,9 @@ def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings:
     index = chain.index or 0
     works_are_due = False
     if block is not None:
-        queue = len(snapshot.farmers) // settings.works_per_ledger * chain.ledger_seconds
-        works_are_due = (
-            block.closes_at(settings.landing_probability) - queue - chain.ledger_seconds <= time < block.ends_at
-        )
+        queue = len(snapshot.farmers) // settings.works_per_ledger
+        needed = block.inclusion.ledgers_needed(settings.landing_probability, 0, 0) + queue + 1
+        works_are_due = block.last_safe - block.clock.ledger_at(time) <= needed and time < block.ends_at
 
     def is_due(harvest: HarvestState) -> bool:
         if harvest.harvesting or harvest.index >= index:

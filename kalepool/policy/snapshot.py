@@ -78,15 +78,15 @@ class HarvestState:
 class Snapshot:
     """All that `schedule.decide` knows.
 
-    `hashes_per_second`: the pool's search speed. `inclusion_seconds`: the last few hundred measured times from
-    submitting a work to the close of the ledger that included it. `works_due`, `works_lost`: pails of late that had
-    to be worked, and those of them that were not in time.
+    `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred works, the ledger that
+    included each minus `ledger_now` when it was decided. `works_due`, `works_lost`: pails of late that had to be
+    worked, and those of them that were not in time.
     """
 
     chain: ChainState
     farmers: Sequence[FarmerState] = ()
     harvests: Sequence[HarvestState] = ()
     hashes_per_second: float = 0.0
-    inclusion_seconds: Sequence[float] = ()
+    inclusion_ledgers: Sequence[int] = ()
     works_due: int = 0
     works_lost: int = 0

@@ -1,4 +1,4 @@
-"""When a transaction will land: ledgers to come, and inclusion times as they were measured."""
+"""When a transaction will land: the ledgers to come, and how many of them works took as measured."""
 
 from __future__ import annotations
 
@@ -6,60 +6,89 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MOST_LEDGERS = 20
+"""A work never needs to leave more ledgers than this before the threshold of the tail."""
+
 TAIL = 0.1
-"""The part of the measured times that the tail is fitted to."""
+"""The part of the measured values that the tail is fitted to."""
 
 MIN_SAMPLES = 20
-"""Below this many measured times the prior is used as well."""
+"""Below this many measured values, assumed ones fill up."""
 
-
-@dataclass(frozen=True, slots=True)
-class Inclusion:
-    """How long from submitting until the close of the ledger that included it, in seconds.
-
-    `median`, and the tail beyond `threshold`: P(time > threshold + x) = TAIL · exp(-x / tail_seconds).
-    """
-
-    median: float
-    threshold: float
-    tail_seconds: float
-
-    @classmethod
-    def fit(cls, samples: Sequence[float], ledger_seconds: float) -> Inclusion:
-        """Fits measured times (any order). With few of them, times of 1 and 2 ledgers (tail half a ledger) count too.
-
-        The tail is the exponential case of peaks over threshold (Pickands 1975): the mean excess over the 90 % quantile
-        is its scale. It reaches beyond the longest time seen, where an empirical quantile could not.
-        """
-        known = list(samples)
-        if len(known) < MIN_SAMPLES:
-            missing = MIN_SAMPLES - len(known)
-            known += [ledger_seconds * (1 + step / missing) for step in range(missing)]
-        known.sort()
-        threshold = known[math.ceil((1 - TAIL) * len(known)) - 1]
-        excess = [time - threshold for time in known if time > threshold]
-        mean_excess = sum(excess) / len(excess) if excess else 0.0
-        # Even where all times seen were equal, a late ledger may come.
-        return cls(known[len(known) // 2], threshold, max(mean_excess, ledger_seconds / 4))
-
-    def seconds(self, probability: float) -> float:
-        """The time within which a transaction is included with `probability`, which is above 1 - TAIL and below 1."""
-        return self.threshold + self.tail_seconds * math.log(TAIL / (1 - probability))
+OWN_SECONDS = 2.0
+"""Assumed, while little is measured: what simulating, signing and sending takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerClock:
-    """The ledgers to come, foreseen from the last one seen. All times in unix seconds."""
+    """The ledgers to come, foreseen from the last one read. Times in unix seconds."""
 
     ledger: int
     closed_at: float
     ledger_seconds: float
 
-    def last_close_before(self, time: float) -> float:
-        """When the last ledger that closes before `time` closes; the last ledger seen, if no more does."""
-        ledgers = math.ceil((time - self.closed_at) / self.ledger_seconds - 1e-9) - 1
-        return self.closed_at + max(ledgers, 0) * self.ledger_seconds
-
     def ledger_at(self, time: float) -> int:
-        """The first ledger that closes at `time` or after it, and after the last one seen."""
-        return self.ledger + max(1, math.ceil((time - self.closed_at) / self.ledger_seconds - 1e-9))
+        """The last ledger closed at `time`, though it may not have been read yet."""
+        return self.ledger + max(0, math.floor((time - self.closed_at) / self.ledger_seconds + 1e-9))
+
+    def close_of(self, ledger: int) -> float:
+        """When this ledger closes or has closed."""
+        return self.closed_at + (ledger - self.ledger) * self.ledger_seconds
+
+    def last_before(self, time: float) -> int:
+        """The last ledger that closes before `time`."""
+        return self.ledger + math.ceil((time - self.closed_at) / self.ledger_seconds - 1e-9) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """In how many ledgers a work is included: 1 is the first to close after the decision to send it.
+
+    `median`, and the tail from `threshold` on: P(more than threshold + x) = beyond · ratio^x.
+    """
+
+    median: int
+    threshold: int
+    beyond: float
+    ratio: float
+
+    @classmethod
+    def fit(cls, samples: Sequence[int], ledger_seconds: float) -> Inclusion:
+        """Fits measured values, in any order.
+
+        The tail is geometric beyond the 90 % quantile (peaks over threshold, Pickands 1975, for whole numbers), so it
+        reaches further than anything seen. One late value more than was seen, half of them later still, is assumed.
+        """
+        known = list(samples)
+        if len(known) < MIN_SAMPLES:
+            assumed = 1 + math.ceil(OWN_SECONDS / ledger_seconds)
+            known += [assumed + (number % 2) for number in range(MIN_SAMPLES - len(known))]
+        known.sort()
+        threshold = known[math.ceil((1 - TAIL) * len(known)) - 1]
+        excess = [value - threshold for value in known if value > threshold]
+        return cls(
+            median=known[len(known) // 2],
+            threshold=threshold,
+            beyond=(len(excess) + 0.5) / (len(known) + 1),
+            ratio=(sum(excess) - len(excess) + 0.5) / (sum(excess) + 1),
+        )
+
+    def miss(self, ledgers: int) -> float:
+        """The chance not to be included within this many ledgers; 1 below the threshold, to be on the safe side."""
+        if ledgers < self.threshold:
+            return 1.0
+        return self.beyond * self.ratio ** (ledgers - self.threshold)
+
+    def ledgers_needed(self, landing_probability: float, loss: float, worth: float) -> int:
+        """How many ledgers before the last safe one a work should leave.
+
+        At least so many that it lands with `landing_probability`; beyond that as many as cost least, where every ledger
+        costs `worth` and missing costs `loss`, in stroops.
+        """
+        needed = self.threshold
+        while needed < self.threshold + MOST_LEDGERS:
+            miss = self.miss(needed)
+            if 1 - miss >= landing_probability and (miss - self.miss(needed + 1)) * loss <= worth:
+                break
+            needed += 1
+        return needed

@@ -42,14 +42,13 @@ def normalise(block: Block, gap: int, stake: int, zeros: int) -> tuple[int, int,
     range_stake = max(i128(block.max_stake - block.min_stake), 1)
     range_zeros = max(block.max_zeros - block.min_zeros, 1)
     most = scale(block)
-
-    def points(value: int, low: int, high: int, span: int) -> int:
-        return max(i128((min(max(value, low), high) - low) * most // span), 1)
-
+    clamped_gap = min(max(gap, block.min_gap), block.max_gap)
+    clamped_stake = min(max(stake, block.min_stake), block.max_stake)
+    clamped_zeros = min(max(zeros, block.min_zeros), block.max_zeros)
     return (
-        points(gap, block.min_gap, block.max_gap, range_gap),
-        points(stake, block.min_stake, block.max_stake, range_stake),
-        points(zeros, block.min_zeros, block.max_zeros, range_zeros),
+        (clamped_gap - block.min_gap) * most // range_gap or 1,
+        (clamped_stake - block.min_stake) * most // range_stake or 1,
+        (clamped_zeros - block.min_zeros) * most // range_zeros or 1,
     )
 
 
