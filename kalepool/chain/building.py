@@ -7,6 +7,7 @@ and bid at least what the inner one bids (CAP-15; stellar-core FeeBumpTransactio
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ from stellar_sdk.operation import (
 )
 from stellar_sdk.soroban_rpc import SimulateTransactionResponse
 
-from kalepool.chain.decoding import plain_value
+from kalepool.chain.decoding import emitted_bytes, plain_value
 from kalepool.chain.model import MIN_FEE_STROOPS, FeeBids, Limits, Prepared, Signer
 from kalepool.errors import ChainError, FeeTooHighError, ResourceLimitError
 
@@ -174,6 +175,11 @@ def simulated(simulation: SimulateTransactionResponse, limits: Limits, what: str
         raise ValueError("a simulation without resources or result")
     data = padded(simulation.transaction_data, simulation.min_resource_fee, limits, what)
     result = simulation.results[0]
+    emitted = emitted_bytes(simulation.events) + len(base64.b64decode(result.xdr))
+    if emitted > limits.events_bytes:
+        raise ResourceLimitError(
+            f"{what} emits {emitted} bytes of events and a transaction may {limits.events_bytes}: split it"
+        )
     return data, source_authorisations(result.auth), plain_value(result.xdr)
 
 

@@ -324,7 +324,7 @@ class Chain(Submitter):
                 "transaction": probe.to_xdr(),
                 "resourceConfig": {"instructionLeeway": building.INSTRUCTION_LEEWAY},
             },
-            lambda answer: answer.latest_ledger,
+            lambda answer: answer.latest_ledger or (self._highest if answer.error else 0),
         )
         if simulation.error:
             raise decoding.simulation_error(simulation.error, simulation.events, self.network, call.function)
@@ -381,7 +381,8 @@ class Chain(Submitter):
         """Batches of one farmer's pails that fit, and the pails that cannot be harvested."""
         items = tuple((farmer, index) for index in indexes)
         rewards: Sequence[int] = (0,) * len(items)
-        if len(items) > 1:
+        together = len(items) > 1
+        if together:
             try:
                 call = self._harvest_call(items)
                 simulation = await self._simulate(call, farmer)
@@ -393,8 +394,8 @@ class Chain(Submitter):
                     self._pack(farmer, indexes[:half]), self._pack(farmer, indexes[half:])
                 )
                 return left[0] + right[0], left[1] | right[1]
-            except NothingHarvestableError:
-                pass
+            except NothingHarvestableError:  # or rewards of 0 each, which the tractor takes for the same
+                together = False
         refused: dict[tuple[str, int], KalepoolError] = {}
         for item, reward in zip(items, rewards, strict=True):
             if reward == 0:
@@ -405,7 +406,7 @@ class Chain(Submitter):
                 except ChainError as error:
                     refused[item] = error
         good = tuple(item for item in items if item not in refused)
-        return ([good] if good else []), refused
+        return ([good] if good and together else [(item,) for item in good]), refused
 
 
 def may_retry(outcome: Outcome) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -147,6 +148,20 @@ def read_events(events: Iterable[str] | None) -> list[stellar_xdr.DiagnosticEven
         except (ValueError, TypeError, EOFError, UnicodeDecodeError):
             continue
     return found
+
+
+def emitted_bytes(events: Iterable[str] | None) -> int:
+    """Bytes of the contract events among a simulation's events, which the network limits.
+
+    A DiagnosticEvent is a bool and a ContractEvent: extension (4 bytes), optional contract id (4 or 36), type (4), body.
+    """
+    total = 0
+    for event in events or ():
+        raw = base64.b64decode(event)
+        kind = 44 if raw[8:12] == b"\0\0\0\1" else 12
+        if int.from_bytes(raw[kind : kind + 4]) == stellar_xdr.ContractEventType.CONTRACT.value:
+            total += len(raw) - 4
+    return total
 
 
 def contract_error(error: HostError, network: Network, function: str | None) -> ChainError | None:

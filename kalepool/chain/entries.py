@@ -60,7 +60,7 @@ def limit_keys() -> list[str]:
         ids.CONFIG_SETTING_CONTRACT_COMPUTE_V0,
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_V0,
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_EXT_V0,
-        ids.CONFIG_SETTING_CONTRACT_BANDWIDTH_V0,
+        ids.CONFIG_SETTING_CONTRACT_EVENTS_V0,
     )
     return [
         stellar_xdr.LedgerKey(
@@ -83,8 +83,8 @@ def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
             found["write_bytes"] = cost.tx_max_write_bytes.uint32
         if (ext := setting.contract_ledger_cost_ext) is not None:
             found["footprint_entries"] = ext.tx_max_footprint_entries.uint32
-        if (bandwidth := setting.contract_bandwidth) is not None:
-            found["transaction_bytes"] = bandwidth.tx_max_size_bytes.uint32
+        if (events := setting.contract_events) is not None:
+            found["events_bytes"] = events.tx_max_contract_events_size_bytes.uint32
     return Limits(**found)
 
 

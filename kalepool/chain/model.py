@@ -103,7 +103,7 @@ class Limits:
     footprint_entries: int = 100
     write_entries: int = 50
     write_bytes: int = 132_096
-    transaction_bytes: int = 132_096
+    events_bytes: int = 16_384  # of the events emitted, with the return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,10 @@ class Submitter(ChainReader):
     async def settle(self, address: str) -> None:
         """Wait until no transaction of the account whose outcome is unknown can still apply."""
         while (until := self._unsettled.get(address)) is not None:
-            latest = await self.next_ledger(self._highest, 2 * self.network.ledger_seconds + 1)
-            if latest is not None and latest.closed_at > until:
+            if self._latest is not None and self._latest.closed_at > until:
                 self._unsettled.pop(address, None)
+                return
+            await self.next_ledger(self._highest, 2 * self.network.ledger_seconds + 1)
 
     async def _send_and_follow(self, prepared: Prepared) -> Outcome:
         bound = prepared.valid_until

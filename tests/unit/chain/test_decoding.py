@@ -221,6 +221,20 @@ def test_a_bad_sequence_inside_a_fee_bump_is_one():
     assert decoding.read_result(result_xdr(result)).code == "txBAD_SEQ"
 
 
+def test_only_contract_events_count_as_emitted():
+    emitted = 0
+    events = []
+    for contract in (None, FARM):
+        for kind in stellar_xdr.ContractEventType:
+            event = stellar_xdr.DiagnosticEvent.from_xdr(diagnostic(contract, [scval.to_symbol("mint")]))
+            event.event.type = kind
+            events.append(event.to_xdr())
+            if kind is stellar_xdr.ContractEventType.CONTRACT:
+                emitted += len(event.event.to_xdr_bytes())
+    assert decoding.emitted_bytes(events) == emitted > 0
+    assert decoding.emitted_bytes(None) == 0
+
+
 def test_return_values_are_plain():
     assert decoding.plain_value(scval.to_uint32(7)) == 7
     assert decoding.plain_value(scval.to_int128(2**100)) == 2**100
