@@ -1,0 +1,7 @@
+"""Search workers on a Ray cluster: one per node with all its cores, one per GPU.
+
+messages.py  what coordinator and workers tell each other
+worker.py    runs on the nodes: threads, kernels, the standing job
+members.py   runs in the coordinator: keeps a worker in every place, spreads the job, takes the reports
+fleet.py     the only file that talks to Ray
+"""

@@ -1,0 +1,192 @@
+"""The only file that talks to Ray: connects to a cluster or starts a local one, lists its places, starts workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from kalepool.cluster.members import Handle, Place, WorkerError
+from kalepool.cluster.messages import Hello, Report
+from kalepool.cluster.worker import Worker, drop_secrets
+from kalepool.errors import ConfigError
+
+NAMESPACE = "kalepool"
+OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel inside the calls
+LOCAL_PREFIX = "kalepool-ray-"
+
+# A killed node is noticed within a second instead of ten (also in the README's `ray start --system-config`).
+SYSTEM_CONFIG = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 500,
+    "health_check_failure_threshold": 2,
+}
+
+AnswerT = TypeVar("AnswerT")
+
+log = structlog.get_logger()
+
+
+class RayFleet:
+    """The nodes of the Ray cluster this process is connected to."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        # A job gets through while a report is waited for.
+        self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1})(Worker)
+
+    async def places(self) -> list[Place]:
+        """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs."""
+        try:
+            nodes = await asyncio.to_thread(self._ray.nodes)
+        except Exception as error:  # Ray raises whatever its client for the head raises
+            raise WorkerError(f"the Ray head does not answer: {error}") from None
+        places = []
+        for node in nodes:
+            if not node["Alive"]:
+                continue
+            resources, host = node["Resources"], f"{node['NodeManagerHostname']}/{node['NodeID'][:6]}"
+            cores, cards = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+            if cores:
+                places.append(Place(node["NodeID"], host, "cpu", 0, cores))
+            places.extend(Place(node["NodeID"], host, "cuda", number, 1) for number in range(cards))
+        return places
+
+    def start(self, place: Place, serial: int) -> Handle:
+        """A worker on this very node. It dies with this process."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        on_card = place.kind == "cuda"
+        actor = self._worker_class.options(
+            num_cpus=0 if on_card else place.threads,  # all of them: the node is ours, and not idle to the autoscaler
+            num_gpus=1 if on_card else 0,  # Ray shows the worker this one card
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
+            max_restarts=0,
+        ).remote(serial, place.threads, "cuda" if on_card else None)
+        return RayHandle(self._ray, actor)
+
+
+class RayHandle:
+    """A worker that is a Ray actor."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray = ray
+        self._actor = actor
+
+    async def hello(self) -> Hello:
+        return await _result(self._actor.hello.options(concurrency_group="ctl").remote())
+
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+        call = self._actor.exchange.options(concurrency_group="report")
+        return await _result(call.remote(packed, serial, wait_seconds))
+
+    def assign(self, packed: bytes) -> None:
+        self._actor.assign.options(concurrency_group="ctl").remote(packed)
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):  # dead already, or Ray itself is gone: what is wanted anyway
+            self._ray.kill(self._actor)
+
+
+async def _result(reference: Awaitable[AnswerT]) -> AnswerT:
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return await reference
+    except RayError as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        # A traceback from a worker ends with what it is about; Ray's own words begin with it.
+        said = reason[-1] if isinstance(error, RayTaskError) else reason[0].partition(". ")[0]
+        raise WorkerError(f"{type(error).__name__}: {said[:300]}") from None
+
+
+@contextlib.asynccontextmanager
+async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> AsyncIterator[RayFleet]:
+    """A fleet on the cluster at `address` ("auto", host:port), or on a Ray of our own on this machine (None).
+
+    Our own asks for a token, sends no usage statistics, has no dashboard, gets no secret from our environment and ends
+    with this process. A cluster's autoscaler is asked to have `cpus` and `gpus` in all, where it has one.
+    Raises ConfigError when there is no such cluster.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is None:
+        _remove_leftovers()
+        folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_worker_niceness", "0")  # a worker lowers its search threads, not its answers
+        options: dict[str, Any] = {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": folder,
+            "_node_ip_address": "127.0.0.1",
+            "_system_config": SYSTEM_CONFIG,
+        }
+    else:
+        folder, options = None, {"address": address}
+
+    import ray  # after its environment is set
+
+    def start() -> None:
+        with _without_secrets():
+            ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **options)
+
+    try:
+        await asyncio.to_thread(start)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"no Ray cluster at {address!r}: start its head with `ray start --head`, or leave the address out "
+            f"for a local Ray ({error})"
+        ) from None
+    try:
+        if cpus or gpus:
+            await asyncio.to_thread(_ask_autoscaler, cpus, gpus)
+        yield RayFleet(ray)
+    finally:
+        await asyncio.to_thread(ray.shutdown)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask_autoscaler(cpus: int, gpus: int) -> None:
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(num_cpus=cpus or None, bundles=[{"GPU": 1}] * gpus or None)
+
+
+@contextlib.contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Ray's processes inherit the environment they are started with: ours without keys and database."""
+    taken = drop_secrets()
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def _remove_leftovers() -> None:
+    """Folders of local Rays whose coordinator was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{LOCAL_PREFIX}*"):
+        pid = folder.name.removeprefix(LOCAL_PREFIX).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,275 @@
+"""Keeps a worker in every place a fleet has, gives all the job, and takes their reports. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeVar
+
+import structlog
+
+from kalepool.cluster.messages import Hello, Job, Report, code_version
+from kalepool.errors import KalepoolError
+from kalepool.policy.ranges import Searcher, measure_speed
+
+LOOK_SECONDS = 0.5  # between two looks at which places there are
+REPORT_SECONDS = 1.0  # between two reports of one worker, in a small cluster
+REPORTS_PER_SECOND = 250  # of all workers together: a report costs this process about 0.5 ms
+START_SECONDS = 60.0  # for a worker to say hello
+SILENT_SECONDS = 10.0  # this much over time, and a worker is given up
+SLOW_SHARE = 0.2  # of the speed a worker once had; below it for SLOW_SECONDS it is replaced …
+SLOW_SECONDS = 30.0
+SLOW_PAUSE_SECONDS = 600.0  # … but not again before this
+UNREACHABLE_SECONDS = 15.0
+REFUSED_SECONDS = 60.0  # until a place is tried again that runs other code
+
+AnswerT = TypeVar("AnswerT")
+
+log = structlog.get_logger()
+
+
+class WorkerError(KalepoolError):
+    """A worker is lost, cannot start or is not worth keeping. What it reported stays; its place gets another."""
+
+    code: ClassVar[str] = "worker"
+
+
+class CodeVersionError(WorkerError):
+    """A node runs other code than the coordinator, and is not used: it might search or report differently."""
+
+    code: ClassVar[str] = "worker-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker belongs: the cores of a node (kind "cpu", number 0) or one of its cards (kind "cuda")."""
+
+    node_id: str
+    host: str
+    kind: str
+    number: int
+    threads: int
+
+
+class Handle(Protocol):
+    """A worker from afar. Every call raises WorkerError when the worker is gone or its code fails."""
+
+    async def hello(self) -> Hello: ...
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report: ...
+    def assign(self, packed: bytes) -> None:
+        """Send without waiting for an answer."""
+        ...
+
+    def kill(self) -> None: ...
+
+
+class Fleet(Protocol):
+    """Where workers can run, and the means to start one there."""
+
+    async def places(self) -> Collection[Place]: ...
+    def start(self, place: Place, serial: int) -> Handle: ...
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker at work. `busy_share`: the part of its threads' time spent searching, over its last report."""
+
+    place: Place
+    hello: Hello
+    handle: Handle
+    serials: list[int]  # the present one last
+    job_version: int = -1
+    hashes_per_second: float | None = None
+    top_hashes_per_second: float = 0.0
+    busy_share: float = 0.0
+    hashes: int = 0
+    busy_seconds: float = 0.0
+    seconds: float = 0.0
+    best_zeros: int = 0
+    joined_at: float = field(default_factory=time.monotonic)
+    fast_at: float = field(default_factory=time.monotonic)
+
+    def count(self, report: Report) -> None:
+        self.hashes += report.hashes
+        self.busy_seconds += report.busy_seconds
+        self.seconds += report.seconds
+        if report.seconds <= 0:
+            return
+        self.busy_share = min(report.busy_seconds / (report.seconds * self.hello.threads), 1.0)
+        self.hashes_per_second = measure_speed(self.hashes_per_second, report.hashes, report.seconds)
+        self.top_hashes_per_second = max(self.top_hashes_per_second, self.hashes_per_second)
+        if self.hashes_per_second >= SLOW_SHARE * self.top_hashes_per_second:
+            self.fast_at = time.monotonic()
+
+
+class Cluster:
+    """All workers of a fleet.
+
+    next_serial: hands out searcher serials, each one once for all time.
+    on_report: called in the event loop with every report.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        next_serial: Callable[[], Awaitable[int]],
+        on_report: Callable[[Member, Report], None],
+    ) -> None:
+        self.fleet = fleet
+        self.members: dict[Place, Member] = {}
+        self.refused: dict[Place, str] = {}  # places that cannot be used, and why
+        self.reports = 0
+        self._next_serial = next_serial
+        self._on_report = on_report
+        self._job: Job | None = None
+        self._packed = b""
+        self._newest_serial = 0
+        self._replaced_at: dict[Place, float] = {}
+
+    @property
+    def hashes_per_second(self) -> float:
+        return sum(member.hashes_per_second or 0.0 for member in self.members.values())
+
+    @property
+    def report_seconds(self) -> float:
+        """Between two reports of a worker: longer in a large cluster, so that this process keeps up."""
+        return max(REPORT_SECONDS, len(self.members) / REPORTS_PER_SECOND)
+
+    def publish(self, job: Job) -> None:
+        """Make this the job of every worker, now and to come. Another block's job is sent at once, news of the same
+        block with the next exchange."""
+        is_other_block = not self._job or job.index != self._job.index or job.block.entropy != self._job.block.entropy
+        self._job, self._packed = job, job.pack()
+        if is_other_block:
+            for member in self.members.values():
+                member.best_zeros = 0
+                member.job_version = job.version
+                member.handle.assign(self._packed)
+
+    async def run(self) -> None:
+        """Until cancelled, or WorkerError when the fleet was out of reach for a while. Then the workers are killed."""
+        keepers: dict[Place, asyncio.Task[None]] = {}
+        reached_at = time.monotonic()
+        try:
+            while True:
+                try:
+                    places = set(await self.fleet.places())
+                    reached_at = time.monotonic()
+                except WorkerError:
+                    if time.monotonic() - reached_at > UNREACHABLE_SECONDS:
+                        raise
+                    places = keepers.keys()
+                for place in places - keepers.keys():
+                    keepers[place] = asyncio.create_task(self._keep(place))
+                for place in keepers.keys() - places:
+                    keepers.pop(place).cancel()
+                    self.refused.pop(place, None)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            for keeper in keepers.values():
+                keeper.cancel()
+            await asyncio.gather(*keepers.values(), return_exceptions=True)
+
+    async def _keep(self, place: Place) -> None:
+        """One worker after the other in this place, until cancelled because the place is gone."""
+        pause = 0.2
+        while True:
+            try:
+                await self._employ(place)
+            except CodeVersionError as error:
+                pause = REFUSED_SECONDS
+                self._refuse(place, error)
+            except KalepoolError as error:  # WorkerError, or no serial from the database
+                if place in self.members or place not in self.refused:
+                    log.warning("worker lost", host=place.host, kind=place.kind, reason=str(error))
+                pause = 0.2 if self._was_of_use(place) else min(pause * 2, REFUSED_SECONDS)
+                if pause > 1:
+                    self._refuse(place, error)
+            except Exception:
+                log.exception("worker failed", host=place.host, kind=place.kind)
+                pause = min(pause * 2, REFUSED_SECONDS)
+            finally:
+                self.members.pop(place, None)
+            await asyncio.sleep(pause)
+
+    def _was_of_use(self, place: Place) -> bool:
+        member = self.members.get(place)
+        return member is not None and member.hashes > 0
+
+    def _refuse(self, place: Place, error: KalepoolError) -> None:
+        if self.refused.get(place) != str(error):
+            self.refused[place] = str(error)
+            log.error("worker refused", host=place.host, kind=place.kind, reason=str(error))
+
+    async def _serial(self) -> int:
+        self._newest_serial = await self._next_serial()
+        return self._newest_serial
+
+    async def _employ(self, place: Place) -> None:
+        """Start a worker and stay with it until WorkerError."""
+        serial = await self._serial()
+        handle = self.fleet.start(place, serial)
+        try:
+            hello = await _answer(handle.hello(), START_SECONDS)
+            if hello.code_version != code_version():
+                raise CodeVersionError(
+                    f"node {place.host} runs kalepool {hello.code_version}, this coordinator {code_version()}: "
+                    "install the same version there and start Ray on it again"
+                )
+            self.refused.pop(place, None)
+            member = Member(place, hello, handle, [serial])
+            self.members[place] = member
+            log.info("worker joined", host=place.host, kind=place.kind, backend=hello.backend, threads=hello.threads)
+            await self._attend(member)
+        finally:
+            with contextlib.suppress(WorkerError):
+                handle.kill()
+
+    async def _attend(self, member: Member) -> None:
+        if self._job:
+            member.job_version = self._job.version
+            member.handle.assign(self._packed)
+        wait_seconds = random.uniform(0.1, self.report_seconds)  # so that not all report in the same moment
+        new_serial: int | None = None
+        while True:
+            packed = None
+            if self._job and member.job_version < self._job.version:
+                packed, member.job_version = self._packed, self._job.version
+            report = await _answer(
+                member.handle.exchange(packed, new_serial, wait_seconds), wait_seconds + SILENT_SECONDS
+            )
+            wait_seconds = self.report_seconds
+            self.reports += 1
+            member.count(report)
+            if self._job and report.index == self._job.index:
+                member.best_zeros = max([member.best_zeros, *(find.zeros for find in report.finds)])
+            self._on_report(member, report)
+            self._give_up_if_slow(member)
+            new_serial = None
+            if report.needs_serial or Searcher(member.serials[-1]).is_outdated(self._newest_serial):
+                new_serial = await self._serial()
+                member.serials.append(new_serial)
+
+    def _give_up_if_slow(self, member: Member) -> None:
+        now = time.monotonic()
+        slow_for = now - member.fast_at
+        if (
+            slow_for > SLOW_SECONDS
+            and now - self._replaced_at.get(member.place, -SLOW_PAUSE_SECONDS) > SLOW_PAUSE_SECONDS
+        ):
+            self._replaced_at[member.place] = now
+            raise WorkerError(
+                f"slow: {member.hashes_per_second or 0:.0f} of once {member.top_hashes_per_second:.0f} hashes/s "
+                f"for {slow_for:.0f} s; it is replaced"
+            )
+
+
+async def _answer(call: Awaitable[AnswerT], seconds: float) -> AnswerT:
+    try:
+        return await asyncio.wait_for(call, seconds)
+    except TimeoutError:
+        raise WorkerError(f"silent: no answer within {seconds:.0f} s") from None

@@ -1,0 +1,89 @@
+"""What the coordinator and its workers tell each other: plain data, pickled by Ray."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import kernels
+from kalepool.protocol.model import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to search until told otherwise. A worker holds one job, not chunks, so it never waits for the next one.
+
+    version: counts up with every change; a worker keeps the highest it has seen.
+    index, block: the block to work in, with its bounds and entropy.
+    farmers: what goes into the hash for each farmer (32 bytes), with the zeros the pool has for it already.
+    report_zeros: finds of at least this many zeros are told at once, lesser ones with the next report.
+    """
+
+    version: int
+    index: int
+    block: Block
+    farmers: tuple[tuple[bytes, int], ...]
+    report_zeros: int
+
+    def pack(self) -> bytes:
+        """The job as it travels: pickled once, however many workers it goes to."""
+        return pickle.dumps(self)
+
+    @staticmethod
+    def unpack(packed: bytes) -> Job:
+        return pickle.loads(packed)  # noqa: S301 (from our own coordinator, as everything Ray carries)
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """A nonce with more zeros than its farmer had. A claim: the coordinator hashes it again."""
+
+    farmer: bytes
+    zeros: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker did since its last report.
+
+    index: the block of the finds. hashes: nonces tried, in blocks now past too. seconds: time since the last report.
+    busy_seconds: thread-seconds spent searching; a worker that never waits has threads × seconds of them.
+    needs_serial: its nonce range is used up; it waits for a new searcher serial.
+    """
+
+    index: int
+    finds: tuple[Find, ...]
+    hashes: int
+    seconds: float
+    busy_seconds: float
+    needs_serial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker that is ready: who it is, and which code it runs."""
+
+    code_version: str
+    host: str
+    pid: int
+    backend: str
+    threads: int
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version and a digest of the sources that coordinator and workers must share.
+
+    Two builds that would search or report differently differ here, also where nobody changed the version number.
+    """
+    package = Path(__file__).parent.parent
+    ours = ("cluster/messages.py", "cluster/worker.py", "policy/ranges.py", "policy/search.py", "protocol/model.py")
+    digest = hashlib.sha256()
+    for path in [package / name for name in ours] + sorted(Path(kernels.__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return f"{metadata.version('kalepool')}+{digest.hexdigest()[:12]}"

@@ -1,0 +1,199 @@
+"""What runs on a node: threads that hash a standing job, always for the farmer whose next zero is cheapest.
+
+Imports the kernels and the pure rules only. No key, no database and no chain is within a worker's reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import kernels
+from kalepool.cluster.messages import Find, Hello, Job, Report, code_version
+from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
+from kalepool.policy.search import pick
+
+CALL_SECONDS = 0.03  # a thread looks up from the kernel this often
+FIRST_CALL = 2**15
+COALESCE_SECONDS = 0.1  # reports leave at most this often
+NICENESS = 19  # services on the same machine go first; search takes what is left
+
+SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
+HARMLESS = {"KALEPOOL_BACKEND"}
+
+
+def drop_secrets() -> dict[str, str]:
+    """Take our settings and the usual credentials out of this process's environment; returns what was taken."""
+    names = [name for name in os.environ if name.startswith(SECRET_PREFIXES) and name not in HARMLESS]
+    return {name: os.environ.pop(name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call to the kernel. `stop` is set when the job's block is over."""
+
+    job: Job
+    farmer: bytes
+    above_zeros: int
+    nonces: NonceRange
+    stop: threading.Event
+
+
+class Worker:
+    """Searches with `threads` threads from its making until its process ends. Any thread may call its methods.
+
+    serial: names the worker's own range of nonces. backend: a kernel's name; None takes the fastest of the CPU's.
+    """
+
+    def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
+        drop_secrets()
+        self.backend = backend or next(name for name in kernels.backends() if not name.startswith("cuda"))
+        self.threads = threads
+        self._changed = threading.Condition()
+        self._searcher = Searcher(serial)
+        self._needs_serial = False
+        self._job: Job | None = None
+        self._zeros: dict[bytes, int] = {}  # of the job's farmers, with what was found here since
+        self._stop = threading.Event()
+        self._ended = False
+        self._error: Exception | None = None
+        self._finds: dict[bytes, Find] = {}
+        self._urgent = False
+        self._hashes = 0
+        self._busy_seconds = 0.0
+        self._reported_at = time.monotonic()
+        # Compile or load the kernel before saying hello.
+        kernels.search_until(kernels.Template(0, bytes(32), bytes(32)), 0, 1, backend=self.backend)
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name=f"search-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def hello(self) -> Hello:
+        return Hello(code_version(), socket.gethostname(), os.getpid(), self.backend, self.threads)
+
+    def assign(self, packed: bytes) -> None:
+        """Search this job from now on. Another block's ends the running one within a kernel's slice, about 10 ms."""
+        job = Job.unpack(packed)
+        with self._changed:
+            old = self._job
+            if old and job.version <= old.version:
+                return
+            if not old or (job.index, job.block.entropy) != (old.index, old.block.entropy):
+                self._stop.set()
+                self._stop = threading.Event()
+                self._zeros.clear()
+                self._finds.clear()
+                self._urgent = False
+                # The chain was set back: this range may have been tried in such a block before.
+                self._needs_serial = self._needs_serial or (old is not None and job.index < old.index)
+            self._job = job
+            self._zeros = {farmer: max(zeros, self._zeros.get(farmer, 0)) for farmer, zeros in job.farmers}
+            self._changed.notify_all()
+
+    def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+        """Take a newer job and serial if there are any, then report: after `wait_seconds`, or as soon as
+        there is a find of the job's `report_zeros`. Raises what a search thread died of."""
+        if packed:
+            self.assign(packed)
+        with self._changed:
+            if serial is not None:
+                self._searcher = Searcher(serial)
+                self._needs_serial = False
+                self._changed.notify_all()
+            ends_at = time.monotonic() + wait_seconds
+            while not self._ended:
+                now = time.monotonic()
+                due_at = min(ends_at, self._reported_at + COALESCE_SECONDS) if self._urgent else ends_at
+                if now >= due_at:
+                    break
+                self._changed.wait(due_at - now)
+            if self._error:
+                raise self._error
+            return self._report()
+
+    def end(self) -> None:
+        """End the threads. A Ray worker simply ends its process."""
+        with self._changed:
+            self._ended = True
+            self._stop.set()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _report(self) -> Report:
+        now = time.monotonic()
+        report = Report(
+            index=self._job.index if self._job else -1,
+            finds=tuple(self._finds.values()),
+            hashes=self._hashes,
+            seconds=now - self._reported_at,
+            busy_seconds=self._busy_seconds,
+            needs_serial=self._needs_serial,
+        )
+        self._finds.clear()
+        self._urgent = False
+        self._hashes, self._busy_seconds, self._reported_at = 0, 0.0, now
+        return report
+
+    def _run(self, number: int) -> None:
+        with contextlib.suppress(OSError):  # a system where a thread's priority cannot be lowered alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        try:
+            self._search(number)
+        except Exception as error:
+            with self._changed:
+                self._error, self._ended = error, True
+                self._changed.notify_all()
+
+    def _search(self, number: int) -> None:
+        # A thread's own time, lest calls get shorter when other programs take the core; a card's work is not in it.
+        clock = time.perf_counter if self.backend.startswith("cuda") else time.thread_time
+        count = FIRST_CALL
+        while call := self._take(number, count):
+            template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
+            began, began_clock = time.monotonic(), clock()
+            progress = kernels.search_until(
+                template, call.nonces.start, call.nonces.count, call.above_zeros, backend=self.backend, stop=call.stop
+            )
+            seconds = clock() - began_clock
+            if progress.tried == count:
+                count = max(int(count * min(CALL_SECONDS / max(seconds, 1e-6), 4)), 16)
+            self._put(call, progress, time.monotonic() - began)
+
+    def _take(self, number: int, count: int) -> _Call | None:
+        """The next call to make; waits while there is nothing to search. None when the worker ends."""
+        with self._changed:
+            while not self._ended:
+                if self._job and self._zeros and not self._needs_serial:
+                    try:
+                        nonces = self._searcher.take(self._job.index, count)
+                    except RangeExhaustedError:
+                        self._needs_serial = self._urgent = True
+                        self._changed.notify_all()
+                        continue
+                    # Every thread of every worker has an offset of its own, lest all search for the same among equals.
+                    offset = self._searcher.serial * self.threads + number
+                    farmer = self._job.farmers[pick(list(self._zeros.values()), offset)][0]
+                    return _Call(self._job, farmer, self._zeros[farmer], nonces, self._stop)
+                self._changed.wait()
+            return None
+
+    def _put(self, call: _Call, progress: kernels.Progress, seconds: float) -> None:
+        best = progress.best
+        with self._changed:
+            self._hashes += progress.tried
+            self._busy_seconds += seconds
+            if not best or call.stop is not self._stop or best.zeros <= self._zeros.get(call.farmer, best.zeros):
+                return
+            self._zeros[call.farmer] = best.zeros
+            self._finds[call.farmer] = Find(call.farmer, best.zeros, best.nonce)
+            if best.zeros >= call.job.report_zeros:
+                self._urgent = True
+                self._changed.notify_all()

@@ -1,0 +1,160 @@
+"""Carries out what the policy decided, through the pool's API. Marks what is in flight before it returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from kalepool.coordinator.api import ApiError, PoolApi
+from kalepool.coordinator.state import State
+from kalepool.policy.schedule import Action, Harvest, Plant, Submit
+from kalepool.protocol.model import Pail
+
+HARVEST_TARGETS = 200  # pails asked for in one call
+
+log = structlog.get_logger()
+
+
+class Acting:
+    """works_per_call: how many works one call hands in; the API carries that many at a time.
+
+    on_change: called after every answer.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        api: PoolApi,
+        clock: Callable[[], Awaitable[datetime]],
+        *,
+        works_per_call: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._api = api
+        self._clock = clock
+        self._works_per_call = works_per_call
+        self._on_change = on_change
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def start(self, actions: Sequence[Action], ledger: int) -> None:
+        """Begin all of these; their answers arrive in the state. `ledger`: the one they were decided in."""
+        works: dict[tuple[int, str], list[Submit]] = defaultdict(list)
+        for action in actions:
+            match action:
+                case Plant(index, farmers):
+                    if index not in self._state.planting.values():
+                        self._state.planting.update(dict.fromkeys(farmers, index))
+                        self._run(self._plant(index, farmers))
+                case Submit(index, _, _, _, reason):
+                    works[index, reason].append(action)
+                case Harvest(targets):
+                    for part in _parts(targets, HARVEST_TARGETS):
+                        self._state.harvesting.update(part)
+                        self._run(self._harvest(part))
+        for (index, reason), submits in works.items():
+            for part in _parts(submits, self._works_per_call):
+                self._state.working.update((index, submit.farmer) for submit in part)
+                self._run(self._work(index, reason, part, ledger))
+
+    async def stop(self) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _run(self, call: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _plant(self, index: int, wallets: Sequence[str]) -> None:
+        state = self._state
+        try:
+            answer = await self._api.plant(index)
+            names = {str(farmer.farmer_id): wallet for wallet, farmer in state.farmers.items()}
+            missing = set(wallets)
+            for planted in answer["planted"]:
+                wallet = str(planted["custodial_wallet"])
+                ledger = planted["ledger"] or (state.ledgers[-1].sequence if state.ledgers else 0)
+                state.planted(wallet, index, Pail(ledger, None, int(planted["stake_stroops"]), None))
+                missing.discard(wallet)
+            now = await self._clock()
+            for failed in answer["failed"]:
+                if wallet := names.get(failed["farmer_id"]):
+                    state.failed("plant", wallet, index, failed["code"], now)
+                    missing.discard(wallet)
+            for wallet in missing:  # beyond the pooler's limit, or no longer active
+                state.pass_over(wallet, index)
+            log.info("planted", block=index, **_counts(answer, "planted", "failed"))
+        except ApiError as error:
+            await self._failed("plant", index, wallets, error)
+        finally:
+            for wallet in wallets:
+                state.planting.pop(wallet, None)
+            self._on_change()
+
+    async def _work(self, index: int, reason: str, submits: Sequence[Submit], ledger: int) -> None:
+        state = self._state
+        wallets = [submit.farmer for submit in submits]
+        try:
+            answer = await self._api.work(
+                index, [(state.farmers[submit.farmer].farmer_id, submit.nonce) for submit in submits]
+            )
+            names = {str(state.farmers[wallet].farmer_id): wallet for wallet in wallets if wallet in state.farmers}
+            for accepted in answer["accepted"]:
+                if wallet := names.get(accepted["farmer_id"]):
+                    state.worked(wallet, index, int(accepted["zeros"]), int(accepted["gap"]))
+                    if accepted["ledger"] and not accepted["already"]:
+                        state.inclusion_ledgers.append(int(accepted["ledger"]) - ledger)
+            now = await self._clock()
+            for refused in answer["refused"]:
+                if wallet := names.get(refused["farmer_id"]):
+                    state.failed("work", wallet, index, refused["code"], now)
+            log.info("worked", block=index, reason=reason, **_counts(answer, "accepted", "refused"))
+        except ApiError as error:
+            await self._failed("work", index, wallets, error)
+        finally:
+            state.working.difference_update((index, wallet) for wallet in wallets)
+            self._on_change()
+
+    async def _harvest(self, targets: Sequence[tuple[int, str]]) -> None:
+        state = self._state
+        try:
+            ids = [(index, state.farmers[wallet].farmer_id) for index, wallet in targets if wallet in state.farmers]
+            names = {str(farmer.farmer_id): wallet for wallet, farmer in state.farmers.items()}
+            answer = await self._api.harvest(ids)
+            for harvested in answer["harvested"]:
+                state.harvests.discard((harvested["block_index"], names[harvested["farmer_id"]]))
+            now = await self._clock()
+            for failed in answer["failed"]:
+                state.failed("harvest", names[failed["farmer_id"]], failed["block_index"], failed["code"], now)
+            log.info("harvested", **_counts(answer, "harvested", "failed"))
+        except ApiError as error:
+            now = await self._clock()
+            for index, wallet in targets:
+                state.failed("harvest", wallet, index, error.problem_code, now)
+            log.warning("harvest failed", pails=len(targets), reason=str(error))
+        finally:
+            state.harvesting.difference_update(targets)
+            self._on_change()
+
+    async def _failed(self, action: str, index: int, wallets: Sequence[str], error: ApiError) -> None:
+        now = await self._clock()
+        for wallet in wallets:
+            self._state.failed(action, wallet, index, error.problem_code, now)
+        log.warning(f"{action} failed", block=index, farmers=len(wallets), reason=str(error))
+
+
+def _counts(answer: dict[str, Any], *lists: str) -> dict[str, Any]:
+    """How many of each for the log, and why the failed ones failed."""
+    codes = sorted({entry["code"] for name in lists for entry in answer[name] if "code" in entry})
+    return {name: len(answer[name]) for name in lists} | ({"codes": codes} if codes else {})
+
+
+def _parts(items: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
+    return [tuple(items[start : start + size]) for start in range(0, len(items), size)]

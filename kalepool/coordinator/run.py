@@ -1,0 +1,332 @@
+"""The coordinator's process: opens everything, runs the loops until it is told to end, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import ChainReader
+from kalepool.cluster.fleet import connect
+from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
+from kalepool.cluster.messages import Report
+from kalepool.config import Settings
+from kalepool.coordinator.acting import Acting
+from kalepool.coordinator.api import ApiError, PoolApi
+from kalepool.coordinator.shares import Shares
+from kalepool.coordinator.state import Farmer, State
+from kalepool.coordinator.status import Metrics, Status
+from kalepool.coordinator.watch import Watch
+from kalepool.database import Database
+from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
+from kalepool.keys import key_hash
+from kalepool.policy.schedule import ScheduleSettings, decide, ledger_now
+from kalepool.protocol.model import Block
+
+TICK_SECONDS = 0.2  # between two decisions; less when something changed
+RETRY_SECONDS = 1.0
+RECONNECT_SECONDS = 5.0
+LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
+SAMPLE_SECONDS = 10.0
+CALL_MARGIN_SECONDS = 15.0  # what a call to the API may take beyond the API's own limit
+BLOCKS_PER_DAY = 288
+NO_RAY = "none"
+
+log = structlog.get_logger()
+
+
+def main(settings: Settings) -> None:
+    """Coordinate until SIGINT or SIGTERM. Raises KalepoolError where it cannot start."""
+    asyncio.run(_until_signalled(settings))
+
+
+async def _until_signalled(settings: Settings) -> None:
+    work = asyncio.current_task()
+    assert work is not None
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            work.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with coordinator(settings) as running:
+            await running.run()
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+        log.info("coordinator ended")
+
+
+@contextlib.asynccontextmanager
+async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
+    """A coordinator with all it needs opened, for the pooler whose key the settings hold."""
+    if settings.api_key is None:
+        raise ConfigError(
+            "the coordinator needs its pooler's key: set KALEPOOL_API_KEY (`kalepool pooler add` makes one)"
+        )
+    if settings.database_url is None:
+        raise ConfigError("the coordinator needs the database: set KALEPOOL_DATABASE_URL")
+    key = settings.api_key.get_secret_value()
+    url = settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
+    longest = max(settings.plant_timeout_seconds, settings.work_timeout_seconds, settings.harvest_timeout_seconds)
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(settings.database_url.get_secret_value()))
+        pooler_id = await _pooler_of(database, key)
+        chain = await stack.enter_async_context(ChainReader(settings.chain))
+        api = await stack.enter_async_context(
+            PoolApi(url, key, pooler_id, timeout_seconds=longest + CALL_MARGIN_SECONDS)
+        )
+        yield Coordinator(settings, pooler_id, chain, database, api)
+
+
+async def _pooler_of(database: Database, key: str) -> UUID:
+    row = await database.fetch_one("select_api_key", key_hash=key_hash(key))
+    if row is None:
+        raise ConfigError("KALEPOOL_API_KEY is not a key of this pool, or was revoked or expired")
+    if row["role"] != "pooler":
+        raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {row['role']}; the coordinator needs a pooler's")
+    return row["subject_id"]
+
+
+class Coordinator:
+    """Reads, decides, acts, for one pooler."""
+
+    def __init__(
+        self, settings: Settings, pooler_id: UUID, chain: ChainReader, database: Database, api: PoolApi
+    ) -> None:
+        network = settings.chain
+        self.settings = settings
+        self.pooler_id = pooler_id
+        self.state = State(block_seconds=network.block_seconds, nominal_ledger_seconds=network.ledger_seconds)
+        self.shares = Shares(self.state, database, pooler_id)
+        self.cluster: Cluster | None = None
+        self._chain = chain
+        self._database = database
+        self._api = api
+        self._rules = ScheduleSettings(works_per_ledger=settings.channel_accounts)
+        self._watch = Watch(chain, self.state, self._saw)
+        self._acting = Acting(
+            self.state, api, chain.now, works_per_call=settings.channel_accounts, on_change=self._wake
+        )
+        self._status = Status(database)
+        self._metrics = Metrics(self.state, self.shares)
+        self._changed = asyncio.Event()
+        self._refresh = asyncio.Event()
+        self._new_block = asyncio.Event()
+
+    async def run(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None = None) -> None:
+        """Until cancelled. fleet: where to search instead of the settings' Ray.
+
+        Raises ConflictError when another process coordinates this pooler.
+        """
+        lock = self._database.hold_lock(f"coordinator of pooler {self.pooler_id}", LOCK_SECONDS)
+        await anext(lock)
+        log.info("coordinator started", pooler=str(self.pooler_id), network=self.settings.chain.name)
+        try:
+            with self._metrics.served(self.settings.metrics_port):
+                async with asyncio.TaskGroup() as group:
+                    for loop in (
+                        self._keep_lock(lock),
+                        self._watch.run(),
+                        self._decide(),
+                        self.shares.write(),
+                        self._repeat(self._record_block, self._new_block),
+                        self._repeat(self._read_database, self._refresh),
+                        self._listen("shares", self._heard_share),
+                        self._listen("farmers", lambda _: self._refresh.set()),
+                        self._harvest_leftovers(),
+                        self._search(fleet),
+                        self._tell(),
+                    ):
+                        group.create_task(loop)
+        finally:
+            await self._acting.stop()
+            with contextlib.suppress(DatabaseError):
+                await self._status.write(None)
+            await lock.aclose()
+
+    # What happened
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    def _saw(self, is_other_block: bool) -> None:
+        """The watch has looked at the chain."""
+        if is_other_block:
+            self._publish()  # at once: every worker's old job is worthless from now on
+            self._new_block.set()
+            self._refresh.set()
+        self._wake()
+
+    def _reported(self, member: Member, report: Report) -> None:
+        self.shares.take(member, report)
+
+    def _heard_share(self, payload: str) -> None:
+        if payload:
+            self.shares.heard(payload)
+        else:
+            self._new_block.set()  # something may have been missed: read the block's shares again
+
+    # What follows
+
+    def _publish(self) -> None:
+        job = self.state.job(self.cluster.hashes_per_second if self.cluster else 0.0)
+        if self.cluster and job:
+            self.cluster.publish(job)
+
+    async def _decide(self) -> None:
+        """Every tick: what is to be done now, and the workers' job."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
+            self._changed.clear()
+            if self.state.job_is_old:
+                await self.shares.seed()
+                self._publish()
+            try:
+                now = await self._chain.now()
+            except ChainError:
+                continue  # the watch says so
+            snapshot = self.state.snapshot(self.cluster.hashes_per_second if self.cluster else 0.0)
+            if snapshot is not None:
+                self._acting.start(decide(snapshot, now, self._rules), ledger_now(snapshot.chain, now))
+
+    async def _record_block(self) -> None:
+        """What the database is to know of a block that began, and what it knows of it already."""
+        state = self.state
+        farm, previous = state.farm, state.previous_block
+        if farm is None or farm.block is None:
+            return
+        index = farm.index or 0
+        await self._database.execute(
+            "open_block_operation",
+            block_index=index,
+            pooler_id=self.pooler_id,
+            entropy=farm.block.entropy,
+            started_at=_time(farm.block.timestamp),
+        )
+        await self.shares.recall()
+        await self._database.execute("upsert_block", **_columns(index, farm.block, farm.ledger, final=False))
+        if previous is not None:
+            await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
+        record = await self._database.fetch_one(
+            "select_works_record", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+        )
+        if record:
+            state.works_due, state.works_lost = record["due"], record["lost"]
+
+    async def _read_database(self) -> None:
+        """Farmers, pails to harvest, and blocks that can be closed."""
+        state = self.state
+        farmers = await self._database.fetch_all("select_coordinated_farmers", row=Farmer, pooler_id=self.pooler_id)
+        state.saw_farmers(farmers)
+        index = state.index
+        if index is not None:
+            rows = await self._database.fetch_all(
+                "select_unharvested", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+            )
+            state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
+            await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)
+        self._wake()
+
+    async def _harvest_leftovers(self) -> None:
+        """Once: whatever the chain still holds of the last day, also what this database does not know."""
+        while True:
+            try:
+                answer = await self._api.harvest(None)
+                log.info("harvested what was left", pails=len(answer["harvested"]), failed=len(answer["failed"]))
+                self._refresh.set()
+                return
+            except ApiError as error:
+                log.info("harvest of what was left waits", reason=str(error))
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _search(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None) -> None:
+        """The workers, for as long as there is a Ray; found again when it was gone."""
+        settings = self.settings
+        if fleet is None and settings.ray_address == NO_RAY:
+            return
+        while True:
+            try:
+                async with fleet or connect(
+                    settings.ray_address, cpus=settings.ray_cpus, gpus=settings.ray_gpus
+                ) as places:
+                    self.cluster = self._metrics.cluster = Cluster(places, self.shares.next_serial, self._reported)
+                    self._publish()
+                    await self.cluster.run()
+            except (ConfigError, WorkerError) as error:
+                log.error("no workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+            finally:
+                self.cluster = self._metrics.cluster = None
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _tell(self) -> None:
+        since_sample = 0.0
+        while True:
+            pause = self._status.pause_seconds(self.cluster)
+            await asyncio.sleep(pause)
+            since_sample += pause
+            try:
+                await self._status.write(self.cluster)
+                if since_sample >= SAMPLE_SECONDS:
+                    since_sample = 0.0
+                    await self._status.sample(self.cluster)
+            except DatabaseError as error:
+                log.debug("workers not written down", reason=str(error))
+
+    # How loops go on
+
+    async def _keep_lock(self, lock: AsyncIterator[None]) -> None:
+        async for _ in lock:
+            log.info("coordinator's lock taken again")
+
+    async def _repeat(self, step: Callable[[], Awaitable[Any]], cue: asyncio.Event) -> None:
+        """Take the step now, whenever the cue is given, and every block's thirtieth part anyway."""
+        pause = min(max(self.settings.chain.block_seconds / 30, 1.0), 10.0)
+        while True:
+            cue.clear()
+            try:
+                await step()
+            except KalepoolError as error:
+                log.warning("database not read", step=step.__name__.strip("_"), reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                cue.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(cue.wait(), pause)
+
+    async def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
+        async for payload in self._database.listen(channel):
+            heard(payload)
+
+
+def _time(timestamp: int) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def _columns(index: int, block: Block, ledger: int, *, final: bool) -> dict[str, Any]:
+    return {
+        "block_index": index,
+        "entropy": block.entropy,
+        "started_at": _time(block.timestamp),
+        "min_gap": block.min_gap,
+        "max_gap": block.max_gap,
+        "min_stake": block.min_stake,
+        "max_stake": block.max_stake,
+        "min_zeros": block.min_zeros,
+        "max_zeros": block.max_zeros,
+        "staked_total": block.staked_total,
+        "normalized_total": block.normalized_total,
+        "final": final,
+        "ledger": ledger,
+    }

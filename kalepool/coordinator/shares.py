@@ -1,0 +1,193 @@
+"""Finds become shares: hashed again by the readable hash, told to the state, and written down at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from kalepool.cluster.members import Member
+from kalepool.cluster.messages import Report
+from kalepool.coordinator.state import Farmer, State
+from kalepool.database import Database, new_id
+from kalepool.errors import DatabaseError
+from kalepool.policy.ranges import RangeExhaustedError, Searcher, prefix_range
+from kalepool.policy.shares import Outcome, check, parse_nonce
+from kalepool.policy.snapshot import Found
+from kalepool.protocol.hashing import count_zeros, hash_work
+
+RETRY_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A verified find with more zeros than the farmer had. `queued_at` is by the monotonic clock."""
+
+    index: int
+    farmer: Farmer
+    serial: int
+    nonce: int
+    digest: bytes
+    zeros: int
+    found_at: datetime
+    queued_at: float
+
+
+class Shares:
+    """Takes finds from everywhere. What is accepted reaches the database sooner or later, also over its restarts."""
+
+    def __init__(self, state: State, database: Database, pooler_id: UUID) -> None:
+        self.accepted = 0
+        self.rejected = 0
+        self.write_seconds: deque[float] = deque(maxlen=1000)  # from accepting a share to its commit
+        self._state = state
+        self._database = database
+        self._pooler_id = pooler_id
+        self._waiting: list[Share] = []
+        self._wake = asyncio.Event()
+        self._own: Searcher | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Shares accepted and not written down yet."""
+        return len(self._waiting)
+
+    def take(self, member: Member, report: Report) -> None:
+        """Judge a worker's finds. Those that do not improve on what is known are dropped unhashed."""
+        state = self._state
+        if not report.finds or report.index != state.index or state.block is None:
+            return
+        farmers = {farmer.key: farmer for farmer in state.farmers.values()}
+        for find in report.finds:
+            farmer = farmers.get(find.farmer)
+            if farmer is None or find.zeros <= state.best_zeros(farmer.wallet):
+                continue
+            serial = next((s for s in member.serials if find.nonce in prefix_range(s)), member.serials[-1])
+            verdict = check(
+                report.index, state.block.entropy, farmer.wallet, find.nonce, serial=serial, zeros_claimed=find.zeros
+            )
+            if verdict.outcome is Outcome.ACCEPTED and verdict.digest is not None and verdict.zeros is not None:
+                self._accept(farmer, serial, find.nonce, verdict.digest, verdict.zeros)
+            else:
+                self.rejected += 1
+                log.error("find rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
+
+    async def seed(self) -> None:
+        """One hash for every farmer without a share: a weak work saves a stake, and any share is better than none."""
+        state = self._state
+        missing = [farmer for farmer in state.searched() if state.best_zeros(farmer.wallet) < 0]
+        if state.index is None or state.block is None or not missing:
+            return
+        index, entropy = state.index, state.block.entropy
+        for farmer in missing:
+            if self._own is None:
+                self._own = Searcher(await self.next_serial())
+            try:
+                nonce = self._own.take(index, 1).start
+            except (RangeExhaustedError, ValueError):  # ValueError: the chain was set back
+                self._own = None
+                continue
+            digest = hash_work(index, nonce, entropy, farmer.wallet)
+            if state.index != index or state.best_zeros(farmer.wallet) >= 0:
+                continue
+            self._accept(farmer, self._own.serial, nonce, digest, count_zeros(digest))
+
+    async def recall(self) -> None:
+        """What the database has for the current block: shares of external miners, and ours from before a restart."""
+        state = self._state
+        if state.index is None or state.block is None:
+            return
+        index, entropy = state.index, state.block.entropy
+        rows = await self._database.fetch_all("select_block_records", pooler_id=self._pooler_id, block_index=index)
+        for row in rows:
+            if row["zeros"] <= state.best_zeros(row["wallet"]):
+                continue
+            zeros = count_zeros(hash_work(index, row["nonce"], entropy, row["wallet"]))
+            if zeros == row["zeros"] and state.index == index:  # else of another chain's block
+                state.saw_share(row["wallet"], Found(zeros, row["nonce"]))
+
+    def heard(self, payload: str) -> None:
+        """A notice of a share that somebody wrote to the database, verified by them."""
+        state = self._state
+        notice = json.loads(payload)
+        if notice["pooler_id"] != str(self._pooler_id) or notice["block_index"] != state.index:
+            return
+        nonce = parse_nonce(notice["nonce"])
+        for farmer in state.farmers.values():
+            if str(farmer.farmer_id) == notice["farmer_id"] and nonce is not None:
+                state.saw_share(farmer.wallet, Found(notice["zeros"], nonce))
+
+    async def next_serial(self) -> int:
+        """A searcher serial nobody ever had."""
+        row = await self._database.fetch_one("select_next_searcher")
+        assert row is not None
+        return row["searcher"]
+
+    async def write(self) -> None:
+        """Write what waits, as soon as there is something; for ever. At cancellation nothing is left behind."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._write_waiting()
+        finally:
+            if self._waiting:
+                await asyncio.shield(asyncio.wait_for(self._write_waiting(), 2.0))
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            batch = tuple(self._waiting)
+            try:
+                async with self._database.transaction() as session:
+                    await session.execute("insert_worker_shares", **_columns(batch))
+                    await session.execute("notify_shares", payloads=[self._notice(share) for share in batch])
+            except DatabaseError as error:
+                log.warning("shares wait for the database", shares=len(self._waiting), reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            del self._waiting[: len(batch)]
+            now = time.monotonic()
+            self.write_seconds.extend(now - share.queued_at for share in batch)
+
+    def _accept(self, farmer: Farmer, serial: int, nonce: int, digest: bytes, zeros: int) -> None:
+        index = self._state.index
+        if index is not None and self._state.saw_share(farmer.wallet, Found(zeros, nonce)):
+            self.accepted += 1
+            now = time.monotonic()
+            self._waiting.append(Share(index, farmer, serial, nonce, digest, zeros, datetime.now(UTC), now))
+            self._wake.set()
+
+    def _notice(self, share: Share) -> str:
+        return json.dumps(
+            {
+                "block_index": share.index,
+                "pooler_id": str(self._pooler_id),
+                "farmer_id": str(share.farmer.farmer_id),
+                "nonce": str(share.nonce),
+                "zeros": share.zeros,
+                "searcher": share.serial,
+            }
+        )
+
+
+def _columns(shares: Sequence[Share]) -> dict[str, list[Any]]:
+    return {
+        "share_ids": [new_id() for _ in shares],
+        "block_indexes": [share.index for share in shares],
+        "farmer_ids": [share.farmer.farmer_id for share in shares],
+        "searchers": [share.serial for share in shares],
+        "nonces": [share.nonce for share in shares],
+        "hashes": [share.digest for share in shares],
+        "zeros": [share.zeros for share in shares],
+        "found_at": [share.found_at for share in shares],
+    }

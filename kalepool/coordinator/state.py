@@ -1,0 +1,248 @@
+"""All the coordinator knows, in memory. Everything here can be read again from chain and database after a restart."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from kalepool.chain import Farm, Ledger
+from kalepool.cluster.messages import Job
+from kalepool.policy.schedule import HOPELESS
+from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.protocol.hashing import farmer_bytes
+from kalepool.protocol.model import Block, Pail
+
+FINDS_PER_SECOND = 50
+"""How many finds of all workers together may be told at once; lesser ones come with the next regular report."""
+
+REMEMBERED = 300
+"""Inclusion times kept, as the policy wants: in ledgers, of the last works."""
+
+LEDGERS_MEASURED = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Farmer:
+    """One of the pooler's farmers. `key`: what goes into the hash for it."""
+
+    farmer_id: UUID
+    wallet: str
+    may_plant: bool
+
+    @property
+    def key(self) -> bytes:
+        return farmer_bytes(self.wallet)
+
+
+@dataclass(slots=True)
+class State:
+    """What is known now. Farmers are named by their wallet, as the policy does.
+
+    `pails` and `records` are of the current block only.
+    """
+
+    block_seconds: float
+    nominal_ledger_seconds: float
+    farm: Farm | None = None
+    previous_block: Block | None = None
+    farmers: dict[str, Farmer] = field(default_factory=dict)
+    pails: dict[str, Pail] = field(default_factory=dict)
+    records: dict[str, list[Found]] = field(default_factory=dict)
+    passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) that cannot be planted
+    harvests: set[tuple[int, str]] = field(default_factory=set)
+    failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
+    planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
+    working: set[tuple[int, str]] = field(default_factory=set)
+    harvesting: set[tuple[int, str]] = field(default_factory=set)
+    stale_pails: set[str] = field(default_factory=set)  # wallets whose pail is to be read again
+    inclusion_ledgers: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    works_due: int = 0
+    works_lost: int = 0
+    ledgers: deque[Ledger] = field(default_factory=lambda: deque(maxlen=LEDGERS_MEASURED))
+    job_version: int = 0
+    job_is_old: bool = False
+
+    @property
+    def index(self) -> int | None:
+        """The current block's index; None while there is no block to work in."""
+        return (self.farm.index or 0) if self.farm and self.farm.block else None
+
+    @property
+    def block(self) -> Block | None:
+        return self.farm.block if self.farm else None
+
+    @property
+    def ledger_seconds(self) -> float:
+        """The measured mean between ledgers; the network's nominal one while too few were seen."""
+        if len(self.ledgers) < 10:
+            return self.nominal_ledger_seconds
+        first, last = self.ledgers[0], self.ledgers[-1]
+        seconds = (last.closed_at - first.closed_at).total_seconds() / (last.sequence - first.sequence)
+        return seconds or self.nominal_ledger_seconds
+
+    # What comes in
+
+    def saw_ledger(self, ledger: Ledger) -> None:
+        if not self.ledgers or ledger.sequence > self.ledgers[-1].sequence:
+            self.ledgers.append(ledger)
+
+    def saw_farm(self, farm: Farm) -> bool:
+        """Take what the chain says now. True if this is another block than before: the old one is then forgotten."""
+        before, self.farm = self.farm, farm
+        is_other = farm.block is not None and (
+            before is None
+            or before.block is None
+            or (before.index, before.block.entropy) != (farm.index, farm.block.entropy)
+        )
+        if is_other:
+            self.pails.clear()
+            self.records.clear()
+            self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
+            self.stale_pails = set(self.farmers)
+            self.failures = {key: failure for key, failure in self.failures.items() if key[0] == "harvest"}
+            self.job_is_old = True
+        return is_other
+
+    def saw_farmers(self, farmers: Iterable[Farmer]) -> None:
+        known = {farmer.wallet: farmer for farmer in farmers}
+        if known != self.farmers:
+            self.stale_pails |= known.keys() - self.farmers.keys()
+            self.farmers = known
+            self.job_is_old = True
+
+    def saw_pails(self, pails: dict[str, Pail]) -> None:
+        """What the chain has. A pail it does not show yet, of a plant we know to have landed, stays."""
+        self.pails.update(pails)
+
+    def saw_share(self, wallet: str, found: Found) -> bool:
+        """A verified share of the current block. True if it has more zeros than all before."""
+        records = self.records.setdefault(wallet, [])
+        if records and found.zeros <= records[-1].zeros:
+            return False
+        records.append(found)
+        self.job_is_old = True
+        return True
+
+    def best_zeros(self, wallet: str) -> int:
+        """The farmer's most zeros so far in this block; -1 if it has no share."""
+        records = self.records.get(wallet)
+        return records[-1].zeros if records else -1
+
+    def saw_unharvested(self, pails: Iterable[tuple[int, str]]) -> None:
+        self.harvests = set(pails)
+        self.failures = {
+            key: failure
+            for key, failure in self.failures.items()
+            if key[0] != "harvest" or (key[2], key[1]) in self.harvests
+        }
+
+    # What came of our calls
+
+    def failed(self, action: str, wallet: str, index: int, code: str, now: datetime) -> None:
+        before = self.failures.get((action, wallet, index))
+        self.failures[action, wallet, index] = Failure(index, code, now, before.count + 1 if before else 1)
+        if action == "plant" and code in HOPELESS["plant"] - {"pail-exists"}:
+            self.pass_over(wallet, index)
+        self.stale_pails.add(wallet)
+
+    def pass_over(self, wallet: str, index: int) -> None:
+        """The farmer cannot be planted in this block: it is not searched for either, unless it has a pail."""
+        self.passed_over.add((index, wallet))
+        self.job_is_old = True
+
+    def planted(self, wallet: str, index: int, pail: Pail) -> None:
+        """A plant landed. The chain's own word on the pail is still to be read."""
+        self.failures.pop(("plant", wallet, index), None)
+        if index == self.index:
+            self.pails.setdefault(wallet, pail)
+            self.stale_pails.add(wallet)
+
+    def worked(self, wallet: str, index: int, zeros: int, gap: int) -> None:
+        self.failures.pop(("work", wallet, index), None)
+        pail = self.pails.get(wallet)
+        if index == self.index and pail is not None:
+            self.pails[wallet] = replace(pail, zeros=max(zeros, pail.zeros or 0), gap=gap)
+            self.stale_pails.add(wallet)
+
+    # What goes out
+
+    def snapshot(self, hashes_per_second: float) -> Snapshot | None:
+        """What the policy decides from. None while nothing is known of the chain."""
+        if self.farm is None or not self.ledgers:
+            return None
+        index = self.farm.index or 0
+        return Snapshot(
+            chain=ChainState(
+                ledger=self.ledgers[-1].sequence,
+                ledger_closed_at=self.ledgers[-1].closed_at,
+                index=self.farm.index,
+                farm_block=self.farm.farm_block,
+                block=self.farm.block,
+                paused=self.farm.paused,
+                ledger_seconds=self.ledger_seconds,
+                block_seconds=self.block_seconds,
+                previous_block=self.previous_block,
+            ),
+            farmers=[self._farmer(farmer, index) for farmer in self.farmers.values()],
+            harvests=[
+                HarvestState(
+                    block_index,
+                    wallet,
+                    harvesting=(block_index, wallet) in self.harvesting,
+                    failure=self.failures.get(("harvest", wallet, block_index)),
+                )
+                for block_index, wallet in sorted(self.harvests)
+            ],
+            hashes_per_second=hashes_per_second,
+            inclusion_ledgers=tuple(self.inclusion_ledgers),
+            works_due=self.works_due,
+            works_lost=self.works_lost,
+        )
+
+    def _farmer(self, farmer: Farmer, index: int) -> FarmerState:
+        wallet = farmer.wallet
+        return FarmerState(
+            farmer=wallet,
+            may_plant=farmer.may_plant and (index, wallet) not in self.passed_over,
+            pail=self.pails.get(wallet),
+            shares=tuple(self.records.get(wallet, ())),
+            planting=wallet in self.planting,
+            working=(index, wallet) in self.working,
+            plant_failure=self._failure("plant", wallet, index),
+            work_failure=self._failure("work", wallet, index),
+        )
+
+    def _failure(self, action: str, wallet: str, index: int) -> Failure | None:
+        """Of the current block, or of the next, which a plant may have tried to start."""
+        return self.failures.get((action, wallet, index + 1)) or self.failures.get((action, wallet, index))
+
+    def searched(self) -> list[Farmer]:
+        """Whom to search for: who has a pail in this block or may still get one."""
+        return [
+            farmer
+            for wallet, farmer in self.farmers.items()
+            if wallet in self.pails or (farmer.may_plant and (self.index, wallet) not in self.passed_over)
+        ]
+
+    def job(self, hashes_per_second: float) -> Job | None:
+        """The workers' job as it is now, with a new version. None while there is no block."""
+        if self.index is None or self.block is None:
+            return None
+        self.job_version += 1
+        self.job_is_old = False
+        return Job(
+            version=self.job_version,
+            index=self.index,
+            block=self.block,
+            farmers=tuple((farmer.key, max(self.best_zeros(farmer.wallet), 0)) for farmer in self.searched()),
+            report_zeros=report_zeros(hashes_per_second),
+        )
+
+
+def report_zeros(hashes_per_second: float) -> int:
+    """The fewest zeros that at most FINDS_PER_SECOND hashes a second have at this speed."""
+    return max(math.ceil(math.log(max(hashes_per_second / FINDS_PER_SECOND, 1), 16)), 0)

@@ -1,0 +1,104 @@
+-- The coordinator: what it needs to know of its pooler, and what it records of blocks, shares and workers.
+
+-- name: select_coordinated_farmers
+-- The pooler's farmers that take part: active ones plant, leaving ones only end what they began.
+SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AS may_plant
+FROM farmers
+WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
+ORDER BY registered_at, farmer_id;
+
+-- name: open_block_operation
+-- The pooler takes part in this block. The same block seen again changes nothing; another chain's block of this index does.
+INSERT INTO block_operations AS o (block_index, pooler_id, entropy, started_at)
+VALUES (%(block_index)s, %(pooler_id)s, %(entropy)s, %(started_at)s)
+ON CONFLICT (block_index, pooler_id) DO UPDATE
+SET entropy = excluded.entropy, started_at = excluded.started_at, seen_at = now(),
+    status = 'open', reason = NULL, closed_at = NULL
+WHERE o.entropy <> excluded.entropy;
+
+-- name: close_block_operations
+-- Blocks before this one are over, once no work of theirs is under way: finished if every planted farmer was worked.
+UPDATE block_operations o
+SET status = CASE WHEN left_over.farmers = 0 THEN 'finished' ELSE 'given_up' END,
+    reason = CASE WHEN left_over.farmers > 0 THEN left_over.farmers || ' planted farmers were not worked' END,
+    closed_at = now()
+FROM (
+    SELECT b.block_index, count(p.farmer_id) AS farmers
+    FROM block_operations b
+    LEFT JOIN plantings p ON p.block_index = b.block_index AND p.pooler_id = b.pooler_id AND p.outcome = 'planted'
+        AND NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
+    WHERE b.pooler_id = %(pooler_id)s AND b.status = 'open' AND b.block_index < %(block_index)s
+    GROUP BY b.block_index) left_over
+WHERE o.pooler_id = %(pooler_id)s AND o.block_index = left_over.block_index
+  AND NOT EXISTS (
+    SELECT FROM submission_items i JOIN submissions s USING (submission_id)
+    WHERE i.block_index = o.block_index AND i.action IN ('plant', 'work') AND i.status = 'open' AND s.pooler_id = o.pooler_id);
+
+-- name: upsert_block
+-- What the chain says of a block; never again once its final state is known.
+INSERT INTO blocks AS b (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops,
+    min_zeros, max_zeros, staked_total_stroops, normalized_total, final, ledger)
+VALUES (%(block_index)s, %(entropy)s, %(started_at)s, %(min_gap)s, %(max_gap)s, %(min_stake)s, %(max_stake)s,
+    %(min_zeros)s, %(max_zeros)s, %(staked_total)s, %(normalized_total)s, %(final)s, %(ledger)s)
+ON CONFLICT (block_index) DO UPDATE
+SET entropy = excluded.entropy, started_at = excluded.started_at, min_gap = excluded.min_gap, max_gap = excluded.max_gap,
+    min_stake_stroops = excluded.min_stake_stroops, max_stake_stroops = excluded.max_stake_stroops,
+    min_zeros = excluded.min_zeros, max_zeros = excluded.max_zeros, staked_total_stroops = excluded.staked_total_stroops,
+    normalized_total = excluded.normalized_total, final = excluded.final, ledger = excluded.ledger, read_at = now()
+WHERE NOT b.final OR b.entropy <> excluded.entropy;
+
+-- name: select_block_records
+-- The shares of a block that had more zeros than the farmer's before, fewest zeros first: one for each number of zeros.
+SELECT DISTINCT ON (f.custodial_wallet, s.zeros) f.custodial_wallet AS wallet, s.zeros, s.nonce
+FROM shares s JOIN farmers f USING (farmer_id)
+WHERE s.block_index = %(block_index)s AND f.pooler_id = %(pooler_id)s
+ORDER BY f.custodial_wallet, s.zeros, s.found_at;
+
+-- name: insert_worker_shares
+-- Shares of our own workers, already verified. One that is there already stays as it is.
+INSERT INTO shares (share_id, block_index, farmer_id, searcher, nonce, hash, zeros, found_at)
+SELECT * FROM unnest(%(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[],
+    %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(found_at)s::timestamptz[])
+ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING;
+
+-- name: notify_shares
+-- Tell everybody of shares with more zeros than all before, when this transaction is committed.
+SELECT pg_notify('shares', payload) FROM unnest(%(payloads)s::text[]) AS payload;
+
+-- name: select_unharvested_pails
+-- Pails that were worked within the last day, and neither harvested nor found to be gone.
+SELECT DISTINCT w.block_index, f.custodial_wallet AS wallet, f.farmer_id
+FROM works w JOIN farmers f USING (farmer_id)
+WHERE w.pooler_id = %(pooler_id)s AND w.outcome = 'worked' AND w.block_index BETWEEN %(first)s AND %(last)s
+  AND NOT EXISTS (
+    SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
+    AND (h.outcome = 'harvested' OR h.code IN ('pail-missing', 'block-missing')));
+
+-- name: select_works_record
+-- How many pails had to be worked in these blocks, and how many of them were not.
+SELECT count(*) AS due,
+       count(*) FILTER (WHERE NOT EXISTS (
+           SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')) AS lost
+FROM plantings p
+WHERE p.pooler_id = %(pooler_id)s AND p.outcome = 'planted' AND p.block_index BETWEEN %(first)s AND %(last)s;
+
+-- name: upsert_workers
+-- Workers as they are now.
+INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, hashes_per_second, hashes, best_zeros)
+SELECT * FROM unnest(%(worker_ids)s::uuid[], %(searchers)s::bigint[], %(nodes)s::text[], %(kinds)s::text[], %(backends)s::text[],
+    %(threads)s::integer[], %(versions)s::text[], %(speeds)s::double precision[], %(hashes)s::numeric[], %(best_zeros)s::integer[])
+ON CONFLICT (worker_id) DO UPDATE
+SET status = 'alive', searcher = excluded.searcher, hashes_per_second = excluded.hashes_per_second, hashes = excluded.hashes,
+    best_zeros = excluded.best_zeros, last_seen_at = now();
+
+-- name: retire_workers
+-- These are gone, and whoever was not seen for a while: its coordinator is.
+UPDATE workers SET status = 'gone', hashes_per_second = 0
+WHERE status = 'alive' AND (worker_id = ANY (%(worker_ids)s::uuid[]) OR last_seen_at < now() - interval '1 minute');
+
+-- name: insert_hashrates
+INSERT INTO hashrates (sampled_at, searcher, hashes_per_second)
+SELECT now(), * FROM unnest(%(searchers)s::bigint[], %(speeds)s::double precision[]);
+
+-- name: delete_old_hashrates
+DELETE FROM hashrates WHERE sampled_at < now() - interval '7 days';
