@@ -153,7 +153,7 @@ def read_events(events: Iterable[str] | None) -> list[stellar_xdr.DiagnosticEven
 def emitted_bytes(events: Iterable[str] | None) -> int:
     """Bytes of the contract events among a simulation's events, which the network limits.
 
-    A DiagnosticEvent is a bool and a ContractEvent: extension (4 bytes), optional contract id (4 or 36), type (4), body.
+    A DiagnosticEvent is a bool and a ContractEvent: extension (4 bytes), optional contract id (4 or 36), type (4), …
     """
     total = 0
     for event in events or ():

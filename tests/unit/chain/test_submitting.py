@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from stellar_sdk import Keypair, TransactionEnvelope, scval
+from stellar_sdk import Keypair, RestoreFootprint, SorobanDataBuilder, TransactionEnvelope, scval
 from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain import Chain, Channels, Outcome, Prepared, Status, building, submitting
+from kalepool.chain.entries import account_key
 from kalepool.errors import (
     BadSequenceError,
     DeadlinePassedError,
@@ -129,6 +130,26 @@ def world(rpc: Any, network: Network, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(submitting, "GRACE_SECONDS", 0.5)
     rpc.passphrase = network.passphrase
     return World(rpc)
+
+
+def account_entries(world: World, params: Any) -> Any:
+    """SOURCE's account at sequence number 40, whatever was asked for."""
+    account = stellar_xdr.AccountEntry(
+        SOURCE.xdr_account_id(),
+        stellar_xdr.Int64(10**9),
+        stellar_xdr.SequenceNumber(stellar_xdr.Int64(40)),
+        stellar_xdr.Uint32(0),
+        None,
+        stellar_xdr.Uint32(0),
+        stellar_xdr.String32(b""),
+        stellar_xdr.Thresholds(bytes(4)),
+        [],
+        stellar_xdr.AccountEntryExt(0),
+    )
+    data = stellar_xdr.LedgerEntryData(stellar_xdr.LedgerEntryType.ACCOUNT, account=account)
+    key = account_key(SOURCE.public_key)
+    found = [{"key": key, "xdr": data.to_xdr(), "lastModifiedLedgerSeq": 1}] if key in params["keys"] else []
+    return {"entries": found, "latestLedger": world.sequence}
 
 
 def prepared(world: World, network: Network, *, life: int = 8, sequence: int = 5, bid: int = 100) -> Prepared:
@@ -424,21 +445,7 @@ async def test_the_fee_rises_with_the_attempt_and_no_account_is_needed_twice(wor
     async def entries(params: Any) -> Any:
         nonlocal reads
         reads += 1
-        account = stellar_xdr.AccountEntry(
-            SOURCE.xdr_account_id(),
-            stellar_xdr.Int64(10**9),
-            stellar_xdr.SequenceNumber(stellar_xdr.Int64(40)),
-            stellar_xdr.Uint32(0),
-            None,
-            stellar_xdr.Uint32(0),
-            stellar_xdr.String32(b""),
-            stellar_xdr.Thresholds(bytes(4)),
-            [],
-            stellar_xdr.AccountEntryExt(0),
-        )
-        data = stellar_xdr.LedgerEntryData(stellar_xdr.LedgerEntryType.ACCOUNT, account=account)
-        entry = {"key": params["keys"][0], "xdr": data.to_xdr(), "lastModifiedLedgerSeq": 1}
-        return {"entries": [entry], "latestLedger": world.sequence}
+        return account_entries(world, params)
 
     world.rpc.answers["getLedgerEntries"] = [entries]
     async with Chain(network) as chain:
@@ -458,6 +465,34 @@ async def test_the_fee_rises_with_the_attempt_and_no_account_is_needed_twice(wor
         await chain.submit(await pay(1))
         assert (await pay(1)).sequence == 41
         assert reads == before + 1
+
+
+async def test_archived_entries_are_restored_first(world: World, network: Network):
+    """Where simulation asks for it, the paying account restores, and the call is simulated anew."""
+    data = SorobanDataBuilder().set_resources(1000, 0, 100).build().to_xdr()
+    fine = {
+        "transactionData": data,
+        "minResourceFee": "1000",
+        "events": [],
+        "results": [{"auth": [], "xdr": scval.to_uint32(4).to_xdr()}],
+    }
+
+    async def simulate(_: Any) -> Any:
+        preamble = {} if world.sent else {"restorePreamble": {"transactionData": data, "minResourceFee": "500"}}
+        return fine | preamble | {"latestLedger": world.sequence}
+
+    async def entries(params: Any) -> Any:
+        return account_entries(world, params)
+
+    world.rpc.answers["simulateTransaction"] = [simulate]
+    world.rpc.answers["getLedgerEntries"] = [entries]
+    deadline = world.start + timedelta(seconds=500)
+    async with Chain(network) as chain:
+        work = await chain.prepare_work(OTHER.public_key, b"\1" * 32, 7, channel=SOURCE, deadline=deadline)
+    (sent,) = [params["transaction"] for method, params in world.rpc.requests if method == "sendTransaction"]
+    restore = TransactionEnvelope.from_xdr(sent, network.passphrase).transaction
+    assert isinstance(restore.operations[0], RestoreFootprint)
+    assert (restore.source.account_id, restore.sequence, work.sequence, work.forecast) == (SOURCE.public_key, 41, 42, 4)
 
 
 async def test_time_is_the_ledgers_when_the_clocks_disagree(world: World, network: Network):
