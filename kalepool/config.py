@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
     api_url: str | None = None
     api_key: SecretStr | None = None  # the coordinator's or miner's key for the API
-    ray_address: str | None = None  # None: a local Ray of our own
+    ray_address: str | None = None  # None: a local Ray of our own; "none": no Ray, external miners only
+    ray_cpus: Annotated[int, Field(ge=0)] = 0  # cores to ask Ray's autoscaler for; 0: search on what is there
+    ray_gpus: Annotated[int, Field(ge=0)] = 0  # cards to ask Ray's autoscaler for
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None  # loopback port for Prometheus; None: none
 
     # Custody
     master_key: SecretStr | None = None  # 32 bytes, hex; else master_key_file
@@ -62,8 +65,20 @@ class Settings(BaseSettings):
     harvest_timeout_seconds: Positive = 45.0
     min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000  # XLM beyond the reserve in a custodial wallet
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
+    pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000  # of pooler and operator keys
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    # External miners
+    miner_registration: Literal["open", "invite"] = "invite"  # who may register: anybody, or who has an invitation
+    miner_share_seconds: Positive = 5.0  # how often a rig should find a share; sets its difficulty
+    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 1200  # of all rigs of a key together
+    miner_rigs: Annotated[int, Field(ge=1)] = 100  # machines under one key
+    miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the platform fee, what external miners get
+    pplns_blocks: Annotated[int, Field(ge=1)] = (
+        12  # whose shares count for a block's credits: those of this many last blocks
+    )
+    share_days: Annotated[int, Field(ge=1)] = 7  # how long single shares are kept; their totals stay
 
     # What is shown
     log_level: Literal["debug", "info", "warning", "error"] = "info"

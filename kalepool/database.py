@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from kalepool.errors import DatabaseError, DatabaseUnavailableError, DuplicateRowError
+from kalepool.errors import ConflictError, DatabaseError, DatabaseUnavailableError, DuplicateRowError
 
 log = structlog.get_logger()
 
@@ -107,14 +107,19 @@ async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
 async def _lock_migrations(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
     """Polled: a blocking lock would deadlock with a migration that builds an index concurrently."""
     try:
-        async with asyncio.timeout(seconds):
-            while True:
-                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (MIGRATION_LOCK,))
-                if (await cursor.fetchone() or (False,))[0]:
-                    return
-                await asyncio.sleep(0.05)
+        await _lock(connection, MIGRATION_LOCK, seconds)
     except TimeoutError:
         raise DatabaseError(f"another process has been migrating the database for {seconds:.0f} s") from None
+
+
+async def _lock(connection: psycopg.AsyncConnection[Any], key: int, seconds: float) -> None:
+    """Take the advisory lock for this connection's lifetime. Raises TimeoutError when another has it all the time."""
+    async with asyncio.timeout(seconds):
+        while True:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (key,))
+            if (await cursor.fetchone() or (False,))[0]:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _missing_migrations(connection: psycopg.AsyncConnection[Any]) -> list[str]:
@@ -279,6 +284,29 @@ class Database:
                         yield notice.payload
             except psycopg.OperationalError as error:
                 log.warning("listening interrupted", channel=channel, error=str(error).strip())
+                await asyncio.sleep(0.25)
+
+
+    async def hold_lock(self, name: str, wait_seconds: float) -> AsyncGenerator[None]:
+        """Hold the lock of this name, which one process at a time can, on a connection of its own.
+
+        Yields each time it is taken: once now, and again when the connection broke and was made anew. Raises
+        ConflictError when somebody else has held it for `wait_seconds`.
+        """
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=10
+                ) as connection:
+                    await _lock(connection, key, wait_seconds)
+                    yield
+                    async for _ in connection.notifies():  # none come: this ends when the connection breaks
+                        pass
+            except TimeoutError:
+                raise ConflictError(f"another process holds {name!r}: end it first") from None
+            except psycopg.OperationalError as error:
+                log.warning("lock interrupted", lock=name, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
 
