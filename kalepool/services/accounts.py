@@ -20,7 +20,7 @@ from kalepool.custody import Custody
 from kalepool.database import Database, new_id
 from kalepool.errors import DuplicateRowError
 from kalepool.services import journal
-from kalepool.services.context import Context
+from kalepool.services.context import Context, Needs
 from kalepool.services.events import Item
 
 log = structlog.get_logger()
@@ -47,14 +47,6 @@ class OwnAccount:
     name: str
     address: str
     secret_sealed: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What the operator has to do before the pool can work: send `native_stroops` of XLM to `address`."""
-
-    address: str
-    native_stroops: int
 
 
 async def own_accounts(database: Database, custody: Custody, channels: int) -> list[OwnAccount]:
@@ -84,6 +76,7 @@ class Plan:
     """What to do about the pool's accounts, by what the ledger says of them. Amounts in stroops."""
 
     needed: int  # to be sent to the pool's account
+    spare: int  # the part of it that is reserve for fees: the rest of the plan can be done without
     create: Sequence[str]
     fill: Sequence[tuple[str, int]]  # (channel, amount)
 
@@ -99,15 +92,15 @@ def plan(pool: Account | None, channels: Sequence[str], accounts: dict[str, Acco
     ]
     cost = len(create) * (CHANNEL_STROOPS + RESERVE) + sum(amount for _, amount in fill)
     have = pool.spendable_stroops if pool else -RESERVE
-    # Once it works, a pool that runs low goes on until it is nearly empty; the operator hears of it before.
+    # Before the first start with room to spare; a pool that runs goes on until it is nearly empty.
     spare = POOL_SPARE_STROOPS if create else CHANNEL_LOW_STROOPS
-    return Plan(max(cost + spare - have, 0), create, fill)
+    return Plan(max(cost + spare - have, 0), spare, create, fill)
 
 
 async def ensure(ctx: Context) -> Needs | None:
     """Makes the pool's account and channels usable as far as that is possible now. Idempotent; call it every so often.
 
-    Returns what the operator has to send, None when all is well. Raises ChainError, DatabaseError.
+    Returns what the operator has to send, None when all is well; also in `ctx.needs`. Raises ChainError, DatabaseError.
     """
     own = await own_accounts(ctx.database, ctx.custody, ctx.settings.channel_accounts)
     signers = {row.address: ctx.custody.signer(row.account_id, row.address, row.secret_sealed) for row in own}
@@ -117,17 +110,19 @@ async def ensure(ctx: Context) -> Needs | None:
         await ctx.chain.fund(pool)
         accounts |= await ctx.chain.read_accounts([pool])
     todo = plan(accounts.get(pool), channels, accounts)
+    ctx.needs = Needs(pool, todo.needed) if todo.needed else None
     if pool not in accounts:
-        return Needs(pool, todo.needed)
+        return ctx.needs
     ctx.pool = signers[pool]
+    # A transaction that a crash left open may still apply: its account waits until that is settled.
+    open_rows = await ctx.database.fetch_all("select_open_submissions", row=journal.Open)
+    busy = {row.source_account for row in open_rows if row.submission_id not in ctx.following}
     for address in channels:
-        if address in accounts:
+        if address in accounts and address not in busy:
             ctx.channels.add(signers[address])
-    if todo.needed and not ctx.settings.chain.friendbot_url:
-        log.warning("pool_needs_xlm", address=pool, native_stroops=todo.needed)
-        return Needs(pool, todo.needed)
-    await _create_and_fill(ctx, signers, todo)
-    return None
+    if todo.needed <= todo.spare and pool not in busy:
+        await _create_and_fill(ctx, signers, todo)
+    return ctx.needs
 
 
 async def _create_and_fill(ctx: Context, signers: Mapping[str, Signer], todo: Plan) -> None:

@@ -17,6 +17,14 @@ from kalepool.database import Database
 from kalepool.services.results import CallTimeoutError, NotReadyError
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """XLM to be sent to the pool's account."""
+
+    address: str
+    native_stroops: int
+
+
 @dataclass
 class Context:
     """The API process's hands: everything a service acts through. Built once, see kalepool.api.app."""
@@ -29,6 +37,8 @@ class Context:
     """The pool's accounts that submit what needs no farmer's signature, one transaction at a time each."""
     pool: Signer | None = None
     """Signs for the account that pays the fees; None until it is on the ledger."""
+    needs: Needs | None = None
+    """What the operator has to send before the pool can work, or soon; None when all is well."""
     following: set[UUID] = field(default_factory=set)
     """Submissions this process follows at the moment; recovery leaves them alone."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

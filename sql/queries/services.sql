@@ -204,3 +204,29 @@ INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farme
 VALUES (%(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fault)s, %(code)s, %(stake_stroops)s,
         %(forecast_stroops)s)
 ON CONFLICT (block_index, farmer_id) DO NOTHING;
+
+-- name: select_forgotten
+-- What was planted up to a block and neither harvested nor given up as lost, of active poolers.
+SELECT p.block_index, p.pooler_id, p.farmer_id
+FROM plantings p JOIN poolers USING (pooler_id)
+WHERE p.block_index <= %(newest_index)s AND p.outcome = 'planted' AND poolers.status = 'active'
+  AND NOT EXISTS (SELECT FROM harvests h
+                  WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
+  AND NOT EXISTS (SELECT FROM pooler_compensations c
+                  WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+ORDER BY p.block_index
+LIMIT 1000;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Health
+
+-- name: select_nothing
+-- Whether the database answers.
+SELECT 1 AS answer;
+
+-- name: select_worker_counts
+-- Searchers that should be there, and how many of them were not heard of for too long.
+SELECT count(*) AS workers,
+       count(*) FILTER (WHERE last_seen_at < now() - make_interval(secs => %(silent_seconds)s)) AS silent,
+       coalesce(sum(hashes_per_second), 0) AS hashes_per_second
+FROM workers WHERE status = 'alive';

@@ -1,0 +1,97 @@
+"""The HTTP service: one FastAPI app, one router per audience."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from kalepool.api import pooler, problems, public
+from kalepool.api.auth import Keys
+from kalepool.api.limits import BodyLimits, RateLimits
+from kalepool.api.public import VERSION
+from kalepool.chain import Chain
+from kalepool.config import Settings
+from kalepool.custody import load_custody
+from kalepool.database import Database
+from kalepool.errors import ConfigError
+from kalepool.services import upkeep
+from kalepool.services.context import Context
+from kalepool.services.health import Health
+
+DESCRIPTION = """
+A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
+are `application/problem+json` with a stable `type`. Every POST may be sent again: nothing is done twice.
+"""
+
+CONNECTIONS = 20
+"""Connections to the database at most."""
+
+SHUTDOWN_SECONDS = 3.0
+"""What runs at the end may go on for so long; the rest is left to recovery at the next start."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app. It opens database, chain and custody when it starts, and closes them when it stops.
+
+    Routers find the services' Context at `request.app.state.context`. Raises ConfigError without a database.
+    """
+    if settings.database_url is None:
+        raise ConfigError("no database: set KALEPOOL_DATABASE_URL, or let `kalepool up` start one")
+    url = settings.database_url.get_secret_value()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
+            ctx = Context(settings, chain, load_custody(settings), database)
+            app.state.context = ctx
+            app.state.health = Health(ctx)
+            app.state.limits = RateLimits(settings)
+            app.state.keys = Keys(database)
+            app.state.running = set()
+            async with app.state.keys.listening(), upkeep.running(ctx):
+                try:
+                    yield
+                finally:
+                    await _end(app.state.running)
+
+    app = FastAPI(
+        title="kalepool",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.add_middleware(BodyLimits)
+    problems.install(app)
+    for router in (public.router, pooler.router):
+        app.include_router(router)
+    app.openapi = lambda: _describe(app)
+    return app
+
+
+async def _end(running: set[asyncio.Task[Any]]) -> None:
+    """Gives operations under way a moment to end, then breaks them off: recovery settles what they leave open."""
+    if running:
+        await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
+    for task in list(running):
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description, with our problems in place of FastAPI's validation errors."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+        )
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = problems.SCHEMA
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,116 @@
+"""Who is calling: `Authorization: Bearer <key>` to a Principal, with its role and its rate limit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from kalepool.api.limits import RateLimits
+from kalepool.api.problems import Problem
+from kalepool.database import Database
+from kalepool.services.keys import KeyOwner, Role, find_owner
+
+MOST_KEPT = 10_000
+
+bearer = HTTPBearer(auto_error=False, description="A key given at registration, or by an operator.")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling. `subject_id`: the pooler, farmer or miner it speaks for; None for an operator."""
+
+    key_id: UUID
+    role: Role
+    subject_id: UUID | None
+    subject_wallet: str | None
+
+    def require_pooler(self, pooler_id: UUID) -> None:
+        """Problem 403 unless it may act for this pooler."""
+        if self.role != "operator" and (self.role != "pooler" or self.subject_id != pooler_id):
+            raise Problem(403, "forbidden", f"this key does not act for pooler {pooler_id}")
+
+
+class Keys:
+    """Finds whom a key speaks for; remembers it until any key is changed, which PostgreSQL tells at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[bytes, KeyOwner] = {}
+        self._changes = 0
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Forgets everything whenever a key is changed or revoked, until the block ends."""
+
+        async def forget() -> None:
+            async for _ in self._database.listen("api_keys"):
+                self._known.clear()
+                self._changes += 1
+
+        task = asyncio.create_task(forget())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def owner(self, key: str) -> KeyOwner | None:
+        """Whom the key speaks for now; None for one that is unknown, revoked or expired."""
+        digest = hashlib.sha256(key.encode(errors="replace")).digest()
+        owner = self._known.get(digest)
+        if owner is None:
+            changes = self._changes
+            owner = await find_owner(self._database, key)
+            if owner is None:
+                return None
+            # Read before a change and stored after it, it would be kept for good.
+            if changes == self._changes:
+                if len(self._known) >= MOST_KEPT:
+                    self._known.clear()
+                self._known[digest] = owner
+        if owner.expires_at is not None and owner.expires_at <= datetime.now(UTC):
+            return None
+        return owner
+
+
+async def principal(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Principal:
+    """Who is calling, within its rate limit. Problem 401 without a valid key, 429 beyond the limit."""
+    keys: Keys = request.app.state.keys
+    limits: RateLimits = request.app.state.limits
+    owner = await keys.owner(credentials.credentials) if credentials is not None else None
+    if owner is None:
+        limits.hit_address(request)
+        detail = "this key is unknown, expired or revoked" if credentials else "Authorization: Bearer <key> is missing"
+        raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+    limits.hit_key(owner.key_id, owner.role)
+    return Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
+
+
+def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:
+    """A dependency that gives the Principal if it has one of the roles. Problem 403 otherwise."""
+
+    async def check(caller: Annotated[Principal, Depends(principal)]) -> Principal:
+        if caller.role not in roles:
+            raise Problem(
+                403, "forbidden", f"a {caller.role}'s key may not do this; it takes a key of: {', '.join(roles)}"
+            )
+        return caller
+
+    return check
+
+
+Anyone = Annotated[Principal, Depends(principal)]
+"""Any valid key."""
+
+PoolerOrOperator = Annotated[Principal, Depends(require("pooler", "operator"))]

@@ -1,0 +1,119 @@
+"""What a caller may ask for: requests per minute, the size of a body, and how long it may take to arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kalepool.api.problems import Problem
+from kalepool.config import Settings
+from kalepool.services.keys import Role
+
+MOST_BYTES = 1 << 20
+"""The largest body: 1 MiB."""
+
+BODY_SECONDS = 15.0
+"""A body must have arrived within this time."""
+
+
+class RateLimits:
+    """Requests per minute and key by role, and per address for those without a key. In this process's memory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        usual = RateLimitItemPerMinute(settings.requests_per_minute)
+        pooler = RateLimitItemPerMinute(settings.pooler_requests_per_minute)
+        miner = RateLimitItemPerMinute(settings.miner_shares_per_minute)
+        self._of_address = usual
+        self._of_role: dict[Role, RateLimitItem] = {
+            "farmer": usual,
+            "miner": miner,
+            "pooler": pooler,
+            "operator": pooler,
+        }
+
+    def hit_key(self, key_id: UUID, role: Role) -> None:
+        """Counts a request of a key. Problem 429 beyond its role's limit."""
+        self._hit(self._of_role[role], key_id.hex)
+
+    def hit_address(self, request: Request) -> None:
+        """Counts a request without a valid key against its address. Problem 429 beyond the limit."""
+        self._hit(self._of_address, request.client.host if request.client else "unknown")
+
+    def _hit(self, limit: RateLimitItem, who: str) -> None:
+        if self._limiter.hit(limit, who):
+            return
+        reset_at = self._limiter.get_window_stats(limit, who).reset_time
+        wait = max(math.ceil(reset_at - time.time()), 1)
+        raise Problem(
+            429,
+            "rate-limited",
+            f"more than {limit.amount} requests a minute; come back in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
+
+
+async def per_address(request: Request) -> None:
+    """A dependency for what needs no key: the address's rate limit."""
+    limits: RateLimits = request.app.state.limits
+    limits.hit_address(request)
+
+
+class BodyLimits:
+    """ASGI middleware: answers 413 to a body over MOST_BYTES, 408 to one that takes longer than BODY_SECONDS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            whole = await _read(scope, receive)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        pending: list[Message] = [{"type": "http.request", "body": whole, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        await self._app(scope, replay, send)
+
+
+async def _read(scope: Scope, receive: Receive) -> bytes:
+    headers: dict[bytes, Any] = dict(scope["headers"])
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit() or int(announced) > MOST_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem(400, "bad-request", "the connection was closed before the body had arrived")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > MOST_BYTES:
+                    raise _too_large()
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+    except TimeoutError:
+        headers_408 = {"Connection": "close"}
+        raise Problem(408, "request-timeout", f"no body within {BODY_SECONDS:g} s", headers=headers_408) from None
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too-large", f"a body has at most {MOST_BYTES} bytes", headers={"Connection": "close"})

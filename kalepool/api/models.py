@@ -1,0 +1,97 @@
+"""The types that all audiences share.
+
+Amounts and nonces travel as decimal strings: as JSON numbers they lose digits above 2^53.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+from kalepool.errors import InputError
+from kalepool.protocol.model import U32_MAX, U64_MAX
+from kalepool.services.farmers import require_account_address
+
+
+class Described(BaseModel):
+    """A model whose attributes may come from one of our dataclasses."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Sent(BaseModel):
+    """A model of what is sent to us: unknown members are refused, so that a typing error is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _decimal(**extra: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": "^[0-9]+$", **extra})
+
+
+Stroops = Annotated[
+    int,
+    PlainSerializer(str, return_type=str),
+    _decimal(description="Stroops (10^-7) as a decimal string.", examples=["25050000000"]),
+]
+
+
+def _nonce(text: str) -> int:
+    nonce = int(text)
+    if nonce > U64_MAX:
+        raise ValueError(f"a nonce is below 2^64; this is {text}")
+    return nonce
+
+
+NonceText = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]{0,19})$"),
+    AfterValidator(lambda text: str(_nonce(text))),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "uint64",
+            "pattern": "^(0|[1-9][0-9]{0,19})$",
+            "description": "A nonce, 0 to 2^64 - 1, as a decimal string.",
+            "examples": ["9223372036854775809"],
+        }
+    ),
+]
+
+Nonce = Annotated[int, PlainSerializer(str, return_type=str), _decimal(examples=["9223372036854775809"])]
+
+Hash = Annotated[
+    bytes, PlainSerializer(bytes.hex, return_type=str), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})
+]
+
+HashText = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F]{64}$"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "32 bytes as hex digits."}),
+]
+
+BlockIndex = Annotated[int, Field(ge=0, le=U32_MAX, strict=True, description="The block's index.", examples=[41_218])]
+
+
+def _account(address: str) -> str:
+    try:
+        require_account_address(address)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return address
+
+
+AccountAddress = Annotated[
+    str,
+    AfterValidator(_account),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "stellar-account",
+            "pattern": "^G[A-Z2-7]{55}$",
+            "description": "A Stellar account address, its checksum included.",
+            "examples": ["GB4DUS2LV6BFK2COCY6H6C5XIKX452SIWSLPISSOK6EYG3HPXXCGBAPF"],
+        }
+    ),
+]

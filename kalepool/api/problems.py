@@ -1,0 +1,153 @@
+"""Errors as application/problem+json (RFC 9457), each with a stable `type`: urn:kalepool:problem:<code>."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from kalepool.errors import (
+    ChainError,
+    ConflictError,
+    ContractError,
+    DatabaseError,
+    ForbiddenError,
+    InputError,
+    KalepoolError,
+    NotFoundError,
+)
+from kalepool.services.results import BlockNotOpenError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+"""When to come back after a 503."""
+
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457). `code`, also the end of `type`, is stable; `detail` is for people.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "examples": ["urn:kalepool:problem:not-found"]},
+        "title": {"type": "string", "examples": ["Not Found"]},
+        "status": {"type": "integer", "examples": [404]},
+        "detail": {"type": "string", "examples": ["no farmer 0198c6f2-6c5e-7cc3-98c4-dc0c0c07398f"]},
+        "code": {"type": "string", "examples": ["not-found"]},
+        "fault": {"type": "string", "enum": ["pooler", "backend", "farmer", "network"]},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["where", "message"],
+                "properties": {"where": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "opens_at": {"type": "string", "format": "date-time"},
+    },
+}
+
+
+class Problem(Exception):
+    """An answer that is an error. Raise it anywhere below a route; `extra` become members of the answer."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.headers, self.extra = status, code, detail, headers, extra
+
+    def response(self) -> JSONResponse:
+        body = {
+            "type": f"urn:kalepool:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.extra,
+        }
+        return JSONResponse(body, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def of_error(error: KalepoolError) -> Problem:
+    """The answer to an error of ours. What is wrong on our side is told without detail; the log has it."""
+    match error:
+        case NotFoundError():
+            status = 404
+        case ForbiddenError():
+            status = 403
+        case BlockNotOpenError() if error.opens_at is not None:
+            return Problem(409, error.code, str(error), fault=error.fault, opens_at=error.opens_at.isoformat())
+        case ConflictError() | ContractError():
+            status = 409
+        case InputError():
+            status = 422
+        case _:
+            log.error("request_failed", code=error.code, reason=str(error))
+            what = "the database" if isinstance(error, DatabaseError) else "the chain"
+            if not isinstance(error, DatabaseError | ChainError):
+                what = "a part of the pool"
+            detail = f"{what} is in trouble; the same request may be sent again, nothing is done twice"
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return Problem(503, error.code, detail, headers=headers, fault=error.fault)
+    return Problem(status, error.code, str(error), fault=error.fault)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, problem: Problem) -> JSONResponse:
+        return problem.response()
+
+    @app.exception_handler(KalepoolError)
+    async def _ours(_: Request, error: KalepoolError) -> JSONResponse:
+        return of_error(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not repeated: it may be a secret, or not even text.
+        errors = [
+            {"where": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
+            for found in error.errors()[:20]
+        ]
+        detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:3])
+        return Problem(422, "invalid-input", detail, fault="pooler", errors=errors).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        headers = dict(error.headers) if error.headers else None
+        return Problem(error.status_code, code, str(error.detail), headers=headers).response()
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_broken", method=request.method, path=request.url.path, exc_info=error)
+        return Problem(500, "internal", "an error on our side; it is in the log").response()
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems an operation may answer with, for its OpenAPI description."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": DESCRIPTIONS.get(status, HTTPStatus(status).phrase), "content": content}
+        for status in statuses
+    }
+
+
+DESCRIPTIONS = {
+    401: "No key, or one that is unknown, expired or revoked.",
+    403: "The key may not do this.",
+    404: "What is named does not exist, or is not the caller's.",
+    409: "Not possible in the present state; `code` says why.",
+    413: "The body is larger than this service takes.",
+    422: "A value is missing or wrong; `errors` says which.",
+    429: "Too many requests: come back after `Retry-After` seconds.",
+    503: "The chain, the database or the pool's own accounts are not ready. The same request may be sent again.",
+}

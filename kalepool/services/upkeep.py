@@ -1,0 +1,79 @@
+"""What the API process does by itself: settles what a crash left open, keeps its accounts funded, makes farmers
+active, and harvests what nobody asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import structlog
+
+from kalepool.errors import ChainError, DatabaseError, KalepoolError
+from kalepool.services import accounts, farmers, harvest, journal
+from kalepool.services.context import Context
+
+log = structlog.get_logger()
+
+FORGOTTEN_BLOCKS = 3
+"""A pail that nobody harvested for this many blocks is harvested by the pool itself."""
+
+
+@asynccontextmanager
+async def running(ctx: Context) -> AsyncIterator[None]:
+    """Does the chores in the background, each in its own time, until the block ends.
+
+    What was left open is looked up once before: then nothing is done again that is done already.
+    """
+    try:
+        await journal.recover(ctx)
+    except (ChainError, DatabaseError) as error:
+        log.warning("recovery_waits", reason=str(error))
+    ledger = ctx.settings.chain.ledger_seconds
+    tasks = [
+        asyncio.create_task(_repeat("recovery", lambda: journal.recover(ctx), ledger)),
+        asyncio.create_task(_repeat("accounts", lambda: accounts.ensure(ctx), ledger)),
+        asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
+        asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: float) -> None:
+    """Does a chore again and again, whatever comes of it. The same trouble is logged once."""
+    said = ""
+    while True:
+        try:
+            await chore()
+            said = ""
+        except KalepoolError as error:
+            if error.code != said:
+                log.warning("chore_failed", chore=name, code=error.code, reason=str(error))
+            said = error.code
+        except Exception:
+            log.exception("chore_broken", chore=name)
+        await asyncio.sleep(seconds)
+
+
+async def sweep(ctx: Context) -> int:
+    """Harvests what was planted FORGOTTEN_BLOCKS ago or earlier and not harvested: its pooler may be gone for good.
+
+    Stakes that were lost are recorded on the way. Returns how many pails it tried.
+    """
+    farm_index = (await ctx.chain.read_farm()).index or 0
+    newest = farm_index - FORGOTTEN_BLOCKS
+    rows = await ctx.database.fetch_all("select_forgotten", newest_index=newest)
+    targets: dict[UUID, list[harvest.Target]] = defaultdict(list)
+    for row in rows:
+        targets[row["pooler_id"]].append(harvest.Target(row["block_index"], row["farmer_id"]))
+    for pooler_id, wanted in targets.items():
+        await harvest.harvest(ctx, pooler_id, targets=wanted)
+    return len(rows)
