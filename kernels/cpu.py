@@ -46,40 +46,39 @@ def engine(backend: str) -> _Engine:
 
 
 class _Engine:
+    slice_seconds = 0.008
+
     def __init__(self, backend: str) -> None:
         self.layout = layout(backend)
         self.kernel = _compile(backend, self.layout)
         self.slice_nonces = 2**14
+        self.grain = self.layout.nonces
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
-        return [self.scan(template)] * threads
-
-    def scan(self, template: Template) -> Scan:
         kernel, layout = self.kernel, self.layout
-        windows: dict[int, _Window] = {}
 
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
-            high = start >> 32
-            window = windows.get(high)
-            if window is None:
-                windows.clear()  # a search goes through windows in order
-                window = windows[high] = _Window(template, high, layout)
+            window = _window(template, start >> 32, layout)
             low, prefix = kernel(window.lanes, window.words, start & 0xFFFFFFFF, count, limit, lowest)
-            return None if low >> 32 else (high << 32 | low, prefix)
+            return None if low >> 32 else (start >> 32 << 32 | low, prefix)
 
-        return scan
+        return [scan] * threads
 
 
 class _Window:
     """What a template's nonces with one high word share, where the kernel can read it."""
 
-    def __init__(self, template: Template, high: int, layout: Layout) -> None:
-        message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)
-        lanes = keccak.first_linear(keccak.absorb(message))
+    def __init__(self, lanes: Sequence[int], layout: Layout) -> None:
         self._lanes = _aligned(np.array(lanes, np.uint64))
         self._words = self._lanes if layout.parts == 1 else _aligned(vector.spread(lanes, layout.parts))
         self.lanes = self._lanes.ctypes.data
         self.words = self._words.ctypes.data
+
+
+@functools.lru_cache(maxsize=512)
+def _window(template: Template, high: int, layout: Layout) -> _Window:
+    message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)
+    return _Window(keccak.first_linear(keccak.absorb(message)), layout)
 
 
 def _aligned(data: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -198,7 +197,9 @@ def search_kernel(lanes, start, end, limit, lowest, result):  # type: ignore[no-
     clear = clear_bits(limit)
     run = start // u64(RUN) + u64(cuda.grid(1))
     while run * u64(RUN) < end:
-        nonces = run * u64(RUN)  # its low word's bytes reversed are the nonce lane; of these the run changes bits 24 to 27
+        nonces = run * u64(
+            RUN
+        )  # its low word's bytes reversed are the nonce lane; of these the run changes bits 24 to 27
         lane = halves(reversed_bytes(nonces << u64(32)))
         for step in range(RUN):
             more_even, more_odd = u32(step) % u32(4) << u32(12), u32(step) // u32(4) << u32(12)
@@ -257,7 +258,7 @@ class _Engine:
 
     def __init__(self, cards: Sequence[_Card]) -> None:
         self.cards = cards
-        self.slice_nonces = max(card.turn for card in cards)
+        self.slice_nonces = self.grain = max(card.turn for card in cards)
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         return [card.scan(template) for card in self.cards]
@@ -281,17 +282,11 @@ class _Card:
         self.lock = threading.Lock()
 
     def scan(self, template: Template) -> Scan:
-        windows: dict[int, tuple[np.uint32, ...]] = {}
-
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
             high, low = start >> 32, start & WORD_MASK
-            words = windows.get(high)
-            if words is None:
-                windows.clear()
-                words = windows[high] = _words(template, high)
             with self.lock, cuda.gpus[self.number]:
                 result = cuda.to_device(np.array([NONE], np.uint64))
-                arguments = words, u64(low), u64(low + count), u64(limit), lowest, result
+                arguments = _words(template, high), u64(low), u64(low + count), u64(limit), lowest, result
                 self.kernel[self.blocks, self.threads](*arguments)
                 best = int(result.copy_to_host()[0])  # waits for the kernel, without the GIL
             if best == NONE:
@@ -303,6 +298,7 @@ class _Card:
         return scan
 
 
+@functools.lru_cache(maxsize=512)
 def _words(template: Template, high: int) -> tuple[np.uint32, ...]:
     """What nonces with one high word share: round 1's linear half, as 50 words."""
     message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)

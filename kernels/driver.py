@@ -16,7 +16,6 @@ from typing import Protocol
 from kernels import keccak, machine
 from kernels.model import Best, KernelError, Progress, SearchStoppedError, Stop, Template, check_int
 
-SLICE_SECONDS = 0.008  # how long a thread computes before it looks at the stop flag
 WINDOW = 2**32  # nonces with one high word
 SEEN_ZEROS = 16  # a scan sees the first 64 bits of a digest
 
@@ -29,7 +28,9 @@ Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
 class Engine(Protocol):
     """A backend, ready to run on this machine."""
 
-    slice_nonces: int  # what a thread does in about SLICE_SECONDS; a first guess, which is then adapted
+    slice_seconds: float  # how long a thread computes before it looks at the stop flag
+    slice_nonces: int  # how many nonces that is: a first guess, adapted while it runs
+    grain: int  # slices are a multiple of this where they can be
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         """A scan for every host thread that is to drive this backend."""
@@ -199,8 +200,9 @@ class _Run:
             began = time.perf_counter()
             found = self.best_of_slice(scan, start, count, best)
             seconds = time.perf_counter() - began
-            if count == size:  # a full slice: aim the next one at SLICE_SECONDS
-                size = engine.slice_nonces = max(int(size * min(SLICE_SECONDS / max(seconds, 1e-6), 4)), 16)
+            if count == size:  # a full slice, so its time tells
+                size = int(size * min(engine.slice_seconds / max(seconds, 1e-6), 4))
+                size = engine.slice_nonces = max(size - size % engine.grain, engine.grain)
             with self.lock:
                 self.tried += count
                 if found and (not self.best or (-found.zeros, found.nonce) < (-self.best.zeros, self.best.nonce)):
@@ -242,7 +244,9 @@ class _Run:
 class _PythonEngine:
     """The readable hash, one nonce after the other."""
 
+    slice_seconds = 0.008
     slice_nonces = 32
+    grain = 1
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
