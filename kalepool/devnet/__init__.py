@@ -1,0 +1,1 @@
+"""A Stellar network of one node on loopback: ledger, KALE's contracts, JSON-RPC and friendbot."""

@@ -1,0 +1,59 @@
+"""`kalepool devnet`: run the network, or replay recordings through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="A Stellar network with KALE's contracts on this machine.", no_args_is_help=False)
+
+
+@app.callback(invoke_without_command=True)
+def devnet(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    ledger_seconds: Annotated[
+        float, typer.Option(help="Time between ledgers; the public networks' is 5.", min=0.05)
+    ] = 5.0,
+    block_seconds: Annotated[int, typer.Option(help="Length of a KALE block; the real one's is 300.", min=1)] = 300,
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps the chain; without one it is forgotten.")] = None,
+    rivals: Annotated[int, typer.Option(help="Farmers of the network's own that plant and work too.", min=0)] = 0,
+    capacity: Annotated[int, typer.Option(help="Most transactions a ledger takes of either kind.", min=1)] = 100,
+    faults: Annotated[bool, typer.Option("--faults", help="Allow faults on demand: POST /faults.")] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="A fault from the start: kind=delay,method=sendTransaction,seconds=2,count=3. Repeatable."),
+    ] = None,
+) -> None:
+    """Run the network until SIGINT or SIGTERM. Prints its URL once it answers."""
+    if context.invoked_subcommand is not None:
+        return
+    import asyncio
+
+    from kalepool.devnet.run import run
+    from kalepool.errors import KalepoolError
+
+    try:
+        asyncio.run(
+            run(
+                host,
+                port,
+                data,
+                ledger_seconds=ledger_seconds,
+                block_seconds=block_seconds,
+                capacity=capacity,
+                rivals=rivals,
+                faults=fault or [],
+                with_faults=faults or bool(fault),
+            )
+        )
+    except (KalepoolError, OSError) as error:
+        typer.echo(f"kalepool devnet: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,290 @@
+"""Ledger entries as plain values, their XDR, and the state that holds them.
+
+A key is the packed LedgerKey. Entries are immutable: a change puts a new one in an overlay (`View`), which is merged into
+the state below it or dropped whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from stellar_sdk import xdr
+
+from kalepool.devnet import wire
+from kalepool.devnet.wire import ONE, ZERO, array, i64, opaque, u32, u64
+
+MASTER_ONLY = b"\x01\x00\x00\x00"
+"""Thresholds of a new account: master key weight 1, low, medium and high 0."""
+
+AUTHORIZED_FLAG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account. Amounts in stroops of XLM; `signers` are (packed SignerKey, weight), sorted by key."""
+
+    key: bytes
+    balance: int
+    sequence: int
+    subentries: int = 0
+    flags: int = 0
+    home_domain: bytes = b""
+    thresholds: bytes = MASTER_ONLY
+    signers: tuple[tuple[bytes, int], ...] = ()
+    sequence_ledger: int | None = None  # the ledger and time the sequence number last changed in; None: never
+    sequence_time: int = 0
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_account(self.key)
+
+    def pack(self) -> bytes:
+        if self.sequence_ledger is None:
+            ext = ZERO
+        else:
+            # The extensions nest: v1 (liabilities), v2 (sponsorships: one "none" per signer), v3 (sequence age).
+            sponsors = array([ZERO] * len(self.signers))
+            age = ZERO + u32(self.sequence_ledger) + u64(self.sequence_time)
+            ext = ONE + bytes(16) + u32(2) + bytes(8) + sponsors + u32(3) + age
+        return b"".join(
+            (
+                wire.LEDGER_KEY_ACCOUNT,
+                wire.account_id(self.key),
+                i64(self.balance),
+                i64(self.sequence),
+                u32(self.subentries),
+                ZERO,
+                u32(self.flags),
+                opaque(self.home_domain),
+                self.thresholds,
+                array([key + u32(weight) for key, weight in self.signers]),
+                ext,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustLine:
+    """An account's holding of a credit asset (`asset` packed), in stroops of it."""
+
+    key: bytes
+    asset: bytes
+    balance: int
+    limit: int
+    flags: int = AUTHORIZED_FLAG
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_trustline(self.key, self.asset)
+
+    def pack(self) -> bytes:
+        return b"".join(
+            (
+                wire.LEDGER_KEY_TRUSTLINE,
+                wire.account_id(self.key),
+                self.asset,
+                i64(self.balance),
+                i64(self.limit),
+                u32(self.flags),
+                ZERO,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContractData:
+    """A contract's data entry: packed ScAddress, ScVal key and value. `native` is the value as the contract reads it."""
+
+    address: bytes
+    key: bytes
+    durability: int
+    value: bytes
+    native: Any = field(default=None, compare=False)
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_contract_data(self.address, self.key, self.durability)
+
+    def pack(self) -> bytes:
+        return b"".join((wire.LEDGER_KEY_CONTRACT_DATA, ZERO, self.address, self.key, u32(self.durability), self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCode:
+    """An uploaded Wasm module."""
+
+    code: bytes
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_contract_code(sha256(self.code).digest())
+
+    def pack(self) -> bytes:
+        return b"".join((wire.LEDGER_KEY_CONTRACT_CODE, ZERO, sha256(self.code).digest(), opaque(self.code)))
+
+
+Data = Account | TrustLine | ContractData | ContractCode
+D = TypeVar("D", Account, TrustLine, ContractData, ContractCode)
+
+
+class Entry:
+    """An entry in the ledger: the data, the ledger that last changed it and, for contract entries, its last live one."""
+
+    __slots__ = ("_packed", "data", "live_until", "modified")
+
+    def __init__(self, data: Data, modified: int, live_until: int | None = None) -> None:
+        self.data = data
+        self.modified = modified
+        self.live_until = live_until
+        self._packed: bytes | None = None
+
+    def pack_data(self) -> bytes:
+        """LedgerEntryData."""
+        if self._packed is None:
+            self._packed = self.data.pack()
+        return self._packed
+
+    def pack(self) -> bytes:
+        """LedgerEntry."""
+        return u32(self.modified) + self.pack_data() + ZERO
+
+
+class View:
+    """Changes on top of a state that are kept or dropped together. None marks a removed entry."""
+
+    __slots__ = ("changes", "parent")
+
+    def __init__(self, parent: View | Mapping[bytes, Entry]) -> None:
+        self.parent = parent
+        self.changes: dict[bytes, Entry | None] = {}
+
+    def get(self, key: bytes) -> Entry | None:
+        if key in self.changes:
+            return self.changes[key]
+        return self.parent.get(key)
+
+    def put(self, entry: Entry) -> None:
+        self.changes[entry.data.ledger_key] = entry
+
+    def put_at(self, key: bytes, entry: Entry) -> None:
+        self.changes[key] = entry
+
+    def remove(self, key: bytes) -> None:
+        if self.parent.get(key) is None:
+            self.changes.pop(key, None)
+        else:
+            self.changes[key] = None
+
+    def merge(self) -> None:
+        """Moves the changes into the view below."""
+        assert isinstance(self.parent, View)
+        for key, entry in self.changes.items():
+            if entry is None:
+                self.parent.remove(key)
+            else:
+                self.parent.changes[key] = entry
+        self.changes = {}
+
+    def account(self, key: bytes) -> Account | None:
+        entry = self.get(wire.key_account(key))
+        return entry.data if entry is not None and isinstance(entry.data, Account) else None
+
+    def trustline(self, key: bytes, asset: bytes) -> TrustLine | None:
+        entry = self.get(wire.key_trustline(key, asset))
+        return entry.data if entry is not None and isinstance(entry.data, TrustLine) else None
+
+
+def ttl_key(key: bytes) -> bytes:
+    """LedgerKey of the TTL entry that belongs to a contract entry's packed key."""
+    return wire.LEDGER_KEY_TTL + sha256(key).digest()
+
+
+def _ttl_entry(key: bytes, live_until: int, modified: int) -> bytes:
+    return u32(modified) + wire.LEDGER_KEY_TTL + sha256(key).digest() + u32(live_until) + ZERO
+
+
+_CREATED = u32(0)
+_UPDATED = u32(1)
+_REMOVED = u32(2)
+_STATE = u32(3)
+
+
+def pack_changes(view: View) -> bytes:
+    """LedgerEntryChanges of what a view changes, TTL entries included."""
+    return array(list(_changes(view)))
+
+
+def _changes(view: View) -> Iterator[bytes]:
+    for key, after in view.changes.items():
+        before = view.parent.get(key)
+        if before is after:
+            continue
+        if after is None:
+            assert before is not None
+            yield _STATE + before.pack()
+            yield _REMOVED + key
+            if before.live_until is not None:
+                yield _STATE + _ttl_entry(key, before.live_until, before.modified)
+                yield _REMOVED + ttl_key(key)
+            continue
+        if before is None:
+            yield _CREATED + after.pack()
+            if after.live_until is not None:
+                yield _CREATED + _ttl_entry(key, after.live_until, after.modified)
+            continue
+        if before.data is not after.data:
+            yield _STATE + before.pack()
+            yield _UPDATED + after.pack()
+        if after.live_until is not None and before.live_until is not None and after.live_until != before.live_until:
+            yield _STATE + _ttl_entry(key, before.live_until, before.modified)
+            yield _UPDATED + _ttl_entry(key, after.live_until, after.modified)
+
+
+def unpack_data(packed: bytes) -> Data:
+    """The typed value of a packed LedgerEntryData. ValueError for kinds the devnet does not keep."""
+    data = xdr.LedgerEntryData.from_xdr_bytes(packed)
+    if data.account is not None:
+        return _unpack_account(data.account)
+    if data.trust_line is not None:
+        line = data.trust_line
+        return TrustLine(
+            key=line.account_id.account_id.ed25519.uint256 if line.account_id.account_id.ed25519 else b"",
+            asset=line.asset.to_xdr_bytes(),
+            balance=line.balance.int64,
+            limit=line.limit.int64,
+            flags=line.flags.uint32,
+        )
+    if data.contract_data is not None:
+        contract = data.contract_data
+        return ContractData(
+            address=contract.contract.to_xdr_bytes(),
+            key=contract.key.to_xdr_bytes(),
+            durability=contract.durability.value,
+            value=contract.val.to_xdr_bytes(),
+        )
+    if data.contract_code is not None:
+        return ContractCode(data.contract_code.code)
+    raise ValueError(f"the devnet keeps no entries of type {data.type.name}")
+
+
+def _unpack_account(account: xdr.AccountEntry) -> Account:
+    assert account.account_id.account_id.ed25519 is not None
+    sequence_ledger, sequence_time = None, 0
+    if account.ext.v1 is not None and account.ext.v1.ext.v2 is not None and account.ext.v1.ext.v2.ext.v3 is not None:
+        age = account.ext.v1.ext.v2.ext.v3
+        sequence_ledger, sequence_time = age.seq_ledger.uint32, age.seq_time.time_point.uint64
+    return Account(
+        key=account.account_id.account_id.ed25519.uint256,
+        balance=account.balance.int64,
+        sequence=account.seq_num.sequence_number.int64,
+        subentries=account.num_sub_entries.uint32,
+        flags=account.flags.uint32,
+        home_domain=account.home_domain.string32,
+        thresholds=account.thresholds.thresholds,
+        signers=tuple((s.key.to_xdr_bytes(), s.weight.uint32) for s in account.signers),
+        sequence_ledger=sequence_ledger,
+        sequence_time=sequence_time,
+    )

@@ -1,0 +1,85 @@
+"""Faults on demand: what goes wrong between a client and the network, made to happen in tests."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kalepool.errors import InputError
+
+KINDS = {
+    "drop": "the request is not answered and does nothing",
+    "drop_answer": "the request takes effect, its answer is lost",
+    "delay": "the request waits `seconds` before it takes effect",
+    "duplicate": "the request takes effect twice; the second answer is given",
+    "unavailable": "HTTP 503",
+    "try_again_later": "sendTransaction answers TRY_AGAIN_LATER and does nothing",
+    "lose": "sendTransaction answers PENDING, the transaction is never seen again",
+    "stuck": "no ledger closes for `seconds`, or until the fault is taken back",
+}
+
+
+@dataclass(slots=True)
+class Fault:
+    """A fault that happens the next `count` times (0: always) to requests of a method ("": all)."""
+
+    kind: str
+    method: str = ""
+    count: int = 1
+    seconds: float = 0.0
+    since: float = 0.0
+
+
+class Faults:
+    """The faults that are to happen."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def add(self, raw: dict[str, Any]) -> None:
+        """Adds a fault given by kind, method, count and seconds. InputError where that is not one."""
+        kind = raw.get("kind")
+        if kind not in KINDS:
+            raise InputError(f"no fault of kind {kind!r}: there are {', '.join(KINDS)}")
+        try:
+            fault = Fault(kind, str(raw.get("method", "")), int(raw.get("count", 1)), float(raw.get("seconds", 0)))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"not a fault: {raw!r} ({error})") from None
+        fault.since = time.monotonic()
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    def describe(self) -> list[dict[str, Any]]:
+        return [{k: v for k, v in asdict(fault).items() if k != "since"} for fault in self._faults]
+
+    def take(self, kind: str, method: str = "") -> Fault | None:
+        """The fault of that kind that happens now, used up once; None where there is none."""
+        for fault in self._faults:
+            if fault.kind == kind and fault.method in ("", method):
+                if fault.count == 1:
+                    self._faults.remove(fault)
+                elif fault.count > 1:
+                    fault.count -= 1
+                return fault
+        return None
+
+    def is_active(self, kind: str) -> bool:
+        """Whether a lasting fault of that kind holds; its `seconds` count from when it was added, 0 for ever."""
+        now = time.monotonic()
+        self._faults = [
+            fault
+            for fault in self._faults
+            if fault.kind != kind or not fault.seconds or now < fault.since + fault.seconds
+        ]
+        return any(fault.kind == kind for fault in self._faults)
+
+
+def parse_fault(text: str) -> dict[str, str]:
+    """A fault written as kind=delay,method=sendTransaction,seconds=2,count=3. InputError where it is not."""
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(separator for _, separator, _ in parts):
+        raise InputError(f"not a fault: {text!r}; write kind=delay,method=sendTransaction,seconds=2,count=3")
+    return {name.strip(): value.strip() for name, _, value in parts}

@@ -1,0 +1,333 @@
+"""The chain: its state, and the closing of ledgers.
+
+A ledger is closed in stellar-core's order: expired entries go, all fees are taken, then the transactions are applied
+(classic ones first), then Soroban refunds are paid back. Nothing is visible before it is kept by the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from kalepool.devnet import invoke, meta, operations, wire
+from kalepool.devnet.entries import Entry, View, pack_changes
+from kalepool.devnet.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
+from kalepool.devnet.queue import Answer, Queue
+from kalepool.devnet.settings import PROTOCOL_VERSION, non_refundable_fee
+from kalepool.devnet.soroban import Contract, LedgerInfo
+from kalepool.devnet.transactions import (
+    AnyResult,
+    Code,
+    Conditions,
+    Result,
+    SignatureChecker,
+    Transaction,
+    check,
+    parse,
+    threshold_level,
+)
+from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
+
+TOTAL_COINS = 1_000_000_000_000_000_000
+"""Stroops of XLM in existence: 100 billion XLM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed ledger: its header, what it applied, and what it changed (None: removed)."""
+
+    header: Header
+    transactions: list[TransactionRecord]
+    changes: dict[bytes, Entry | None]
+    evicted: list[bytes]
+
+
+@dataclass(slots=True)
+class _Running:
+    """A transaction on its way through a closing ledger."""
+
+    transaction: Transaction
+    fee_charged: int
+    fee_changes: bytes
+    events: list[bytes]  # packed TransactionEvents
+    result: AnyResult
+    changes_before: bytes = meta.NO_CHANGES
+    operations: list[OperationMeta] | None = None
+    soroban: SorobanMeta | None = None
+    diagnostics: list[bytes] | None = None
+    refund: int = 0
+    post_fee_changes: bytes = meta.NO_CHANGES
+
+
+class Ledger:
+    """The last closed ledger, the state after it, and the queue for the next.
+
+    `keep` is called with every ledger before it counts as closed; when it raises, the ledger was not closed.
+    """
+
+    def __init__(
+        self,
+        passphrase: str,
+        contracts: Mapping[bytes, Contract],
+        entries: dict[bytes, Entry],
+        header: Header,
+        *,
+        capacity: int,
+        keep: Callable[[Closed], None],
+    ) -> None:
+        self.passphrase = passphrase
+        self.network_id = sha256(passphrase.encode()).digest()
+        self.contracts = contracts
+        self.entries = entries
+        self.header = header
+        self.queue = Queue(capacity)
+        self._keep = keep
+        self._native = asset_contract(self.network_id, wire.ASSET_NATIVE)
+        self._asset_contracts: dict[bytes, bytes] = {wire.ASSET_NATIVE: self._native}
+        self._expiring: dict[int, set[bytes]] = {}
+        for key, entry in entries.items():
+            self._note_expiry(key, entry)
+
+    @property
+    def view(self) -> View:
+        """A fresh view of the state after the last closed ledger."""
+        return View(self.entries)
+
+    @property
+    def info(self) -> LedgerInfo:
+        """The last closed ledger, as simulations see it."""
+        return LedgerInfo(self.header.sequence, self.header.close_time, self.network_id)
+
+    def parse(self, envelope: bytes) -> Transaction:
+        """ValueError where the bytes are not an envelope this network accepts."""
+        return parse(envelope, self.network_id)
+
+    def submit(self, transaction: Transaction, late_seconds: int = 0) -> Answer:
+        """Queues a transaction. `late_seconds`: how much before its time bound it is refused as too late."""
+        conditions = Conditions(self.header.sequence + 1, self.header.close_time, late_seconds)
+        return self.queue.add(transaction, self.view, conditions)
+
+    def close(self, close_time: int) -> Closed:
+        """Closes the next ledger at a unix time, not before the last one's."""
+        sequence = self.header.sequence + 1
+        conditions = Conditions(sequence, close_time)
+        state = self.view
+        evicted = self._evict(state, sequence)
+        chosen, invalid = self.queue.select(state, conditions)
+        order = _apply_order(chosen, self.header.hash)
+        info = LedgerInfo(sequence, close_time, self.network_id)
+
+        running = [self._take_fee(state, transaction, base_fee, sequence) for transaction, base_fee in order]
+        fee_pool = self.header.fee_pool + sum(r.fee_charged for r in running)
+        for item in running:
+            self._apply(state, item, conditions, info)
+        for item in running:
+            self._refund(state, item, sequence)
+        fee_pool -= sum(item.refund for item in running)
+
+        records = [_record(item) for item in running]
+        closed = Closed(self._next_header(close_time, records, state, fee_pool), records, state.changes, evicted)
+        self._keep(closed)
+        self._publish(closed)
+        self.queue.close([transaction for transaction, _ in order], invalid)
+        return closed
+
+    def _publish(self, closed: Closed) -> None:
+        for key, entry in closed.changes.items():
+            if entry is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = entry
+                self._note_expiry(key, entry)
+        self.header = closed.header
+
+    def _next_header(self, close_time: int, records: list[TransactionRecord], state: View, fee_pool: int) -> Header:
+        previous = self.header
+        digest = sha256(previous.state_hash)
+        for key, entry in sorted(state.changes.items()):
+            digest.update(key + (b"" if entry is None else entry.pack()))
+        envelopes = [[r.envelope for r in records if r.soroban == soroban] for soroban in (False, True)]
+        return Header(
+            sequence=previous.sequence + 1,
+            close_time=close_time,
+            version=PROTOCOL_VERSION,
+            previous_hash=previous.hash,
+            transaction_set_hash=sha256(meta.transaction_set(previous.hash, *envelopes)).digest(),
+            result_hash=sha256(array([r.hash + r.result for r in records])).digest(),
+            state_hash=digest.digest(),
+            fee_pool=fee_pool,
+            total_coins=previous.total_coins,
+            max_transactions=previous.max_transactions,
+        )
+
+    # --- time to live
+
+    def _note_expiry(self, key: bytes, entry: Entry) -> None:
+        if entry.live_until is not None and key[-4:] == _TEMPORARY:
+            self._expiring.setdefault(entry.live_until, set()).add(key)
+
+    def _evict(self, state: View, sequence: int) -> list[bytes]:
+        """Removes temporary entries that were last alive before this ledger. Persistent ones stay for good."""
+        evicted = []
+        for expired in [ledger for ledger in self._expiring if ledger < sequence]:
+            for key in sorted(self._expiring.pop(expired)):
+                entry = state.get(key)
+                if entry is not None and entry.live_until is not None and entry.live_until < sequence:
+                    state.remove(key)
+                    evicted.append(key)
+        return evicted
+
+    # --- transactions
+
+    def _take_fee(self, state: View, transaction: Transaction, base_fee: int, sequence: int) -> _Running:
+        inclusion = min(transaction.inclusion_fee, base_fee * transaction.operation_count)
+        view = View(state)
+        payer = view.account(transaction.fee_source)
+        assert payer is not None  # checked when the transaction was selected
+        fee = min(payer.balance, inclusion + transaction.resource_fee)
+        view.put(Entry(replace(payer, balance=payer.balance - fee), sequence))
+        changes = pack_changes(view)
+        view.merge()
+        event = self._fee_event(transaction, fee, meta.BEFORE_ALL)
+        return _Running(transaction, fee, changes, [event], Result(Code.SUCCESS))
+
+    def _fee_event(self, transaction: Transaction, fee: int, stage: int) -> bytes:
+        topics = [sc_symbol("fee"), sc_addr(wire.account_strkey(transaction.fee_source))]
+        return wire.transaction_event(stage, wire.contract_event(self._native, "contract", topics, sc_i128(fee)))
+
+    def _apply(self, state: View, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
+        transaction = item.transaction
+        refused = check(transaction, state, conditions, applying=True)
+        if refused is not None and refused.code is not Code.FAILED:
+            item.result = refused
+            return
+        before = View(state)
+        account = before.account(transaction.source)
+        assert account is not None
+        used = replace(
+            account,
+            sequence=transaction.sequence,
+            sequence_ledger=conditions.sequence,
+            sequence_time=conditions.close_time,
+        )
+        before.put(Entry(used, conditions.sequence))
+        _spend_preauthorised(before, transaction, conditions.sequence)
+        item.changes_before = pack_changes(before)
+        before.merge()
+        if refused is not None:
+            item.result = refused
+        elif transaction.is_soroban:
+            self._apply_soroban(state, item, info)
+        else:
+            self._apply_classic(state, item, conditions.sequence)
+
+    def _apply_classic(self, state: View, item: _Running, sequence: int) -> None:
+        transaction = item.transaction
+        work = View(state)
+        results, metas = [], []
+        checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
+        for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
+            view = View(work)
+            context = operations.Context(view, source, sequence, self.asset_contract)
+            account = view.account(source)
+            if account is not None and not checker.check(account, threshold_level(operation)):
+                results.append(wire.i32(-1))
+                continue
+            result = operations.apply(operation, context)
+            results.append(result)
+            if operations.is_success(result):
+                metas.append(OperationMeta(pack_changes(view), context.events))
+                view.merge()
+        if all(map(operations.is_success, results)):
+            work.merge()
+            item.result, item.operations = Result(Code.SUCCESS, tuple(results)), metas
+        else:
+            item.result = Result(Code.FAILED, tuple(results))
+
+    def _apply_soroban(self, state: View, item: _Running, info: LedgerInfo) -> None:
+        transaction = item.transaction
+        assert transaction.soroban is not None
+        view = View(state)
+        applied = invoke.apply(transaction, view, info, self.contracts)
+        fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
+        item.refund = transaction.resource_fee - fixed - applied.refundable_fee
+        item.diagnostics = applied.diagnostics
+        if operations.is_success(applied.result):
+            item.operations = [OperationMeta(pack_changes(view), applied.events)]
+            item.soroban = SorobanMeta(applied.return_value, fixed, applied.refundable_fee, applied.rent_fee)
+            item.result = Result(Code.SUCCESS, (applied.result,))
+            view.merge()
+        else:
+            item.result = Result(Code.FAILED, (applied.result,))
+
+    def _refund(self, state: View, item: _Running, sequence: int) -> None:
+        transaction = item.transaction
+        if not transaction.is_soroban:
+            return
+        payer = state.account(transaction.fee_source)
+        if payer is None:  # merged away in this very ledger
+            item.refund = 0
+        if payer is not None and item.refund > 0:
+            view = View(state)
+            view.put(Entry(replace(payer, balance=payer.balance + item.refund), sequence))
+            item.post_fee_changes = pack_changes(view)
+            view.merge()
+            item.fee_charged -= item.refund
+        item.events.append(self._fee_event(transaction, -item.refund, meta.AFTER_ALL))
+
+    def asset_contract(self, asset: bytes) -> bytes:
+        """The raw hash of an asset's contract on this network."""
+        if asset not in self._asset_contracts:
+            self._asset_contracts[asset] = asset_contract(self.network_id, asset)
+        return self._asset_contracts[asset]
+
+
+def asset_contract(network_id: bytes, asset: bytes) -> bytes:
+    """The contract id of a packed Asset: the hash of its HashIDPreimage (ENVELOPE_TYPE_CONTRACT_ID, from asset)."""
+    return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
+
+
+_TEMPORARY = wire.u32(wire.TEMPORARY)
+
+
+def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tuple[Transaction, int]]:
+    """Classic before Soroban, each in an order nobody can choose."""
+    return sorted(chosen, key=lambda item: (item[0].is_soroban, sha256(salt + item[0].hash).digest()))
+
+
+def _spend_preauthorised(view: View, transaction: Transaction, sequence: int) -> None:
+    """Removes the transaction's hash from the signers of its sources: a pre-authorisation holds once."""
+    signer = wire.ONE + transaction.contents_hash
+    for key in {transaction.source, *transaction.operation_sources}:
+        account = view.account(key)
+        if account is not None and any(known == signer for known, _ in account.signers):
+            signers = tuple(item for item in account.signers if item[0] != signer)
+            view.put(Entry(replace(account, signers=signers, subentries=account.subentries - 1), sequence))
+
+
+def _record(item: _Running) -> TransactionRecord:
+    transaction = item.transaction
+    result = replace(item.result, fee_charged=item.fee_charged)
+    diagnostics = item.diagnostics or []
+    done = item.operations or []
+    counted = None
+    if not transaction.is_soroban:
+        counted = item.fee_charged // max(1, len(transaction.operations))
+    elif item.soroban is not None:
+        counted = item.fee_charged - item.soroban.non_refundable_fee - item.soroban.refundable_fee
+    return TransactionRecord(
+        hash=transaction.hash,
+        inner_hash=transaction.fee_bump.inner_hash if transaction.fee_bump else None,
+        success=item.result.is_success,
+        soroban=transaction.is_soroban,
+        envelope=transaction.envelope,
+        result=result.pack(transaction),
+        meta=meta.transaction_meta(item.changes_before, done, item.soroban, item.events, diagnostics),
+        fee_changes=item.fee_changes,
+        post_fee_changes=item.post_fee_changes,
+        transaction_events=item.events,
+        operation_events=[operation.events for operation in done],
+        diagnostics=diagnostics,
+        inclusion_fee=counted,
+    )

@@ -1,0 +1,137 @@
+"""The running devnet: ledger, store and the clock that closes ledgers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from base64 import b64encode
+from pathlib import Path
+
+import structlog
+
+from kalepool.devnet.faults import Faults
+from kalepool.devnet.genesis import contracts, genesis
+from kalepool.devnet.ledger import Closed, Ledger
+from kalepool.devnet.meta import ledger_close_meta
+from kalepool.devnet.queue import Answer, Status
+from kalepool.devnet.store import Store
+from kalepool.devnet.transactions import Transaction
+from kalepool.networks import DEVNET
+
+log = structlog.get_logger()
+
+DEFAULT_CAPACITY = 100
+"""Classic operations, and Soroban transactions, that a ledger takes."""
+_MANUAL_SECONDS = 1
+
+
+class Node:
+    """A devnet of one node. `ledger_seconds` 0: ledgers are closed by hand, and time passes only then."""
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        ledger_seconds: float = 5.0,
+        block_seconds: int = 300,
+        capacity: int = DEFAULT_CAPACITY,
+    ) -> None:
+        self.ledger_seconds = ledger_seconds
+        self.faults = Faults()
+        self.friendbot_url = ""
+        self.store = Store(folder)
+        settings = {"format": "1", "passphrase": DEVNET.passphrase}
+        loaded = self.store.load(settings)
+        if loaded is None:
+            first = genesis(int(time.time()), capacity)
+            self.store.create(first.header, first.entries, settings)
+            loaded = first.header, first.entries
+        header, entries = loaded
+        code = contracts(block_seconds)
+        self.ledger = Ledger(DEVNET.passphrase, code, entries, header, capacity=capacity, keep=self.store.keep)
+        self._waiting: dict[bytes, list[asyncio.Future[bool]]] = {}
+        self._closed = asyncio.Event()
+        self._latest_meta: str | None = None
+        self._latest: Closed | None = None
+
+    @property
+    def is_manual(self) -> bool:
+        return self.ledger_seconds == 0
+
+    def close(self) -> None:
+        self.store.close()
+
+    # --- transactions
+
+    def submit(self, transaction: Transaction) -> Answer:
+        """Queues a transaction, unless a fault says otherwise."""
+        if self.faults.take("try_again_later"):
+            return Answer(Status.TRY_AGAIN_LATER)
+        if self.faults.take("lose"):
+            return Answer(Status.PENDING)
+        late = 0
+        if not self.is_manual:
+            # stellar-core: twice the expected close time, and what the last ledger is late.
+            late = int(2 * self.ledger_seconds + max(0.0, time.time() - self.ledger.header.close_time))
+        return self.ledger.submit(transaction, late)
+
+    async def wait_applied(self, digest: bytes) -> bool:
+        """Waits until a transaction was applied, and says whether it succeeded."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(digest, []).append(future)
+        return await future
+
+    # --- ledgers
+
+    async def run(self) -> None:
+        """Closes ledgers on the clock, for ever."""
+        if self.is_manual:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.ledger_seconds
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due + self.ledger_seconds, loop.time())
+            if not self.faults.is_active("stuck"):
+                self.close_ledger()
+
+    def close_ledger(self, seconds: int | None = None) -> Closed:
+        """Closes the next ledger now. By hand it is `seconds` (1) after the last one, else at the clock's time."""
+        started = time.perf_counter()
+        last = self.ledger.header.close_time
+        if self.is_manual or seconds is not None:
+            close_time = last + (_MANUAL_SECONDS if seconds is None else seconds)
+        else:
+            close_time = max(int(time.time()), last + (1 if self.ledger_seconds >= 1 else 0))
+        closed = self.ledger.close(close_time)
+        self._latest, self._latest_meta = closed, None
+        for record in closed.transactions:
+            for future in self._waiting.pop(record.hash, ()):
+                if not future.done():
+                    future.set_result(record.success)
+        self._closed.set()
+        self._closed = asyncio.Event()
+        if closed.transactions:
+            failed = sum(not record.success for record in closed.transactions)
+            log.debug(
+                "ledger closed",
+                sequence=closed.header.sequence,
+                transactions=len(closed.transactions),
+                failed=failed,
+                seconds=round(time.perf_counter() - started, 4),
+            )
+        return closed
+
+    async def wait_ledger(self) -> None:
+        """Waits for the next ledger to close."""
+        await self._closed.wait()
+
+    def latest_close_meta(self) -> str:
+        """The last ledger's LedgerCloseMeta in base64, made when first asked for."""
+        if self._latest_meta is None:
+            if self._latest is not None:
+                packed = ledger_close_meta(self._latest.header, self._latest.transactions, self._latest.evicted)
+            else:
+                packed = self.store.close_meta(self.ledger.header)
+            self._latest_meta = b64encode(packed).decode()
+        return self._latest_meta

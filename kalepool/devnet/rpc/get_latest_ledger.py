@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from kalepool.devnet.node import Node
+from kalepool.devnet.rpc.params import Params
+
+
+def get_latest_ledger(node: Node, params: Params) -> dict[str, Any]:
+    header = node.ledger.header
+    return {
+        "id": header.hash.hex(),
+        "protocolVersion": header.version,
+        "sequence": header.sequence,
+        "closeTime": str(header.close_time),
+        "headerXdr": b64encode(header.pack()).decode(),
+        "metadataXdr": node.latest_close_meta(),
+    }

@@ -1,0 +1,38 @@
+"""The devnet as a process: serve until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from kalepool.devnet.faults import parse_fault
+from kalepool.devnet.node import Node
+from kalepool.devnet.server import serving
+
+
+async def run(
+    host: str,
+    port: int,
+    data: Path | None,
+    *,
+    ledger_seconds: float,
+    block_seconds: int,
+    capacity: int,
+    rivals: int,
+    faults: list[str],
+    with_faults: bool,
+) -> None:
+    """Serves a devnet, prints its URL once it answers, and returns at SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    node = Node(data, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
+    for text in faults:
+        node.faults.add(parse_fault(text))
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(node, host, port, with_faults=with_faults))
+        print(url, flush=True)
+        await stop.wait()

@@ -1,0 +1,190 @@
+"""The devnet's HTTP side: JSON-RPC over POST at /, friendbot at /friendbot, and faults where they are allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from kalepool.devnet.friendbot import Friendbot, FriendbotError
+from kalepool.devnet.node import Node
+from kalepool.devnet.rpc import METHODS
+from kalepool.devnet.rpc.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RpcError,
+)
+from kalepool.errors import InputError
+
+log = structlog.get_logger()
+
+MAX_REQUEST_BYTES = 512 * 1024
+_HEADERS = {"Access-Control-Allow-Origin": "*"}
+
+
+class Server:
+    """Answers requests for a node."""
+
+    def __init__(self, node: Node, *, with_faults: bool) -> None:
+        self.node = node
+        self.friendbot = Friendbot(node)
+        self._with_faults = with_faults
+
+    def make_app(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app.router.add_post("/", self.serve_rpc)
+        app.router.add_route("OPTIONS", "/", self.serve_preflight)
+        app.router.add_get("/friendbot", self.serve_friendbot)
+        app.router.add_post("/friendbot", self.serve_friendbot)
+        if self._with_faults:
+            app.router.add_get("/faults", self.list_faults)
+            app.router.add_post("/faults", self.add_faults)
+            app.router.add_delete("/faults", self.clear_faults)
+        return app
+
+    # --- JSON-RPC
+
+    async def serve_preflight(self, request: web.Request) -> web.Response:
+        allowed = {"Access-Control-Allow-Headers": "*", "Access-Control-Allow-Methods": "POST, OPTIONS"}
+        return web.Response(status=204, headers={**_HEADERS, **allowed})
+
+    async def serve_rpc(self, request: web.Request) -> web.StreamResponse:
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            return _json(_error(None, PARSE_ERROR, "invalid request value"))
+        if not isinstance(body, list):
+            answer = await self._serve_one(request, body)
+            return web.Response(status=204, headers=_HEADERS) if answer is None else _json(answer)
+        if not body:
+            return _json(_error(None, INVALID_REQUEST, "empty request batch"))
+        answers = [answer for item in body if (answer := await self._serve_one(request, item)) is not None]
+        return _json(answers) if answers else web.Response(status=204, headers=_HEADERS)
+
+    async def _serve_one(self, request: web.Request, call: Any) -> dict[str, Any] | None:
+        if not isinstance(call, dict) or call.get("jsonrpc") != "2.0" or not isinstance(call.get("method"), str):
+            return _error(call.get("id") if isinstance(call, dict) else None, INVALID_REQUEST, "invalid request")
+        name, identity = call["method"], call.get("id")
+        await self._fail_before(request, name)
+        answer = self.call(name, call.get("params"), identity)
+        if self.node.faults.take("duplicate", name):
+            answer = self.call(name, call.get("params"), identity)
+        if self.node.faults.take("drop_answer", name):
+            _hang_up(request)
+        return None if "id" not in call else answer
+
+    def call(self, name: str, params: Any, identity: Any) -> dict[str, Any]:
+        """The answer to one call."""
+        method = METHODS.get(name)
+        if method is None:
+            return _error(identity, METHOD_NOT_FOUND, "no such method", data=name)
+        if params is not None and not isinstance(params, dict):
+            return _error(identity, INVALID_PARAMS, "invalid parameters")
+        try:
+            return {"jsonrpc": "2.0", "id": identity, "result": method(self.node, params or {})}
+        except RpcError as error:
+            return _error(identity, error.code, error.message)
+        except Exception as error:
+            log.exception("request failed", method=name)
+            return _error(identity, INTERNAL_ERROR, f"[{INTERNAL_ERROR}] {type(error).__name__}")
+
+    async def _fail_before(self, request: web.Request, method: str) -> None:
+        faults = self.node.faults
+        delay = faults.take("delay", method)
+        if delay is not None:
+            await asyncio.sleep(delay.seconds)
+        if faults.take("drop", method):
+            _hang_up(request)
+        if faults.take("unavailable", method):
+            raise web.HTTPServiceUnavailable(text="service unavailable")
+
+    # --- friendbot
+
+    async def serve_friendbot(self, request: web.Request) -> web.Response:
+        address = request.query.get("addr")
+        if address is None and request.method == "POST" and request.content_type.endswith("form-urlencoded"):
+            address = str((await request.post()).get("addr", ""))
+        try:
+            return _json(await self.friendbot.fund(address or "", request.query.get("kale")))
+        except FriendbotError as error:
+            problem = {
+                "type": "https://stellar.org/horizon-errors/bad_request",
+                "title": "Bad Request",
+                "status": 400,
+                "detail": str(error),
+            }
+            return _json(problem, status=400)
+        except TimeoutError:
+            return _json({"title": "Timeout", "status": 504, "detail": "no ledger took the transaction"}, status=504)
+
+    # --- faults
+
+    async def list_faults(self, request: web.Request) -> web.Response:
+        return _json(self.node.faults.describe())
+
+    async def add_faults(self, request: web.Request) -> web.Response:
+        """Takes one fault or a list of them."""
+        try:
+            body = json.loads(await request.read())
+            for fault in body if isinstance(body, list) else [body]:
+                if not isinstance(fault, dict):
+                    raise InputError(f"not a fault: {fault!r}")
+                self.node.faults.add(fault)
+        except (ValueError, InputError) as error:
+            return _json({"detail": str(error)}, status=400)
+        return await self.list_faults(request)
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        self.node.faults.clear()
+        return await self.list_faults(request)
+
+
+def _hang_up(request: web.Request) -> None:
+    """Closes the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("dropped on demand")
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    text = json.dumps(body, separators=(",", ":"))
+    return web.Response(text=text, status=status, content_type="application/json", headers=_HEADERS)
+
+
+def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return {"jsonrpc": "2.0", "id": identity, "error": error}
+
+
+@asynccontextmanager
+async def serving(node: Node, host: str, port: int, *, with_faults: bool) -> AsyncIterator[str]:
+    """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
+    server = Server(node, with_faults=with_faults)
+    runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False)
+    await runner.setup()
+    clock = None
+    try:
+        site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+        await site.start()
+        bound = runner.addresses[0][1]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        node.friendbot_url = f"{url}/friendbot"
+        clock = asyncio.create_task(node.run())
+        yield url
+    finally:
+        if clock is not None:
+            clock.cancel()
+            with suppress(asyncio.CancelledError):
+                await clock
+        await runner.cleanup()
+        node.close()

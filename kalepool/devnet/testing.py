@@ -1,0 +1,45 @@
+"""A devnet inside a test's own event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kalepool.devnet.ledger import Closed
+from kalepool.devnet.node import DEFAULT_CAPACITY, Node
+from kalepool.devnet.server import serving
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDevnet:
+    """A devnet that is being served at `url`."""
+
+    url: str
+    node: Node
+
+    @property
+    def friendbot_url(self) -> str:
+        return self.node.friendbot_url
+
+    async def close_ledger(self, seconds: int | None = None) -> Closed:
+        """Closes one ledger by hand, `seconds` (1) after the last one by the chain's clock."""
+        return self.node.close_ledger(seconds)
+
+
+@asynccontextmanager
+async def running_devnet(
+    folder: Path | None = None,
+    *,
+    ledger_seconds: float = 0,
+    block_seconds: int = 300,
+    capacity: int = DEFAULT_CAPACITY,
+    faults: bool = True,
+    rivals: int = 0,
+) -> AsyncIterator[RunningDevnet]:
+    """Serves a devnet on a free loopback port. `ledger_seconds` 0: ledgers close only by `close_ledger`."""
+    node = Node(folder, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(node, "127.0.0.1", 0, with_faults=faults))
+        yield RunningDevnet(url, node)

@@ -1,0 +1,50 @@
+"""The tractor contract (KaleFail Tractor 2): harvests many pails of one farmer in one transaction."""
+
+from __future__ import annotations
+
+from kalepool.devnet import scv, wire
+from kalepool.devnet.contract import escalate, extend_instance, fail_with_error, trap
+from kalepool.devnet.entries import ContractData
+from kalepool.devnet.soroban import COST_CALL, WASM_MISSING, Host, HostError
+from kalepool.devnet.wire import sc_symbol
+
+NO_PAILS_PROVIDED = 1
+NO_HARVESTABLE_PAILS = 2
+
+
+class Tractor:
+    """`harvest(farmer, pails: Vec<u32>) -> Vec<i128>`: 0 for a pail that cannot be harvested."""
+
+    def __init__(self, code_hash: bytes, farm: bytes) -> None:
+        self.code_hash = code_hash
+        self.farm = farm
+
+    def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
+        host.charge(COST_CALL)
+        host.load(wire.key_contract_code(self.code_hash))
+        if function != "harvest":
+            raise host.error(WASM_MISSING, "trying to invoke non-existent contract function", sc_symbol(function))
+        values = [scv.decode(arg) for arg in args]
+        if [value.kind for value in values] != ["address", "vec"] or any(p.kind != "u32" for p in values[1].value):
+            raise trap(host, function)
+        pails = [pail.value for pail in values[1].value]
+        if not pails:
+            raise fail_with_error(host, NO_PAILS_PROVIDED)
+        rewards = []
+        for pail in pails:
+            try:
+                reward = host.try_call(self.farm, "harvest", (args[0], wire.sc_u32(pail)))
+            except HostError as error:
+                raise escalate(host, error.error, "try_call") from None
+            rewards.append(0 if reward is None else scv.decode(reward).value)
+        if sum(rewards) == 0:
+            raise fail_with_error(host, NO_HARVESTABLE_PAILS)
+        extend_instance(host, contract, self.code_hash)
+        return wire.sc_vec([wire.sc_i128(reward) for reward in rewards])
+
+
+def pack_tractor_instance(contract: bytes, code_hash: bytes, farm: bytes) -> ContractData:
+    """The tractor's instance entry: it remembers the farm."""
+    storage = wire.array([sc_symbol("FARM") + wire.sc_addr(wire.contract_strkey(farm))])
+    value = wire.sc_instance(wire.executable_wasm(code_hash), storage)
+    return ContractData(wire.ONE + contract, wire.SCV_CONTRACT_INSTANCE_KEY, wire.PERSISTENT, value)
