@@ -72,6 +72,19 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
+def carrying(variable: str, value: str) -> list[int]:
+    """Process ids, ours excepted, that were started with this environment variable (Linux; elsewhere an empty list)."""
+    wanted = b"\0" + f"{variable}={value}".encode() + b"\0"
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in b"\0" + (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def working_in(folder: Path) -> list[int]:
     """Process ids whose working directory is `folder` (Linux only; elsewhere an empty list)."""
     wanted = str(folder.resolve())

@@ -1,0 +1,105 @@
+"""The command line. Each command is imported when it is called, so that `--help` answers at once."""
+
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+# Command, where it lives, and what the list of commands says of it.
+COMMANDS = [
+    ("up", "kalepool.up.command:up", "Start and watch everything that is not configured elsewhere, and mine."),
+    ("status", "kalepool.commands:status", "Show the block, the farmers, the workers and the last blocks."),
+    ("farmer", "kalepool.commands:farmer", "Add, list and show farmers."),
+    ("pooler", "kalepool.commands:pooler", "Add poolers."),
+    ("mine", "kalepool.mine:mine", "Hash for a pool over HTTP, as an external miner."),
+    ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
+    ("api", "kalepool.commands:api", "Run the API and custody."),
+    ("coordinate", "kalepool.commands:coordinate", "Run the coordinator and its Ray workers."),
+    ("devnet", "kalepool.devnet.cli:app", "Run an offline Stellar network with the KALE contract, or replay traces."),
+    ("migrate", "kalepool.commands:migrate", "Bring the database's schema up to date."),
+    ("custody", "kalepool.commands:custody", "Look after the master key."),
+]
+
+
+class LazyGroup(TyperGroup):
+    """Knows each command's name and help; imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        target = next(target for command, target, _ in COMMANDS if command == name)
+        module, _, attribute = target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            found, function = typer.Typer(add_completion=False), found
+            found.command()(function)
+        return name, typer.main.get_command(found), rest
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"kalepool {version('kalepool')}")
+        raise typer.Exit
+
+
+@app.callback()
+def kalepool(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A mining pool for KALE, the proof-of-teamwork token on Stellar.
+
+    Every option that is not given here is read from the environment (KALEPOOL_…) and from a file .env.
+    """
+
+
+for _name, _, _help in COMMANDS:
+    app.command(_name, help=_help)(lambda: None)
+
+
+def main() -> None:
+    """Run a command. What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest."""
+    try:
+        status = typer.main.get_command(app).main(prog_name="kalepool", standalone_mode=False)
+    except Exception as error:
+        said = _explain(error)
+        if said is None:
+            raise
+        message, status = said
+        if message:
+            typer.echo(message, err=True)
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """The line and exit status for an error that a user can cause; None for one that only a programmer can."""
+    if hasattr(error, "format_message"):  # a wrong option or argument; the class moved between releases of typer
+        context = getattr(error, "ctx", None)
+        message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return message, 2
+        command = context.command_path if context else "kalepool"
+        return f"{command}: {message.rstrip('.')}. See `{command} --help`.", 2
+    if isinstance(error, typer.Abort):
+        return "", 1
+    if "kalepool.errors" in sys.modules:
+        from kalepool.errors import ConfigError, InputError, KalepoolError
+
+        if isinstance(error, KalepoolError):
+            return f"kalepool: {error}", 2 if isinstance(error, ConfigError | InputError) else 1
+    if isinstance(error, BrokenPipeError):
+        return "", 1
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""The short commands: one process each, or one look. `up`, `devnet`, `mine` and `bench` have files of their own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import httpx2
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import ConfigError, InputError, KalepoolError, NotFoundError
+from kalepool.log import configure
+from kalepool.postgres import Postgres, running_url
+from kalepool.up.folder import DataFolder, Running, find_running
+
+farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers.")
+pooler = typer.Typer(add_completion=False, no_args_is_help=True, help="Add poolers.")
+custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
+
+Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
+OWN_POOLER = "home"
+T = TypeVar("T")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Processes
+
+
+def api() -> None:
+    """Run the API and custody: the only process that opens farmers' keys."""
+    from kalepool.api import serve
+
+    settings = _with_database(_settings())
+    configure(settings.log_level)
+    serve(settings)
+
+
+def coordinate(
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Search with external miners alone.")] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Use this Ray cluster ('auto': the one on this machine), not one of our own.")
+    ] = None,
+) -> None:
+    """Run the coordinator: watch the chain, have farmers planted, search, hand in work, harvest."""
+    from kalepool.coordinator.run import main
+
+    settings = _with_database(_settings())
+    if no_ray or ray_address:
+        settings = settings.model_copy(update={"ray_address": "none" if no_ray else ray_address})
+    configure(settings.log_level)
+    main(settings)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The database
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date. Starts the embedded server for it where that does not run."""
+    from kalepool.database import migrate as bring_up_to_date
+
+    with _database_url(_settings()) as url:
+        applied = asyncio.run(bring_up_to_date(url))
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+
+
+@custody.callback()
+def _custody() -> None:
+    """Look after the master key."""
+
+
+@custody.command()
+def rotate() -> None:
+    """Seal every secret under a new master key, all or none. A running API goes on.
+
+    With a key file the new key is made here. With KALEPOOL_MASTER_KEY, set it to NEW,OLD first and to NEW afterwards.
+    """
+    from kalepool.custody import rotate as seal_again
+
+    settings = _settings()
+    typer.echo(f"{_with(settings, lambda database: seal_again(settings, database))} secrets sealed again")
+
+
+@pooler.callback()
+def _pooler() -> None:
+    """Add poolers."""
+
+
+@pooler.command("add")
+def pooler_add(
+    name: Annotated[str, typer.Argument(help="A name of its own.")],
+    max_farmers: Annotated[int | None, typer.Option(min=1, help="How many farmers it may have (100).")] = None,
+) -> None:
+    """Add a pooler and print its API key, once."""
+    from kalepool.services.poolers import add_pooler
+
+    settings = _settings()
+    limit = max_farmers or settings.pooler_farmers
+    new = _with(settings, lambda database: add_pooler(database, name, limit))
+    typer.echo(f"pooler_id  {new.pooler_id}\nkey        {new.key}\nThe key is not kept and cannot be shown again.")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Farmers
+
+
+@farmer.command("add")
+def farmer_add(
+    payout_wallet: Annotated[str, typer.Argument(help="The G… address that is paid when the farmer leaves.")],
+    stake_percentage: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Part of the balance staked in each block (0.1).")
+    ] = None,
+    pooler: Pooler = OWN_POOLER,
+) -> None:
+    """Register a farmer: makes its custodial wallet, and says what that has to be funded with."""
+    settings = _settings()
+
+    async def add(database: Database) -> dict[str, Any]:
+        body: dict[str, Any] = {"pooler_id": str(await _pooler_id(database, pooler)), "payout_wallet": payout_wallet}
+        if stake_percentage is not None:
+            body["stake_percentage"] = stake_percentage
+        return await _ask_api(settings, database, "POST", "/farmers/register", body)
+
+    made = _with(settings, add)
+    native = int(made["missing"]["native_stroops"])
+    typer.echo(f"farmer_id         {made['farmer_id']}")
+    typer.echo(f"custodial_wallet  {made['custodial_wallet']}")
+    typer.echo(f"api_key           {made['api_key']}")
+    typer.echo(f"The key cannot be shown again. Send {native / 10**7:g} XLM to the custodial wallet; the rest follows.")
+
+
+@farmer.command("list")
+def farmer_list(pooler: Annotated[str | None, typer.Option("--pooler", help="Only this pooler's.")] = None) -> None:
+    """List farmers."""
+
+    async def read(database: Database) -> list[dict[str, Any]]:
+        pooler_id = await _pooler_id(database, pooler) if pooler else None
+        return await database.fetch_all("select_farmers", pooler_id=pooler_id)
+
+    table = Table(box=None, header_style="dim")
+    for heading in ("farmer_id", "status", "stake", "custodial_wallet"):
+        table.add_column(heading, no_wrap=True)
+    for row in _with(_settings(), read):
+        stake = f"{float(row['stake_percentage']):.1%}"
+        table.add_row(str(row["farmer_id"]), row["status"], stake, row["custodial_wallet"])
+    _print(table)
+
+
+@farmer.command("show")
+def farmer_show(farmer_id: Annotated[str, typer.Argument(help="As `kalepool farmer list` prints it.")]) -> None:
+    """Show a farmer: its wallet, its balances on the chain, and how it did."""
+    settings = _settings()
+    wanted = _uuid(farmer_id)
+    found = _with(settings, lambda database: _ask_api(settings, database, "GET", f"/farmers/{wanted}"))
+    for name, value in found.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for key, item in inner:
+            typer.echo(f"{name + ('.' if key else '') + key:<32} {'-' if item is None else item}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Status
+
+
+def status() -> None:
+    """Show the block, the farmers, the workers and the last blocks, once."""
+    from kalepool.chain import ChainReader
+    from kalepool.live.screen import render, workers_table
+    from kalepool.live.view import View, read_view
+
+    settings = _settings()
+
+    async def read(database: Database) -> View:
+        async with ChainReader(settings.chain) as chain:
+            return await read_view(database, chain, None)
+
+    view = _with(settings, read)
+    title = f"kalepool on {settings.network}" + (f"   API {settings.api_url}/docs" if settings.api_url else "")
+    seconds = settings.chain.block_seconds
+    _print(render(view, view.at, [], title=title, block_seconds=seconds, height=10_000), workers_table(view.workers))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What they share
+
+
+def _settings() -> Settings:
+    """The environment's settings; what they leave open is filled in from a `kalepool up` that runs here."""
+    settings = Settings.load()
+    running = find_running(settings.data_dir)
+    if running is None or running.network != settings.network:
+        return settings
+    return settings.model_copy(update=_open_in(settings, running))
+
+
+def _open_in(settings: Settings, running: Running) -> dict[str, Any]:
+    names = ("rpc_url", "friendbot_url", "api_url", "ledger_seconds", "block_seconds")
+    return {name: getattr(running, name) for name in names if getattr(settings, name) is None}
+
+
+def _with_database(settings: Settings) -> Settings:
+    """For a process on its own: the database that is configured, or that a running `kalepool up` has."""
+    if settings.database_url is None:
+        url = running_url(settings.data_dir / "postgres")
+        if url is None:
+            raise ConfigError("no database: set DATABASE_URL, or start `kalepool up`")
+        settings = settings.model_copy(update={"database_url": SecretStr(url)})
+    return settings
+
+
+@contextmanager
+def _database_url(settings: Settings) -> Iterator[str]:
+    """For one look: the configured database, the running embedded one, or that one started for as long as it takes."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    data = settings.data_dir / "postgres"
+    url = running_url(data)
+    if url is not None:
+        yield url
+        return
+    with (
+        DataFolder(settings.data_dir) as folder,
+        Postgres.start(data, programs=settings.postgres_bin, log_file=folder.logs / "postgres.log") as server,
+    ):
+        yield server.create_database("kalepool")
+
+
+def _with(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work` on the open database."""
+
+    async def run(url: str) -> T:
+        async with Database.open(url, connections=2) as database:
+            return await work(database)
+
+    configure("warning")
+    with _database_url(settings) as url:
+        return asyncio.run(run(url))
+
+
+async def _pooler_id(database: Database, name: str) -> UUID:
+    found = await database.fetch_one("select_pooler_by_name", name=name)
+    if found is None:
+        raise NotFoundError(f"no pooler is called {name!r}: `kalepool pooler add {name}` makes one")
+    return found["pooler_id"]
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a farmer's id: see `kalepool farmer list`") from None
+
+
+async def _ask_api(
+    settings: Settings, database: Database, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One call as an operator. Who reaches the database may make itself a key; this one ends with the minute."""
+    from kalepool.services.keys import create_key
+
+    url = settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    key = (await create_key(database, "operator", label="command line", expires_at=soon)).key
+    async with httpx2.AsyncClient(base_url=url, timeout=60.0) as client:
+        try:
+            answer = await client.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+        except httpx2.TransportError as error:
+            raise ConfigError(
+                f"the API does not answer at {url} ({error}): start `kalepool up` or `kalepool api`"
+            ) from None
+    if answer.is_success:
+        return answer.json()
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError):
+        detail = answer.text[:300]
+    if answer.status_code < 500:
+        raise InputError(f"the API says {answer.status_code}: {detail}")
+    raise KalepoolError(f"the API says {answer.status_code}: {detail}")
+
+
+def _print(*parts: Any) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    for part in parts:
+        console.print(part)

@@ -1,0 +1,132 @@
+"""The pool as a picture for a terminal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from kalepool.live.lines import kale, rate
+from kalepool.live.view import FarmerView, View, WorkerView
+
+BAR_WIDTH = 30
+
+
+def render(
+    view: View | None, now: datetime, notices: list[str], *, title: str, block_seconds: int, height: int
+) -> Group:
+    """The whole picture. `notices`: the latest last. `height`: the terminal's; farmers beyond it are summed up."""
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if view is None:
+        parts.append(Text("starting …", style="dim"))
+    else:
+        blocks = _blocks(view)
+        room = height - len(notices) - min(len(view.blocks), 4) - 14
+        parts += [_block(view, now, block_seconds), _farmers(view, max(room, 3)), blocks]
+    if notices:
+        parts.append(Text("\n".join(notices), style="yellow", no_wrap=True, overflow="ellipsis"))
+    return Group(*parts)
+
+
+def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
+    left = view.seconds_left(now)
+    grid = Table.grid(padding=(0, 3))
+    if left is None:
+        grid.add_row("waiting for the first block")
+    else:
+        grid.add_row(
+            Text(f"block {view.index}", style="bold green"),
+            ProgressBar(total=block_seconds, completed=block_seconds - min(left, block_seconds), width=BAR_WIDTH),
+            f"{left:.0f} s left",
+            f"ledger {view.ledger}",
+        )
+    searchers = f"{len(view.workers)} worker{'s' if len(view.workers) != 1 else ''}"
+    if view.miners:
+        searchers += f", {view.miners} miners"
+    counts = Table.grid(padding=(0, 3))
+    counts.add_row(
+        _count("planted", view.planted, view.active),
+        _count("worked", view.worked, view.planted),
+        _last_harvest(view),
+        Text(rate(view.hashes_per_second), style="bold cyan"),
+        searchers,
+        f"max zeros {view.block.max_zeros}" if view.block else "",
+    )
+    return Panel(Group(grid, counts))
+
+
+def _count(word: str, done: int, of: int) -> Text:
+    return Text(f"{word} {done}/{of}", style="green" if done >= of > 0 else "")
+
+
+def _last_harvest(view: View) -> Text:
+    """Of the newest block that is over: this one's harvest cannot have begun."""
+    over = next((block for block in view.blocks if view.index is None or block.block_index < view.index), None)
+    if over is None:
+        return Text("harvested -")
+    return Text.assemble(_count("harvested", over.harvested, over.planted), f" of block {over.block_index}")
+
+
+def _farmers(view: View, room: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("farmer", no_wrap=True)
+    for heading in ("zeros found", "worked", "gap", "stake", "forecast", "received", "balance (KALE)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    shown = view.farmers if len(view.farmers) <= room else view.farmers[: room - 1]
+    for farmer in shown:
+        table.add_row(*_farmer(farmer))
+    rest = view.farmers[len(shown) :]
+    if rest:
+        balance = sum(farmer.balance_stroops or 0 for farmer in rest)
+        table.add_row(f"and {len(rest)} more", *[""] * 6, kale(balance), style="dim")
+    return table
+
+
+def _farmer(farmer: FarmerView) -> list[RenderableType]:
+    def number(value: int | None) -> str:
+        return "-" if value is None else str(value)
+
+    state = "" if farmer.status == "active" else f" ({farmer.status})"
+    received = "-" if farmer.received_stroops is None else f"{kale(farmer.received_stroops)} ·{farmer.received_index}"
+    return [
+        Text(farmer.name + state, style="green" if farmer.worked_zeros is not None else ""),
+        number(farmer.found_zeros),
+        number(farmer.worked_zeros),
+        number(farmer.gap),
+        kale(farmer.stake_stroops),
+        kale(farmer.forecast_stroops),
+        received,
+        kale(farmer.balance_stroops),
+    ]
+
+
+def _blocks(view: View) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("block", "planted", "worked", "harvested", "best zeros", "staked", "forecast", "reward (KALE)"):
+        table.add_column(heading, justify="left" if heading == "block" else "right", no_wrap=True)
+    for block in view.blocks[:4]:
+        table.add_row(
+            f"{block.block_index} {block.status.replace('_', ' ')}",
+            str(block.planted),
+            str(block.worked),
+            str(block.harvested),
+            "-" if block.best_zeros is None else str(block.best_zeros),
+            kale(block.staked_stroops),
+            kale(block.forecast_stroops),
+            kale(block.rewarded_stroops),
+        )
+    return table
+
+
+def workers_table(workers: Sequence[WorkerView]) -> Table:
+    """Every searcher, by node."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("node", "kind", "backend", "threads", "hashrate", "best zeros"):
+        table.add_column(heading, justify="left" if heading in ("node", "kind", "backend") else "right", no_wrap=True)
+    for worker in workers:
+        speed = rate(worker.hashes_per_second)
+        table.add_row(worker.node, worker.kind, worker.backend, str(worker.threads), speed, str(worker.best_zeros))
+    return table

@@ -1,0 +1,44 @@
+"""Logging of every process: events with key=value for a reader at a terminal, one JSON object a line anywhere else.
+
+`kalepool up` reads the JSON lines of its children to show their warnings.
+"""
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+NOISY = ("aiohttp", "asyncio", "httpx2", "httpcore2", "psycopg.pool", "uvicorn.access")  # say less: warnings only
+
+
+def configure(level: str = "info") -> None:
+    """Send structlog's and the standard library's records to standard error in one form."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    last: list[structlog.typing.Processor]
+    if sys.stderr.isatty():
+        last = [structlog.dev.ConsoleRenderer(timestamp_key="at")]
+    else:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(LEVELS[level])
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))

@@ -1,0 +1,75 @@
+"""The books of a run: the farmers' balances when it began, and the closing table when it ends."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from kalepool.chain import ChainReader
+from kalepool.database import Database
+from kalepool.live.view import BlockView
+from kalepool.up.report import Movement, Report, close
+
+SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
+
+
+class Books:
+    """Opened before the coordinator starts, closed after it has ended."""
+
+    def __init__(
+        self,
+        database: Database,
+        chain: ChainReader,
+        pooler_id: UUID,
+        done_before: frozenset[int],
+        ledger: int,
+        before: dict[str, int],
+    ) -> None:
+        self._database, self._chain, self._pooler_id = database, chain, pooler_id
+        self._ledger, self._before = ledger, before
+        self.done_before = done_before
+
+    @classmethod
+    async def open(cls, database: Database, chain: ChainReader, pooler_id: UUID) -> "Books":
+        """Read the start, with no transaction of ours on its way."""
+        await _settle(database)
+        blocks = await database.fetch_all(
+            "select_live_blocks", row=BlockView, pooler_id=pooler_id, from_index=0, limit=100_000
+        )
+        done = frozenset(block.block_index for block in blocks if block.status != "open")
+        before = await _balances(database, chain, pooler_id)
+        return cls(database, chain, pooler_id, done, (await chain.read_farm()).ledger, before)
+
+    async def close(self, indexes: Sequence[int]) -> Report:
+        """Read the end of these blocks, with no transaction of ours on its way any more."""
+        await _settle(self._database)
+        after = await _balances(self._database, self._chain, self._pooler_id)
+        movements = await self._database.fetch_all(
+            "select_movements", row=Movement, pooler_id=self._pooler_id, ledger=self._ledger
+        )
+        return close(await self.blocks(indexes), movements, self._before, after)
+
+    async def blocks(self, indexes: Sequence[int]) -> list[BlockView]:
+        """These blocks as the database knows them now, oldest first."""
+        found = await self._database.fetch_all(
+            "select_live_blocks",
+            row=BlockView,
+            pooler_id=self._pooler_id,
+            from_index=min(indexes, default=0),
+            limit=len(indexes) + 100,
+        )
+        return sorted((block for block in found if block.block_index in indexes), key=lambda block: block.block_index)
+
+
+async def _balances(database: Database, chain: ChainReader, pooler_id: UUID) -> dict[str, int]:
+    farmers = await database.fetch_all("select_farmers", pooler_id=pooler_id)
+    accounts = await chain.read_accounts([farmer["custodial_wallet"] for farmer in farmers])
+    return {address: account.kale_stroops or 0 for address, account in accounts.items()}
+
+
+async def _settle(database: Database) -> None:
+    """Wait until every transaction of ours is known to be in or out; what is left then shows as a difference."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while (await database.fetch_one("count_open_submissions") or {"open": 0})["open"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)

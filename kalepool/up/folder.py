@@ -1,0 +1,87 @@
+"""The data folder: one `kalepool up` at a time, and a note of where the running one is to be found."""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from kalepool.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a running `kalepool up` is to be found. Nothing secret."""
+
+    pid: int
+    network: str
+    rpc_url: str
+    friendbot_url: str | None
+    api_url: str
+    ledger_seconds: float
+    block_seconds: int
+
+
+class DataFolder:
+    """Holds the folder for one process. A context manager; the lock goes with the process, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> "DataFolder":
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "up.lock").open("a+")
+        except OSError as error:
+            raise ConfigError(f"the data folder cannot be used: {error}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise ConfigError(
+                f"{self.path} is in use by another kalepool (process {holder}): stop it, or choose another --data-dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.path / "up.json").unlink(missing_ok=True)
+        if self._lock:
+            self._lock.close()
+
+    def claim_network(self, network: str) -> None:
+        """One folder holds one network's history. Raises ConfigError when it holds another's."""
+        note = self.path / "network"
+        known = note.read_text().strip() if note.exists() else network
+        if known != network:
+            raise ConfigError(
+                f"{self.path} holds the pool's history on {known}: choose another --data-dir for {network}"
+            )
+        note.write_text(network + "\n")
+
+    def publish(self, running: Running) -> None:
+        """Let other commands find us."""
+        (self.path / "up.json").write_text(json.dumps(asdict(running), indent=1) + "\n")
+
+
+def find_running(path: Path) -> Running | None:
+    """The `kalepool up` that runs on this data folder, if any does."""
+    try:
+        found = Running(**json.loads((path / "up.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass  # it is another user's
+    return found

@@ -1,0 +1,141 @@
+"""What there is to start, and what each child is told. A child learns no more than it needs."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+from kalepool.config import Settings
+from kalepool.errors import ConfigError
+from kalepool.networks import Network
+from kalepool.postgres import Postgres
+from kalepool.processes import spawn
+from kalepool.up.folder import DataFolder
+from kalepool.up.supervisor import MARK, Service
+
+SECRETS = ("KALEPOOL_MASTER_KEY", "KALEPOOL_MASTER_KEY_FILE", "KALEPOOL_API_KEY")
+DATABASE = ("KALEPOOL_DATABASE_URL", "DATABASE_URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Makes the children of one run. Everything they share is settled before the first starts."""
+
+    settings: Settings
+    folder: DataFolder
+    network: Network  # with the URLs of what is started here
+    api_port: int
+    run_id: str
+
+    @classmethod
+    def plan(cls, settings: Settings, folder: DataFolder) -> "Parts":
+        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken."""
+        network = settings.chain
+        if needs_devnet(settings):
+            url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"
+            network = replace(network, rpc_url=url, friendbot_url=f"{url}/friendbot")
+        elif network.rpc_url is None:
+            raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
+        return cls(settings, folder, network, _api_port(settings), run_id=secrets.token_hex(8))
+
+    @property
+    def rpc_url(self) -> str:
+        return self.network.rpc_url or ""
+
+    @property
+    def api_url(self) -> str:
+        host = self.settings.api_host
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{self.api_port}"  # noqa: S104
+
+    def postgres(self) -> tuple[Service, str]:
+        """The embedded server, and its database's address. The server is started by this call."""
+        data, log = self.folder.path / "postgres", self.folder.logs / "postgres.log"
+
+        def start() -> subprocess.Popen[bytes]:
+            return Postgres.start(data, programs=self.settings.postgres_bin, log_file=log).process
+
+        server = Postgres.start(data, programs=self.settings.postgres_bin, log_file=log)
+        url = server.create_database("kalepool")
+        service = Service("postgres", start, log, stop_signal=signal.SIGINT)
+        service.process = server.process
+        return service, url
+
+    def devnet(self, rivals: int) -> Service:
+        arguments = ["devnet", "--port", self.rpc_url.rpartition(":")[2], "--data", str(self.folder.path / "devnet")]
+        arguments += [
+            "--ledger-seconds",
+            f"{self.network.ledger_seconds:g}",
+            "--block-seconds",
+            str(self.network.block_seconds),
+        ]
+        if rivals:
+            arguments += ["--rivals", str(rivals)]
+        return self._service("devnet", arguments, {}, without=(*SECRETS, *DATABASE), seconds=1.5)
+
+    def api(self, database_url: str) -> Service:
+        told = {
+            "KALEPOOL_DATABASE_URL": database_url,
+            "KALEPOOL_API_PORT": str(self.api_port),
+            "KALEPOOL_MASTER_KEY_FILE": str(self.settings.master_key_file or self.folder.path / "master.key"),
+        }
+        return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY",), seconds=2.0)
+
+    def coordinator(self, database_url: str, api_key: str) -> Service:
+        told = {
+            "KALEPOOL_DATABASE_URL": database_url,
+            "KALEPOOL_API_URL": self.api_url,
+            "KALEPOOL_API_KEY": api_key,
+        }
+        if self.settings.ray_address:
+            told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
+        return self._service("coordinator", ["coordinate"], told, without=SECRETS, seconds=4.0)
+
+    def _service(
+        self, name: str, arguments: list[str], told: dict[str, str], *, without: tuple[str, ...], seconds: float
+    ) -> Service:
+        mark = f"{self.run_id}:{name}"
+        environment = {key: value for key, value in os.environ.items() if key not in without}
+        environment |= {
+            "KALEPOOL_NETWORK": self.network.name,
+            "KALEPOOL_RPC_URL": self.rpc_url,
+            "KALEPOOL_LEDGER_SECONDS": f"{self.network.ledger_seconds:g}",
+            "KALEPOOL_BLOCK_SECONDS": str(self.network.block_seconds),
+            "KALEPOOL_DATA_DIR": str(self.folder.path),
+            "PYTHONUNBUFFERED": "1",
+            MARK: mark,
+            **told,
+        }
+        if self.network.friendbot_url:
+            environment["KALEPOOL_FRIENDBOT_URL"] = self.network.friendbot_url
+        log = self.folder.logs / f"{name}.log"
+
+        def start() -> subprocess.Popen[bytes]:
+            return spawn([sys.executable, "-m", "kalepool", *arguments], environment=environment, log=log)
+
+        return Service(name, start, log, mark=mark, seconds=seconds)
+
+
+def needs_devnet(settings: Settings) -> bool:
+    """Whether the network is to be started here."""
+    return settings.network == "devnet" and settings.rpc_url is None
+
+
+def _api_port(settings: Settings) -> int:
+    """The configured port; another where nobody chose one and the default is taken."""
+    try:
+        return _free_port(settings.api_host, settings.api_port)
+    except OSError as error:
+        if "api_port" in settings.model_fields_set:
+            raise ConfigError(
+                f"the API cannot listen on {settings.api_host}:{settings.api_port} ({error.strerror}): "
+                "set KALEPOOL_API_PORT to another port"
+            ) from None
+        return _free_port(settings.api_host, 0)
+
+
+def _free_port(host: str, port: int) -> int:
+    with socket.create_server((host, port)) as listener:  # SO_REUSEADDR is set: a port just left is free
+        return listener.getsockname()[1]

@@ -1,0 +1,181 @@
+"""All of `kalepool up` in order: start, wait until each part serves, watch, close the books, end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx2
+from rich.console import Console
+
+from kalepool.chain import Chain
+from kalepool.config import Settings
+from kalepool.database import Database, migrate
+from kalepool.errors import ConfigError
+from kalepool.up.books import Books
+from kalepool.up.demo import ensure_farmers, ensure_pooler
+from kalepool.up.folder import DataFolder, Running
+from kalepool.up.parts import Parts, needs_devnet
+from kalepool.up.report import Report, blocks_table, close, farmers_table
+from kalepool.up.supervisor import Supervisor
+from kalepool.up.watch import Voice, Watch, show
+
+READY_SECONDS = 60.0  # for a part to serve
+CHECK_SECONDS = 0.25
+LAST_LOOK_SECONDS = 2.0  # for the table after Ctrl-C
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one run is to do. `blocks`: stop after so many finished blocks, None: until interrupted."""
+
+    blocks: int | None
+    farmers: int
+    rivals: int
+
+
+def run(settings: Settings, options: Options) -> int:
+    """Run until interrupted or done. Returns the exit status: 1 when a finished block was not whole, else 0."""
+    with DataFolder(settings.data_dir) as folder:
+        folder.claim_network(settings.network)
+        voice = Voice()
+        supervisor = Supervisor(voice.say)
+        try:
+            return asyncio.run(_until_stopped(_run(settings, options, folder, supervisor, voice), voice))
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):  # from here on another Ctrl-C means: at once
+                signal.signal(number, lambda *_: supervisor.kill_all())
+            supervisor.stop_all()
+
+
+async def _until_stopped(work: Awaitable[int], voice: Voice) -> int:
+    """Ctrl-C, SIGTERM and a closed terminal end the run in an orderly way; that is not a failure."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        voice.say("stopping …")
+        return 0
+
+
+async def _run(settings: Settings, options: Options, folder: DataFolder, supervisor: Supervisor, voice: Voice) -> int:
+    parts = Parts.plan(settings, folder)
+    database_url = await _start_database(parts, supervisor, voice)
+    if needs_devnet(settings):
+        supervisor.add(parts.devnet(options.rivals))
+        await _wait_for(supervisor, "devnet", lambda client: _devnet_serves(client, parts.rpc_url))
+        rivals = f", {options.rivals} rival farmers" if options.rivals else ""
+        times = f"ledgers of {parts.network.ledger_seconds:g} s, blocks of {parts.network.block_seconds} s"
+        voice.say(f"devnet: {parts.rpc_url}, {times}{rivals}")
+    supervisor.add(parts.api(database_url))
+    await _wait_for(supervisor, "api", lambda client: _answers(client, f"{parts.api_url}/info"))
+    voice.say(f"API: {parts.api_url}/docs")
+    folder.publish(_running(parts))
+    async with (
+        Database.open(database_url, connections=3) as database,
+        Chain(parts.network) as chain,
+        _guarded(supervisor),
+    ):
+        pooler_id, key = await ensure_pooler(database)
+        if options.farmers:
+            await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
+        books = await Books.open(database, chain, pooler_id)
+        supervisor.add(parts.coordinator(database_url, key))
+        watch = Watch(database, chain, pooler_id, books.done_before)
+        title = f"kalepool on {settings.network}   API {parts.api_url}/docs   logs {folder.logs}"
+        try:
+            await show(watch, voice, title, options.blocks)
+        except asyncio.CancelledError:
+            await _last_look(books, watch, voice)
+            raise
+        supervisor.stop("coordinator")
+        report = await books.close(watch.finished()[: options.blocks])
+    _print(report, voice)
+    return 1 if report.problems else 0
+
+
+async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) -> str:
+    if parts.settings.database_url is not None:
+        url = parts.settings.database_url.get_secret_value()
+        voice.say("database: as configured")
+    else:
+        service, url = parts.postgres()
+        supervisor.adopt(service)
+        voice.say(f"database: embedded PostgreSQL in {parts.folder.path / 'postgres'}")
+    await migrate(url)
+    return url
+
+
+async def _wait_for(supervisor: Supervisor, name: str, serves: Callable[[httpx2.AsyncClient], Awaitable[bool]]) -> None:
+    give_up_at = time.monotonic() + READY_SECONDS
+    async with httpx2.AsyncClient(timeout=5.0) as client:
+        while True:
+            if reason := supervisor.failed_to_start(name):
+                raise ConfigError(reason)
+            with contextlib.suppress(httpx2.HTTPError):
+                if await serves(client):
+                    return
+            if time.monotonic() > give_up_at:
+                raise ConfigError(f"{name} does not serve after {READY_SECONDS:.0f} s: look into its log")
+            await asyncio.sleep(0.05)
+
+
+async def _answers(client: httpx2.AsyncClient, url: str) -> bool:
+    return (await client.get(url)).status_code < 500
+
+
+async def _devnet_serves(client: httpx2.AsyncClient, url: str) -> bool:
+    answer = await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "getHealth"})
+    return answer.status_code == 200 and "result" in answer.json()
+
+
+def _running(parts: Parts) -> Running:
+    network = parts.network
+    return Running(
+        pid=os.getpid(),
+        network=network.name,
+        rpc_url=parts.rpc_url,
+        friendbot_url=network.friendbot_url,
+        api_url=parts.api_url,
+        ledger_seconds=network.ledger_seconds,
+        block_seconds=network.block_seconds,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _guarded(supervisor: Supervisor) -> AsyncIterator[None]:
+    """Dead children are started again while the body runs."""
+
+    async def guard() -> None:
+        while True:
+            supervisor.check()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    task = asyncio.create_task(guard())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _last_look(books: Books, watch: Watch, voice: Voice) -> None:
+    """The blocks that were done, for who stopped the run; it must not hold up the end."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(LAST_LOOK_SECONDS):
+            if finished := watch.finished():
+                _print(close(await books.blocks(finished), [], {}, {}), voice)
+
+
+def _print(report: Report, voice: Voice) -> None:
+    console = voice.console if voice.has_terminal else Console(width=120)
+    console.print(blocks_table(report))
+    if report.lines:
+        console.print(farmers_table(report))
+    for problem in report.problems:
+        console.print(problem, style="bold red", highlight=False)

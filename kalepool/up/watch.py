@@ -1,0 +1,149 @@
+"""Following the pool while it runs, and showing it: a picture in a terminal, plain lines anywhere else."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from kalepool.chain import ChainReader
+from kalepool.database import Database
+from kalepool.errors import ChainError, DatabaseError
+from kalepool.live.lines import changes
+from kalepool.live.screen import render
+from kalepool.live.view import BlockView, View, read_view
+
+NOTICES = 6  # shown below the picture
+LOOK_SECONDS = 1.0
+LOOK_TIMEOUT_SECONDS = 10.0
+PAINT_SECONDS = 0.5
+LEAST_PATIENCE_SECONDS = 30
+
+
+class Voice:
+    """Says things: below the picture while there is one, else as lines."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self.notices: list[str] = []
+        self.live: Live | None = None
+        self.spoke_at = time.monotonic()
+
+    @property
+    def has_terminal(self) -> bool:
+        return self.console.is_terminal
+
+    def say(self, text: str) -> None:
+        if self.live is not None:
+            self.notices = [*self.notices, f"{datetime.now().astimezone():%H:%M:%S} {text}"][-NOTICES:]
+        else:
+            print(text, flush=True)
+            self.spoke_at = time.monotonic()
+
+
+class Watch:
+    """Follows the pool: the latest view, and the blocks that finished since the run began.
+
+    done_before: blocks that were over before, which do not count.
+    """
+
+    def __init__(
+        self, database: Database, chain: ChainReader, pooler_id: UUID, done_before: frozenset[int] = frozenset()
+    ) -> None:
+        self._database, self._chain, self._pooler_id = database, chain, pooler_id
+        self._done_before = done_before
+        self._blocks: dict[int, BlockView] = {}
+        self._read_at = 0.0
+        self.block_seconds = chain.network.block_seconds
+        self.view: View | None = None
+
+    async def look(self) -> None:
+        """Read the view. Raises ChainError, DatabaseError, TimeoutError."""
+        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+            self.view = await read_view(self._database, self._chain, self._pooler_id)
+        self._read_at = time.monotonic()
+        self._blocks |= {block.block_index: block for block in self.view.blocks}
+
+    def now(self) -> datetime:
+        """The ledger's clock, carried on since the view was read."""
+        if self.view is None:
+            return datetime.now(UTC)
+        return self.view.at + timedelta(seconds=time.monotonic() - self._read_at)
+
+    def finished(self) -> list[int]:
+        """Indexes of the blocks of this run that we took part in and that are over, oldest first.
+
+        One whose harvests do not come is waited for one block's time.
+        """
+        patience = timedelta(seconds=max(self.block_seconds, LEAST_PATIENCE_SECONDS))
+        return [
+            index
+            for index, block in sorted(self._blocks.items())
+            if index not in self._done_before
+            and block.planted + block.unplanted > 0
+            and (block.is_settled or (block.closed_at is not None and self.now() > block.closed_at + patience))
+        ]
+
+    def is_done(self, blocks: int | None) -> bool:
+        return blocks is not None and len(self.finished()) >= blocks
+
+
+async def show(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
+    """Show the pool until `blocks` blocks are finished; None: until cancelled."""
+    looking = asyncio.create_task(_look_on(watch, voice))
+    try:
+        if voice.has_terminal:
+            await _paint(watch, voice, title, blocks)
+        else:
+            await _speak(watch, voice, blocks)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _look_on(watch: Watch, voice: Voice) -> None:
+    trouble = ""
+    while True:
+        started = time.monotonic()
+        try:
+            await watch.look()
+            trouble = ""
+        except (ChainError, DatabaseError, TimeoutError) as error:
+            if type(error).__name__ != trouble:
+                voice.say(f"cannot look at the pool just now: {error or 'no answer in time'}")
+            trouble = type(error).__name__
+        await asyncio.sleep(max(0.2, LOOK_SECONDS - (time.monotonic() - started)))
+
+
+async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
+    def picture() -> Group:
+        return render(
+            watch.view,
+            watch.now(),
+            voice.notices,
+            title=title,
+            block_seconds=watch.block_seconds,
+            height=voice.console.size.height,
+        )
+
+    with Live(console=voice.console, auto_refresh=False, redirect_stdout=False) as voice.live:
+        try:
+            while not watch.is_done(blocks):
+                voice.live.update(picture(), refresh=True)
+                await asyncio.sleep(PAINT_SECONDS)
+        finally:
+            voice.live = None
+
+
+async def _speak(watch: Watch, voice: Voice, blocks: int | None) -> None:
+    said: View | None = None
+    while True:
+        if watch.view is not None and watch.view is not said:
+            for line in changes(said, watch.view, time.monotonic() - voice.spoke_at):
+                voice.say(line)
+            said = watch.view
+        if watch.is_done(blocks):
+            return
+        await asyncio.sleep(PAINT_SECONDS)
