@@ -19,6 +19,9 @@ POINTS = {
 }
 """What each outcome adds to a miner's score."""
 
+HASTE_POINTS = 2.0
+"""For a request that comes before the wait it was told is over."""
+
 HALF_LIFE_SECONDS = 60.0
 SLOW_SCORE = 40.0
 BAN_SCORE = 200.0
@@ -55,9 +58,18 @@ def judge(conduct: Conduct | None, outcome: Outcome, now: datetime) -> Conduct:
     """The conduct after one more share. At BAN_SCORE it is a ban, twice as long as the one before, and the score
     starts anew.
     """
+    return _add_points(conduct, POINTS[outcome], now)
+
+
+def judge_haste(conduct: Conduct, now: datetime) -> Conduct:
+    """The conduct after a request that did not wait as it was told."""
+    return _add_points(conduct, HASTE_POINTS, now)
+
+
+def _add_points(conduct: Conduct | None, points: float, now: datetime) -> Conduct:
     if conduct is None:
         conduct = Conduct(0.0, now)
-    score = max(conduct.score_at(now) + POINTS[outcome], 0.0)
+    score = max(conduct.score_at(now) + points, 0.0)
     if score < BAN_SCORE:
         return replace(conduct, score=score, scored_at=now)
     seconds = min(FIRST_BAN_SECONDS * 2**conduct.bans, LONGEST_BAN_SECONDS)
@@ -65,7 +77,7 @@ def judge(conduct: Conduct | None, outcome: Outcome, now: datetime) -> Conduct:
 
 
 def standing(conduct: Conduct | None, now: datetime) -> tuple[Standing, float]:
-    """How the miner stands, and after how many seconds it may send again (0 when it may now)."""
+    """How the miner stands, and the seconds it has to wait: until the ban ends, or from each request to its next."""
     if conduct is None:
         return Standing.OK, 0.0
     if conduct.banned_until is not None and now < conduct.banned_until:

@@ -10,6 +10,8 @@ import heapq
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
+from kalepool.policy.shares import MIN_DIFFICULTY
+
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 RigT = TypeVar("RigT", bound=Hashable)
 
@@ -20,13 +22,13 @@ INSURANCE_STEPS = 16
 """How much easier than its pace asks for a rig's share may be made, so that a farmer without zeros gets its first."""
 
 
-def place(
+def assign(
     zeros: Mapping[FarmerT, int], speeds: Mapping[RigT, float], present: Mapping[RigT, FarmerT]
 ) -> dict[RigT, FarmerT]:
     """The farmer of every rig. `speeds` in hashes/s; `present` is where the rigs are now, as far as they are anywhere.
 
-    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros, or too much power is there;
-    the rest goes, fastest first, to the farmer with the least.
+    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros, or too much power is there; the
+    rest goes, fastest first, to the farmer with the least.
     """
     if not zeros:
         return {}
@@ -52,14 +54,14 @@ def place(
     return placed
 
 
-def job_difficulty(pace: int, zeros: int, lowest: int, *, whole_zeros: bool = False) -> int:
+def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False) -> int:
     """Hashes a share of this job is to take on average: the rig's `pace`, less where less would help the farmer.
 
-    A hash that beats the farmer's `zeros` is wanted even if the pace asks for more, or a slow miner would never save
-    a stake; but not more than INSURANCE_STEPS times as often. Credits go by the job's difficulty, so this changes
-    nothing for the miner. With `whole_zeros` the result is a power of 16, for programs that know no finer target.
+    A hash that beats the farmer's `zeros` is wanted even if the pace asks for more, or a slow miner would never save a
+    stake; but not more than INSURANCE_STEPS times as often. Credits go by the job's difficulty, so this changes nothing
+    for the miner. With `whole_zeros` the result is a power of 16, for programs that know no finer target.
     """
-    difficulty = max(min(pace, max(16 ** (zeros + 1), pace // INSURANCE_STEPS)), lowest)
+    difficulty = max(min(pace, max(16 ** (zeros + 1), pace // INSURANCE_STEPS)), MIN_DIFFICULTY)
     if not whole_zeros:
         return difficulty
     digits = (difficulty.bit_length() - 1) // 4

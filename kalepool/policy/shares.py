@@ -8,7 +8,7 @@ with, whatever the digest happened to reach.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -79,11 +79,15 @@ class Hashrate:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A miner's difficulty, and the shares accepted at it since."""
+    """A miner's difficulty, and the shares accepted since. A share of an easier job is a part of one."""
 
     difficulty: int
     since_at: datetime
-    shares: int = 0
+    shares: float = 0
+
+    def add(self, credited_hashes: int) -> Pace:
+        """The pace with one more share."""
+        return replace(self, shares=self.shares + credited_hashes / self.difficulty)
 
 
 def parse_nonce(value: object) -> int | None:

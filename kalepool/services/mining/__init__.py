@@ -1,0 +1,5 @@
+"""What external miners need: jobs, shares, credits. `Mining` is the live part, kept by the API process."""
+
+from kalepool.services.mining.service import Mining
+
+__all__ = ["Mining"]

@@ -1,0 +1,196 @@
+"""Miners as accounts: how they register, what they brought, what they earn."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from kalepool.config import Settings
+from kalepool.database import Database, new_id
+from kalepool.errors import ForbiddenError, NotFoundError
+from kalepool.policy.credits import pplns_parts, split
+from kalepool.policy.shares import Hashrate, estimate_hashrate
+from kalepool.services.farmers import require_account_address
+from kalepool.services.keys import create_key
+
+RATE_WINDOWS = (60, 600, 3600)
+"""Seconds over which a miner's hashrate is estimated."""
+
+
+class InviteError(ForbiddenError):
+    """The invitation is missing, unknown, used up or expired."""
+
+    code = "invite-needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Miner:
+    miner_id: UUID
+    name: str
+    payout_wallet: str | None
+    status: str  # active | inactive
+    banned_until: datetime | None
+    bans: int
+    ban_reason: str | None
+    created_at: datetime
+    last_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMiner:
+    """A miner just registered, with its key, which is shown once."""
+
+    miner: Miner
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """An invitation just made. `invite` is the secret: shown once, kept nowhere."""
+
+    invite_id: UUID
+    label: str
+    uses_left: int
+    created_at: datetime
+    expires_at: datetime
+    invite: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True, slots=True)
+class RigRow:
+    searcher: int
+    name: str
+    difficulty: int | None
+    created_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a miner did: hashrates by seconds of their window, all its shares by outcome, its rigs."""
+
+    miner: Miner
+    hashrates: Mapping[int, Hashrate]
+    shares: Mapping[str, int]
+    rigs: Sequence[RigRow]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTotals:
+    """A block's published totals, and what follows from them.
+
+    shares and credited_hashes: what each miner brought in this block. window_hashes: each miner's hashes of the
+    PPLNS window that ends with it. fee_stroops: what is shared out. credits: each miner's part of it.
+    final: no reward of this block is to be harvested any more.
+    """
+
+    block_index: int
+    shares: Mapping[str, int]
+    credited_hashes: Mapping[str, int]
+    window_hashes: Mapping[str, int]
+    fee_stroops: int
+    credits: Mapping[str, int]
+    final: bool
+
+
+def _hash_invite(invite: str) -> bytes:
+    return hashlib.sha256(invite.encode("utf-8", "surrogatepass")).digest()
+
+
+async def create_invite(database: Database, label: str, uses: int, valid_seconds: float) -> Invite:
+    """An invitation with which `uses` miners can register."""
+    invite = secrets.token_urlsafe(32)
+    row = await database.fetch_one(
+        "insert_miner_invite",
+        invite_id=new_id(),
+        invite_hash=_hash_invite(invite),
+        label=label,
+        uses=uses,
+        expires_at=datetime.now(UTC) + timedelta(seconds=valid_seconds),
+    )
+    assert row is not None
+    return Invite(**row, invite=invite)
+
+
+async def register(
+    database: Database, settings: Settings, name: str, payout_wallet: str | None = None, invite: str | None = None
+) -> NewMiner:
+    """A new miner and its key. Raises InviteError, InputError for a wrong payout wallet."""
+    if payout_wallet is not None:
+        require_account_address(payout_wallet)
+    async with database.transaction() as tx:
+        if settings.miner_registration == "invite":
+            if invite is None:
+                raise InviteError("an invitation is needed to register here; ask the pool's operator for one")
+            if not await tx.execute("use_miner_invite", invite_hash=_hash_invite(invite)):
+                raise InviteError("this invitation is unknown, used up or expired; ask for another")
+        miner = await tx.fetch_one("insert_miner", row=Miner, miner_id=new_id(), name=name, payout_wallet=payout_wallet)
+        assert miner is not None
+        key = await create_key(tx, "miner", subject_id=miner.miner_id, label=name)
+    return NewMiner(miner, key.key)
+
+
+async def read_record(database: Database, miner_id: UUID) -> Record:
+    """Raises NotFoundError."""
+    miner = await database.fetch_one("select_miner", row=Miner, miner_id=miner_id)
+    if miner is None:
+        raise NotFoundError(f"no miner {miner_id}")
+    windows = await database.fetch_all("select_miner_hashrates", miner_id=miner_id, windows=list(RATE_WINDOWS))
+    rigs = await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
+    outcomes = await database.fetch_all("select_miner_outcomes", miner_id=miner_id)
+    present = datetime.now(UTC) - timedelta(seconds=RATE_WINDOWS[0])
+    # without any share: what one of its rigs that are there would have brought
+    expected = sum(rig.difficulty or 0 for rig in rigs if rig.last_seen_at > present)
+    rates = {
+        row["seconds"]: estimate_hashrate(row["credited_hashes"], row["shares"], row["seconds"], expected)
+        for row in windows
+    }
+    return Record(miner, rates, {row["outcome"]: row["shares"] for row in outcomes}, rigs)
+
+
+def fee_of(rewarded_stroops: int, settings: Settings) -> int:
+    """What external miners get of a block's rewards: their part of the platform fee, rounded down. Exact, no float."""
+    part = Decimal(str(settings.platform_fee)) * Decimal(str(settings.miner_fee_part))
+    numerator, denominator = part.as_integer_ratio()
+    return rewarded_stroops * numerator // denominator
+
+
+async def read_block_totals(database: Database, settings: Settings, first: int, last: int) -> list[BlockTotals]:
+    """Totals and credits of the blocks `first` to `last` in which anything was brought or earned, newest first."""
+    rows = await database.fetch_all("select_credited_hashes", first=first - settings.pplns_blocks + 1, last=last)
+    rewards = {
+        row["block_index"]: row for row in await database.fetch_all("select_block_rewards", first=first, last=last)
+    }
+    blocks: list[BlockTotals] = []
+    for index in range(last, first - 1, -1):
+        window = [row for row in rows if index - settings.pplns_blocks < row["block_index"] <= index]
+        own = [row for row in window if row["block_index"] == index]
+        if not window or (not own and index not in rewards):
+            continue
+        total = sum(row["credited_hashes"] for row in window)
+        parts = pplns_parts(((str(row["miner_id"]), row["credited_hashes"]) for row in window), total)
+        reward = rewards.get(index)
+        fee = fee_of(reward["rewarded_stroops"], settings) if reward else 0
+        blocks.append(
+            BlockTotals(
+                block_index=index,
+                shares={str(row["miner_id"]): row["shares"] for row in own},
+                credited_hashes={str(row["miner_id"]): row["credited_hashes"] for row in own},
+                window_hashes=parts,
+                fee_stroops=fee,
+                credits=split(parts, fee),
+                final=bool(reward and reward["harvested"]),
+            )
+        )
+    return blocks
+
+
+async def newest_share_block(database: Database) -> int | None:
+    """The newest block in which a share was brought."""
+    row = await database.fetch_one("select_newest_share_block")
+    return row["block_index"] if row else None

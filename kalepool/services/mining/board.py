@@ -1,0 +1,164 @@
+"""What there is to hash and who hashes it: places (farmers in open blocks), rigs, and who gets which job.
+
+In memory only. Nothing here waits or reads a clock; service.py feeds it from the database and the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from kalepool.policy.placement import assign, job_difficulty
+from kalepool.policy.ranges import NonceRange, prefix_range
+from kalepool.policy.shares import Job, Pace, adjust
+from kalepool.services.mining.jobs import JobIds, Terms
+
+ACTIVE_SECONDS = 60.0
+"""A rig that asks for jobs by polling counts as hashing for this long after it was last heard."""
+
+MOVE_SECONDS = 1.0
+"""A rig is not given other work of the same block more often than this."""
+
+
+@dataclass(slots=True)
+class Place:
+    """A farmer in its pooler's open block, and the most zeros found for it so far."""
+
+    block_index: int
+    pooler_id: UUID
+    entropy: bytes
+    started_at: datetime
+    farmer_id: UUID
+    wallet: str
+    zeros: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenJob:
+    """A job as a rig has it: what to verify by, and what the miner is told beside it."""
+
+    job: Job
+    place: Place
+    closes_at: datetime
+
+
+@dataclass(eq=False, slots=True)
+class Rig:
+    """One machine of a miner. It is a searcher: the nonces under its number are its own."""
+
+    miner_id: UUID
+    name: str
+    searcher: int
+    pace: Pace
+    whole_zeros: bool = False
+    given: GivenJob | None = None
+    given_at: datetime | None = None
+    seen_at: datetime | None = None
+    streams: int = 0  # open connections that wait for its next job
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set when `given` changes; then there is a new one
+
+    @property
+    def nonces(self) -> NonceRange:
+        return prefix_range(self.searcher)
+
+    @property
+    def job_id(self) -> str | None:
+        return self.given.job.job_id if self.given else None
+
+    def is_active(self, now: datetime) -> bool:
+        return self.streams > 0 or (self.seen_at is not None and (now - self.seen_at).total_seconds() < ACTIVE_SECONDS)
+
+    def give(self, given: GivenJob | None, now: datetime) -> None:
+        """Hands it a job, or none, and tells whoever waits."""
+        self.given, self.given_at = given, now
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets everything that waits for this rig look again."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+class Board:
+    """All places and rigs of this process."""
+
+    def __init__(self, ids: JobIds, *, block_seconds: int, share_seconds: float) -> None:
+        self._ids = ids
+        self._block_seconds = block_seconds
+        self._share_seconds = share_seconds
+        self.places: dict[UUID, Place] = {}
+        self.rigs: dict[int, Rig] = {}
+
+    @property
+    def newest_index(self) -> int:
+        """The newest open block; 0 while there is none."""
+        return max((place.block_index for place in self.places.values()), default=0)
+
+    def set_places(self, places: Iterable[Place]) -> None:
+        """Replaces all places. What was found meanwhile for a farmer in the same block is kept."""
+        old, self.places = self.places, {place.farmer_id: place for place in places}
+        for farmer_id, place in self.places.items():
+            before = old.get(farmer_id)
+            if before is not None and before.block_index == place.block_index:
+                place.zeros = max(place.zeros, before.zeros)
+
+    def improve(self, farmer_id: UUID, block_index: int, zeros: int) -> bool:
+        """Notes a share of a farmer. Whether it is the best so far."""
+        place = self.places.get(farmer_id)
+        if place is None or place.block_index != block_index or zeros <= place.zeros:
+            return False
+        place.zeros = zeros
+        return True
+
+    def job_of(self, terms: Terms, job_id: str) -> tuple[Job, Place] | None:
+        """The job behind an id's terms, if its block is still open for its farmer."""
+        place = self.places.get(terms.farmer_id)
+        if place is None or place.block_index != terms.block_index:
+            return None
+        nonces = prefix_range(terms.searcher)
+        return Job(job_id, place.block_index, place.entropy, place.wallet, nonces, terms.difficulty), place
+
+    def adjust_paces(self, now: datetime) -> None:
+        """Lets every active rig's difficulty follow its shares."""
+        for rig in self.rigs.values():
+            if rig.given is not None and rig.is_active(now):
+                rig.pace = adjust(rig.pace, now, self._share_seconds)
+
+    def deal(self, now: datetime) -> bool:
+        """Gives every active rig the job it should have. Whether some rig must wait a little for its next one."""
+        rigs = {searcher: rig for searcher, rig in self.rigs.items() if rig.is_active(now)}
+        zeros = {farmer_id: place.zeros for farmer_id, place in self.places.items()}
+        speeds = {searcher: rig.pace.difficulty / self._share_seconds for searcher, rig in rigs.items()}
+        placed = assign(zeros, speeds, self._present(rigs))
+        waiting = False
+        for searcher, rig in rigs.items():
+            farmer_id = placed.get(searcher)
+            target = self.places[farmer_id] if farmer_id is not None else None
+            waiting |= self._give(rig, target, now)
+        return waiting
+
+    @staticmethod
+    def _present(rigs: Mapping[int, Rig]) -> dict[int, UUID]:
+        return {searcher: rig.given.place.farmer_id for searcher, rig in rigs.items() if rig.given is not None}
+
+    def _give(self, rig: Rig, target: Place | None, now: datetime) -> bool:
+        if target is None:
+            if rig.given is not None:
+                rig.give(None, now)
+            return False
+        difficulty = job_difficulty(rig.pace.difficulty, target.zeros, whole_zeros=rig.whole_zeros)
+        present = rig.given
+        if present is not None and rig.given_at is not None:
+            same_block = present.place.block_index == target.block_index and present.job.entropy == target.entropy
+            same_farmer = same_block and present.place.farmer_id == target.farmer_id
+            if same_farmer and present.job.difficulty == difficulty:
+                return False
+            if same_block and now - rig.given_at < timedelta(seconds=MOVE_SECONDS):
+                return True
+        terms = Terms(target.block_index, target.farmer_id, rig.searcher, difficulty)
+        job = Job(self._ids.issue(terms), target.block_index, target.entropy, target.wallet, rig.nonces, difficulty)
+        rig.give(GivenJob(job, target, target.started_at + timedelta(seconds=self._block_seconds)), now)
+        return False

@@ -1,0 +1,147 @@
+"""Who may bring shares now: miners that send rubbish are slowed, then banned for a while, and told so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import ForbiddenError
+from kalepool.policy.conduct import Conduct, Standing, judge, judge_haste, standing
+from kalepool.policy.shares import Outcome
+
+log = structlog.get_logger()
+
+
+class WaitError(ForbiddenError):
+    """The miner must wait `retry_after_seconds` before it is listened to again."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BannedError(WaitError):
+    """The miner is banned for a while: too many of its shares did not count."""
+
+    code = "banned"
+
+
+class SlowedError(WaitError):
+    """The miner brings shares faster than it may now."""
+
+    code = "slowed"
+
+
+@dataclass(slots=True)
+class Known:
+    """What is remembered of a miner between requests.
+
+    allowance: the shares it may bring at once, as of filled_at. next_at: when it may bring shares again, while slowed.
+    ban_reason: of a ban that is not in the database yet.
+    """
+
+    conduct: Conduct | None
+    allowance: float
+    filled_at: datetime
+    seen_at: datetime
+    next_at: datetime
+    ban_reason: str | None = None
+
+
+class Gate:
+    """The conduct of all miners that were here lately. Bans are kept in the database, scores are not."""
+
+    def __init__(self, database: Database, settings: Settings, banned: Callable[[UUID], None]) -> None:
+        """`banned` is called with each miner that gets banned."""
+        self._database = database
+        self._banned = banned
+        self._limit = settings.miner_shares_per_minute
+        self._miners: dict[UUID, Known] = {}
+
+    async def check(self, miner_id: UUID, now: datetime, shares: int = 0) -> None:
+        """Notes that the miner is here, with so many shares. Raises BannedError, and SlowedError where it must wait."""
+        known = self._miners.get(miner_id)
+        if known is None:
+            row = await self._database.fetch_one("select_miner", miner_id=miner_id)
+            if row is None or row["status"] != "active":
+                raise ForbiddenError(f"miner {miner_id} is not active")
+            conduct = Conduct(0.0, now, row["bans"], row["banned_until"]) if row["bans"] else None
+            known = self._miners.setdefault(miner_id, Known(conduct, self._limit, now, now, now))
+        stands, wait = standing(known.conduct, now)
+        if stands is Standing.BANNED:
+            until = (now + timedelta(seconds=wait)).isoformat(timespec="seconds")
+            raise BannedError(f"too many of your shares did not count: you are banned until {until}", wait)
+        if shares:
+            if stands is Standing.SLOWED:
+                self._require_patience(miner_id, known, now)
+            self._use_allowance(known, shares, now)
+            known.next_at = now + timedelta(seconds=wait)
+        known.seen_at = now
+
+    def _require_patience(self, miner_id: UUID, known: Known, now: datetime) -> None:
+        if now >= known.next_at or known.conduct is None:
+            return
+        self._set_conduct(miner_id, known, judge_haste(known.conduct, now), "does not wait when told to")
+        wait = (known.next_at - now).total_seconds()
+        raise SlowedError("many of your last shares did not count: wait, and check your miner", wait)
+
+    def _use_allowance(self, known: Known, shares: int, now: datetime) -> None:
+        per_second = self._limit / 60
+        known.allowance = min(known.allowance + (now - known.filled_at).total_seconds() * per_second, self._limit)
+        known.filled_at = now
+        needed = min(shares, self._limit)
+        if known.allowance < needed:
+            wait = (needed - known.allowance) / per_second
+            raise SlowedError(f"more than {self._limit} shares a minute: take the newest job, which is harder", wait)
+        known.allowance -= needed
+
+    def count(self, miner_id: UUID, outcome: Outcome, now: datetime) -> None:
+        """Notes what became of a share."""
+        known = self._miners.get(miner_id)
+        if known is not None:
+            self._set_conduct(miner_id, known, judge(known.conduct, outcome, now), f"the last share: {outcome}")
+
+    def _set_conduct(self, miner_id: UUID, known: Known, conduct: Conduct, reason: str) -> None:
+        banned = conduct.bans > (known.conduct.bans if known.conduct else 0)
+        known.conduct = conduct
+        if banned:
+            known.ban_reason = reason
+            log.warning("miner_banned", miner=str(miner_id), until=conduct.banned_until, bans=conduct.bans, why=reason)
+            self._banned(miner_id)
+
+    async def lift_ban(self, miner_id: UUID) -> None:
+        """Lets a banned miner back in at once, with a clean slate."""
+        await self._database.execute("update_miner_ban", miner_id=miner_id, banned_until=None, bans=0, ban_reason=None)
+        self._miners.pop(miner_id, None)
+
+    async def save_bans(self) -> None:
+        """Writes down the bans that are not written yet. Raises DatabaseError."""
+        for miner_id, known in list(self._miners.items()):
+            if known.ban_reason is None or known.conduct is None:
+                continue
+            await self._database.execute(
+                "update_miner_ban",
+                miner_id=miner_id,
+                banned_until=known.conduct.banned_until,
+                bans=known.conduct.bans,
+                ban_reason=known.ban_reason,
+            )
+            known.ban_reason = None
+
+    async def save_seen(self, forget_before: datetime) -> None:
+        """Writes down when each miner was last here, and forgets those that were not since `forget_before`."""
+        await self._database.execute(
+            "touch_miners",
+            miner_ids=list(self._miners),
+            seen_at=[known.seen_at for known in self._miners.values()],
+        )
+        for miner_id, known in list(self._miners.items()):
+            stands, _ = standing(known.conduct, datetime.now(UTC))
+            if known.seen_at < forget_before and stands is Standing.OK and known.ban_reason is None:
+                del self._miners[miner_id]

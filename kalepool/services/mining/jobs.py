@@ -1,0 +1,53 @@
+"""Job ids that say what the job is, and cannot be forged: jobs need no storage and still hold after a restart."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+_FORM = struct.Struct(">I16sQQ")
+_CODE_SIZE = 12
+ID_LENGTH = (_FORM.size + _CODE_SIZE) * 4 // 3
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job id stands for. Its nonces follow from the searcher, its entropy and wallet from block and farmer."""
+
+    block_index: int
+    farmer_id: UUID
+    searcher: int
+    difficulty: int
+
+
+class JobIds:
+    """Makes and reads job ids under a key of 32 bytes. Equal terms give an equal id."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def issue(self, terms: Terms) -> str:
+        data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, terms.searcher, terms.difficulty)
+        return base64.urlsafe_b64encode(data + self._code(data)).decode()
+
+    def read(self, job_id: str) -> Terms | None:
+        """The terms of an id that we issued; None for anything else."""
+        if len(job_id) != ID_LENGTH:
+            return None
+        try:
+            raw = base64.b64decode(job_id.encode("ascii"), altchars=b"-_", validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            return None
+        data, code = raw[: _FORM.size], raw[_FORM.size :]
+        if not hmac.compare_digest(code, self._code(data)):
+            return None
+        index, farmer_id, searcher, difficulty = _FORM.unpack(data)
+        return Terms(index, UUID(bytes=farmer_id), searcher, difficulty)
+
+    def _code(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data, key=self._key, digest_size=_CODE_SIZE).digest()

@@ -1,0 +1,340 @@
+"""The live part of mining by others: keeps the board up to date, hands out jobs, takes shares."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import ConflictError, DatabaseError
+from kalepool.policy.ranges import Searcher
+from kalepool.policy.shares import FIRST_DIFFICULTY, MIN_DIFFICULTY, Outcome, Pace, difficulty_for, parse_nonce, verify
+from kalepool.services.mining.board import Board, GivenJob, Place, Rig
+from kalepool.services.mining.gate import Gate
+from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
+from kalepool.services.mining.jobs import JobIds
+
+log = structlog.get_logger()
+
+FORGET_SECONDS = 300.0
+SAVE_SECONDS = 20.0
+PRUNE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A share as a miner brings it."""
+
+    job_id: str
+    nonce: str
+
+
+class Mining:
+    """One for the API process; `async with Mining.open(database, settings) as mining`."""
+
+    def __init__(self, database: Database, settings: Settings, key: bytes) -> None:
+        self._database = database
+        self._settings = settings
+        self._ids = JobIds(key)
+        self.board = Board(
+            self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
+        )
+        self.gate = Gate(database, settings, self._end_streams)
+        self.intake = Intake(database, self._counted)
+        self._names: dict[tuple[UUID, str], Rig] = {}
+        self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
+        self._claims: dict[tuple[UUID, str], asyncio.Lock] = {}
+        self._reload = asyncio.Event()  # places may have changed
+        self._dirty = asyncio.Event()  # jobs may have to change
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database: Database, settings: Settings) -> AsyncIterator[Self]:
+        """Knows the open blocks when it is entered. Raises DatabaseError."""
+        row = await database.fetch_one("select_job_key")
+        if row is None:
+            raise DatabaseError("the table job_key is empty: it is filled by the migration and must not be emptied")
+        mining = cls(database, settings, row["key"])
+        await mining._load_places()
+        loops = [mining.intake.run(), mining._reloading(), mining._dealing(), mining._keeping()]
+        loops += [mining._listening("blocks"), mining._listening("farmers"), mining._listening("shares")]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            yield mining
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(DatabaseError):
+                await mining._save(_now())
+
+    # jobs
+
+    async def claim_rig(
+        self, miner_id: UUID, name: str, *, hashes_per_second: float | None = None, whole_zeros: bool = False
+    ) -> Rig:
+        """The rig of that name, made if it is new, and marked as seen now.
+
+        hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
+        Raises ConflictError when the miner has its most rigs, BannedError.
+        """
+        await self.gate.check(miner_id, _now())
+        key = (miner_id, name)
+        async with self._claims.setdefault(key, asyncio.Lock()):
+            rig = self._names.get(key)
+            if rig is None:
+                rig = await self._load_rig(miner_id, name, hashes_per_second)
+        now = _now()
+        rig.seen_at = now
+        if rig.whole_zeros != whole_zeros or not rig.given:
+            rig.whole_zeros = whole_zeros
+            self.board.deal(now)
+        return rig
+
+    async def _load_rig(self, miner_id: UUID, name: str, hashes_per_second: float | None) -> Rig:
+        row = await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
+        if row is None:
+            row = await self._database.fetch_one(
+                "insert_rig", miner_id=miner_id, name=name, most=self._settings.miner_rigs
+            ) or await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
+            if row is None:
+                raise ConflictError(
+                    f"this miner has its {self._settings.miner_rigs} rigs already; use the name of one of them"
+                )
+        elif Searcher(row["searcher"]).is_outdated(row["newest_searcher"]):
+            row = await self._database.fetch_one("renew_rig", searcher=row["searcher"]) or row
+        difficulty = row["difficulty"]
+        if difficulty is None and hashes_per_second:
+            difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
+        difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
+        rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, _now(), 0))
+        self._names[miner_id, name] = rig
+        self.board.rigs[rig.searcher] = rig
+        return rig
+
+    async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
+        """The rig's job once it is another than `after`; None when `wait_seconds` pass without one."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + wait_seconds
+        rig.streams += 1
+        try:
+            while rig.given is None or rig.job_id == after:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(ends_at):
+                        await rig.changed.wait()
+                        continue
+                return None
+            return rig.given
+        finally:
+            rig.streams -= 1
+            rig.seen_at = _now()
+
+    async def jobs(self, rig: Rig) -> AsyncIterator[GivenJob | None]:
+        """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
+        rig.streams += 1
+        told: str | None = ""
+        try:
+            while True:
+                changed = rig.changed  # whatever happens from here on sets this one
+                await self.gate.check(rig.miner_id, _now())
+                if rig.job_id != told:
+                    told = rig.job_id
+                    yield rig.given
+                else:
+                    await changed.wait()
+        finally:
+            rig.streams -= 1
+            rig.seen_at = _now()
+
+    # shares
+
+    async def take_shares(
+        self, miner_id: UUID, offers: Sequence[Offer], request_key: str | None = None
+    ) -> list[Answer]:
+        """Hashes each share again, and answers when all that count are in the database.
+
+        request_key: the caller's name for this request; the same again is answered the same.
+        Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
+        """
+        await self.gate.check(miner_id, _now(), len(offers))
+        seen: Counter[Offer] = Counter()
+        entries: list[Entry] = []
+        for position, offer in enumerate(offers):
+            name = request_id(request_key, offer.job_id, offer.nonce, seen[offer])
+            seen[offer] += 1
+            entries.append(await self._judge(miner_id, offer, name))
+            if position % 8 == 7:  # each is hashed here: a long batch must not hold up everybody else
+                await asyncio.sleep(0)
+        return await self.intake.record(entries)
+
+    async def _judge(self, miner_id: UUID, offer: Offer, name: bytes) -> Entry:
+        nonce, terms = parse_nonce(offer.nonce), self._ids.read(offer.job_id)
+        if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
+            outcome = Outcome.MALFORMED if nonce is None else Outcome.UNKNOWN_JOB
+            return Entry(miner_id, name, self.board.newest_index, _refusal(offer, outcome))
+        found = self.board.job_of(terms, offer.job_id)
+        if found is None:
+            answer = _refusal(offer, Outcome.STALE)
+            return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
+        job, place = found
+        verdict = verify(job, nonce, open_index=place.block_index, is_duplicate=False)
+        hit = verdict.outcome is Outcome.ACCEPTED and self.board.improve(
+            place.farmer_id, place.block_index, verdict.zeros or 0
+        )
+        if hit:
+            self._dirty.set()
+        rig = self.board.rigs.get(terms.searcher)
+        if rig is not None:
+            rig.seen_at = _now()
+        if verdict.outcome is Outcome.ACCEPTED:
+            answer = Answer(offer.nonce, verdict.outcome, verdict.zeros, verdict.credited_hashes)
+        else:
+            answer = _refusal(offer, verdict.outcome)
+        return Entry(
+            miner_id=miner_id,
+            request_id=name,
+            block_index=place.block_index,
+            answer=answer,
+            farmer_id=place.farmer_id,
+            pooler_id=place.pooler_id,
+            searcher=terms.searcher,
+            nonce=nonce,
+            digest=verdict.digest,
+            hit=hit,
+        )
+
+    async def _owner(self, searcher: int) -> UUID | None:
+        """Whose rig has this number."""
+        rig = self.board.rigs.get(searcher)
+        if rig is not None:
+            return rig.miner_id
+        if searcher not in self._owners:
+            row = await self._database.fetch_one("select_rig_owner", searcher=searcher)
+            if row is None:
+                return None
+            self._owners[searcher] = row["miner_id"]
+        return self._owners[searcher]
+
+    def _counted(self, entry: Entry) -> None:
+        """An entry is in the database: the rig's pace and the miner's conduct follow."""
+        now = _now()
+        answer = entry.answer
+        rig = self.board.rigs.get(entry.searcher)
+        if rig is not None and answer.outcome is Outcome.ACCEPTED:
+            rig.pace = rig.pace.add(answer.credited_hashes)
+        self.gate.count(entry.miner_id, answer.outcome, now)
+
+    def _end_streams(self, miner_id: UUID) -> None:
+        """Wakes what waits for a miner's rigs, to find that it is banned."""
+        for rig in self.board.rigs.values():
+            if rig.miner_id == miner_id:
+                rig.wake()
+
+    # loops
+
+    async def _listening(self, channel: str) -> None:
+        async for payload in self._database.listen(channel):
+            if channel == "shares" and payload:
+                self._hear_share(payload)
+            else:
+                self._reload.set()
+
+    def _hear_share(self, payload: str) -> None:
+        try:
+            news = json.loads(payload)
+            improved = self.board.improve(UUID(news["farmer_id"]), int(news["block_index"]), int(news["zeros"]))
+        except (ValueError, KeyError, TypeError):
+            log.warning("share_news_malformed", payload=payload[:200])
+            return
+        if improved:
+            self._dirty.set()
+
+    async def _load_places(self) -> None:
+        self.board.set_places(await self._database.fetch_all("select_places", row=Place))
+
+    async def _reloading(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            try:
+                await self._load_places()
+            except DatabaseError as error:
+                log.warning("places_not_read", reason=str(error))
+                self._reload.set()
+                await asyncio.sleep(1.0)
+                continue
+            self.board.deal(_now())
+            await asyncio.sleep(0.05)
+
+    async def _dealing(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._dirty.wait()
+            self._dirty.clear()
+            now = _now()
+            self.board.adjust_paces(now)
+            if self.board.deal(now):
+                self._dirty.set()
+            with contextlib.suppress(DatabaseError):  # they hold in memory, and are tried again
+                await self.gate.save_bans()
+            await asyncio.sleep(0.1)
+
+    async def _keeping(self) -> None:
+        """Writes down what a restart should know, forgets who is gone, drops what is old."""
+        prune_at = _now() + timedelta(seconds=PRUNE_SECONDS)
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            now = _now()
+            try:
+                await self._save(now)
+                if now >= prune_at:
+                    prune_at = now + timedelta(seconds=PRUNE_SECONDS)
+                    await self._database.execute("delete_old_shares", days=self._settings.share_days)
+                    await self._database.execute("delete_old_refused_shares")
+            except DatabaseError as error:
+                log.warning("mining_not_saved", reason=str(error))
+
+    async def _save(self, now: datetime) -> None:
+        rigs = [rig for rig in self.board.rigs.values() if rig.seen_at is not None]
+        await self._database.execute(
+            "update_rigs",
+            searchers=[rig.searcher for rig in rigs],
+            difficulties=[rig.pace.difficulty for rig in rigs],
+            seen_at=[now if rig.streams else rig.seen_at for rig in rigs],
+        )
+        gone = now - timedelta(seconds=FORGET_SECONDS)
+        await self.gate.save_seen(gone)
+        for rig in rigs:
+            if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
+                del self.board.rigs[rig.searcher]
+                del self._names[rig.miner_id, rig.name]
+                self._claims.pop((rig.miner_id, rig.name), None)
+
+
+_REASONS = {
+    Outcome.STALE: "its block is over",
+    Outcome.UNKNOWN_JOB: "no such job was given to you",
+    Outcome.OUT_OF_RANGE: "the nonce is not in the range of the job",
+    Outcome.LOW_DIFFICULTY: "the hash is not below the target of the job",
+    Outcome.MALFORMED: "the nonce is not a decimal number of 64 bits",
+}
+
+
+def _refusal(offer: Offer, outcome: Outcome) -> Answer:
+    return Answer(offer.nonce, outcome, detail=_REASONS[outcome])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

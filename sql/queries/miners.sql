@@ -1,0 +1,144 @@
+-- External miners: registration, rigs, shares, credits.
+
+-- name: select_job_key
+-- The key behind job ids.
+SELECT key FROM job_key;
+
+-- name: insert_miner
+INSERT INTO miners (miner_id, name, payout_wallet) VALUES (%(miner_id)s, %(name)s, %(payout_wallet)s)
+RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at;
+
+-- name: select_miner
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+FROM miners WHERE miner_id = %(miner_id)s;
+
+-- name: update_miner_ban
+-- Bans a miner, or lifts the ban (banned_until null).
+UPDATE miners SET banned_until = %(banned_until)s, bans = %(bans)s, ban_reason = %(ban_reason)s
+WHERE miner_id = %(miner_id)s;
+
+-- name: touch_miners
+UPDATE miners SET last_seen_at = greatest(last_seen_at, seen.at)
+FROM unnest(%(miner_ids)s::uuid[], %(seen_at)s::timestamptz[]) AS seen (miner_id, at)
+WHERE miners.miner_id = seen.miner_id;
+
+-- name: insert_miner_invite
+INSERT INTO miner_invites (invite_id, invite_hash, label, uses_left, expires_at)
+VALUES (%(invite_id)s, %(invite_hash)s, %(label)s, %(uses)s, %(expires_at)s)
+RETURNING invite_id, label, uses_left, created_at, expires_at;
+
+-- name: use_miner_invite
+-- Takes one use of an invitation; touches no row where there is none left.
+UPDATE miner_invites SET uses_left = uses_left - 1
+WHERE invite_hash = %(invite_hash)s AND uses_left > 0 AND expires_at > now();
+
+-- name: select_rig
+-- A rig by its name, and the newest searcher there is, which tells whether its own is outdated.
+SELECT searcher, difficulty, (SELECT last_value FROM searcher_ids) AS newest_searcher
+FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s;
+
+-- name: insert_rig
+-- A new rig with a searcher of its own; nothing where the miner has its most rigs already, or this one.
+INSERT INTO rigs (miner_id, name)
+SELECT %(miner_id)s, %(name)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = %(miner_id)s) < %(most)s
+ON CONFLICT DO NOTHING
+RETURNING searcher, difficulty, searcher AS newest_searcher;
+
+-- name: renew_rig
+UPDATE rigs SET searcher = nextval('searcher_ids') WHERE searcher = %(searcher)s
+RETURNING searcher, difficulty, searcher AS newest_searcher;
+
+-- name: select_rig_owner
+SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
+
+-- name: select_rigs
+SELECT searcher, name, difficulty, created_at, last_seen_at FROM rigs WHERE miner_id = %(miner_id)s ORDER BY name;
+
+-- name: update_rigs
+UPDATE rigs SET difficulty = now.difficulty, last_seen_at = greatest(rigs.last_seen_at, now.seen_at)
+FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
+WHERE rigs.searcher = now.searcher;
+
+-- name: select_places
+-- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may.
+SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros
+FROM (SELECT DISTINCT ON (pooler_id) block_index, pooler_id, entropy, started_at, status
+      FROM block_operations ORDER BY pooler_id, block_index DESC) o
+JOIN farmers f ON f.pooler_id = o.pooler_id
+LEFT JOIN LATERAL (SELECT s.zeros FROM shares s WHERE s.block_index = o.block_index AND s.farmer_id = f.farmer_id
+                   ORDER BY s.hash LIMIT 1) best ON true
+LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantings p
+                   WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
+WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
+
+-- name: insert_miner_shares
+-- Adds the shares whose nonce nobody brought before, and says which these were.
+INSERT INTO shares (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id)
+SELECT * FROM unnest(
+    %(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[], %(miner_ids)s::uuid[],
+    %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[])
+ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING
+RETURNING share_id;
+
+-- name: select_shares_by_nonce
+SELECT s.block_index, s.farmer_id, s.nonce, s.miner_id, s.request_id, s.zeros, s.credited_hashes
+FROM unnest(%(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(nonces)s::numeric[]) AS wanted (block_index, farmer_id, nonce)
+JOIN shares s USING (block_index, farmer_id, nonce);
+
+-- name: insert_refused_shares
+-- Remembers refusals; gives those that are new.
+INSERT INTO refused_shares (miner_id, request_id, outcome, detail)
+SELECT * FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[], %(outcomes)s::text[], %(details)s::text[])
+ON CONFLICT DO NOTHING
+RETURNING miner_id, request_id;
+
+-- name: select_refused_shares
+SELECT r.miner_id, r.request_id, r.outcome, r.detail
+FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[]) AS wanted (miner_id, request_id)
+JOIN refused_shares r USING (miner_id, request_id);
+
+-- name: add_share_counts
+INSERT INTO share_counts (block_index, miner_id, outcome, shares, credited_hashes)
+SELECT * FROM unnest(
+    %(block_indexes)s::bigint[], %(miner_ids)s::uuid[], %(outcomes)s::text[], %(shares)s::bigint[], %(credited)s::numeric[])
+ON CONFLICT (block_index, miner_id, outcome) DO UPDATE
+SET shares = share_counts.shares + excluded.shares, credited_hashes = share_counts.credited_hashes + excluded.credited_hashes;
+
+-- name: delete_old_shares
+-- Shares that no block, hashrate or repeated request needs any more. Their totals stay in share_counts.
+DELETE FROM shares WHERE found_at < now() - make_interval(days => %(days)s);
+
+-- name: delete_old_refused_shares
+DELETE FROM refused_shares WHERE refused_at < now() - interval '1 day';
+
+-- name: select_miner_hashrates
+-- Shares and credited hashes of a miner within some windows of seconds.
+SELECT w.seconds, count(s.share_id) AS shares, coalesce(sum(s.credited_hashes), 0) AS credited_hashes
+FROM unnest(%(windows)s::integer[]) AS w (seconds)
+LEFT JOIN shares s ON s.miner_id = %(miner_id)s AND s.found_at > now() - make_interval(secs => w.seconds)
+GROUP BY w.seconds ORDER BY w.seconds;
+
+-- name: select_miner_outcomes
+SELECT outcome, sum(shares)::bigint AS shares FROM share_counts WHERE miner_id = %(miner_id)s GROUP BY outcome;
+
+-- name: select_newest_share_block
+SELECT max(block_index) AS block_index FROM share_counts;
+
+-- name: select_credited_hashes
+-- The published totals: accepted shares of every miner in a range of blocks, newest block first.
+SELECT block_index, miner_id, shares, credited_hashes
+FROM share_counts
+WHERE outcome = 'accepted' AND block_index BETWEEN %(first)s AND %(last)s
+ORDER BY block_index DESC, miner_id;
+
+-- name: select_block_rewards
+-- What the farmers got for each block of a range, and whether some of it is still to be harvested.
+SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops,
+       bool_and(w.worked <= h.harvested) AND bool_and(o.status <> 'open') AS harvested
+FROM block_operations o
+CROSS JOIN LATERAL (SELECT coalesce(sum(reward_stroops), 0) AS rewarded, count(*) AS harvested FROM harvests
+                    WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h
+CROSS JOIN LATERAL (SELECT count(DISTINCT farmer_id) AS worked FROM works
+                    WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'worked') w
+WHERE o.block_index BETWEEN %(first)s AND %(last)s
+GROUP BY o.block_index;

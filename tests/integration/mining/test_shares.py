@@ -1,0 +1,204 @@
+"""Shares: judged, in the database before they are answered, counted once."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import pytest
+
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, below_for
+from kalepool.protocol.hashing import farmer_bytes
+from kalepool.services.mining import Mining, accounts
+from kalepool.services.mining.board import GivenJob, Rig
+from kalepool.services.mining.gate import BannedError, SlowedError
+from kalepool.services.mining.service import Offer
+from kernels import Template, find
+
+pytestmark = pytest.mark.anyio
+
+SLOW = {"hashes_per_second": 1.0}  # so that its shares take no more than MIN_DIFFICULTY hashes
+
+
+def find_nonces(given: GivenJob, count: int) -> list[int]:
+    """Nonces that count for a job."""
+    job = given.job
+    template = Template(job.index, job.entropy, farmer_bytes(job.farmer))
+    found: list[int] = []
+    start = job.nonces.start
+    while len(found) < count:
+        nonce = find(template, start, 1 << 22, below_for(job.difficulty))
+        assert nonce is not None
+        found.append(nonce)
+        start = nonce + 1
+    return found
+
+
+async def given_job(mining: Mining, rig: Rig) -> GivenJob:
+    given = await mining.next_job(rig, None, 1.0)
+    assert given is not None
+    return given
+
+
+async def count_shares(field) -> int:
+    return (await field.execute("SELECT count(*) FROM shares"))[0][0]
+
+
+async def test_every_kind_of_share(mining: Mining, field, database: Database, settings: Settings, miner_id: UUID):
+    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    given = await given_job(mining, rig)
+    good, other = find_nonces(given, 2)
+    job_id = given.job.job_id
+    weak = next(n for n in range(given.job.nonces.start, given.job.nonces.end) if n not in (good, other))
+    stranger = (await accounts.register(database, settings, "stranger")).miner.miner_id
+    strange = await given_job(mining, await mining.claim_rig(stranger, "a", **SLOW))
+
+    offers = [
+        Offer(job_id, str(good)),
+        Offer(job_id, str(good)),
+        Offer(job_id, str(weak)),
+        Offer(job_id, str(given.job.nonces.end)),
+        Offer(strange.job.job_id, str(other)),
+        Offer("A" * 64, str(other)),
+        Offer("nonsense", str(other)),
+        Offer(job_id, "-1"),
+        Offer(job_id, str(2**64)),
+        Offer(job_id, str(other)),
+    ]
+    answers = await mining.take_shares(miner_id, offers)
+    assert [answer.outcome for answer in answers] == [
+        Outcome.ACCEPTED,
+        Outcome.DUPLICATE,
+        Outcome.LOW_DIFFICULTY,
+        Outcome.OUT_OF_RANGE,
+        Outcome.UNKNOWN_JOB,
+        Outcome.UNKNOWN_JOB,
+        Outcome.UNKNOWN_JOB,
+        Outcome.MALFORMED,
+        Outcome.MALFORMED,
+        Outcome.ACCEPTED,
+    ]
+    assert answers[0].credited_hashes == given.job.difficulty == MIN_DIFFICULTY
+    rows = await field.execute("SELECT nonce, zeros, miner_id, searcher FROM shares ORDER BY nonce")
+    assert {(int(row[0]), row[1]) for row in rows} == {(good, answers[0].zeros), (other, answers[-1].zeros)}
+    assert {(row[2], row[3]) for row in rows} == {(miner_id, rig.searcher)}
+    counts = dict(await field.execute("SELECT outcome, shares FROM share_counts"))
+    assert counts == {
+        "accepted": 2, "duplicate": 1, "low-difficulty": 1, "out-of-range": 1, "unknown-job": 3, "malformed": 2,
+    }  # fmt: skip
+
+
+async def test_a_block_that_ended_makes_shares_stale(mining: Mining, field, miner_id: UUID):
+    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    given = await given_job(mining, rig)
+    early, late = find_nonces(given, 2)
+    [first] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(early))])
+    await field.open_block(42)
+    following = await mining.next_job(rig, given.job.job_id, 5.0)
+    assert following is not None and following.job.index == 42
+    offers = [Offer(given.job.job_id, str(late)), Offer(given.job.job_id, str(early))]
+    stale, again = await mining.take_shares(miner_id, offers)
+    assert stale.outcome is Outcome.STALE
+    assert again == first  # it was in time when it was first brought
+
+
+async def test_a_repeated_request_is_answered_the_same_and_counted_once(
+    mining: Mining, field, database: Database, settings: Settings, miner_id: UUID
+):
+    given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+    good, other = find_nonces(given, 2)
+    request = [Offer(given.job.job_id, str(good)), Offer(given.job.job_id, "x"), Offer(given.job.job_id, str(good))]
+    first = await mining.take_shares(miner_id, request, "one")
+    assert await mining.take_shares(miner_id, request, "one") == first
+    [plain] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(other))])
+    async with Mining.open(database, settings) as restarted:  # remembers nothing but the database
+        assert await restarted.take_shares(miner_id, request, "one") == first
+        assert await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(other))]) == [plain]
+        [another] = await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(good))], "two")
+    assert another.outcome is Outcome.DUPLICATE
+    assert await count_shares(field) == 2
+    counts = dict(await field.execute("SELECT outcome, shares FROM share_counts"))
+    assert counts == {"accepted": 2, "malformed": 1, "duplicate": 2}
+
+
+async def test_the_same_request_many_times_at_once(mining: Mining, field, miner_id: UUID):
+    given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+    offers = [Offer(given.job.job_id, str(nonce)) for nonce in find_nonces(given, 5)]
+    answers = await asyncio.gather(*(mining.take_shares(miner_id, offers, "key") for _ in range(20)))
+    assert all(answer == answers[0] for answer in answers)
+    assert {answer.outcome for answer in answers[0]} == {Outcome.ACCEPTED}
+    assert await count_shares(field) == 5
+
+
+async def test_a_better_share_is_told_to_all_and_moves_the_miner_on(mining: Mining, field, database, miner_id: UUID):
+    news = database.listen("shares")
+    assert await anext(news) == ""
+    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    given = await given_job(mining, rig)
+    nonce = find_nonces(given, 1)[0]
+    [answer] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce))])
+    told = json.loads(await anext(news))
+    farmer_id = given.place.farmer_id
+    assert told == {
+        "block_index": 41,
+        "pooler_id": str(field.pooler_id),
+        "farmer_id": str(farmer_id),
+        "nonce": str(nonce),
+        "zeros": answer.zeros,
+        "searcher": rig.searcher,
+    }
+    row = await field.execute("SELECT zeros FROM best_shares WHERE farmer_id = %s", farmer_id)
+    assert row == [(answer.zeros,)]  # it is there when the news is
+    following = await mining.next_job(rig, given.job.job_id, 5.0)
+    assert following is not None and following.place.farmer_id != farmer_id
+    await news.aclose()
+
+
+async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, database: Database, miner_id: UUID):
+    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    given = await given_job(mining, rig)
+    farmer_id = str(given.place.farmer_id)
+    await database.notify("shares", "not JSON")
+    await database.notify("shares", json.dumps({"block_index": 41, "farmer_id": farmer_id, "zeros": 5}))
+    following = await mining.next_job(rig, given.job.job_id, 5.0)
+    assert following is not None and str(following.place.farmer_id) != farmer_id
+
+
+async def test_rubbish_is_slowed_then_banned_and_a_restart_does_not_help(
+    mining: Mining, database: Database, settings: Settings, miner_id: UUID
+):
+    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    stream = mining.jobs(rig)
+    assert await anext(stream) is not None
+    await mining.take_shares(miner_id, [Offer("", str(number)) for number in range(50)])
+    await mining.take_shares(miner_id, [Offer("", "50")])
+    with pytest.raises(SlowedError) as slowed:
+        await mining.take_shares(miner_id, [Offer("", "51")])
+    assert 0 < slowed.value.retry_after_seconds < 10
+    with pytest.raises(BannedError) as banned:
+        for _ in range(200):
+            with pytest.raises(SlowedError):
+                await mining.take_shares(miner_id, [Offer("", "52")])
+    assert 500 < banned.value.retry_after_seconds <= 600
+    with pytest.raises(BannedError):
+        await anext(stream)
+    await mining.gate.save_bans()
+    async with Mining.open(database, settings) as restarted:
+        with pytest.raises(BannedError):
+            await restarted.claim_rig(miner_id, "a")
+        await restarted.gate.lift_ban(miner_id)
+        await restarted.claim_rig(miner_id, "a")
+
+
+async def test_more_shares_than_anybody_may_bring(database: Database, field, settings: Settings):
+    await field.open_block(41)
+    limited = settings.model_copy(update={"miner_shares_per_minute": 10})
+    miner_id = (await accounts.register(database, settings, "eager")).miner.miner_id
+    async with Mining.open(database, limited) as mining:
+        given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+        nonces = find_nonces(given, 11)
+        await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce)) for nonce in nonces[:10]])
+        with pytest.raises(SlowedError) as slowed:
+            await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonces[10]))])
+        assert 5 < slowed.value.retry_after_seconds <= 6
