@@ -67,7 +67,7 @@ class Context:
             raise NotReadyError("the pool's channel accounts are not funded yet; GET /health says what is missing")
         async with AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout((deadline - datetime.now(UTC)).total_seconds()):
+                async with asyncio.timeout((deadline - await self.chain.now()).total_seconds()):
                     signer = await stack.enter_async_context(self.channels.lend())
             except TimeoutError:
                 raise CallTimeoutError(f"none of {len(self.channels)} channel accounts came free in time") from None

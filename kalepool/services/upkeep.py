@@ -21,6 +21,9 @@ log = structlog.get_logger()
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
 
+REFILL_SECONDS = 30.0
+"""How often the pool's accounts are looked at once they all work."""
+
 
 @asynccontextmanager
 async def running(ctx: Context) -> AsyncIterator[None]:
@@ -35,7 +38,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: journal.recover(ctx), ledger)),
-        asyncio.create_task(_repeat("accounts", lambda: accounts.ensure(ctx), ledger)),
+        asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
@@ -61,6 +64,13 @@ async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: fl
         except Exception:
             log.exception("chore_broken", chore=name)
         await asyncio.sleep(seconds)
+
+
+async def _ensure_accounts(ctx: Context) -> None:
+    """Every ledger until all accounts work, then now and then: fees empty them slowly."""
+    await accounts.ensure(ctx)
+    if ctx.needs is None and len(ctx.channels) == ctx.settings.channel_accounts:
+        await asyncio.sleep(REFILL_SECONDS)
 
 
 async def sweep(ctx: Context) -> int:

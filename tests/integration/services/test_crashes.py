@@ -1,0 +1,92 @@
+"""A process that dies between any two steps of a submission: after a restart everything is done once, and recorded."""
+
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+import pytest
+
+from kalepool.services import accounts, events, harvest, journal, plant, work
+from kalepool.services.context import Context
+from kalepool.services.work import Submission
+
+pytestmark = pytest.mark.anyio
+
+POINTS = ["before send", "after send", "before settle"]
+
+
+class CrashError(BaseException):
+    """The process dies here: no handler of the program catches it."""
+
+
+async def crash(*_: object, **__: object) -> None:
+    raise CrashError
+
+
+def arm(ctx: Context, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the process die at a point of the next submission."""
+    match point:
+        case "before send":
+            monkeypatch.setattr(ctx.chain, "submit", crash)
+        case "after send":
+            monkeypatch.setattr(ctx.chain, "next_ledger", crash)  # what it does between sending and asking
+        case "before settle":
+            monkeypatch.setattr(events, "insert_applied", crash)  # inside the database transaction that settles
+
+
+async def do(farm, action: str, index: int, farmer_id: UUID, nonce: int) -> None:
+    match action:
+        case "plant":
+            await plant.plant(farm.ctx, index, farm.pooler_id)
+        case "work":
+            await work.work(farm.ctx, index, farm.pooler_id, [Submission(farmer_id, nonce)])
+        case "harvest":
+            await harvest.harvest(farm.ctx, farm.pooler_id, index)
+
+
+async def applied(farm, action: str) -> list[tuple]:
+    table, outcome = {
+        "plant": ("plantings", "planted"),
+        "work": ("works", "worked"),
+        "harvest": ("harvests", "harvested"),
+    }[action]
+    return await farm.rows(f"SELECT encode(transaction_hash, 'hex') FROM {table} WHERE outcome = %s", outcome)
+
+
+@pytest.mark.parametrize("action", ["plant", "work", "harvest"])
+@pytest.mark.parametrize("point", POINTS)
+async def test_done_once_after_a_crash(farm, action: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    index, nonce = await farm.current_index(), 0
+    for step in ("plant", "work", "harvest"):
+        if step == "work":
+            nonce = await farm.nonce(farmer, index)
+        if step == "harvest":
+            await farm.end_block()
+            await farm.start_block(index + 1)
+        if step == action:
+            break
+        await do(farm, step, index, farmer.farmer_id, nonce)
+
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            arm(farm.ctx, point, patch)
+            with pytest.raises(CrashError):
+                await do(farm, action, index, farmer.farmer_id, nonce)
+        assert await farm.rows("SELECT action FROM submissions WHERE status = 'open'") == [(action,)]
+
+        ctx = await farm.restart(stack)
+        if point == "before send":
+            assert await journal.recover(ctx) == 1, "as long as it could still apply, nothing is known"
+            await farm.pass_time(30)
+        else:
+            await farm.wait_ledger()
+        assert await journal.recover(ctx) == 0
+        assert len(await applied(farm, action)) == (0 if point == "before send" else 1)
+        await accounts.ensure(ctx)
+
+        await do(farm, action, index, farmer.farmer_id, nonce)
+        await do(farm, action, index, farmer.farmer_id, nonce)
+        assert len(await applied(farm, action)) == 1
+        counts = await farm.rows("SELECT status, count(*) FROM submissions WHERE action = %s GROUP BY status", action)
+        expected = {"applied": 1, "expired": 1} if point == "before send" else {"applied": 1}
+        assert dict(counts) == expected

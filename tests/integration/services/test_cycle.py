@@ -1,0 +1,48 @@
+"""Plant, work and harvest against a devnet: what is done, what is recorded, and that both agree to the stroop."""
+
+import pytest
+
+from kalepool.services import harvest, plant, work
+from kalepool.services.work import Submission
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_whole_block(farm) -> None:
+    made = await farm.add_farmers(3)
+    index = await farm.current_index()
+
+    planted = await plant.plant(farm.ctx, index, farm.pooler_id)
+    assert not planted.failed
+    assert {item.stake_stroops for item in planted.planted} == {10 * 10_000_000}
+    assert not any(item.already for item in planted.planted)
+
+    again = await plant.plant(farm.ctx, index, farm.pooler_id)
+    assert all(item.already for item in again.planted)
+    assert {i.transaction_hash for i in again.planted} == {i.transaction_hash for i in planted.planted}
+
+    submissions = [Submission(farmer.farmer_id, await farm.nonce(farmer, index, zeros=1)) for farmer in made]
+    worked = await work.work(farm.ctx, index, farm.pooler_id, submissions)
+    assert not worked.refused
+    assert len(worked.accepted) == 3
+    assert all(item.gap >= 1 for item in worked.accepted)
+    assert set(worked.ready_for_harvest) == {farmer.farmer_id for farmer in made}
+
+    before = await farm.ctx.chain.read_accounts([farmer.custodial_wallet for farmer in made])
+    await farm.end_block()
+    await plant.plant(farm.ctx, index + 1, farm.pooler_id, max_farmers=1)
+    stakes = {i.farmer_id: i.stake_stroops for i in (await plant.plant(farm.ctx, index + 1, farm.pooler_id, 1)).planted}
+    done = await harvest.harvest(farm.ctx, farm.pooler_id, index)
+    assert not done.failed
+    assert done.forecast_differences == 0
+    after = await farm.ctx.chain.read_accounts([farmer.custodial_wallet for farmer in made])
+    for item in done.harvested:
+        wallet = next(farmer.custodial_wallet for farmer in made if farmer.farmer_id == item.farmer_id)
+        gained = after[wallet].kale_stroops - before[wallet].kale_stroops + stakes.get(item.farmer_id, 0)
+        assert gained == item.reward_stroops + item.stake_stroops
+        assert item.reward_stroops == item.forecast_stroops > 0
+
+    repeated = await harvest.harvest(farm.ctx, farm.pooler_id, index)
+    assert all(item.already for item in repeated.harvested)
+    assert len(repeated.harvested) == 3
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE status = 'open'") == [(0,)]
