@@ -1,0 +1,551 @@
+"""How much the schedule earns: the pool's policy against simpler ones, simulated block after block.
+
+The contract's rules are `kalepool.protocol`'s, the pool's decisions are `kalepool.policy`'s own code under a made-up
+clock. Only hashing is replaced: the best of n hashes has z zeros or more with probability 1 - (1 - 16^-z)^n, and is
+drawn from that. Every block's bounds are what all works of the block before made them, rivals' and the pool's own.
+
+Compared are
+  ours     the pool's schedule
+  until6   (a) one farmer after the other until 6 zeros, handed in from 240 s on (kale-miner's homestead)
+  fixed    (b) the same at the difficulty that is best for the cell in hindsight
+  equal    (c) an equal part of the time for every farmer, handed in as ours
+  pooler   (d) a delay of 150 s, then 10,000,000 nonces for one farmer after the other (kale-pool's pooler)
+
+    python benchmarks/schedule.py [--quick] [--json FILE] [--plot FILE.png] [--seeds N] [--blocks N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from kalepool.policy.schedule import ScheduleSettings, Submit, decide
+from kalepool.policy.search import pick
+from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
+from kalepool.protocol.lifecycle import new_block, new_farm_block
+from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block, Pail
+from kalepool.protocol.rewards import normalise, pot, reward
+
+LEDGER_SECONDS = 5.0
+BLOCK_SECONDS = 300
+FIRST_INDEX = 150_000
+WARM_UP_BLOCKS = 5
+POLICIES = ("ours", "until6", "fixed", "equal", "pooler")
+FIXED_DIFFICULTIES = range(3, 11)
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """The others in the block: how many, and their speed (hashes/s each, median of a lognormal)."""
+
+    name: str
+    count: int
+    hashes_per_second: float
+
+
+QUIET = Rivals("quiet", 40, 500e3)
+BUSY = Rivals("busy", 250, 2e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    farmers: int
+    hashes_per_second: float
+    rivals: Rivals
+
+    @property
+    def works_per_ledger(self) -> int:
+        """Channel accounts grow with the pool, so that all works leave within 10 ledgers. The same for every policy."""
+        return max(20, self.farmers // 10)
+
+    def __str__(self) -> str:
+        return f"{self.farmers} farmers, {self.hashes_per_second / 1e6:,g} MH/s, {self.rivals.name} rivals"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The pool's yield of one block, in stroops. The rewards are split by what earned the points."""
+
+    zeros: float = 0.0
+    gap: float = 0.0
+    stake: float = 0.0
+    lost: float = 0.0
+    extra_fees: float = 0.0
+    hashes: float = 0.0
+    worked: int = 0
+    mean_zeros: float = 0.0
+    mean_gap: float = 0.0
+
+    @property
+    def net(self) -> float:
+        return self.zeros + self.gap + self.stake - self.lost - self.extra_fees
+
+
+def best_zeros(rng: Rng, hashes: float) -> int:
+    """The most zeros among that many hashes."""
+    return max(0, int(math.log(max(hashes, 1.0) / rng.exponential()) / math.log(16)))
+
+
+class Ledgers:
+    """Ledger close times of one block: `closes[0]` is the ledger that started it, `end` the first of the next block."""
+
+    def __init__(self, rng: Rng, start: float) -> None:
+        steps = LEDGER_SECONDS + rng.normal(0, 0.15, 70)
+        self.closes = start + np.concatenate(([0.0], np.cumsum(steps)))
+        self.end = int(np.argmax(np.floor(self.closes) >= math.floor(start) + BLOCK_SECONDS))
+
+    def inclusion(self, rng: Rng, sent: float) -> int:
+        """The ledger that includes what is sent now: after some latency, at times one ledger late, seldom three."""
+        latency = rng.lognormal(math.log(1.2), 0.4)
+        late = rng.random()
+        ledger = int(np.searchsorted(self.closes, sent + latency))
+        return min(ledger + (3 if late < 0.001 else 1 if late < 0.02 else 0), len(self.closes) - 1)
+
+
+@dataclass(slots=True)
+class Work:
+    """A work that leaves at `sent` with these zeros."""
+
+    farmer: int
+    sent: float
+    zeros: int
+
+
+class Contract:
+    """The contract's arithmetic of one block, for works whose hashes were never made."""
+
+    def __init__(self, index: int, block: Block, start: float, stakes: Sequence[int], planted: Sequence[int]) -> None:
+        self.index, self.block = index, block
+        self.farm_block = replace(new_farm_block(math.floor(start)), min_stake=min(stakes), max_stake=max(stakes))
+        self.block = replace(block, staked_total=sum(stakes))
+        self.pails = [Pail(at, None, stake, None) for at, stake in zip(planted, stakes, strict=True)]
+        self.works = 0
+
+    def work(self, farmer: int, ledger: int, zeros: int) -> bool:
+        """As lifecycle.work after its hash checks. False where the contract refuses."""
+        pail, block, farm_block = self.pails[farmer], self.block, self.farm_block
+        gap = ledger - pail.sequence
+        if gap < 1 or (pail.zeros is not None and zeros <= pail.zeros):
+            return False
+        total, staked = block.normalized_total + sum(normalise(block, gap, pail.stake, zeros)), block.staked_total
+        if pail.zeros is None:
+            staked -= pail.stake
+        else:
+            total -= sum(normalise(block, gap, pail.stake, pail.zeros))
+        self.block = replace(block, normalized_total=total, staked_total=staked)
+        self.farm_block = replace(
+            farm_block,
+            min_gap=min(farm_block.min_gap, gap),
+            max_gap=max(farm_block.max_gap, gap),
+            min_zeros=min(farm_block.min_zeros, zeros),
+            max_zeros=max(farm_block.max_zeros, zeros),
+        )
+        self.pails[farmer] = replace(pail, gap=gap, zeros=zeros)
+        self.works += 1
+        return True
+
+    def tally(self, farmers: int, hashes: float, fee: float) -> Tally:
+        """What the first `farmers` pails, the pool's, earned."""
+        result = Tally(hashes=hashes)
+        per_point = pot(self.block, self.index) / max(self.block.normalized_total, 1)
+        worked = []
+        for pail in self.pails[:farmers]:
+            if pail.zeros is None or pail.gap is None:
+                result.lost += pail.stake
+                continue
+            gap, stake, zeros = normalise(self.block, pail.gap, pail.stake, pail.zeros)
+            result.gap += gap * per_point
+            result.stake += stake * per_point
+            result.zeros += zeros * per_point
+            worked.append(pail)
+            assert abs(reward(self.block, pail, self.index) - (gap + stake + zeros) * per_point) <= 1 + 1e-9 * per_point
+        result.worked = len(worked)
+        if worked:
+            result.mean_zeros = sum(p.zeros or 0 for p in worked) / len(worked)
+            result.mean_gap = sum(p.gap or 0 for p in worked) / len(worked)
+        result.extra_fees = fee * max(0, self.works - len(worked))
+        return result
+
+
+@dataclass(slots=True)
+class Pool:
+    """What a policy knows and remembers of its own from block to block."""
+
+    cell: Cell
+    rng: Rng
+    settings: ScheduleSettings
+    inclusions: list[int] = field(default_factory=list)
+    due: int = 0
+    lost: int = 0
+    previous_block: Block | None = None
+
+
+Searcher = Callable[[Pool, Ledgers, Contract], float]
+"""Plays the pool's part of a block in `Contract` and returns the hashes it spent."""
+
+
+def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
+    """The pool's yield block by block, after a warm-up. The world is the same for every policy with the same seed."""
+    world, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    n, rivals = cell.farmers, cell.rivals
+    stakes = [int(s) for s in world.lognormal(math.log(20 * STROOPS_PER_KALE), 1.0, n + rivals.count)]
+    speeds = world.lognormal(math.log(rivals.hashes_per_second), 1.0, rivals.count)
+    pool = Pool(cell, rng, ScheduleSettings(works_per_ledger=cell.works_per_ledger))
+    block = Block(0, 20, min(stakes), 5, 57, max(stakes), 7, ZERO_ENTROPY, 0, 0)
+    start, tallies = 1_800_000_000.0, []
+    for number in range(WARM_UP_BLOCKS + blocks):
+        ledgers = Ledgers(world, start)
+        # Everybody plants as the block starts: most in its first ledger, some one or two later.
+        planted = [int(p) for p in world.choice(3, n + rivals.count, p=[0.6, 0.3, 0.1])]
+        contract = Contract(FIRST_INDEX + number, block, start, stakes, planted)
+        late = world.random(rivals.count) < 0.7
+        seconds = np.where(late, world.uniform(240, 288, rivals.count), world.uniform(60, 240, rivals.count))
+        rival_zeros = [best_zeros(world, h * t) for h, t in zip(speeds, seconds, strict=True)]
+        for rival in range(rivals.count):
+            ledger = int(np.searchsorted(ledgers.closes, start + seconds[rival]))
+            contract.work(n + rival, max(ledger, planted[n + rival] + 1), rival_zeros[rival])
+        works = contract.works
+        hashes = policy(pool, ledgers, contract)
+        contract.works -= works
+        tally = contract.tally(n, hashes, pool.settings.work_fee_stroops)
+        pool.previous_block = contract.block
+        pool.due, pool.lost = pool.due + n, pool.lost + n - tally.worked
+        if number >= WARM_UP_BLOCKS:
+            tallies.append(tally)
+        start = float(ledgers.closes[ledgers.end])
+        block = new_block(contract.farm_block, math.floor(start))
+    return tallies
+
+
+def hand_in(pool: Pool, ledgers: Ledgers, contract: Contract, works: Sequence[Work]) -> None:
+    """Sends works as they come, as many a ledger as there are channel accounts."""
+    sent_in: dict[int, int] = {}
+    for work in sorted(works, key=lambda w: w.sent):
+        at = int(np.searchsorted(ledgers.closes, work.sent))
+        while sent_in.get(at, 0) >= pool.cell.works_per_ledger:
+            at += 1
+        sent_in[at] = sent_in.get(at, 0) + 1
+        sent = max(work.sent, float(ledgers.closes[at - 1]))
+        ledger = ledgers.inclusion(pool.rng, sent)
+        if ledger < ledgers.end:
+            contract.work(work.farmer, ledger, work.zeros)
+
+
+def until(difficulty: int) -> Searcher:
+    """(a) and (b): one farmer after the other until that many zeros; works are handed in from 240 s on."""
+
+    def search(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+        start, speed, end = float(ledgers.closes[0]), pool.cell.hashes_per_second, float(ledgers.closes[ledgers.end])
+        now, works = start, []
+        for farmer in range(pool.cell.farmers):
+            now += pool.rng.exponential() * 16.0**difficulty / speed
+            if now >= end:
+                break
+            zeros = difficulty + best_zeros(pool.rng, 1.0)
+            works.append(Work(farmer, max(now, start + 240), zeros))
+        hand_in(pool, ledgers, contract, works)
+        return (min(now, end) - start) * speed
+
+    return search
+
+
+def pooler(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+    """(d): a delay of 150 s, then 10,000,000 nonces for one farmer after the other, each handed in at once."""
+    now, end = float(ledgers.closes[0]) + 150, float(ledgers.closes[ledgers.end])
+    works = []
+    for farmer in range(pool.cell.farmers):
+        now += 1e7 / pool.cell.hashes_per_second
+        if now >= end:
+            break
+        works.append(Work(farmer, now, best_zeros(pool.rng, 1e7)))
+    hand_in(pool, ledgers, contract, works)
+    return len(works) * 1e7
+
+
+Allocation = Callable[[Rng, list[int], list[int], float, int], None]
+"""(rng, zeros of all farmers, those still searched for, hashes, the block's min_zeros): spends the hashes, updates
+zeros.
+"""
+
+
+def by_schedule(rng: Rng, zeros: list[int], active: list[int], hashes: float, floor: int) -> None:
+    """As the workers do: always the farmer that `pick` names, until it has a zero more."""
+    active_zeros = [zeros[farmer] for farmer in active]
+    while active:
+        position = pick(active_zeros, 0, floor)
+        hashes -= rng.exponential() * 16.0 ** (active_zeros[position] + 1)
+        if hashes < 0:
+            break  # not found yet; a search has no memory
+        active_zeros[position] += 1 + best_zeros(rng, 1.0)
+    for farmer, found in zip(active, active_zeros, strict=True):
+        zeros[farmer] = found
+
+
+def by_equal_parts(rng: Rng, zeros: list[int], active: list[int], hashes: float, floor: int) -> None:
+    """(c): as many hashes for each."""
+    for farmer in active:
+        zeros[farmer] = max(zeros[farmer], best_zeros(rng, hashes / len(active)))
+
+
+def scheduled(allocate: Allocation) -> Searcher:
+    """The pool's own schedule: decide() every tick, and the workers' search in between. (c) with equal parts."""
+
+    def search(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+        cell, rng, closes = pool.cell, pool.rng, ledgers.closes
+        start = now = float(closes[0])
+        names = [f"{i:04d}" for i in range(cell.farmers)]
+        # The coordinator hashes one nonce for each farmer at once.
+        zeros = [best_zeros(rng, 1.0) for _ in names]
+        active = list(range(cell.farmers))
+        states = [
+            FarmerState(name, may_plant=False, shares=(Found(z, 0),)) for name, z in zip(names, zeros, strict=True)
+        ]
+        in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
+        hashes = 0.0
+        seen = -1
+        drain = start + 270 - cell.farmers / cell.works_per_ledger * LEDGER_SECONDS
+        while now < closes[ledgers.end]:
+            ledger = int(np.searchsorted(closes, now, side="right")) - 1
+            if ledger > seen:
+                for landed in sorted(w for w in in_flight if w[0] <= ledger):
+                    in_flight.remove(landed)
+                    at, farmer, found, sent = landed
+                    contract.work(farmer, at, found)
+                    states[farmer] = replace(states[farmer], working=False, pail=contract.pails[farmer])
+                    pool.inclusions.append(at - sent)
+                for farmer, pail in enumerate(contract.pails[: cell.farmers]):
+                    if states[farmer].pail is None and pail.sequence <= ledger:
+                        states[farmer] = replace(states[farmer], pail=pail)
+                seen = ledger
+            chain = ChainState(
+                ledger=ledger,
+                ledger_closed_at=datetime.fromtimestamp(float(closes[ledger]), UTC),
+                index=contract.index,
+                farm_block=contract.farm_block,
+                block=contract.block,
+                paused=False,
+                ledger_seconds=LEDGER_SECONDS,
+                block_seconds=BLOCK_SECONDS,
+                previous_block=pool.previous_block,
+            )
+            snapshot = Snapshot(chain, states, (), cell.hashes_per_second, pool.inclusions[-300:], pool.due, pool.lost)
+            for action in decide(snapshot, datetime.fromtimestamp(now, UTC), pool.settings):
+                if isinstance(action, Submit):
+                    farmer = int(action.farmer)
+                    at = ledgers.inclusion(rng, now)
+                    in_flight.append((at, farmer, action.zeros, ledger))
+                    states[farmer] = replace(states[farmer], working=True)
+                    if action.reason != "insurance":
+                        active.remove(farmer)
+            tick = 0.5 if now > drain and cell.farmers < 200 else 1.0 if now > drain else LEDGER_SECONDS
+            if active:
+                allocate(rng, zeros, active, tick * cell.hashes_per_second, contract.block.min_zeros)
+                hashes += tick * cell.hashes_per_second
+            for farmer in active:
+                shares = states[farmer].shares
+                if zeros[farmer] > shares[-1].zeros:
+                    states[farmer] = replace(states[farmer], shares=(*shares, Found(zeros[farmer], 0)))
+            now += tick
+        for at, farmer, found, _ in sorted(in_flight):
+            if at < ledgers.end:
+                contract.work(farmer, at, found)
+        return hashes
+
+    return search
+
+
+def t_quantile(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t (a table; from 9 degrees on Abramowitz and Stegun 26.7.5, first term)."""
+    known = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
+    z = 1.959964
+    return known[degrees - 1] if degrees <= len(known) else z + (z**3 + z) / (4 * degrees)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of its 95 % confidence interval, over independent values."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, math.inf
+    return mean, t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy in one cell. Means over seeds, with the half width of the 95 % confidence interval in `_ci`."""
+
+    policy: str
+    kale_per_block: float
+    kale_per_block_ci: float
+    kale_per_tera_hash: float
+    kale_per_tera_hash_ci: float
+    ours_ahead_kale: float
+    ours_ahead_kale_ci: float
+    ours_gain: float  # of this policy's reward
+    gain_from: dict[str, float]  # KALE a block: where ours_ahead_kale comes from
+    zeros: float
+    gap: float
+    worked: float
+
+    @property
+    def beats_ours(self) -> bool:
+        return self.ours_ahead_kale + self.ours_ahead_kale_ci < 0
+
+
+GAIN_PARTS: dict[str, Callable[[Tally], float]] = {
+    "zeros": lambda t: t.zeros,
+    "gap": lambda t: t.gap,
+    "stake": lambda t: t.stake,
+    "stakes not lost": lambda t: -t.lost,
+    "extra fees": lambda t: -t.extra_fees,
+}
+
+
+def run_cell(cell: Cell, seeds: int, blocks: int) -> tuple[int, list[Row]]:
+    """The best fixed difficulty, and all policies. Seeds are the repetitions: the same worlds for every policy."""
+
+    def play_all(policy: Searcher) -> list[list[Tally]]:
+        return [play(policy, cell, seed, blocks) for seed in range(seeds)]
+
+    fixed = {zeros: play_all(until(zeros)) for zeros in FIXED_DIFFICULTIES}
+    best = max(fixed, key=lambda zeros: float(np.mean([t.net for run in fixed[zeros] for t in run])))
+    runs = {
+        "ours": play_all(scheduled(by_schedule)),
+        "until6": fixed[6],
+        "fixed": fixed[best],
+        "equal": play_all(scheduled(by_equal_parts)),
+        "pooler": play_all(pooler),
+    }
+
+    def means(name: str, get: Callable[[Tally], float]) -> list[float]:
+        return [float(np.mean([get(t) for t in run])) for run in runs[name]]
+
+    def row(name: str) -> Row:
+        def ahead(get: Callable[[Tally], float]) -> list[float]:
+            pairs = zip(means("ours", get), means(name, get), strict=True)
+            return [(ours - theirs) / STROOPS_PER_KALE for ours, theirs in pairs]
+
+        kale, kale_ci = interval(means(name, lambda t: t.net / STROOPS_PER_KALE))
+        per_hash, per_hash_ci = interval(means(name, lambda t: t.net / STROOPS_PER_KALE / max(t.hashes, 1) * 1e12))
+        lead, lead_ci = interval(ahead(lambda t: t.net))
+        return Row(
+            policy=name,
+            kale_per_block=kale,
+            kale_per_block_ci=kale_ci,
+            kale_per_tera_hash=per_hash,
+            kale_per_tera_hash_ci=per_hash_ci,
+            ours_ahead_kale=lead,
+            ours_ahead_kale_ci=lead_ci,
+            ours_gain=lead / abs(kale),
+            gain_from={part: float(np.mean(ahead(get))) for part, get in GAIN_PARTS.items()},
+            zeros=float(np.mean(means(name, lambda t: t.mean_zeros))),
+            gap=float(np.mean(means(name, lambda t: t.mean_gap))),
+            worked=float(np.mean(means(name, lambda t: t.worked))) / cell.farmers,
+        )
+
+    return best, [row(name) for name in runs]
+
+
+def all_cells() -> list[Cell]:
+    return [
+        Cell(farmers, speed, rivals)
+        for rivals in (QUIET, BUSY)
+        for farmers in (1, 10, 50, 200, 1000)
+        for speed in (1e6, 40e6, 1e9, 10e9)
+    ]
+
+
+def quick_cells() -> list[Cell]:
+    return [Cell(10, 1e6, QUIET), Cell(10, 40e6, BUSY), Cell(50, 40e6, QUIET), Cell(50, 40e6, BUSY)]
+
+
+def print_cell(cell: Cell, best_fixed: int, rows: Sequence[Row]) -> None:
+    print(f"\n{cell}; the best fixed difficulty is {best_fixed} zeros")
+    print(
+        f"  {'policy':8}{'KALE a block':>20}{'KALE a TH':>12}{'ours ahead':>20} = {'zeros':>8} {'gap':>8} {'stake':>8}"
+        f" {'not lost':>8} {'fees':>6}   {'zeros':>5} {'gap':>5} {'worked':>6}"
+    )
+    for row in rows:
+        ci = row.ours_ahead_kale_ci / abs(row.kale_per_block)
+        print(
+            f"  {row.policy:8}{row.kale_per_block:11.2f} ±{row.kale_per_block_ci:7.2f}{row.kale_per_tera_hash:12.4g}"
+            f"{row.ours_gain:+12.1%} ±{ci:6.1%} = {' '.join(f'{part:8.2f}' for part in row.gain_from.values())}"
+            f" {row.zeros:6.2f} {row.gap:5.1f} {row.worked:6.1%}",
+            flush=True,
+        )
+
+
+def plot(path: Path, results: Sequence[tuple[Cell, int, list[Row]]]) -> None:
+    """Draws the pool's gain over every policy: a panel for each kind of rivals and policy, a bar for each cell."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    kinds = sorted({cell.rivals.name for cell, _, _ in results}, reverse=True)
+    others = [name for name in POLICIES if name != "ours"]
+    figure, panels = pyplot.subplots(len(others), len(kinds), figsize=(7 * len(kinds), 11), squeeze=False, sharey="row")
+    for column, kind in enumerate(kinds):
+        cells = [(cell, rows) for cell, _, rows in results if cell.rivals.name == kind]
+        labels = [f"{cell.farmers} × {cell.hashes_per_second / 1e6:g}" for cell, _ in cells]
+        for line, other in enumerate(others):
+            panel = panels[line][column]
+            found = [row for _, rows in cells for row in rows if row.policy == other]
+            gains = [min(100 * row.ours_gain, 150) for row in found]
+            errors = [min(100 * row.ours_ahead_kale_ci / abs(row.kale_per_block), 50) for row in found]
+            panel.bar(range(len(found)), gains, yerr=errors, color="#4c8c4a")
+            panel.axhline(0, color="black", linewidth=0.8)
+            panel.set_title(f"gain over {other}, {kind} rivals (%, cut at 150)", fontsize=9)
+            panel.set_xticks(range(len(found)), labels, rotation=60, fontsize=7)
+    panels[-1][0].set_xlabel("farmers × MH/s")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few cells, few seeds: half a minute")
+    parser.add_argument("--cell", action="append", help="only this cell: FARMERS,MHS,quiet|busy (may be repeated)")
+    parser.add_argument("--seeds", type=int, default=6, help="independent repetitions of every cell")
+    parser.add_argument("--blocks", type=int, default=8, help="blocks counted in every repetition")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the gain over every policy")
+    options = parser.parse_args()
+    cells = quick_cells() if options.quick else all_cells()
+    if options.cell:
+        kinds = {rivals.name: rivals for rivals in (QUIET, BUSY)}
+        parts = [text.split(",") for text in options.cell]
+        cells = [Cell(int(farmers), float(speed) * 1e6, kinds[kind]) for farmers, speed, kind in parts]
+    seeds, blocks = (4, 6) if options.quick else (options.seeds, options.blocks)
+    results = []
+    for cell in cells:
+        best_fixed, rows = run_cell(cell, seeds, blocks)
+        print_cell(cell, best_fixed, rows)
+        results.append((cell, best_fixed, rows))
+    lost = [f"{cell} against {row.policy}" for cell, _, rows in results for row in rows if row.beats_ours]
+    print(f"\nbehind, beyond the confidence interval, in {len(lost)} of {len(cells)} cells", *lost, sep="\n  ")
+    if options.json:
+        document = {
+            "seeds": seeds,
+            "blocks": blocks,
+            "settings": asdict(ScheduleSettings()),
+            "cells": [
+                {**asdict(cell), "best_fixed_zeros": best_fixed, "policies": [asdict(row) for row in rows]}
+                for cell, best_fixed, rows in results
+            ],
+        }
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.plot:
+        plot(options.plot, results)
+
+
+if __name__ == "__main__":
+    main()
