@@ -9,7 +9,7 @@ from typing import Self
 
 import structlog
 from stellar_sdk import Operation
-from stellar_sdk.soroban_rpc import RestorePreamble, SimulateTransactionResponse
+from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
 from kalepool.chain import building, decoding
 from kalepool.chain.model import HarvestPlan, Outcome, Prepared, Signer, Status
@@ -170,13 +170,20 @@ class Chain(Submitter):
         operations.append(building.merge(destination))
         return await self._prepare_classic("merge", operations, source, pool, deadline, attempt)
 
-    async def fund(self, address: str) -> None:
-        """Ask the network's friendbot for an account with free XLM. Raises ConfigError where there is none."""
-        if (url := self.network.friendbot_url) is None:
+    async def fund(self, address: str, *, kale_stroops: int = 0) -> None:
+        """Ask the network's friendbot for an account with free XLM; or a devnet's for KALE, where there is a trustline.
+
+        Raises ConfigError where the network has no friendbot, RpcUnavailableError where it gives nothing.
+        """
+        url = self.network.friendbot_url or (await self._rpc.read("getNetwork", GetNetworkResponse)).friendbot_url
+        if not url:
             raise ConfigError(f"{self.network.name} has no friendbot: pay XLM to {address} yourself")
-        answer = await self._rpc.get(url, {"addr": address})
-        if answer.status_code == 400 and address in await self.read_accounts([address]):
-            return  # it says so in many ways, but the account exists
+        asked = {"addr": address}
+        if kale_stroops:
+            asked["kale"] = Operation.from_xdr_amount(kale_stroops)
+        answer = await self._rpc.get(url, asked)
+        if answer.status_code == 400 and not kale_stroops and address in await self.read_accounts([address]):
+            return  # it is called an error, but the account is there
         if answer.status_code != 200:
             raise RpcUnavailableError(f"friendbot answered {answer.status_code} for {address}: {answer.text[:200]}")
 
@@ -297,12 +304,17 @@ class Chain(Submitter):
         )
 
     async def _in_time(self, deadline: datetime) -> datetime:
-        """Until when a transaction made now shall be valid, in whole seconds. Raises DeadlinePassedError."""
+        """Until when a transaction made now shall be valid, in whole seconds. Raises DeadlinePassedError.
+
+        A validator refuses a time bound nearer than two ledgers (stellar-core getUpperBoundCloseTimeOffset).
+        """
         now = await self.now()
-        until = min(deadline, now + timedelta(seconds=3 * self.network.ledger_seconds + 5)).replace(microsecond=0)
-        if until <= now:
+        ledger = timedelta(seconds=self.network.ledger_seconds)
+        until = min(deadline, now + 3 * ledger + timedelta(seconds=5)).replace(microsecond=0)
+        if until < now + 2 * ledger:
             raise DeadlinePassedError(
-                f"the deadline {deadline:%H:%M:%S} has passed: it is {now:%H:%M:%S} on the ledger"
+                f"no time for a transaction: it is {now:%H:%M:%S} on the ledger, the deadline is {deadline:%H:%M:%S}, "
+                "and the network takes none that is valid for less than two ledgers"
             )
         return until
 
