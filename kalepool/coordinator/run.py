@@ -234,7 +234,7 @@ class Coordinator:
         index = state.index
         if index is not None:
             rows = await self._database.fetch_all(
-                "select_unharvested", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+                "select_pails_to_harvest", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
             )
             state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
             await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)
