@@ -26,7 +26,7 @@ def farmer_bytes(farmer: str) -> bytes:
         raise ValueError(f"not a G… or C… address of 56 characters: {farmer!r}")
     try:
         raw = base64.b32decode(farmer)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character beyond ASCII
         raise ValueError(f"not base32: {farmer!r}") from None
     body, checksum = raw[:-2], raw[-2:]
     # Strkey (SEP-23): a version byte, the payload, CRC-16/XMODEM little-endian.
