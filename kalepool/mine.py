@@ -38,8 +38,10 @@ from kernels import KernelError, SearchStoppedError, Template, backends, devices
 
 CHUNK_SECONDS = 0.5  # what an engine is given at a time
 RATE_SECONDS = 15.0  # the live hashrate is a mean over this long
+TRIAL_SECONDS = 0.3  # an engine's speed is measured this long before the first job, which is made for it
 STALE_SECONDS = 120.0  # a job this far past its end is not worth hashing, even if the pool cannot be reached
 MOST_SHARES = 100  # in a request
+MOST_WAITING = 2_000  # shares kept while the pool cannot be reached
 
 
 class RefusedError(KalepoolError):
@@ -105,6 +107,10 @@ class Engine(Protocol):
 
     name: str
 
+    def measure(self) -> float:
+        """Its speed in hashes/s before the first job; 0 if that is not known."""
+        ...
+
     def find(self, job: Job, start: int, count: int, stop: threading.Event) -> tuple[int | None, int]:
         """(a nonce that counts or None, how many nonces were tried). Returns soon after `stop` is set."""
         ...
@@ -112,6 +118,8 @@ class Engine(Protocol):
 
 class KernelEngine:
     """One backend of `kernels`."""
+
+    _TRIAL = Template(0, bytes(32), bytes(32))
 
     def __init__(self, backend: str, threads: int) -> None:
         self.backend, self.threads = backend, threads
@@ -123,6 +131,18 @@ class KernelEngine:
         except SearchStoppedError as stopped:
             return None, stopped.progress.tried
         return nonce, count if nonce is None else nonce - start + 1
+
+
+    def measure(self) -> float:
+        """Its speed in hashes/s, by a short trial."""
+        count = 1 << 12
+        while True:
+            began = time.perf_counter()
+            find(self._TRIAL, 0, count, 1, backend=self.backend, threads=self.threads)
+            seconds = time.perf_counter() - began
+            if seconds >= TRIAL_SECONDS / 2:
+                return count / seconds
+            count = int(count * min(max(TRIAL_SECONDS / seconds, 2), 64))
 
 
 class CommandEngine:
@@ -144,6 +164,9 @@ class CommandEngine:
         except (KeyError, IndexError, ValueError) as error:
             fields = " ".join(f"{{{field}}}" for field in self.FIELDS)
             raise ConfigError(f"--exec: {error} is not a field; there are {fields}") from None
+
+    def measure(self) -> float:
+        return 0.0
 
     def find(self, job: Job, start: int, count: int, stop: threading.Event) -> tuple[int | None, int]:
         values = {
@@ -230,6 +253,7 @@ class Miner:
         self._stop_job = threading.Event()  # set: the engines let go of the present job
         self._closing = False
         self._done: deque[tuple[float, int]] = deque()  # (when, hashes)
+        self._measured = 0.0  # hashes/s
         self._found: asyncio.Queue[Share] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -243,6 +267,7 @@ class Miner:
             except Exception as error:  # handed to the loop, which ends the program
                 loop.call_soon_threadsafe(lambda error=error: failed.done() or failed.set_exception(error))
 
+        self._measured = sum([await asyncio.to_thread(engine.measure) for engine in self.engines])
         for engine in self.engines:
             threading.Thread(target=engine_thread, args=(engine,), name=engine.name, daemon=True).start()
         tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._bring())]
@@ -296,7 +321,7 @@ class Miner:
     async def _events(self) -> AsyncIterator[tuple[str, str]]:
         """(event, data) of the server-sent events of the job stream."""
         params = {"rig": self.rig, "whole_zeros": str(self.whole_zeros).lower()}
-        if speed := round(self.hashes_per_second):
+        if speed := round(self.hashes_per_second or self._measured):
             params["hashes_per_second"] = str(speed)
         timeout = httpx2.Timeout(10.0, read=40.0)  # the pool pings every 15 s
         async with self.client.stream("GET", "/miner/jobs/stream", params=params, timeout=timeout) as answer:
@@ -352,13 +377,18 @@ class Miner:
                 seconds = time.monotonic() - began
                 self._done.append((time.monotonic(), tried))
                 if nonce is not None:
-                    loop.call_soon_threadsafe(self._found.put_nowait, Share(job, nonce))
+                    loop.call_soon_threadsafe(self._queue, Share(job, nonce))
                     start, taken = start + tried, max(taken - tried, 0)
                 elif not stop.is_set():
                     count = max(int(count * min(CHUNK_SECONDS / max(seconds, 1e-3), 8.0)), 1 << 10)
                     break
 
     # shares
+
+    def _queue(self, share: Share) -> None:
+        if self._found.qsize() >= MOST_WAITING:
+            self._found.get_nowait()  # the oldest is the likeliest to be too late
+        self._found.put_nowait(share)
 
     async def _bring(self) -> None:
         """Send what is found. A request that got no answer is sent again with the same key until it gets one."""
@@ -443,7 +473,8 @@ async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: 
                     work.cancel()
         with suppress(asyncio.CancelledError):
             await work
-        say(f"ended: {status_line(miner)}")
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in miner.outcomes.most_common()) or "none"
+        say(f"ended; shares: {counts}")
         return miner
 
 

@@ -2,6 +2,7 @@
 
 public.py      health, info, blocks
 pooler.py      register farmers, plant, work, harvest
+miner.py       register miners, jobs, shares, credits
 auth.py        keys, roles, Principal        limits.py    rates, sizes, times
 problems.py    errors                        models.py, paging.py    shared types, lists
 app.py         create_app                    server.py    serve

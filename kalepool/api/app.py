@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from kalepool.api import pooler, problems, public
+from kalepool.api import miner, pooler, problems, public
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.public import VERSION
@@ -22,6 +22,7 @@ from kalepool.errors import ConfigError
 from kalepool.services import upkeep
 from kalepool.services.context import Context
 from kalepool.services.health import Health
+from kalepool.services.mining import Mining
 
 DESCRIPTION = """
 A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
@@ -53,7 +54,11 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.limits = RateLimits(settings)
             app.state.keys = Keys(database)
             app.state.running = set()
-            async with app.state.keys.listening(), upkeep.running(ctx):
+            async with (
+                app.state.keys.listening(),
+                upkeep.running(ctx),
+                Mining.open(database, settings) as app.state.mining,
+            ):
                 try:
                     yield
                 finally:
@@ -68,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     problems.install(app)
-    for router in (public.router, pooler.router):
+    for router in (public.router, pooler.router, miner.router):
         app.include_router(router)
     app.openapi = lambda: _describe(app)
     return app

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+from types import FrameType
+
 import uvicorn
+from fastapi import FastAPI
 
 from kalepool.api.app import create_app
 from kalepool.config import Settings
@@ -11,17 +15,38 @@ KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
 """Requests under way may go on for so long when the process is told to stop."""
 
+BACKLOG = 4096
+"""Connections that wait to be accepted: all miners come back at once after a restart."""
+
+
+class Server(uvicorn.Server):
+    """Ends what waits for jobs when it is told to stop: else every open stream would hold it up."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        mining = getattr(self._app.state, "mining", None)
+        if mining is not None:
+            mining.end_waiting()
+        super().handle_exit(sig, frame)
+
 
 def serve(settings: Settings) -> None:
     """Serves the API at settings.api_host and api_port until SIGINT or SIGTERM. Raises ConfigError, DatabaseError."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every open stream is a file
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    uvicorn.Server(config).run()
+    Server(app, config).run()

@@ -121,8 +121,8 @@ GROUP BY w.seconds ORDER BY w.seconds;
 -- name: select_miner_outcomes
 SELECT outcome, sum(shares)::bigint AS shares FROM share_counts WHERE miner_id = %(miner_id)s GROUP BY outcome;
 
--- name: select_newest_share_block
-SELECT max(block_index) AS block_index FROM share_counts;
+-- name: select_share_blocks
+SELECT min(block_index) AS oldest, max(block_index) AS newest FROM share_counts;
 
 -- name: select_credited_hashes
 -- The published totals: accepted shares of every miner in a range of blocks, newest block first.

@@ -190,7 +190,7 @@ async def read_block_totals(database: Database, settings: Settings, first: int, 
     return blocks
 
 
-async def newest_share_block(database: Database) -> int | None:
-    """The newest block in which a share was brought."""
-    row = await database.fetch_one("select_newest_share_block")
-    return row["block_index"] if row else None
+async def share_blocks(database: Database) -> tuple[int, int] | None:
+    """The oldest and the newest block in which a share was brought; None before the first share."""
+    row = await database.fetch_one("select_share_blocks")
+    return (row["oldest"], row["newest"]) if row and row["newest"] is not None else None

@@ -115,6 +115,11 @@ class Gate:
             log.warning("miner_banned", miner=str(miner_id), until=conduct.banned_until, bans=conduct.bans, why=reason)
             self._banned(miner_id)
 
+    def standing(self, miner_id: UUID, banned_until: datetime | None, now: datetime) -> tuple[Standing, float]:
+        """How a miner stands, and the seconds it has to wait. `banned_until`: as the database has it."""
+        known = self._miners.get(miner_id)
+        return standing(known.conduct if known else Conduct(0.0, now, banned_until=banned_until), now)
+
     async def lift_ban(self, miner_id: UUID) -> None:
         """Lets a banned miner back in at once, with a clean slate."""
         await self._database.execute("update_miner_ban", miner_id=miner_id, banned_until=None, bans=0, ban_reason=None)

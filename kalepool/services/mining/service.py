@@ -57,6 +57,7 @@ class Mining:
         self._claims: dict[tuple[UUID, str], asyncio.Lock] = {}
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
+        self._ending = False
 
     @classmethod
     @asynccontextmanager
@@ -78,6 +79,12 @@ class Mining:
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(DatabaseError):
                 await mining._save(_now())
+
+    def end_waiting(self) -> None:
+        """Answers everything that waits for a job, now and from here on: the process is about to stop."""
+        self._ending = True
+        for rig in self.board.rigs.values():
+            rig.wake()
 
     # jobs
 
@@ -129,13 +136,13 @@ class Mining:
         ends_at = loop.time() + wait_seconds
         rig.streams += 1
         try:
-            while rig.given is None or rig.job_id == after:
+            while not self._ending and (rig.given is None or rig.job_id == after):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(ends_at):
                         await rig.changed.wait()
                         continue
                 return None
-            return rig.given
+            return rig.given if rig.job_id != after else None
         finally:
             rig.streams -= 1
             rig.seen_at = _now()
@@ -145,7 +152,7 @@ class Mining:
         rig.streams += 1
         told: str | None = ""
         try:
-            while True:
+            while not self._ending:
                 changed = rig.changed  # whatever happens from here on sets this one
                 await self.gate.check(rig.miner_id, _now())
                 if rig.job_id != told:

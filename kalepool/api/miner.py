@@ -1,0 +1,454 @@
+"""What external miners use: registering, jobs, shares, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import ceil
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import Field, StringConstraints
+
+from kalepool.api.auth import Principal, require
+from kalepool.api.limits import per_address
+from kalepool.api.models import AccountAddress, Described, Hash, Nonce, Sent, Stroops
+from kalepool.api.paging import Page
+from kalepool.api.problems import Problem, documented
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import NotFoundError
+from kalepool.policy.shares import Outcome, below_for
+from kalepool.protocol.model import U32_MAX
+from kalepool.services.mining import Mining, accounts
+from kalepool.services.mining.board import GivenJob, Rig
+from kalepool.services.mining.gate import BannedError, WaitError
+from kalepool.services.mining.service import Offer
+
+router = APIRouter(prefix="/miner", tags=["miners"])
+
+Miner = Annotated[Principal, Depends(require("miner"))]
+Operator = Annotated[Principal, Depends(require("operator"))]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Hashes = Annotated[int, Field(description="A number of hashes.")]
+
+MOST_SHARES = 100
+"""In one request."""
+
+
+def _mining(request: Request) -> Mining:
+    return request.app.state.mining
+
+
+def _database(request: Request) -> Database:
+    return request.app.state.context.database
+
+
+def _settings(request: Request) -> Settings:
+    return request.app.state.context.settings
+
+
+@contextmanager
+def _telling_to_wait() -> Iterator[None]:
+    """Makes a miner that has to wait a problem with Retry-After: 403 while it is banned, 429 while it is slowed."""
+    try:
+        yield
+    except WaitError as error:
+        raise _wait_problem(error) from None
+
+
+def _wait_problem(error: WaitError) -> Problem:
+    status = 403 if isinstance(error, BannedError) else 429
+    headers = {"Retry-After": str(max(ceil(error.retry_after_seconds), 1))}
+    return Problem(status, error.code, str(error), headers=headers)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Registering
+
+
+class Registration(Sent):
+    """Somebody who wants to mine."""
+
+    name: Name = Field(description="Shown to the pool's operator.", examples=["a rig in the cellar"])
+    payout_wallet: AccountAddress | None = Field(default=None, description="Where the earnings are to go.")
+    invite: Annotated[str, StringConstraints(max_length=100)] | None = Field(
+        default=None, description="An invitation, where the pool asks for one."
+    )
+
+
+class RegisteredMiner(Described):
+    """A miner just registered."""
+
+    miner_id: UUID
+    name: str
+    payout_wallet: str | None
+    created_at: datetime
+    api_key: str = Field(description="The miner's key. Shown this once.")
+
+
+@router.post(
+    "/register",
+    summary="Become a miner",
+    status_code=201,
+    responses=documented(403, 413, 422, 429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def register(request: Request, sent: Registration) -> RegisteredMiner:
+    """Needs no key. Where the pool is not open to everybody it needs an invitation."""
+    new = await accounts.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
+    return RegisteredMiner(
+        miner_id=new.miner.miner_id,
+        name=new.miner.name,
+        payout_wallet=new.miner.payout_wallet,
+        created_at=new.miner.created_at,
+        api_key=new.key,
+    )
+
+
+class InviteOrder(Sent):
+    """An invitation to be made."""
+
+    label: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] = ""
+    uses: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    valid_days: Annotated[int, Field(ge=1, le=365, strict=True)] = 30
+
+
+class InviteView(Described):
+    """An invitation just made."""
+
+    invite_id: UUID
+    label: str
+    uses_left: int
+    created_at: datetime
+    expires_at: datetime
+    invite: str = Field(description="Give it to who is to register. Shown this once.")
+
+
+@router.post("/invites", summary="Invite miners", status_code=201, responses=documented(401, 403, 413, 422, 429, 503))
+async def invite(request: Request, caller: Operator, sent: InviteOrder) -> InviteView:
+    """An operator's."""
+    made = await accounts.create_invite(_database(request), sent.label, sent.uses, sent.valid_days * 86_400.0)
+    return InviteView.model_validate(made)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Jobs
+
+
+class JobView(Described):
+    """What to hash: the Keccak-256 (padding 0x01) of block_index (u32, big-endian), nonce (u64, big-endian), entropy
+    (32 bytes) and the farmer's 32 bytes (bytes 1 to 33 of its base32-decoded address).
+    """
+
+    job_id: str
+    block_index: int
+    entropy: Hash
+    farmer: str
+    nonce_start: Nonce = Field(description="The first nonce of your own range.")
+    nonce_count: Nonce = Field(description="How many there are. Nobody else gets them.")
+    target: str = Field(
+        description="16 hex digits. A share's hash is below it: its first 8 bytes, read big-endian.",
+        pattern="^[0-9a-f]{16}$",
+        examples=["000fffffffffffff"],
+    )
+    difficulty: Nonce = Field(description="Hashes such a share takes on average; what it is credited with.")
+    zeros: int = Field(description="Leading zero digits of the best hash this farmer has in this block.")
+    starts_at: datetime
+    closes_at: datetime = Field(description="When the block's interval is over.")
+
+
+def _view(given: GivenJob) -> JobView:
+    job = given.job
+    return JobView(
+        job_id=job.job_id,
+        block_index=job.index,
+        entropy=job.entropy,
+        farmer=job.farmer,
+        nonce_start=job.nonces.start,
+        nonce_count=job.nonces.count,
+        target=f"{below_for(job.difficulty):016x}",
+        difficulty=job.difficulty,
+        zeros=given.place.zeros,
+        starts_at=given.place.started_at,
+        closes_at=given.closes_at,
+    )
+
+
+async def _rig(
+    request: Request,
+    caller: Miner,
+    rig: Annotated[
+        str,
+        Query(
+            max_length=64,
+            pattern=r"^[^\x00-\x1f\x7f]*$",
+            description="A name for this machine. Each has its own nonces: give every machine under a key another one.",
+        ),
+    ] = "",
+    hashes_per_second: Annotated[
+        float | None, Query(gt=0, le=1e15, description="Your speed, if you know it: sets a new rig's first target.")
+    ] = None,
+    whole_zeros: Annotated[bool, Query(description="Only targets of whole zero digits.")] = False,
+) -> Rig:
+    """The machine that asks for jobs."""
+    assert caller.subject_id is not None
+    with _telling_to_wait():
+        return await _mining(request).claim_rig(
+            caller.subject_id, rig, hashes_per_second=hashes_per_second, whole_zeros=whole_zeros
+        )
+
+
+CallersRig = Annotated[Rig, Depends(_rig)]
+JOB_PROBLEMS = documented(401, 403, 409, 422, 429, 503)
+
+
+@router.get(
+    "/job",
+    summary="A job",
+    response_model=JobView,
+    responses=JOB_PROBLEMS | {204: {"description": "Nothing new within `wait` seconds."}},
+)
+async def job(
+    request: Request,
+    rig: CallersRig,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a job.")] = 0,
+    after: Annotated[str | None, Query(max_length=100, description="The job you have: wait for another.")] = None,
+) -> JobView | Response:
+    """Answers as soon as there is a job other than `after`."""
+    given = await _mining(request).next_job(rig, after, wait)
+    return _view(given) if given else Response(status_code=204)
+
+
+@router.get(
+    "/jobs/stream",
+    summary="Jobs as they come",
+    response_class=EventSourceResponse,
+    responses=JOB_PROBLEMS,
+)
+async def stream(request: Request, rig: CallersRig) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events: `job` with a job as JSON, now and at each change; `idle` when there is nothing to hash.
+    `banned`, with a problem, is the last one.
+    """
+    try:
+        async for given in _mining(request).jobs(rig):
+            if given is None:
+                yield ServerSentEvent(event="idle", raw_data="{}")
+            else:
+                yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
+    except BannedError as error:
+        yield ServerSentEvent(event="banned", raw_data=bytes(_wait_problem(error).response().body).decode())
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Shares
+
+
+class ShareOffer(Sent):
+    """A nonce found for a job."""
+
+    job_id: Annotated[str, StringConstraints(max_length=100)]
+    nonce: Annotated[str, StringConstraints(max_length=40)] = Field(examples=["9223372036854775809"])
+
+
+class ShareBatch(Sent):
+    """Several shares at once."""
+
+    shares: Annotated[list[ShareOffer], Field(min_length=1, max_length=MOST_SHARES)]
+
+
+class ShareAnswer(Described):
+    """What became of a share. An accepted one has its zeros and the hashes it is credited with."""
+
+    nonce: str
+    outcome: Outcome
+    zeros: int | None
+    credited_hashes: Nonce
+    detail: str = Field(description="Why it was refused; empty for an accepted one.")
+
+
+class ShareAnswers(Described):
+    """An answer to every share, in their order."""
+
+    results: list[ShareAnswer]
+
+
+@router.post("/shares", summary="Bring shares", responses=documented(401, 403, 413, 422, 429, 503))
+async def shares(
+    request: Request,
+    caller: Miner,
+    sent: ShareBatch | ShareOffer,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=128, description="Your name for this request: the same again is answered the same."),
+    ] = None,
+) -> ShareAnswers:
+    """Every share is hashed again, and stored before it is answered. Without an answer, send the same again: it is
+    counted once and answered the same. Too much that does not count is slowed (429), then banned for a while (403),
+    both with Retry-After.
+    """
+    assert caller.subject_id is not None
+    offers = [Offer(each.job_id, each.nonce) for each in (sent.shares if isinstance(sent, ShareBatch) else [sent])]
+    with _telling_to_wait():
+        answers = await _mining(request).take_shares(caller.subject_id, offers, idempotency_key)
+    return ShareAnswers.model_validate({"results": answers})
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What came of them
+
+
+class RateView(Described):
+    """A speed with its 95 % interval, estimated from shares."""
+
+    hashes_per_second: float
+    low: float
+    high: float
+
+
+class RigView(Described):
+    """A machine. `difficulty` is null before its first job."""
+
+    name: str
+    searcher: int
+    difficulty: Nonce | None
+    created_at: datetime
+    last_seen_at: datetime
+
+
+class MinerView(Described):
+    """A miner and what it did."""
+
+    miner_id: UUID
+    name: str
+    payout_wallet: str | None
+    created_at: datetime
+    last_seen_at: datetime | None
+    standing: Literal["ok", "slowed", "banned"]
+    wait_seconds: float = Field(description="Until the ban ends; while slowed, between two requests.")
+    hashrate: dict[str, RateView] = Field(description="By window: `1m`, `10m`, `1h`.")
+    shares: dict[str, int] = Field(description="All shares so far by outcome.")
+    rigs: list[RigView]
+
+
+@router.get("/me", summary="How I do", responses=documented(401, 403, 404, 429, 503))
+async def me(request: Request, caller: Miner) -> MinerView:
+    """The caller's own record."""
+    assert caller.subject_id is not None
+    record = await accounts.read_record(_database(request), caller.subject_id)
+    stands, wait = _mining(request).gate.standing(record.miner.miner_id, record.miner.banned_until, datetime.now(UTC))
+    return MinerView(
+        miner_id=record.miner.miner_id,
+        name=record.miner.name,
+        payout_wallet=record.miner.payout_wallet,
+        created_at=record.miner.created_at,
+        last_seen_at=record.miner.last_seen_at,
+        standing=stands.value,
+        wait_seconds=wait,
+        hashrate={
+            name: RateView.model_validate(record.hashrates[seconds])
+            for name, seconds in zip(("1m", "10m", "1h"), accounts.RATE_WINDOWS, strict=True)
+        },
+        shares={outcome.value: record.shares.get(outcome, 0) for outcome in Outcome},
+        rigs=[RigView.model_validate(each) for each in record.rigs],
+    )
+
+
+class CreditView(Described):
+    """What a miner earns with a block: fee_stroops * window_hashes / window_total_hashes, to the stroop (what the
+    rounding leaves over goes to the largest remainders). `final`: no reward of the block is to come any more.
+    """
+
+    block_index: int
+    shares: int
+    credited_hashes: Nonce
+    window_hashes: Nonce = Field(description="The miner's hashes in the window of blocks that ends with this one.")
+    window_total_hashes: Nonce = Field(description="All miners' hashes in that window.")
+    fee_stroops: Stroops = Field(description="What this block brings to all miners.")
+    credit_stroops: Stroops
+    final: bool
+
+
+BlockCursor = Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` of the page before.")]
+
+
+@router.get("/credits", summary="What I earn", responses=documented(401, 403, 422, 429, 503))
+async def credits(
+    request: Request, caller: Miner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: BlockCursor = None
+) -> Page[CreditView]:
+    """Block by block, the newest first."""
+    blocks = await accounts.share_blocks(_database(request))
+    if blocks is None:
+        return Page(items=[], next=None)
+    oldest, newest = blocks
+    last = newest if after is None else min(after - 1, newest)
+    first = max(last - limit + 1, oldest)
+    me = str(caller.subject_id)
+    items = [
+        CreditView(
+            block_index=block.block_index,
+            shares=block.shares.get(me, 0),
+            credited_hashes=block.credited_hashes.get(me, 0),
+            window_hashes=block.window_hashes.get(me, 0),
+            window_total_hashes=sum(block.window_hashes.values()),
+            fee_stroops=block.fee_stroops,
+            credit_stroops=block.credits.get(me, 0),
+            final=block.final,
+        )
+        for block in await accounts.read_block_totals(_database(request), _settings(request), first, last)
+    ]
+    return Page(items=items, next=str(first) if first > oldest else None)
+
+
+class TotalView(Described):
+    """One miner's part in a block."""
+
+    miner_id: UUID
+    shares: int
+    credited_hashes: Nonce
+    window_hashes: Nonce
+    credit_stroops: Stroops
+
+
+class BlockTotalsView(Described):
+    """What all miners brought and earn with a block. Enough to check everybody's credit."""
+
+    block_index: int
+    window_blocks: int = Field(description="Blocks in the window, this one included.")
+    fee_stroops: Stroops
+    final: bool
+    miners: list[TotalView]
+
+
+@router.get(
+    "/blocks/{block_index}",
+    summary="A block's share totals",
+    responses=documented(404, 422, 429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, le=U32_MAX)]) -> BlockTotalsView:
+    """Published for everybody, so that credits can be checked: a credit is its miner's part of the window's hashes."""
+    settings = _settings(request)
+    blocks = await accounts.read_block_totals(_database(request), settings, block_index, block_index)
+    if not blocks:
+        raise NotFoundError(f"no share was brought for block {block_index}")
+    [block] = blocks
+    return BlockTotalsView(
+        block_index=block_index,
+        window_blocks=settings.pplns_blocks,
+        fee_stroops=block.fee_stroops,
+        final=block.final,
+        miners=[
+            TotalView(
+                miner_id=UUID(miner),
+                shares=block.shares.get(miner, 0),
+                credited_hashes=block.credited_hashes.get(miner, 0),
+                window_hashes=hashes,
+                credit_stroops=block.credits.get(miner, 0),
+            )
+            for miner, hashes in sorted(block.window_hashes.items())
+        ],
+    )
