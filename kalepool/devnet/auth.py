@@ -268,7 +268,7 @@ class Recording:
         return self._depth, [(t, t.root.pack(), list(t.frames)) for t in self._trackers]
 
     def restore(self, snapshot: Any) -> None:
-        # What a failed call recorded stays recorded: its caller may catch the failure, and asks for no more than needed.
+        # What a failed call recorded stays recorded: where the whole fails nothing is reported anyway.
         self._depth = snapshot[0]
         known = {id(tracker) for tracker, _, _ in snapshot[1]}
         for tracker, _, frames in snapshot[1]:
@@ -299,6 +299,10 @@ class Recording:
             self._nonces[len(self._trackers)] = nonce
             host.consume_nonce(address, nonce, host.max_live_until)
         self._trackers.append(tracker)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Who has to authorise, in the order they were asked."""
+        return tuple(tracker.address for tracker in self._trackers)
 
     def entries(self) -> list[bytes]:
         """Packed SorobanAuthorizationEntry of everything recorded, unsigned."""

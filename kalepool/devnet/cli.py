@@ -55,5 +55,28 @@ def devnet(
         raise typer.Exit(1) from None
 
 
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Recorded traces (.json or .json.gz).", show_default=False)],
+    hashes: Annotated[bool, typer.Option("--hash", help="The files are hash vectors, not traces.")] = False,
+    backend: Annotated[str | None, typer.Option(help="Kernel for --hash; by default the fastest here.")] = None,
+) -> None:
+    """Replay recordings through the contract code that the network runs. Status 1 at the first difference."""
+    from kalepool.devnet.replay import replay_hashes, replay_trace
+    from kalepool.errors import KalepoolError
+
+    for path in files:
+        try:
+            if hashes:
+                count, searches = replay_hashes(path, backend)
+                typer.echo(f"{path}: {count} hashes and {searches} searches agree")
+            else:
+                typer.echo(f"{path}: {replay_trace(path)} calls agree")
+        except (KalepoolError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, KalepoolError) else f"malformed: {error!r}"
+            typer.echo(reason if str(path) in reason else f"{path}: {reason}", err=True)
+            raise typer.Exit(1) from None
+
+
 if __name__ == "__main__":
     app()

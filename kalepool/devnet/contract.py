@@ -21,7 +21,7 @@ from kalepool.devnet.soroban import (
 from kalepool.devnet.wire import sc_addr, sc_bool, sc_bytes, sc_i128, sc_map, sc_symbol, sc_u32, sc_u64, sc_vec
 from kalepool.errors import ContractError
 from kalepool.protocol.lifecycle import METHODS
-from kalepool.protocol.model import FARM_BLOCK, HOMESTEAD_ASSET, Block, Key, Pail, TrapError
+from kalepool.protocol.model import HOMESTEAD_ASSET, Block, Key, Pail, TrapError
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class KaleContract:
         signature = _SIGNATURES.get(function)
         host.charge(COST_CALL)
         host.load(wire.key_contract_code(self.code_hash))
-        if signature is None or (function == "__constructor" and host.invoker is None and _is_set_up(host, contract)):
+        if signature is None:
             raise host.error(WASM_MISSING, "trying to invoke non-existent contract function", sc_symbol(function))
         kinds, returns = signature
         values = [scv.decode(arg) for arg in args]
@@ -73,11 +73,6 @@ class KaleContract:
         if returns == "void" or result is None:
             return wire.SCV_VOID
         return sc_u32(result) if returns == "u32" else sc_i128(result)
-
-
-def _is_set_up(host: Host, contract: bytes) -> bool:
-    entry = host.load(instance_key(contract))
-    return entry is not None and isinstance(entry.data, ContractData) and FARM_BLOCK.name in read_instance(entry.data)
 
 
 def fail_with_error(host: Host, number: int) -> HostError:

@@ -1,7 +1,7 @@
 """Ledger entries as plain values, their XDR, and the state that holds them.
 
-A key is the packed LedgerKey. Entries are immutable: a change puts a new one in an overlay (`View`), which is merged into
-the state below it or dropped whole.
+A key is the packed LedgerKey. Entries are immutable: a change puts a new one in an overlay (`View`), which is merged
+into the state below it or dropped whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 from stellar_sdk import xdr
 
@@ -96,7 +96,7 @@ class TrustLine:
 
 @dataclass(frozen=True, slots=True)
 class ContractData:
-    """A contract's data entry: packed ScAddress, ScVal key and value. `native` is the value as the contract reads it."""
+    """A contract's data entry: packed ScAddress, ScVal key and value; `native` is the value unpacked."""
 
     address: bytes
     key: bytes
@@ -126,12 +126,26 @@ class ContractCode:
         return b"".join((wire.LEDGER_KEY_CONTRACT_CODE, ZERO, sha256(self.code).digest(), opaque(self.code)))
 
 
-Data = Account | TrustLine | ContractData | ContractCode
-D = TypeVar("D", Account, TrustLine, ContractData, ContractCode)
+@dataclass(frozen=True, slots=True)
+class ConfigSetting:
+    """One of the network's settings: its ConfigSettingID and packed ConfigSettingEntry."""
+
+    identity: int
+    setting: bytes
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.LEDGER_KEY_CONFIG_SETTING + u32(self.identity)
+
+    def pack(self) -> bytes:
+        return wire.LEDGER_KEY_CONFIG_SETTING + self.setting
+
+
+Data = Account | TrustLine | ContractData | ContractCode | ConfigSetting
 
 
 class Entry:
-    """An entry in the ledger: the data, the ledger that last changed it and, for contract entries, its last live one."""
+    """Data, the ledger that changed it last and, for contract entries, the last ledger they live in."""
 
     __slots__ = ("_packed", "data", "live_until", "modified")
 
@@ -140,6 +154,14 @@ class Entry:
         self.modified = modified
         self.live_until = live_until
         self._packed: bytes | None = None
+
+    @property
+    def is_temporary(self) -> bool:
+        return isinstance(self.data, ContractData) and self.data.durability == wire.TEMPORARY
+
+    def has_expired(self, sequence: int) -> bool:
+        """Whether a temporary entry is gone in that ledger. Persistent ones are never archived here."""
+        return self.live_until is not None and self.live_until < sequence and self.is_temporary
 
     def pack_data(self) -> bytes:
         """LedgerEntryData."""

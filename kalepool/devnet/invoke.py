@@ -9,7 +9,7 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import Authorisation, AuthMode, Enforcing, Recording
+from kalepool.devnet.auth import AuthMode, Authorisation, Enforcing, Recording
 from kalepool.devnet.entries import Entry, View
 from kalepool.devnet.operations import outcome
 from kalepool.devnet.settings import (
@@ -115,6 +115,8 @@ def _run(host: Host, function: xdr.HostFunction) -> bytes:
         raise host.error((1, 6), "this network runs its built-in contracts only: nothing can be uploaded or deployed")
     args = tuple(arg.to_xdr_bytes() for arg in call.args)
     name = call.function_name.sc_symbol.decode(errors="replace")
+    if name.startswith("__"):
+        raise host.error((2, 6), "can't invoke a reserved function directly", sc_symbol(name))
     return host.invoke(call.contract_address.contract_id.contract_id.hash, name, args)
 
 
@@ -146,8 +148,7 @@ def _extend(view: View, keys: tuple[bytes, ...], sequence: int, extend_to: int) 
         view.put_at(key, Entry(entry.data, entry.modified, sequence + extend_to))
         code = key[:4] == wire.LEDGER_KEY_CONTRACT_CODE
         size = len(entry.pack())
-        persistent = code or key[-4:] != u32(wire.TEMPORARY)
-        changes.append(RentChange(persistent, code, size, size, entry.live_until, sequence + extend_to))
+        changes.append(RentChange(not entry.is_temporary, code, size, size, entry.live_until, sequence + extend_to))
     return changes
 
 
@@ -253,7 +254,7 @@ def _state_changes(host: Host, work: View, view: View) -> list[StateChange]:
 def _transaction_data(
     footprint: Footprint, instructions: int, read_bytes: int, write_bytes: int, body: int, refundable: int
 ) -> tuple[bytes, int]:
-    """Packed SorobanTransactionData and its resource fee. `body` is the operation body's size, `refundable` in stroops."""
+    """Packed SorobanTransactionData and its resource fee. `body` is the operation's size in bytes."""
     keys = footprint.read_only + footprint.read_write
     packed = array(footprint.read_only) + array(footprint.read_write)
     size = _ENVELOPE_OVERHEAD + body + len(packed)

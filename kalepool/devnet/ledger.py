@@ -164,7 +164,7 @@ class Ledger:
     # --- time to live
 
     def _note_expiry(self, key: bytes, entry: Entry) -> None:
-        if entry.live_until is not None and key[-4:] == _TEMPORARY:
+        if entry.live_until is not None and entry.is_temporary:
             self._expiring.setdefault(entry.live_until, set()).add(key)
 
     def _evict(self, state: View, sequence: int) -> list[bytes]:
@@ -173,7 +173,7 @@ class Ledger:
         for expired in [ledger for ledger in self._expiring if ledger < sequence]:
             for key in sorted(self._expiring.pop(expired)):
                 entry = state.get(key)
-                if entry is not None and entry.live_until is not None and entry.live_until < sequence:
+                if entry is not None and entry.has_expired(sequence):
                     state.remove(key)
                     evicted.append(key)
         return evicted
@@ -286,9 +286,6 @@ class Ledger:
 def asset_contract(network_id: bytes, asset: bytes) -> bytes:
     """The contract id of a packed Asset: the hash of its HashIDPreimage (ENVELOPE_TYPE_CONTRACT_ID, from asset)."""
     return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
-
-
-_TEMPORARY = wire.u32(wire.TEMPORARY)
 
 
 def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tuple[Transaction, int]]:

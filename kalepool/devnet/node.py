@@ -37,6 +37,7 @@ class Node:
         capacity: int = DEFAULT_CAPACITY,
     ) -> None:
         self.ledger_seconds = ledger_seconds
+        self.block_seconds = block_seconds
         self.faults = Faults()
         self.friendbot_url = ""
         self.store = Store(folder)

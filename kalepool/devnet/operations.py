@@ -72,9 +72,7 @@ def malformed(operation: xdr.Operation, source: bytes) -> bytes | None:
     elif body.change_trust_op is not None:
         line = body.change_trust_op.line
         asset = line.alpha_num4 or line.alpha_num12
-        if asset is None or body.change_trust_op.limit.int64 < 0:
-            code = -1
-        elif _account_key(asset.issuer) == source:
+        if asset is None or body.change_trust_op.limit.int64 < 0 or _account_key(asset.issuer) == source:
             code = -1
     elif body.destination is not None and body.type is Type.ACCOUNT_MERGE:
         code = -1 if _muxed_key(body.destination) == source else 0

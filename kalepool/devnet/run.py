@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from kalepool.devnet.faults import parse_fault
@@ -32,7 +31,6 @@ async def run(
     node = Node(data, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
     for text in faults:
         node.faults.add(parse_fault(text))
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(node, host, port, with_faults=with_faults))
+    async with serving(node, host, port, with_faults=with_faults, rivals=rivals) as url:
         print(url, flush=True)
         await stop.wait()

@@ -143,6 +143,10 @@ class AssetContract:
 
     # --- checks and balances
 
+    def holds_for(self, address: str) -> bool:
+        """Whether the contract itself keeps the address's balance: a contract's, while accounts have trustlines."""
+        return address.startswith("C")
+
     def _check_amount(self, host: Host, amount: int) -> None:
         if amount < 0:
             raise host.error(NEGATIVE_AMOUNT, "negative amount is not allowed", sc_i128(amount))
@@ -168,7 +172,7 @@ class AssetContract:
     def _is_authorized(self, host: Host, address: str) -> bool:
         if address == self.issuer or self.issuer is None:
             return True
-        if address.startswith("C"):
+        if self.holds_for(address):
             # No asset here requires authorisation, so a contract without a balance has it.
             return True
         return bool(self._trustline(host, address).flags & AUTHORIZED_FLAG)
@@ -176,7 +180,7 @@ class AssetContract:
     def _spend(self, host: Host, address: str, amount: int) -> None:
         if not self._is_authorized(host, address):
             raise host.error(DEAUTHORIZED, "balance is deauthorized")
-        if address.startswith("C"):
+        if self.holds_for(address):
             balance = self._contract_balance(host, address)
             if balance < amount:
                 raise host.error(BALANCE, "balance is not sufficient to spend", sc_i128(balance), sc_i128(amount))
@@ -188,7 +192,7 @@ class AssetContract:
     def _receive(self, host: Host, address: str, amount: int) -> None:
         if not self._is_authorized(host, address):
             raise host.error(DEAUTHORIZED, "balance is deauthorized")
-        if address.startswith("C"):
+        if self.holds_for(address):
             balance = self._contract_balance(host, address)
             if balance + amount > _I128_MAX:
                 raise host.error(OVERFLOW, "balance overflow in receive_balance")
@@ -216,7 +220,7 @@ class AssetContract:
             raise host.error(BALANCE, "resulting balance is not within the allowed range", *args)
 
     def _balance(self, host: Host, address: str) -> int:
-        if address.startswith("C"):
+        if self.holds_for(address):
             return self._contract_balance(host, address)
         if address == self.issuer:
             return _I64_MAX
@@ -240,12 +244,17 @@ class AssetContract:
 
     def _write_contract_balance(self, host: Host, address: str, amount: int) -> None:
         assert host.contract is not None
-        fields = (("amount", sc_i128(amount)), ("authorized", sc_bool(True)), ("clawback", sc_bool(False)))
-        value = sc_map((sc_symbol(name), item) for name, item in fields)
-        packed = sc_vec([sc_symbol("Balance"), sc_addr(address)])
-        data = ContractData(wire.ONE + host.contract, packed, wire.PERSISTENT, value)
+        data = pack_balance(host.contract, address, amount)
         host.store(data.ledger_key, data, sc_addr(address))
         host.extend_ttl(data.ledger_key, _BALANCE_THRESHOLD, _BALANCE_EXTEND)
+
+
+def pack_balance(contract: bytes, address: str, amount: int) -> ContractData:
+    """The entry of a balance that the asset contract with this raw hash keeps itself."""
+    fields = (("amount", sc_i128(amount)), ("authorized", sc_bool(True)), ("clawback", sc_bool(False)))
+    value = sc_map((sc_symbol(name), item) for name, item in fields)
+    key = sc_vec([sc_symbol("Balance"), sc_addr(address)])
+    return ContractData(wire.ONE + contract, key, wire.PERSISTENT, value)
 
 
 def balance_key(host: Host, address: str) -> bytes:

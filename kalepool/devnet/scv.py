@@ -7,13 +7,22 @@ from typing import Any, NamedTuple
 
 from kalepool.devnet.wire import account_strkey, contract_strkey
 
-ERROR_TYPES = (
-    "Contract WasmVm Context Storage Object Crypto Events Budget Value Auth".split()  # ScErrorType
+ERROR_TYPES = ("Contract", "WasmVm", "Context", "Storage", "Object", "Crypto", "Events", "Budget", "Value", "Auth")
+"""ScErrorType, by number."""
+
+ERROR_CODES = (
+    "ArithDomain",
+    "IndexBounds",
+    "InvalidInput",
+    "MissingValue",
+    "ExistingValue",
+    "ExceededLimit",
+    "InvalidAction",
+    "InternalError",
+    "UnexpectedType",
+    "UnexpectedSize",
 )
-ERROR_CODES = (  # ScErrorCode
-    "ArithDomain IndexBounds InvalidInput MissingValue ExistingValue ExceededLimit InvalidAction InternalError "
-    "UnexpectedType UnexpectedSize"
-).split()
+"""ScErrorCode, by number."""
 
 
 class Val(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
+from kalepool.devnet.rivals import farming
 from kalepool.devnet.rpc import METHODS
 from kalepool.devnet.rpc.errors import (
     INTERNAL_ERROR,
@@ -167,24 +168,38 @@ def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str
 
 
 @asynccontextmanager
-async def serving(node: Node, host: str, port: int, *, with_faults: bool) -> AsyncIterator[str]:
+async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals: int = 0) -> AsyncIterator[str]:
     """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
     server = Server(node, with_faults=with_faults)
     runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False)
     await runner.setup()
-    clock = None
     try:
         site = web.TCPSite(runner, host, port, shutdown_timeout=1)
         await site.start()
         bound = runner.addresses[0][1]
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         node.friendbot_url = f"{url}/friendbot"
-        clock = asyncio.create_task(node.run())
-        yield url
+        async with _background(node.run()), farming(node, server.friendbot, rivals):
+            yield url
     finally:
-        if clock is not None:
-            clock.cancel()
-            with suppress(asyncio.CancelledError):
-                await clock
         await runner.cleanup()
         node.close()
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs the work until the block ends. Where it fails, the failure ends the block."""
+    owner = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def end_block(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and done.exception() is not None and owner is not None:
+            owner.cancel()
+
+    task.add_done_callback(end_block)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

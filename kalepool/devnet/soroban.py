@@ -219,9 +219,7 @@ class Host:
 
     def _live(self, key: bytes) -> Entry | None:
         entry = self.view.get(key)
-        if entry is not None and entry.live_until is not None and entry.live_until < self.sequence:
-            return None
-        return entry
+        return None if entry is not None and entry.has_expired(self.sequence) else entry
 
     def _outside(self, key: bytes, args: tuple[bytes, ...]) -> HostError:
         return self.error(STORAGE_EXCEEDED, f"trying to access {_key_kind(key)} outside of the footprint", *args)
@@ -331,11 +329,11 @@ class Host:
             if after is None or after.live_until is None:
                 continue
             before = self._base_entry(key)
-            if before is not None and before.live_until is not None and before.live_until < self.sequence:
+            if before is not None and before.has_expired(self.sequence):
                 before = None
             changes.append(
                 RentChange(
-                    persistent=key[-4:] != _TEMPORARY or key[:4] == wire.LEDGER_KEY_CONTRACT_CODE,
+                    persistent=not after.is_temporary,
                     code=key[:4] == wire.LEDGER_KEY_CONTRACT_CODE,
                     old_size=0 if before is None else len(before.pack()),
                     new_size=len(after.pack()),
@@ -347,7 +345,6 @@ class Host:
 
 
 _CONTRACT_KINDS = (wire.LEDGER_KEY_CONTRACT_DATA, wire.LEDGER_KEY_CONTRACT_CODE)
-_TEMPORARY = wire.u32(wire.TEMPORARY)
 
 
 def _one_or_vec(args: tuple[bytes, ...]) -> bytes:

@@ -28,18 +28,34 @@ RETENTION_LEDGERS = 17_280
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (key BLOB PRIMARY KEY, data BLOB NOT NULL, modified INTEGER NOT NULL, live_until INTEGER);
-CREATE TABLE ledgers (sequence INTEGER PRIMARY KEY, close_time INTEGER NOT NULL, header TEXT NOT NULL, fees TEXT NOT NULL,
+CREATE TABLE ledgers (
+    sequence INTEGER PRIMARY KEY, close_time INTEGER NOT NULL, header TEXT NOT NULL, fees TEXT NOT NULL,
     evicted BLOB NOT NULL);
-CREATE TABLE transactions (ledger INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, inner_hash BLOB,
-    success INTEGER NOT NULL, soroban INTEGER NOT NULL, envelope BLOB NOT NULL, result BLOB NOT NULL, meta BLOB NOT NULL,
+CREATE TABLE transactions (
+    ledger INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, inner_hash BLOB, success INTEGER NOT NULL,
+    soroban INTEGER NOT NULL, envelope BLOB NOT NULL, result BLOB NOT NULL, meta BLOB NOT NULL,
     fee_changes BLOB NOT NULL, post_fee_changes BLOB NOT NULL, events TEXT NOT NULL,
     PRIMARY KEY (ledger, position)) WITHOUT ROWID;
 CREATE INDEX transactions_hash ON transactions (hash);
 CREATE INDEX transactions_inner_hash ON transactions (inner_hash) WHERE inner_hash IS NOT NULL;
-CREATE TABLE events (ledger INTEGER NOT NULL, toid INTEGER NOT NULL, position INTEGER NOT NULL, contract BLOB,
-    type TEXT NOT NULL, transaction_hash BLOB NOT NULL, success INTEGER NOT NULL, topics TEXT NOT NULL, value TEXT NOT NULL,
+CREATE TABLE events (
+    ledger INTEGER NOT NULL, toid INTEGER NOT NULL, position INTEGER NOT NULL, contract BLOB, type TEXT NOT NULL,
+    transaction_hash BLOB NOT NULL, success INTEGER NOT NULL, topics TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (toid, position)) WITHOUT ROWID;
 CREATE INDEX events_ledger ON events (ledger);
+"""
+
+_SELECT_TRANSACTIONS = """
+SELECT t.ledger, l.close_time, t.position, t.hash, t.inner_hash, t.success, t.soroban, t.envelope, t.result, t.meta,
+    t.fee_changes, t.post_fee_changes, t.events
+FROM transactions t JOIN ledgers l ON l.sequence = t.ledger
+WHERE {where} ORDER BY t.ledger, t.position
+"""
+
+_SELECT_EVENTS = """
+SELECT e.ledger, e.toid, e.position, e.contract, e.type, e.transaction_hash, e.success, e.topics, e.value, l.close_time
+FROM events e JOIN ledgers l ON l.sequence = e.ledger
+WHERE (e.toid, e.position) >= (?, ?) AND e.toid < ? {more} ORDER BY e.toid, e.position
 """
 
 _HEADER_HASHES = ("previous_hash", "transaction_set_hash", "result_hash", "state_hash")
@@ -84,7 +100,10 @@ class Store:
     # --- start
 
     def load(self, settings: dict[str, str]) -> tuple[Header, dict[bytes, Entry]] | None:
-        """The last ledger and its state, or None for a new database. ConfigError where it was made with other settings."""
+        """The last ledger and its state, or None for a new database.
+
+        ConfigError where it was made with other settings.
+        """
         tables = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries'").fetchone()
         if tables is None:
             return None
@@ -186,12 +205,7 @@ class Store:
         return list(self._transactions("t.ledger = ? AND t.position > ?", (ledger, after)))
 
     def _transactions(self, where: str, args: tuple[Any, ...]) -> Iterator[TransactionRow]:
-        rows = self._db.execute(
-            "SELECT t.ledger, l.close_time, t.position, t.hash, t.inner_hash, t.success, t.soroban, t.envelope, t.result,"
-            " t.meta, t.fee_changes, t.post_fee_changes, t.events FROM transactions t JOIN ledgers l"
-            f" ON l.sequence = t.ledger WHERE {where} ORDER BY t.ledger, t.position",
-            args,
-        )
+        rows = self._db.execute(_SELECT_TRANSACTIONS.format(where=where), args)
         for ledger, close_time, position, *rest in rows:
             yield TransactionRow(LedgerRow(ledger, close_time), position, _transaction_from_row(*rest))
 
@@ -207,16 +221,9 @@ class Store:
 
     def events(self, start: tuple[int, int], end_ledger: int, contracts: set[bytes] | None) -> Iterator[EventRow]:
         """Events from a (toid, position) to before a ledger, in order; of these contracts only, where given."""
-        where, args = "(e.toid, e.position) >= (?, ?) AND e.toid < ?", [*start, end_ledger << 32]
-        if contracts is not None:
-            where += f" AND e.contract IN ({','.join('?' * len(contracts))})"
-            args += contracts
-        rows = self._db.execute(
-            "SELECT e.ledger, e.toid, e.position, e.contract, e.type, e.transaction_hash, e.success, e.topics, e.value,"
-            f" l.close_time FROM events e JOIN ledgers l ON l.sequence = e.ledger WHERE {where} ORDER BY e.toid, e.position",
-            args,
-        )
-        for row in rows:
+        more = "" if contracts is None else f"AND e.contract IN ({','.join('?' * len(contracts))})"
+        args = (*start, end_ledger << 32, *(contracts or ()))
+        for row in self._db.execute(_SELECT_EVENTS.format(more=more), args):
             yield EventRow(*row)
 
     def fees(self, kind: str, ledgers: int) -> tuple[list[int], int]:
@@ -244,8 +251,9 @@ def _header_to_json(header: Header) -> str:
 
 
 def _header_from_json(text: str) -> Header:
-    values = json.loads(text)
-    return Header(**{k: bytes.fromhex(v) if k in _HEADER_HASHES else v for k, v in values.items()})
+    values: dict[str, Any] = json.loads(text)
+    values.update({name: bytes.fromhex(values[name]) for name in _HEADER_HASHES})
+    return Header(**values)
 
 
 def _transaction_to_row(sequence: int, position: int, record: TransactionRecord) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,5 @@ async def running_devnet(
 ) -> AsyncIterator[RunningDevnet]:
     """Serves a devnet on a free loopback port. `ledger_seconds` 0: ledgers close only by `close_ledger`."""
     node = Node(folder, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(node, "127.0.0.1", 0, with_faults=faults))
+    async with serving(node, "127.0.0.1", 0, with_faults=faults, rivals=rivals) as url:
         yield RunningDevnet(url, node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from stellar_sdk import xdr
 
 from kalepool.devnet.settings import PROTOCOL_VERSION
+from kalepool.errors import CONTRACT_ERRORS
 
 _Spec = xdr.SCSpecTypeDef
 _Type = xdr.SCSpecType
@@ -82,12 +83,7 @@ KALE_CODE = _module(
         _function("pause", {}),
         _function("unpause", {}),
         _function("remove_block", {"index": _U32}),
-        _errors(
-            "Errors",
-            "HomesteadExists HomesteadMissing FarmBlockMissing FarmPaused FarmNotPaused PlantAmountTooLow "
-            "ZeroCountTooLow PailExists PailMissing WorkMissing BlockMissing BlockInvalid HashInvalid HarvestNotReady "
-            "GapCountTooLow".split(),
-        ),
+        _errors("Errors", [cls.__name__.removesuffix("Error") for _, cls in sorted(CONTRACT_ERRORS.items())]),
     ]
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.config_settings import CONFIG_SETTINGS
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take, take_format
@@ -24,10 +25,10 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
     entries, sequence = [], node.ledger.header.sequence
     for position, text in enumerate(keys):
         key = _read_key(text, position)
-        entry = node.ledger.entries.get(key)
+        entry = node.ledger.entries.get(key) or CONFIG_SETTINGS.get(key)
         if entry is None:
             _check_key(key, text, position)
-        if entry is None or (entry.live_until is not None and entry.live_until < sequence):
+        if entry is None or entry.has_expired(sequence):
             continue
         found: dict[str, Any] = {
             "key": b64encode(key).decode(),

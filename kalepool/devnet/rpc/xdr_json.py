@@ -13,7 +13,7 @@ class Decodable(Protocol):
 
 
 def as_json(fields: dict[str, Any], names: dict[str, tuple[str, type[Decodable]]]) -> dict[str, Any]:
-    """The fields with those in `names` replaced: base64 name -> (JSON name, XDR type). Lists are converted item by item."""
+    """The fields with those in `names` (base64 name -> JSON name, XDR type) replaced; lists item by item."""
     return {names[name][0] if name in names else name: _convert(name, value, names) for name, value in fields.items()}
 
 
