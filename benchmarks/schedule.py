@@ -91,8 +91,8 @@ class Tally:
 
 
 def best_zeros(rng: Rng, hashes: float) -> int:
-    """The most zeros among that many hashes."""
-    return max(0, int(math.log(max(hashes, 1.0) / rng.exponential()) / math.log(16)))
+    """The most zeros among that many hashes, drawn by inverting P(best < z) = (1 - 16^-z)^hashes."""
+    return int(-math.log(-math.expm1(-rng.exponential() / max(hashes, 1.0))) / math.log(16))
 
 
 class Ledgers:

@@ -1,0 +1,41 @@
+"""Whom to hash for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalepool.policy.search import pick
+
+many_zeros = st.lists(st.integers(0, 12), min_size=1, max_size=30)
+
+
+@given(many_zeros, st.integers(0, 100), st.integers(0, 12))
+def test_the_next_zero_that_pays_is_the_cheapest(zeros: list[int], offset: int, floor: int) -> None:
+    """It costs 16^(zeros + 1) hashes, and what does not pay must be found as well."""
+    cost = [16 ** (max(z, floor) + 1) for z in zeros]
+    assert cost[pick(zeros, offset, floor)] == min(cost)
+
+
+@given(many_zeros, st.integers(0, 12))
+def test_offsets_spread_threads_evenly_over_equals(zeros: list[int], floor: int) -> None:
+    equals = sum(z <= max(min(zeros), floor) for z in zeros)
+    assert len({pick(zeros, offset, floor) for offset in range(equals)}) == equals
+
+
+def test_a_thread_stays_until_its_farmer_is_past_the_floor() -> None:
+    zeros = [1, 0, 2, 0]
+    assert pick(zeros, 1, floor=4) == 1
+    zeros[1] = 4
+    assert pick(zeros, 1, floor=4) == 1
+    zeros[1] = 5
+    assert pick(zeros, 1, floor=4) == 2
+    assert pick([5, 5, 6], 1, floor=4) == 1
+
+
+def test_left_over_power_goes_on_with_the_fewest() -> None:
+    assert pick([8, 7, 9]) == 1
+
+
+def test_nobody_to_hash_for() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        pick([])
