@@ -40,7 +40,7 @@ class ScheduleSettings:
     landing_probability: float = 0.99
     """How surely a farmer's work must land before the block is over. Beyond that the schedule weighs by itself: a
     ledger
-    earlier costs a ledger of gap, and makes it less likely to lose stake and reward."""
+    earlier costs a ledger of gap and of search, and makes it less likely to lose stake and reward."""
 
     saved_landing_probability: float = 0.9
     """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
@@ -243,14 +243,18 @@ class _Running:
 
     def _needed(self, pail: Pail, best: Found, gap: int, stroops_per_point: float) -> int:
         """How many ledgers before the last safe one the farmer's work should leave."""
-        later = self._points(pail, gap + 1, best.zeros) - self._points(pail, gap, best.zeros)
+        now = self._points(pail, gap, best.zeros)
+        later = self._points(pail, gap + 1, best.zeros) - now
+        another_zero = self._points(pail, gap, best.zeros + 1) - now
+        hashes = self.snapshot.hashes_per_second * self.chain.ledger_seconds / len(self.snapshot.farmers)
+        worth = later + another_zero * _found(hashes, best.zeros + 1)
         if pail.zeros is None:
             probability = self.settings.landing_probability
-            loss = pail.stake + self._points(pail, gap, best.zeros) * stroops_per_point
+            loss = pail.stake + now * stroops_per_point
         else:
             probability = self.settings.saved_landing_probability
             loss = self._gain(pail, best, gap, stroops_per_point)
-        return self.inclusion.ledgers_needed(probability, loss, later * stroops_per_point)
+        return self.inclusion.ledgers_needed(probability, loss, worth * stroops_per_point)
 
     def _gain(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> float:
         """What replacing the pail's work by `share` at `gap` earns, in stroops."""
@@ -272,13 +276,14 @@ class _Running:
             return None
         if len(farmer.shares) > 1:
             return farmer.shares[-2]
-        hashes = (
-            self.snapshot.hashes_per_second
-            * max(self.clock.close_of(self.last_safe) - time, 0)
-            / len(self.snapshot.farmers)
-        )
-        improvable = -math.expm1(-hashes * 16.0 ** -(best.zeros + 1))
-        return best if improvable >= self.settings.insurance_improvable else None
+        seconds = max(self.clock.close_of(self.last_safe) - time, 0)
+        hashes = self.snapshot.hashes_per_second * seconds / len(self.snapshot.farmers)
+        return best if _found(hashes, best.zeros + 1) >= self.settings.insurance_improvable else None
+
+
+def _found(hashes: float, zeros: int) -> float:
+    """The chance that one of so many hashes has at least these zeros."""
+    return -math.expm1(-hashes * 16.0**-zeros)
 
 
 def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: ScheduleSettings) -> Iterator[Plant]:

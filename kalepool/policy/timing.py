@@ -9,6 +9,9 @@ from dataclasses import dataclass
 MOST_LEDGERS = 20
 """A work never needs to leave more ledgers than this before the threshold of the tail."""
 
+NEGLIGIBLE = 1e-5
+"""A ledger earlier that makes missing less likely by no more than this is not worth it."""
+
 TAIL = 0.1
 """The part of the measured values that the tail is fitted to."""
 
@@ -88,7 +91,8 @@ class Inclusion:
         needed = self.threshold
         while needed < self.threshold + MOST_LEDGERS:
             miss = self.miss(needed)
-            if 1 - miss >= landing_probability and (miss - self.miss(needed + 1)) * loss <= worth:
+            saved = miss - self.miss(needed + 1)
+            if 1 - miss >= landing_probability and (saved <= NEGLIGIBLE or saved * loss <= worth):
                 break
             needed += 1
         return needed

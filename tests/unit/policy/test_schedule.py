@@ -1,0 +1,412 @@
+"""What to do when, with a made-up clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kalepool.policy.schedule import (
+    HOPELESS,
+    Action,
+    Harvest,
+    Plant,
+    ScheduleSettings,
+    Submit,
+    closes_at,
+    decide,
+    ledger_now,
+    miss_probability,
+)
+from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.protocol.lifecycle import new_farm_block
+from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
+
+START = 1_800_000_000
+INDEX = 100_000
+KALE = 10**7
+BLOCK = Block(START, 12, KALE, 4, 60, 500 * KALE, 8, ZERO_ENTROPY, 0, 0)
+RULES = ScheduleSettings()
+SHARES = (Found(0, 10), Found(3, 11), Found(6, 12))
+PROMPT = (1,) * 300  # every work landed in the next ledger
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(START + seconds, UTC)
+
+
+def chain(seconds: float, **changes: object) -> ChainState:
+    """The chain as read that long into the block: a ledger every 5 s, ledger 1000 started the block."""
+    ledgers = int(seconds // 5)
+    state = ChainState(
+        ledger=1000 + ledgers,
+        ledger_closed_at=at(5 * ledgers),
+        index=INDEX,
+        farm_block=new_farm_block(START),
+        block=BLOCK,
+        paused=False,
+        ledger_seconds=5.0,
+        block_seconds=300,
+    )
+    return replace(state, **changes)  # type: ignore[arg-type]
+
+
+def farmer(name: str = "F", **changes: object) -> FarmerState:
+    state = FarmerState(name, pail=Pail(1000, None, 100 * KALE, None), shares=SHARES)
+    return replace(state, **changes)  # type: ignore[arg-type]
+
+
+def run(
+    seconds: float,
+    *farmers: FarmerState,
+    rules: ScheduleSettings = RULES,
+    samples: tuple[int, ...] = PROMPT,
+    harvests: tuple[HarvestState, ...] = (),
+    works: tuple[int, int] = (0, 0),
+    speed: float = 40e6,
+    **changes: object,
+) -> list[Action]:
+    snapshot = Snapshot(chain(seconds, **changes), farmers, harvests, speed, samples, *works)
+    return decide(snapshot, at(seconds), rules)
+
+
+def submits(actions: list[Action]) -> list[Submit]:
+    return [action for action in actions if isinstance(action, Submit)]
+
+
+def first_submit(*farmers: FarmerState, **options: object) -> tuple[float, Submit]:
+    """The second at which the first work is handed in, looking four times a second."""
+    for quarter in range(4 * 300):
+        found = submits(run(quarter / 4, *farmers, **options))  # type: ignore[arg-type]
+        if found:
+            return quarter / 4, found[0]
+    raise AssertionError("nothing was ever handed in")
+
+
+# Planting
+
+
+def test_a_new_block_is_planted_at_once_by_everybody_not_planted() -> None:
+    bare = farmer(pail=None, shares=())
+    farmers = [
+        replace(bare, farmer="new"),
+        replace(bare, farmer="in flight", planting=True),
+        replace(bare, farmer="not funded", may_plant=False),
+        farmer("planted"),
+    ]
+    assert run(0.25, *farmers) == [Plant(INDEX, ("new",))]
+    # A block found late is planted all the same,
+    assert run(120, *farmers) == [Plant(INDEX, ("new",))]
+    # but not when the work could no longer land.
+    assert not any(isinstance(a, Plant) for a in run(285, *farmers))
+
+
+def test_the_next_block_is_started_when_the_time_is_over() -> None:
+    done = farmer(pail=Pail(1000, 57, KALE, 6))
+    assert run(299.75, done) == []
+    assert run(300, done) == [Plant(INDEX + 1, ("F",))]
+    assert run(320, done) == [Plant(INDEX + 1, ("F",))]
+    lead = replace(RULES, plant_lead_seconds=3)
+    assert run(297, done, rules=lead) == [Plant(INDEX + 1, ("F",))]
+    # A shorter block.
+    assert run(60, done, block_seconds=60) == [Plant(INDEX + 1, ("F",))]
+
+
+def test_the_time_counts_from_the_farm_block() -> None:
+    """Its timestamp can differ from the block's."""
+    done = farmer(pail=Pail(1000, 57, KALE, 6))
+    assert run(250, done, farm_block=new_farm_block(START - 60)) == [Plant(INDEX + 1, ("F",))]
+
+
+def test_the_next_block_waits_a_ledger_for_a_stake_that_may_still_be_saved() -> None:
+    late = farmer("late", working=True)
+    done = farmer("done", pail=Pail(1000, 57, KALE, 6))
+    assert run(302, late, done) == []
+    assert run(305, late, done) == [Plant(INDEX + 1, ("late", "done"))]
+    assert run(302, late, done, rules=replace(RULES, hold_start_ledgers=0)) == [Plant(INDEX + 1, ("late", "done"))]
+
+
+@pytest.mark.parametrize(
+    ("index", "block", "planted_in"), [(None, None, 0), (0, BLOCK, 0), (0, None, 0), (INDEX, None, INDEX + 1)]
+)
+def test_the_first_block_and_an_evicted_one(index: int | None, block: Block | None, planted_in: int) -> None:
+    """Block 0 comes from the first plant; an evicted block is followed by the next."""
+    actions = run(10, farmer(pail=None, shares=()), index=index, block=block)
+    assert actions == [Plant(planted_in, ("F",))]
+
+
+def test_nothing_is_planted_in_a_farm_that_is_paused_or_not_there() -> None:
+    bare = farmer(pail=None, shares=())
+    assert run(10, bare, paused=True) == []
+    assert run(310, bare, paused=True) == []
+    assert run(10, bare, farm_block=None, block=None, index=None) == []
+
+
+# The last work
+
+
+def test_the_work_leaves_late_with_the_best_share() -> None:
+    second, work = first_submit(farmer())
+    assert work == Submit(INDEX, "F", 12, 6, "final")
+    assert 285 <= second <= 290  # ledger 1059 closes at 295 s and is the last of the block
+
+
+@pytest.mark.parametrize("late", [0.05, 0.2])
+def test_slow_inclusion_leaves_earlier(late: float) -> None:
+    slow = (1,) * round(300 * (1 - late)) + (2, 3, 4) * round(100 * late)
+    assert first_submit(farmer(), samples=slow)[0] < first_submit(farmer())[0]
+
+
+def test_a_large_stake_leaves_earlier() -> None:
+    small = farmer(pail=Pail(1000, None, KALE // 100, None))
+    large = farmer(pail=Pail(1000, None, 100_000 * KALE, None))
+    assert first_submit(large)[0] < first_submit(small)[0]
+
+
+def test_full_gap_leaves_earlier() -> None:
+    """Beyond the block's max_gap and max_zeros another ledger earns nothing, so safety is all that counts."""
+    full = replace(BLOCK, max_gap=30)
+    best = farmer(shares=(Found(2, 1), Found(8, 2)))
+    assert first_submit(best, block=full)[0] < first_submit(best)[0]
+    assert first_submit(best, block=full)[0] > 240  # but no more than sure
+    # Zeros that are likely to come are worth waiting for.
+    assert first_submit(farmer(), block=full)[0] > first_submit(best, block=full)[0]
+
+
+def test_a_wanted_probability_is_kept() -> None:
+    sure = replace(RULES, landing_probability=0.99999)
+    assert first_submit(farmer(), rules=sure)[0] < first_submit(farmer())[0]
+
+
+def test_more_works_than_a_ledger_takes_start_earlier_with_those_that_have_most() -> None:
+    few = replace(RULES, works_per_ledger=10)
+    shares = [(Found(0, 0), Found(zeros, 1)) for zeros in range(3, 8) for _ in range(10)]
+    farmers = [farmer(f"F{number:02}", shares=share) for number, share in enumerate(shares)]
+    alone = first_submit(farmer(), rules=few)[0]
+    second, work = first_submit(*farmers, rules=few)
+    assert second == alone - 4 * 5
+    assert work.zeros == 7
+    assert len(submits(run(second, *farmers, rules=few))) == 10
+    assert len(submits(run(second + 5, *farmers, rules=few))) == 20
+
+
+def test_nothing_is_handed_in_twice() -> None:
+    assert run(292, farmer(working=True)) == []
+    assert run(292, farmer(pail=Pail(1000, 57, KALE, 6))) == []
+    assert run(292, farmer(shares=())) == []
+
+
+def test_a_stake_is_never_given_up_while_the_block_stands() -> None:
+    """Work is open until somebody plants."""
+    for seconds in (291, 296, 299.9, 301, 400):
+        assert [work.reason for work in submits(run(seconds, farmer()))] == ["final"]
+
+
+def test_ledgers_are_foreseen_when_the_chain_cannot_be_read() -> None:
+    stale = chain(100)
+    snapshot = Snapshot(stale, (farmer(),), (), 40e6, PROMPT)
+    assert submits(decide(snapshot, at(270), RULES)) == []
+    assert len(submits(decide(snapshot, at(292), RULES))) == 1
+    assert ledger_now(stale, at(104.9)) == 1020
+    assert ledger_now(stale, at(105)) == 1021
+
+
+def test_when_the_last_works_leave_is_told() -> None:
+    snapshot = Snapshot(chain(10), (farmer(),), (), 40e6, PROMPT)
+    told = closes_at(snapshot, RULES)
+    assert told is not None and at(285) <= told <= at(290)
+    assert closes_at(replace(snapshot, chain=chain(10, block=None)), RULES) is None
+
+
+# Retries
+
+
+def failed(code: str, seconds: float, count: int = 1, index: int = INDEX) -> Failure:
+    return Failure(index, code, at(seconds), count)
+
+
+def test_a_failed_work_is_tried_again_after_a_growing_wait() -> None:
+    once = farmer(work_failure=failed("rpc-unavailable", 290))
+    assert submits(run(290.75, once)) == []
+    assert len(submits(run(291, once))) == 1
+    often = farmer(work_failure=failed("rpc-unavailable", 290, count=3))
+    assert submits(run(293.75, often)) == []
+    assert len(submits(run(294, often))) == 1
+    # Never longer than a ledger.
+    assert len(submits(run(295, farmer(work_failure=failed("rpc-unavailable", 290, count=30))))) == 1
+
+
+@pytest.mark.parametrize("code", sorted(HOPELESS["work"]))
+def test_what_cannot_be_mended_is_not_tried_again(code: str) -> None:
+    assert submits(run(299, farmer(work_failure=failed(code, 290)))) == []
+
+
+def test_an_earlier_blocks_failure_does_not_count() -> None:
+    old = failed("underfunded", 0, index=INDEX - 1)
+    assert run(1, farmer(pail=None, shares=(), plant_failure=old)) == [Plant(INDEX, ("F",))]
+    hopeless = failed("underfunded", 0)
+    assert run(1, farmer(pail=None, shares=(), plant_failure=hopeless)) == []
+    # The next block may be started with it.
+    assert run(300, farmer(pail=None, shares=(), plant_failure=hopeless)) == [Plant(INDEX + 1, ("F",))]
+
+
+# Insurance
+
+
+RICH = farmer(pail=Pail(1000, None, 50_000 * KALE, None))
+
+
+def test_a_large_stake_is_saved_half_way_with_a_weak_share() -> None:
+    second, work = first_submit(RICH)
+    assert second == 150
+    assert work == Submit(INDEX, "F", 11, 3, "insurance")  # the second best
+
+
+def test_a_small_stake_is_not_worth_the_fee() -> None:
+    assert first_submit(farmer())[1].reason == "final"
+    assert first_submit(farmer(), rules=replace(RULES, work_fee_stroops=0))[1].reason == "insurance"
+    assert first_submit(RICH, rules=replace(RULES, work_fee_stroops=10**12))[1].reason == "final"
+    assert first_submit(RICH, rules=replace(RULES, insurance=False))[1].reason == "final"
+
+
+def test_losses_make_insurance_worth_it() -> None:
+    assert first_submit(farmer(), works=(5_000, 5))[1].reason == "final"
+    assert first_submit(farmer(), works=(5_000, 1_000))[1].reason == "insurance"
+    assert miss_probability(0, 0, RULES) == pytest.approx(0.002)
+    assert miss_probability(10**9, 10**7, RULES) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_only_share_is_risked_when_a_better_one_is_sure() -> None:
+    weak, strong = replace(RICH, shares=(Found(2, 1),)), replace(RICH, shares=(Found(9, 1),))
+    assert first_submit(weak)[1].reason == "insurance"
+    assert first_submit(strong)[1].reason == "final"
+    assert first_submit(weak, speed=10.0)[1].reason == "final"
+
+
+def test_after_insurance_the_best_share_follows() -> None:
+    saved = replace(RICH, pail=Pail(1000, 30, 50_000 * KALE, 3))
+    second, work = first_submit(saved)
+    assert work == Submit(INDEX, "F", 12, 6, "improvement")
+    assert second >= first_submit(RICH, rules=replace(RULES, insurance=False))[0]  # no stake is at risk any more
+    # Strictly more zeros are needed,
+    assert submits(run(292, replace(saved, pail=Pail(1000, 30, KALE, 6)))) == []
+    # it must be worth the fee,
+    many = replace(BLOCK, normalized_total=2_000 * KALE)
+    assert len(submits(run(292, saved, block=many))) == 1
+    assert submits(run(292, saved, block=many, rules=replace(RULES, work_fee_stroops=1_000 * KALE))) == []
+    # and after the last safe ledger it is too late.
+    assert submits(run(297, saved)) == []
+
+
+# Harvests
+
+
+def test_past_pails_are_harvested_outside_the_rush() -> None:
+    past = (HarvestState(INDEX - 1, "A"), HarvestState(INDEX - 2, "B"), HarvestState(INDEX - 1, "C", harvesting=True))
+    expected = Harvest(((INDEX - 1, "A"), (INDEX - 2, "B")))
+    assert run(1, harvests=past) == [expected]
+    assert run(200, harvests=past) == [expected]
+    assert run(288, harvests=past) == []
+    old = (*past, HarvestState(INDEX - 250, "D"))
+    assert run(288, harvests=old) == [Harvest(((INDEX - 250, "D"),))]
+    assert run(305, harvests=past) == [expected]
+
+
+def test_this_blocks_pail_is_not_ripe() -> None:
+    assert run(1, harvests=(HarvestState(INDEX, "A"),)) == []
+
+
+def test_one_failed_harvest_hides_nothing() -> None:
+    again = failed("rpc-unavailable", 0, index=INDEX - 1)
+    lost = failed("work-missing", 0, index=INDEX - 1)
+    states = (HarvestState(INDEX - 1, "A", failure=again), HarvestState(INDEX - 1, "B", failure=lost))
+    assert run(0.5, harvests=(*states, HarvestState(INDEX - 2, "A"))) == [Harvest(((INDEX - 2, "A"),))]
+    assert run(2, harvests=states) == [Harvest(((INDEX - 1, "A"),))]
+
+
+# Whatever the state
+
+
+pails = st.one_of(
+    st.none(),
+    st.builds(Pail, st.integers(1000, 1059), st.none(), st.integers(0, 10**12), st.none()),
+    st.builds(Pail, st.just(1000), st.integers(1, 59), st.integers(0, 10**12), st.integers(0, 8)),
+)
+ladders = st.sets(st.integers(0, 12), max_size=4).map(lambda zs: tuple(Found(z, 100 + z) for z in sorted(zs)))
+codes = st.sampled_from(["rpc-unavailable", "pail-missing", "timeout"])
+failures = st.one_of(st.none(), st.builds(failed, codes, st.floats(0, 400), st.integers(1, 9)))
+states = st.builds(
+    FarmerState,
+    farmer=st.just("F"),
+    may_plant=st.booleans(),
+    pail=pails,
+    shares=ladders,
+    planting=st.booleans(),
+    working=st.booleans(),
+    plant_failure=failures,
+    work_failure=failures,
+)
+bounds = st.builds(
+    lambda gap, zeros, stake: replace(BLOCK, max_gap=12 + gap, max_zeros=4 + zeros, max_stake=KALE + stake),
+    st.integers(0, 50),
+    st.integers(0, 6),
+    st.integers(0, 10**12),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(states, max_size=5),
+    st.floats(0, 500),
+    st.one_of(st.none(), bounds),
+    st.lists(st.integers(1, 9), max_size=40),
+)
+def test_every_action_is_one_the_contract_could_take(
+    found: list[FarmerState], seconds: float, block: Block | None, samples: list[int]
+) -> None:
+    farmers = {f"F{n}": replace(state, farmer=f"F{n}") for n, state in enumerate(found)}
+    actions = run(seconds, *farmers.values(), block=block, samples=tuple(samples))
+    acted: list[str] = []
+    for action in actions:
+        if isinstance(action, Plant):
+            acted.extend(action.farmers)
+            for name in action.farmers:
+                assert farmers[name].may_plant and not farmers[name].planting
+                assert action.index == INDEX + 1 or farmers[name].pail is None
+            assert action.index == INDEX or seconds >= 300 or block is None
+        elif isinstance(action, Submit):
+            acted.append("work " + action.farmer)
+            state = farmers[action.farmer]
+            assert state.pail is not None and not state.working and block is not None
+            assert Found(action.zeros, action.nonce) in state.shares
+            assert state.pail.zeros is None or action.zeros > state.pail.zeros
+            assert (action.reason == "improvement") == (state.pail.zeros is not None)
+            if action.reason == "insurance":
+                assert len(state.shares) == 1 or action.zeros < state.shares[-1].zeros
+    assert len(acted) == len(set(acted))
+
+
+def test_it_is_quick() -> None:
+    """Every tick for 50 farmers in the rush and the insurance window; the bound leaves room for a busy machine."""
+    farmers = tuple(farmer(f"F{number}") for number in range(50))
+    fastest = {}
+    for seconds in (10, 200, 288):
+        taken = []
+        for _ in range(5):
+            began = time.perf_counter()
+            run(seconds, *farmers)
+            taken.append(time.perf_counter() - began)
+        fastest[seconds] = min(taken)
+    assert max(fastest.values()) < 0.005
+
+
+def test_times_are_compared_in_any_zone() -> None:
+    from datetime import timezone
+
+    elsewhere = at(300).astimezone(timezone(timedelta(hours=9)))
+    snapshot = Snapshot(chain(300), (farmer(pail=None, shares=()),))
+    assert decide(snapshot, elsewhere, RULES) == decide(snapshot, at(300), RULES) != []
