@@ -147,7 +147,9 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
             if known is not None:
                 return known
             try:
-                require_better(candidate, pails.get((candidate.wallet, block_index)))
+                planted_in = require_better(candidate, pails.get((candidate.wallet, block_index)))
+                # Simulation reckons with the latest ledger: in that of the plant itself it sees no gap yet.
+                await ctx.chain.next_ledger(planted_in, 2 * ctx.settings.chain.ledger_seconds + 1)
                 return await _submit(ctx, block_index, pooler_id, candidate, deadline)
             except Exception as error:
                 failure = Failure.of(error, block_index, candidate.farmer_id)
@@ -169,12 +171,16 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     return WorkResult(block_index, accepted, refused, sorted(worked), duration_ms)
 
 
-def require_better(candidate: Candidate, pail: Pail | None) -> None:
-    """Raises where the contract would refuse: no pail (PailMissingError), not more zeros (ZeroCountTooLowError)."""
+def require_better(candidate: Candidate, pail: Pail | None) -> int:
+    """The ledger the pail was planted in, which work must come after.
+
+    Raises where the contract would refuse: no pail (PailMissingError), not more zeros (ZeroCountTooLowError).
+    """
     if pail is None:
         raise PailMissingError("nothing is planted for this farmer in this block")
     if pail.zeros is not None and candidate.zeros <= pail.zeros:
         raise ZeroCountTooLowError(f"{candidate.zeros} zeros, the pail has {pail.zeros} already")
+    return pail.sequence
 
 
 async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[tuple[UUID, int], Worked]:
