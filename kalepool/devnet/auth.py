@@ -44,6 +44,18 @@ class AuthHost(Protocol):
     def error(self, error: tuple[int, int], message: str, *args: bytes) -> Exception: ...
 
 
+class Authorisation(Protocol):
+    """Says who authorised what while calls run: one frame is pushed and popped for each call."""
+
+    def push(self) -> None: ...
+    def pop(self) -> None: ...
+    def snapshot(self) -> Any: ...
+    def restore(self, snapshot: Any) -> None: ...
+    def require(self, host: AuthHost, address: str, function: bytes) -> None:
+        """Raises unless the address authorised the packed SorobanAuthorizedFunction in the current frame."""
+        ...
+
+
 AUTHENTICATION_ERROR = (0, 5)  # the account contract's own error: Error(Contract, #5)
 _AUTH_INVALID_ACTION = (9, 6)
 _AUTH_INVALID_INPUT = (9, 2)
@@ -297,12 +309,10 @@ class Recording:
         if address != self._source:
             nonce = secrets.randbelow(2**63)
             self._nonces[len(self._trackers)] = nonce
+            if address.startswith("G"):
+                host.load_account(address)  # its signers will be read when the signature is checked
             host.consume_nonce(address, nonce, host.max_live_until)
         self._trackers.append(tracker)
-
-    def addresses(self) -> tuple[str, ...]:
-        """Who has to authorise, in the order they were asked."""
-        return tuple(tracker.address for tracker in self._trackers)
 
     def entries(self) -> list[bytes]:
         """Packed SorobanAuthorizationEntry of everything recorded, unsigned."""
@@ -316,6 +326,3 @@ class Recording:
                 credentials = wire.ZERO
             packed.append(credentials + tracker.root.pack())
         return packed
-
-
-Authorisation = Enforcing | Recording

@@ -16,13 +16,15 @@ def devnet(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     ledger_seconds: Annotated[
-        float, typer.Option(help="Time between ledgers; the public networks' is 5.", min=0.05)
+        float, typer.Option(help="Time between ledgers; the networks' is 5. 0: by POST /ledgers (--faults).", min=0)
     ] = 5.0,
     block_seconds: Annotated[int, typer.Option(help="Length of a KALE block; the real one's is 300.", min=1)] = 300,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps the chain; without one it is forgotten.")] = None,
     rivals: Annotated[int, typer.Option(help="Farmers of the network's own that plant and work too.", min=0)] = 0,
     capacity: Annotated[int, typer.Option(help="Most transactions a ledger takes of either kind.", min=1)] = 100,
-    faults: Annotated[bool, typer.Option("--faults", help="Allow faults on demand: POST /faults.")] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Allow faults on demand (POST /faults) and closing by hand.")
+    ] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="A fault from the start: kind=delay,method=sendTransaction,seconds=2,count=3. Repeatable."),

@@ -12,11 +12,12 @@ from kalepool.devnet.settings import MAX_ENTRY_TTL
 from kalepool.devnet.soroban import (
     COST_CALL,
     WASM_MISSING,
-    WASM_TRAP,
     Error,
     Host,
     HostError,
     instance_key,
+    read_args,
+    trap,
 )
 from kalepool.devnet.wire import sc_addr, sc_bool, sc_bytes, sc_i128, sc_map, sc_symbol, sc_u32, sc_u64, sc_vec
 from kalepool.errors import ContractError
@@ -57,12 +58,10 @@ class KaleContract:
         if signature is None:
             raise host.error(WASM_MISSING, "trying to invoke non-existent contract function", sc_symbol(function))
         kinds, returns = signature
-        values = [scv.decode(arg) for arg in args]
-        if [value.kind for value in values] != list(kinds):
-            raise trap(host, function)
+        values = read_args(host, function, args, kinds)
         storage = Storage(host, contract, self.block_seconds, function, args)
         try:
-            result = METHODS[function](storage, *(value.value for value in values))
+            result = METHODS[function](storage, *values)
         except ContractError as error:
             raise fail_with_error(host, error.number) from None
         except TrapError:
@@ -79,10 +78,6 @@ def fail_with_error(host: Host, number: int) -> HostError:
     """What a contract's `panic_with_error!` leaves behind: two events and the error to raise."""
     host.error((0, number), "failing with contract error", sc_u32(number))
     return escalate(host, (0, number), "fail_with_error")
-
-
-def trap(host: Host, function: str) -> HostError:
-    return host.error(WASM_TRAP, "VM call trapped: UnreachableCodeReached", sc_symbol(function))
 
 
 def escalate(host: Host, error: Error, host_function: str) -> HostError:

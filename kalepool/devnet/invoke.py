@@ -233,7 +233,7 @@ def simulate(
         transaction_data=data,
         resource_fee=fee,
         return_value=value,
-        auth=recorded,
+        auth=sent,
         changes=tuple(_state_changes(host, work, view)),
     )
 

@@ -11,22 +11,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from kalepool.devnet import invoke, meta, operations, wire
+from kalepool.devnet.checks import Conditions, SignatureChecker, check, threshold_level
 from kalepool.devnet.entries import Entry, View, pack_changes
 from kalepool.devnet.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
 from kalepool.devnet.queue import Answer, Queue
 from kalepool.devnet.settings import PROTOCOL_VERSION, non_refundable_fee
 from kalepool.devnet.soroban import Contract, LedgerInfo
-from kalepool.devnet.transactions import (
-    AnyResult,
-    Code,
-    Conditions,
-    Result,
-    SignatureChecker,
-    Transaction,
-    check,
-    parse,
-    threshold_level,
-)
+from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction, parse
 from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
 
 TOTAL_COINS = 1_000_000_000_000_000_000
@@ -199,7 +190,7 @@ class Ledger:
     def _apply(self, state: View, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
         refused = check(transaction, state, conditions, applying=True)
-        if refused is not None and refused.code is not Code.FAILED:
+        if refused is not None and (isinstance(refused, OuterResult) or refused.code not in _USES_SEQUENCE):
             item.result = refused
             return
         before = View(state)
@@ -286,6 +277,10 @@ class Ledger:
 def asset_contract(network_id: bytes, asset: bytes) -> bytes:
     """The contract id of a packed Asset: the hash of its HashIDPreimage (ENVELOPE_TYPE_CONTRACT_ID, from asset)."""
     return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
+
+
+_USES_SEQUENCE = (Code.FAILED, Code.BAD_AUTH, Code.BAD_AUTH_EXTRA, Code.BAD_MIN_SEQ_AGE_OR_GAP)
+"""What a transaction may fail with in its ledger and still use up its sequence number."""
 
 
 def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tuple[Transaction, int]]:

@@ -75,7 +75,7 @@ def malformed(operation: xdr.Operation, source: bytes) -> bytes | None:
         if asset is None or body.change_trust_op.limit.int64 < 0 or _account_key(asset.issuer) == source:
             code = -1
     elif body.destination is not None and body.type is Type.ACCOUNT_MERGE:
-        code = -1 if _muxed_key(body.destination) == source else 0
+        code = -1 if muxed_key(body.destination) == source else 0
     elif body.set_options_op is not None:
         code = _malformed_options(body.set_options_op, source)
     elif body.bump_sequence_op is not None:
@@ -121,7 +121,7 @@ def apply(operation: xdr.Operation, context: Context) -> bytes:
     if body.bump_sequence_op is not None:
         return outcome(kind, _bump_sequence(context, body.bump_sequence_op))
     assert body.destination is not None
-    code, moved = _merge(context, _muxed_key(body.destination))
+    code, moved = _merge(context, muxed_key(body.destination))
     return outcome(kind, code, i64(moved) if code == 0 else b"")
 
 
@@ -141,7 +141,7 @@ def _create_account(context: Context, op: xdr.CreateAccountOp) -> int:
 
 
 def _payment(context: Context, op: xdr.PaymentOp) -> int:
-    asset, amount, to = op.asset.to_xdr_bytes(), op.amount.int64, _muxed_key(op.destination)
+    asset, amount, to = op.asset.to_xdr_bytes(), op.amount.int64, muxed_key(op.destination)
     issuer = _issuer(op.asset)
     if context.view.account(to) is None:
         return -5
@@ -325,7 +325,8 @@ def _account_key(account: xdr.AccountID) -> bytes:
     return account.account_id.ed25519.uint256
 
 
-def _muxed_key(account: xdr.MuxedAccount) -> bytes:
+def muxed_key(account: xdr.MuxedAccount) -> bytes:
+    """The raw public key of an account address, with or without an id."""
     if account.ed25519 is not None:
         return account.ed25519.uint256
     assert account.med25519 is not None

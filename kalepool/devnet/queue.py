@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kalepool.devnet import wire
+from kalepool.devnet.checks import Conditions, available_balance, check, soroban_problem
 from kalepool.devnet.entries import View
 from kalepool.devnet.settings import (
     BASE_FEE,
@@ -19,17 +20,7 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_ENTRIES,
 )
 from kalepool.devnet.soroban import BUDGET_EXCEEDED
-from kalepool.devnet.transactions import (
-    AnyResult,
-    Code,
-    Conditions,
-    OuterResult,
-    Result,
-    Transaction,
-    available_balance,
-    check,
-    soroban_problem,
-)
+from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10

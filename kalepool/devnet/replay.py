@@ -13,7 +13,7 @@ from typing import Any
 
 import kernels
 from kalepool.devnet import scv, wire
-from kalepool.devnet.auth import Recording
+from kalepool.devnet.auth import AuthHost
 from kalepool.devnet.contract import KaleContract, decode_value, encode_value, pack_instance, pack_key, read_instance
 from kalepool.devnet.entries import ContractCode, ContractData, Data, Entry, View
 from kalepool.devnet.sac import AssetContract, pack_asset_instance, pack_balance
@@ -45,6 +45,30 @@ class _TraceToken(AssetContract):
         return True
 
 
+class _Everybody:
+    """Everybody authorises everything; whom the KALE contract itself asked is written down."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._depth = 0
+
+    def push(self) -> None:
+        self._depth += 1
+
+    def pop(self) -> None:
+        self._depth -= 1
+
+    def snapshot(self) -> int:
+        return self._depth
+
+    def restore(self, snapshot: int) -> None:
+        self._depth = snapshot
+
+    def require(self, host: AuthHost, address: str, function: bytes) -> None:
+        if self._depth == 1:
+            self.asked.append(address)
+
+
 class DevnetWorld:
     """`protocol.replay.World` on the devnet's host."""
 
@@ -72,7 +96,7 @@ class DevnetWorld:
             self._deploy_token(wire.contract_hash(args["asset"]), before.balances)
         view = View(self._entries)
         info = LedgerInfo(sequence, timestamp, _NETWORK_ID, self._ttl)
-        auth = Recording("", allow_nonroot=False, upgraded=True)
+        auth = _Everybody()
         host = Host(view, info, self._contracts, auth, None, TX_MAX_INSTRUCTIONS)
         try:
             result = host.invoke(_KALE, method, tuple(_argument(name, value) for name, value in args.items()))
@@ -83,7 +107,7 @@ class DevnetWorld:
                 del self._entries[key]
             else:
                 self._entries[key] = entry
-        return Outcome(scv.decode(result).value, auth.addresses(), tuple(_token_calls(host, self._asset)))
+        return Outcome(scv.decode(result).value, tuple(auth.asked), tuple(_token_calls(host, self._asset)))
 
     def state(self) -> WorldState:
         state = WorldState(self._sequence, self._timestamp)
@@ -94,8 +118,6 @@ class DevnetWorld:
             if data.key == wire.SCV_CONTRACT_INSTANCE_KEY:
                 if data.address[4:] == _KALE:
                     state.entries.update({Key(name): value for name, value in read_instance(data).items()})
-                continue
-            if data.key[:4] == wire.SCV_NONCE_KEY:
                 continue
             name, *rest = [item.value for item in scv.decode(data.key).value]
             if data.address[4:] != _KALE:

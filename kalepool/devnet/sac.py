@@ -10,7 +10,7 @@ from dataclasses import replace
 from kalepool.devnet import scv, wire
 from kalepool.devnet.entries import AUTHORIZED_FLAG, Account, ContractData, TrustLine
 from kalepool.devnet.settings import BASE_RESERVE
-from kalepool.devnet.soroban import COST_BUILTIN_CALL, Error, Host, instance_key
+from kalepool.devnet.soroban import COST_BUILTIN_CALL, Error, Host, instance_key, read_args
 from kalepool.devnet.wire import (
     sc_addr,
     sc_bool,
@@ -68,10 +68,7 @@ class AssetContract:
         kinds = _SIGNATURES.get(function)
         if kinds is None:
             raise host.error((2, 3), "calling unknown contract function", sc_symbol(function))
-        values = [scv.decode(arg) for arg in args]
-        if [value.kind for value in values] != list(kinds):
-            raise host.error((8, 8), "contract function arguments do not fit", sc_symbol(function))
-        plain = [value.value for value in values]
+        plain = read_args(host, function, args, kinds)
         match function:
             case "transfer":
                 self._transfer(host, args, *plain)
@@ -215,8 +212,10 @@ class AssetContract:
             host.store(line.ledger_key, replace(line, balance=line.balance + amount), sc_addr(address))
 
     def _check_range(self, host: Host, balance: int, low: int, high: int) -> None:
+        if not -_I64_MAX <= balance <= _I64_MAX:
+            raise host.error(BALANCE, "resulting balance overflow")
         if not low <= balance <= high:
-            args = sc_i64(low), sc_i64(max(balance, -(2**63))), sc_i64(high)
+            args = sc_i64(low), sc_i64(balance), sc_i64(high)
             raise host.error(BALANCE, "resulting balance is not within the allowed range", *args)
 
     def _balance(self, host: Host, address: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -49,6 +49,7 @@ class Server:
             app.router.add_get("/faults", self.list_faults)
             app.router.add_post("/faults", self.add_faults)
             app.router.add_delete("/faults", self.clear_faults)
+            app.router.add_post("/ledgers", self.close_ledger)
         return app
 
     # --- JSON-RPC
@@ -147,6 +148,14 @@ class Server:
         self.node.faults.clear()
         return await self.list_faults(request)
 
+    async def close_ledger(self, request: web.Request) -> web.Response:
+        """Closes a ledger by hand: the only way to where the devnet runs with --ledger-seconds 0."""
+        seconds = request.query.get("seconds")
+        if seconds is not None and not seconds.isdecimal():
+            return _json({"detail": f"seconds must be a whole number, not {seconds!r}"}, status=400)
+        closed = self.node.close_ledger(None if seconds is None else int(seconds))
+        return _json({"sequence": closed.header.sequence, "close_time": closed.header.close_time})
+
 
 def _hang_up(request: web.Request) -> None:
     """Closes the connection without an answer."""
@@ -188,18 +197,8 @@ async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals
 
 @asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs the work until the block ends. Where it fails, the failure ends the block."""
-    owner = asyncio.current_task()
-    task = asyncio.create_task(work)
-
-    def end_block(done: asyncio.Task[None]) -> None:
-        if not done.cancelled() and done.exception() is not None and owner is not None:
-            owner.cancel()
-
-    task.add_done_callback(end_block)
-    try:
+    """Runs the work until the block ends. Where it fails, the block is ended and the failure raised."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
         yield
-    finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kalepool.devnet import scv, wire
 from kalepool.devnet.auth import Authorisation, contract_function
@@ -95,6 +95,22 @@ class HostError(Exception):
     def render(self) -> str:
         lines = [f"   {i}: {event.render(failed=failed)}" for i, (event, failed) in enumerate(reversed(self.log))]
         return "\n".join([f"HostError: {self}", "", "Event log (newest first):", *lines, ""])
+
+
+def read_args(host: Host, function: str, args: tuple[bytes, ...], kinds: tuple[str, ...]) -> list[Any]:
+    """The plain values of a call's arguments. Raises a trap unless they are of these kinds."""
+    try:
+        values = [scv.decode(arg) for arg in args]
+    except ValueError:
+        values = []
+    if tuple(value.kind for value in values) != kinds:
+        raise trap(host, function)
+    return [value.value for value in values]
+
+
+def trap(host: Host, function: str) -> HostError:
+    """What is left when a contract's VM stops."""
+    return host.error(WASM_TRAP, "VM call trapped: UnreachableCodeReached", sc_symbol(function))
 
 
 class Contract(Protocol):

@@ -88,9 +88,20 @@ class Store:
     def __init__(self, folder: Path | None) -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(":memory:" if folder is None else folder / FILE_NAME, isolation_level=None)
-        # A killed process loses nothing with WAL and NORMAL; only a power cut may cost the last ledgers.
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = sqlite3.connect(
+            ":memory:" if folder is None else folder / FILE_NAME, timeout=0, isolation_level=None
+        )
+        try:
+            # Exclusive: a chain has one writer. A killed process loses nothing with WAL and NORMAL; only a power cut
+            # may cost the last ledgers.
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("BEGIN EXCLUSIVE")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise ConfigError(
+                f"the devnet's data in {folder} cannot be used ({error}): is another devnet running?"
+            ) from None
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._range: tuple[LedgerRow, LedgerRow] | None = None
 

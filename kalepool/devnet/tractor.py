@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kalepool.devnet import scv, wire
-from kalepool.devnet.contract import escalate, extend_instance, fail_with_error, trap
+from kalepool.devnet.contract import escalate, extend_instance, fail_with_error
 from kalepool.devnet.entries import ContractData
-from kalepool.devnet.soroban import COST_CALL, WASM_MISSING, Host, HostError
+from kalepool.devnet.soroban import COST_CALL, WASM_MISSING, Host, HostError, read_args, trap
 from kalepool.devnet.wire import sc_symbol
 
 NO_PAILS_PROVIDED = 1
@@ -24,16 +24,15 @@ class Tractor:
         host.load(wire.key_contract_code(self.code_hash))
         if function != "harvest":
             raise host.error(WASM_MISSING, "trying to invoke non-existent contract function", sc_symbol(function))
-        values = [scv.decode(arg) for arg in args]
-        if [value.kind for value in values] != ["address", "vec"] or any(p.kind != "u32" for p in values[1].value):
+        farmer, pails = read_args(host, function, args, ("address", "vec"))
+        if any(pail.kind != "u32" for pail in pails):
             raise trap(host, function)
-        pails = [pail.value for pail in values[1].value]
         if not pails:
             raise fail_with_error(host, NO_PAILS_PROVIDED)
         rewards = []
         for pail in pails:
             try:
-                reward = host.try_call(self.farm, "harvest", (args[0], wire.sc_u32(pail)))
+                reward = host.try_call(self.farm, "harvest", (wire.sc_addr(farmer), wire.sc_u32(pail.value)))
             except HostError as error:
                 raise escalate(host, error.error, "try_call") from None
             rewards.append(0 if reward is None else scv.decode(reward).value)

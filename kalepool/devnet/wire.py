@@ -98,7 +98,7 @@ _SCV_VEC = u32(16) + ONE
 _SCV_MAP = u32(17) + ONE
 _SCV_ADDRESS = u32(18)
 _SCV_CONTRACT_INSTANCE = u32(19)
-SCV_NONCE_KEY = u32(21)
+_SCV_NONCE_KEY = u32(21)
 _MASK64 = 2**64 - 1
 
 
@@ -161,7 +161,7 @@ def sc_error(kind: int, code: int) -> bytes:
 
 
 def sc_nonce_key(nonce: int) -> bytes:
-    return SCV_NONCE_KEY + i64(nonce)
+    return _SCV_NONCE_KEY + i64(nonce)
 
 
 def sc_instance(executable: bytes, storage: bytes | None) -> bytes:
