@@ -9,7 +9,6 @@ is compiled again.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import pickle
@@ -33,10 +32,8 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kalepool"
 
 
-@functools.cache
-def _sources() -> bytes:
-    """The text of this package, through which all code comes about."""
-    return b"\0".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+# The text of this package, which all kernels are made from, as it was when it was imported.
+_SOURCES = b"\0".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
 
 class KernelCache:
@@ -48,11 +45,11 @@ class KernelCache:
 
     def load_overload(self, signature: Any, context: Any) -> CompileResult | None:
         """The kernel, ready to run, or None if it has to be compiled."""
-        context.refresh()
         try:
-            checksum, data = _cut(self.path(signature, context).read_bytes())
+            data = self.path(signature, context).read_bytes()
         except (OSError, RuntimeError):  # RuntimeError: no home folder
             return None
+        checksum, data = data[:32], data[32:]
         if hashlib.sha256(data).digest() != checksum:
             return None
         result = CompileResult._rebuild(context, *pickle.loads(data))  # noqa: S301 - from the user's own folder, written below
@@ -80,9 +77,5 @@ class KernelCache:
             self.backend,
             str(signature),
         )
-        name = hashlib.sha256(_sources() + repr(made_of).encode()).hexdigest()
+        name = hashlib.sha256(_SOURCES + repr(made_of).encode()).hexdigest()
         return folder() / f"{self.backend}-{name[:32]}.kernel"
-
-
-def _cut(data: bytes) -> tuple[bytes, bytes]:
-    return data[:32], data[32:]
