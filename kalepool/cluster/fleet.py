@@ -8,7 +8,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,6 +145,7 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
 
     try:
         await asyncio.to_thread(start)
+        _restore_signals()
     except ConnectionError as error:
         raise ConfigError(
             f"no Ray cluster at {address!r}: start its head with `ray start --head`, or leave the address out "
@@ -156,6 +159,14 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
         await asyncio.to_thread(ray.shutdown)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _restore_signals() -> None:
+    """Ray's native code puts handlers of its own over ours, which print a stack at SIGTERM: ours on top again."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(number, handler)
 
 
 def _ask_autoscaler(cpus: int, gpus: int) -> None:

@@ -270,6 +270,7 @@ class Cluster:
 
 async def _answer(call: Awaitable[AnswerT], seconds: float) -> AnswerT:
     try:
-        return await asyncio.wait_for(call, seconds)
+        async with asyncio.timeout(seconds):
+            return await call
     except TimeoutError:
         raise WorkerError(f"silent: no answer within {seconds:.0f} s") from None

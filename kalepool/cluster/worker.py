@@ -92,7 +92,8 @@ class Worker:
                 self._finds.clear()
                 self._urgent = False
                 # The chain was set back: this range may have been tried in such a block before.
-                self._needs_serial = self._needs_serial or (old is not None and job.index < old.index)
+                if old and job.index < old.index:
+                    self._needs_serial = self._urgent = True
             self._job = job
             self._zeros = {farmer: max(zeros, self._zeros.get(farmer, 0)) for farmer, zeros in job.farmers}
             self._changed.notify_all()

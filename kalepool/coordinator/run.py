@@ -43,7 +43,10 @@ log = structlog.get_logger()
 
 def main(settings: Settings) -> None:
     """Coordinate until SIGINT or SIGTERM. Raises KalepoolError where it cannot start."""
-    asyncio.run(_until_signalled(settings))
+    try:
+        asyncio.run(_until_signalled(settings))
+    except ExceptionGroup as group:  # one loop failed, and took the others with it
+        raise group.exceptions[0] from None
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -188,16 +191,17 @@ class Coordinator:
     async def _decide(self) -> None:
         """Every tick: what is to be done now, and the workers' job."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
+            await _wait(self._changed, TICK_SECONDS)
             self._changed.clear()
-            if self.state.job_is_old:
-                await self.shares.seed()
-                self._publish()
             try:
+                await self.shares.seed()
                 now = await self._chain.now()
-            except ChainError:
-                continue  # the watch says so
+            except (ChainError, DatabaseError) as error:
+                log.debug("nothing decided", reason=str(error))  # the other loops say so aloud
+                continue
+            finally:
+                if self.state.job_is_old:
+                    self._publish()
             snapshot = self.state.snapshot(self.cluster.hashes_per_second if self.cluster else 0.0)
             if snapshot is not None:
                 self._acting.start(decide(snapshot, now, self._rules), ledger_now(snapshot.chain, now))
@@ -234,7 +238,7 @@ class Coordinator:
         index = state.index
         if index is not None:
             rows = await self._database.fetch_all(
-                "select_pails_to_harvest", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+                "select_unharvested_pails", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
             )
             state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
             await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)
@@ -302,12 +306,18 @@ class Coordinator:
                 log.warning("database not read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(cue.wait(), pause)
+            await _wait(cue, pause)
 
     async def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
         async for payload in self._database.listen(channel):
             heard(payload)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event, or so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _time(timestamp: int) -> datetime:

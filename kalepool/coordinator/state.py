@@ -56,6 +56,7 @@ class State:
     harvests: set[tuple[int, str]] = field(default_factory=set)
     failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
     planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
+    awaited: dict[str, int] = field(default_factory=dict)  # wallet: block it is planted in, which is yet to be seen
     working: set[tuple[int, str]] = field(default_factory=set)
     harvesting: set[tuple[int, str]] = field(default_factory=set)
     stale_pails: set[str] = field(default_factory=set)  # wallets whose pail is to be read again
@@ -99,6 +100,7 @@ class State:
             or (before.index, before.block.entropy) != (farm.index, farm.block.entropy)
         )
         if is_other:
+            self.awaited = {wallet: index for wallet, index in self.awaited.items() if index > (farm.index or 0)}
             self.pails.clear()
             self.records.clear()
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
@@ -160,6 +162,8 @@ class State:
         if index == self.index:
             self.pails.setdefault(wallet, pail)
             self.stale_pails.add(wallet)
+        else:
+            self.awaited[wallet] = index
 
     def worked(self, wallet: str, index: int, zeros: int, gap: int) -> None:
         self.failures.pop(("work", wallet, index), None)
@@ -210,7 +214,7 @@ class State:
             may_plant=farmer.may_plant and (index, wallet) not in self.passed_over,
             pail=self.pails.get(wallet),
             shares=tuple(self.records.get(wallet, ())),
-            planting=wallet in self.planting,
+            planting=wallet in self.planting or wallet in self.awaited,
             working=(index, wallet) in self.working,
             plant_failure=self._failure("plant", wallet, index),
             work_failure=self._failure("work", wallet, index),

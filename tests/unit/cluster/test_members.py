@@ -1,0 +1,224 @@
+"""The membership, over workers that are threads of this process instead of Ray actors."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from kalepool.cluster import members
+from kalepool.cluster.members import Cluster, Handle, Member, Place, WorkerError
+from kalepool.cluster.messages import Hello, Job, Report
+from kalepool.cluster.worker import Worker
+from kalepool.protocol.model import Block
+
+pytestmark = pytest.mark.anyio
+
+BLOCK = Block(0, 0, 0, 0, 0, 0, 5, bytes(32), 0, 0)
+
+
+def place(number: int) -> Place:
+    return Place(f"node-{number}", f"host-{number}", "cpu", 0, 1)
+
+
+def job(version: int, index: int, zeros: int = 0) -> Job:
+    return Job(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4)
+
+
+class ThreadHandle:
+    """A worker in this process that can be killed or made deaf."""
+
+    def __init__(self, serial: int, version: str | None) -> None:
+        self.worker = Worker(serial, 1)
+        self.version = version
+        self.dead = False
+        self.deaf = False
+        self.speed: Callable[[Report], Report] = lambda report: report
+
+    async def hello(self) -> Hello:
+        hello = self.worker.hello()
+        return replace(hello, code_version=self.version) if self.version else hello
+
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+        report = await asyncio.to_thread(self.worker.exchange, packed, serial, wait_seconds)
+        if self.deaf:
+            await asyncio.sleep(3600)
+        if self.dead:
+            raise WorkerError("it is dead")
+        return self.speed(report)
+
+    def assign(self, packed: bytes) -> None:
+        self.worker.assign(packed)
+
+    def kill(self) -> None:
+        self.dead = True
+        self.worker.end()
+
+
+class ThreadFleet:
+    def __init__(self, *places: Place) -> None:
+        self.present = set(places)
+        self.version: str | None = None
+        self.handles: dict[Place, ThreadHandle] = {}
+        self.started: list[Place] = []
+
+    async def places(self) -> set[Place]:
+        return set(self.present)
+
+    def start(self, place: Place, serial: int) -> Handle:
+        self.started.append(place)
+        self.handles[place] = ThreadHandle(serial, self.version)
+        return self.handles[place]
+
+
+class Running:
+    def __init__(self, fleet: ThreadFleet) -> None:
+        self.reports: list[tuple[Member, Report]] = []
+        self._arrived = asyncio.Event()
+        serials = itertools.count(1)
+
+        async def next_serial() -> int:
+            return next(serials)
+
+        self.cluster = Cluster(fleet, next_serial, self._on_report)
+
+    def _on_report(self, member: Member, report: Report) -> None:
+        self.reports.append((member, report))
+        self._arrived.set()
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Looks again at every report, and now and then without one."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self._arrived.clear()
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), 0.02)
+                except TimeoutError:
+                    continue
+
+
+@asynccontextmanager
+async def running(fleet: ThreadFleet) -> AsyncIterator[Running]:
+    run = Running(fleet)
+    task = asyncio.create_task(run.cluster.run())
+    try:
+        yield run
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert all(handle.dead for handle in fleet.handles.values())  # nobody is left behind
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(members, "REPORT_SECONDS", 0.1)
+
+
+async def test_every_place_gets_a_worker_and_the_job() -> None:
+    fleet = ThreadFleet(place(1), place(2))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3))
+        await run.until(lambda: {m.place for m, r in run.reports if r.index == 3 and r.hashes} == {place(1), place(2)})
+        assert run.cluster.hashes_per_second > 0
+        assert len({member.serials[0] for member, _ in run.reports}) == 2
+
+
+async def test_a_node_that_joins_searches_and_one_that_leaves_is_forgotten() -> None:
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3))
+        await run.until(lambda: place(1) in run.cluster.members)
+        fleet.present = {place(2)}
+        await run.until(lambda: any(m.place == place(2) and r.hashes for m, r in run.reports))
+        await run.until(lambda: set(run.cluster.members) == {place(2)})
+        assert fleet.handles[place(1)].dead
+
+
+async def test_a_dead_worker_is_replaced_under_another_serial() -> None:
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3))
+        await run.until(lambda: any(r.hashes for _, r in run.reports))
+        fleet.handles[place(1)].dead = True
+        await run.until(lambda: len(fleet.started) == 2 and place(1) in run.cluster.members)
+        await run.until(lambda: run.reports[-1][0].serials == [2] and run.reports[-1][1].hashes > 0)
+
+
+async def test_a_silent_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "SILENT_SECONDS", 0.2)
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        await run.until(lambda: place(1) in run.cluster.members)
+        first = fleet.handles[place(1)]
+        first.deaf = True
+        await run.until(lambda: len(fleet.started) == 2 and place(1) in run.cluster.members)
+        assert first.dead
+
+
+async def test_a_slow_worker_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(members, "measure_speed", lambda before, count, seconds: count / seconds)
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: len([r for _, r in run.reports if r.hashes]) > 3)
+        fleet.handles[place(1)].speed = lambda report: replace(report, hashes=report.hashes // 100)
+        await run.until(lambda: len(fleet.started) == 2 and place(1) in run.cluster.members)
+        fleet.handles[place(1)].speed = lambda report: replace(report, hashes=report.hashes // 100)
+        seen = len(run.reports)
+        await run.until(lambda: len(run.reports) > seen + 10)
+        assert len(fleet.started) == 2  # the place itself is slow: replacing would not help
+
+
+async def test_other_code_is_refused_with_a_reason() -> None:
+    fleet = ThreadFleet(place(1))
+    fleet.version = "0.0.9+000000000000"
+    async with running(fleet) as run:
+        await run.until(lambda: bool(run.cluster.refused))
+        said = run.cluster.refused[place(1)]
+        assert "host-1 runs kalepool 0.0.9+000000000000" in said and "install the same version" in said
+        assert not run.cluster.members
+
+
+async def test_another_block_is_sent_without_waiting_for_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "REPORT_SECONDS", 5.0)
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: place(1) in run.cluster.members)
+        worker = fleet.handles[place(1)].worker
+        run.cluster.publish(job(2, 4, 14))
+        assert (await asyncio.to_thread(worker.exchange, None, None, 0.05)).index == 4
+
+
+async def test_news_of_the_same_block_travel_with_the_next_report() -> None:
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: place(1) in run.cluster.members)
+        run.cluster.publish(job(2, 3, 0))
+        run.cluster.publish(job(3, 3, 15))
+        await run.until(lambda: run.cluster.members[place(1)].job_version == 3)
+
+
+async def test_reports_become_rarer_in_a_large_cluster() -> None:
+    run = Running(ThreadFleet())
+    small = run.cluster.report_seconds
+    for number in range(10_000):
+        run.cluster.members[place(number)] = None  # pyright: ignore[reportArgumentType]
+    assert small == 0.1
+    assert 10_000 / run.cluster.report_seconds <= members.REPORTS_PER_SECOND
+
+
+async def test_a_fleet_out_of_reach_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "UNREACHABLE_SECONDS", 0.1)
+
+    class Lost(ThreadFleet):
+        async def places(self) -> set[Place]:
+            raise WorkerError("the Ray head does not answer")
+
+    with pytest.raises(WorkerError, match="head"):
+        await Running(Lost()).cluster.run()
