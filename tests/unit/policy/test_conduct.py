@@ -1,0 +1,89 @@
+"""Rubbish is slowed, then kept out for a while; honest trouble is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kalepool.policy.conduct import (
+    BAN_SCORE,
+    FIRST_BAN_SECONDS,
+    LONGEST_BAN_SECONDS,
+    SLOW_SCORE,
+    Conduct,
+    Standing,
+    judge,
+    standing,
+)
+from kalepool.policy.shares import Outcome
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def send(outcomes: Iterable[Outcome], every_seconds: float = 0.0, conduct: Conduct | None = None) -> Conduct:
+    for number, outcome in enumerate(outcomes):
+        conduct = judge(conduct, outcome, after(number * every_seconds))
+    assert conduct is not None
+    return conduct
+
+
+def test_rubbish_is_slowed_then_banned() -> None:
+    slowed = send([Outcome.MALFORMED] * 12)
+    verdict, wait = standing(slowed, NOW)
+    assert verdict is Standing.SLOWED and wait > 0
+    banned = send([Outcome.MALFORMED] * 40, conduct=slowed)
+    assert standing(banned, NOW) == (Standing.BANNED, FIRST_BAN_SECONDS)
+    assert standing(banned, after(FIRST_BAN_SECONDS)) == (Standing.OK, 0)
+
+
+def test_the_wait_grows_with_the_score() -> None:
+    waits = [standing(Conduct(score, NOW), NOW)[1] for score in (SLOW_SCORE - 1, SLOW_SCORE, SLOW_SCORE * 2)]
+    assert waits == sorted(waits) and waits[0] == 0 < waits[1] < waits[2]
+
+
+def test_every_ban_is_twice_as_long_up_to_a_day() -> None:
+    conduct, seconds = None, []
+    for _ in range(10):
+        conduct = send([Outcome.OUT_OF_RANGE] * 50, conduct=conduct)
+        seconds.append(standing(conduct, NOW)[1])
+    assert seconds[:3] == [FIRST_BAN_SECONDS * 2**n for n in range(3)]
+    assert seconds[-1] == LONGEST_BAN_SECONDS
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o not in (Outcome.ACCEPTED, Outcome.STALE)])
+def test_a_flood_of_any_rubbish_ends_in_a_ban(outcome: Outcome) -> None:
+    assert standing(send([outcome] * 300), NOW)[0] is Standing.BANNED
+
+
+def test_an_honest_miner_with_stale_shares_and_slips_stays_good() -> None:
+    draw = random.Random(1)
+    conduct = None
+    for number in range(3000):
+        outcome = draw.choices(
+            [Outcome.ACCEPTED, Outcome.STALE, Outcome.DUPLICATE, Outcome.LOW_DIFFICULTY], [90, 6, 2, 2]
+        )[0]
+        conduct = judge(conduct, outcome, after(5 * number))
+        assert standing(conduct, after(5 * number))[0] is Standing.OK
+
+
+def test_a_block_change_with_a_fast_miner_is_forgiven() -> None:
+    assert standing(send([Outcome.STALE] * 100), NOW)[0] is Standing.OK
+
+
+def test_rubbish_is_forgotten() -> None:
+    conduct = send([Outcome.MALFORMED] * 30)
+    assert standing(conduct, NOW)[0] is Standing.SLOWED
+    assert standing(conduct, after(300))[0] is Standing.OK
+    assert conduct.score_at(after(60)) == pytest.approx(conduct.score / 2)
+    assert conduct.score < BAN_SCORE
+
+
+def test_nobody_is_unknown_and_bad() -> None:
+    assert standing(None, NOW) == (Standing.OK, 0)
