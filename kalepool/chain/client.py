@@ -230,7 +230,7 @@ class Chain(Submitter):
             if not may_retry(outcome) or self._reckon() >= deadline:
                 return outcome
             log.info("submit_again", action=prepared.action, attempt=attempt, result_code=outcome.result_code)
-            if isinstance(outcome.error, BadSequenceError):  # a node that lags would give the same number again
+            if outcome.ledger is None and outcome.status is Status.FAILED:  # what was refused now is refused again now
                 await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
             attempt += 1
 

@@ -67,6 +67,7 @@ class ChainReader:
         self._index_guess = 0
         self._limits: Limits | None = None
         self._fees: tuple[float, Fees] | None = None
+        self._lock = asyncio.Lock()  # many who need the same fees or limits ask once
         self._checked_network = False
         self._poll: asyncio.Task[None] | None = None
 
@@ -178,19 +179,20 @@ class ChainReader:
 
     async def read_fees(self) -> Fees:
         """What inclusion cost in recent ledgers; asked at most once a ledger."""
-        if self._fees is not None and time.monotonic() - self._fees[0] < self.network.ledger_seconds:
+        async with self._lock:
+            if self._fees is None or time.monotonic() - self._fees[0] >= self.network.ledger_seconds:
+                stats = await self._rpc.read("getFeeStats", GetFeeStatsResponse)
+                fees = Fees(stats.latest_ledger, _bids(stats.soroban_inclusion_fee), _bids(stats.inclusion_fee))
+                self._fees = (time.monotonic(), fees)
             return self._fees[1]
-        stats = await self._rpc.read("getFeeStats", GetFeeStatsResponse)
-        fees = Fees(stats.latest_ledger, _bids(stats.soroban_inclusion_fee), _bids(stats.inclusion_fee))
-        self._fees = (time.monotonic(), fees)
-        return fees
 
     async def read_limits(self) -> Limits:
         """What the network allows one contract call; asked once."""
-        if (limits := self._limits) is None:
-            found, _ = await self._read_entries(entries.limit_keys())
-            limits = self._limits = self._decoded(entries.limits, found.values())
-        return limits
+        async with self._lock:
+            if (limits := self._limits) is None:
+                found, _ = await self._read_entries(entries.limit_keys())
+                limits = self._limits = self._decoded(entries.limits, found.values())
+            return limits
 
     # How it is done
 
@@ -255,7 +257,7 @@ class ChainReader:
         await asyncio.sleep(max(self.network.ledger_seconds / 10, 0.05))
         try:
             await self._read_health(self._rpc.call)
-        except RpcUnavailableError as error:
+        except ChainError as error:
             log.debug("ledger_poll_failed", reason=str(error))
 
     def _decoded(self, decode: Callable[[A], B], value: A) -> B:

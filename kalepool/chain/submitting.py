@@ -139,7 +139,7 @@ class Submitter(ChainReader):
             if maybe_taken or self._reckon() > bound:
                 try:
                     outcome = await self.look_up(prepared.transaction_hash, bound, prepared.function)
-                except RpcUnavailableError as error:
+                except ChainError as error:
                     outcome = Outcome(prepared.transaction_hash, Status.UNKNOWN, error=error)
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
                     return outcome

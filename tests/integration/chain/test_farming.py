@@ -288,7 +288,7 @@ async def test_a_work_overtaken_by_the_next_block_fails_for_good(village: Villag
     assert isinstance(failed.error, FootprintStaleError)
 
 
-async def test_a_stale_plant_is_given_up_at_the_deadline(village: Village):
+async def test_a_lost_plant_is_given_up_at_the_deadline(village: Village):
     chain = village.chain
     first, second = village.farmers[:2]
     await village.pass_block()

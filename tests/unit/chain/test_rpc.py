@@ -154,6 +154,16 @@ async def test_waiting_for_a_ledger_shares_one_poll(rpc, network: Network):
         assert await chain.next_ledger(8, 0.1) is None
 
 
+async def test_many_who_need_the_fees_ask_once(rpc, network: Network):
+    names = ["max", "min", "mode", *(f"p{number}" for number in (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99))]
+    bids = dict.fromkeys(names, "250") | {"transactionCount": "1", "ledgerCount": 10}
+    rpc.answers["getFeeStats"] = [{"sorobanInclusionFee": bids, "inclusionFee": bids, "latestLedger": 7}]
+    async with ChainReader(replace(network, ledger_seconds=5)) as chain:
+        fees = await asyncio.gather(*(chain.read_fees() for _ in range(9)))
+    assert {found.contract.p90 for found in fees} == {250}
+    assert rpc.asked("getFeeStats") == 1
+
+
 async def test_a_chain_without_a_server_is_a_matter_of_settings():
     with pytest.raises(ConfigError, match="KALEPOOL_RPC_URL"):
         Chain(DEVNET)
