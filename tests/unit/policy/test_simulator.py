@@ -29,9 +29,9 @@ def test_search_by_schedule_finds_as_much_as_hashing_does() -> None:
     assert np.mean(found) == pytest.approx(np.mean([best_zeros(rng, 1_000_000) for _ in range(1500)]), abs=0.1)
 
 
-@pytest.mark.parametrize(("cell", "gains"), [(Cell(50, 40e6, BUSY), True), (Cell(5, 1e6, QUIET), False)], ids=str)
+@pytest.mark.parametrize(("cell", "gains"), [(Cell(50, 40e6, BUSY), True), (Cell(10, 1e6, BUSY), False)], ids=str)
 def test_ours_is_ahead(cell: Cell, gains: bool) -> None:
-    _, rows = run_cell(cell, seeds=2, blocks=4)
+    _, rows = run_cell(cell, seeds=2 if gains else 4, blocks=4)
     by_name = {row.policy: row for row in rows}
     assert all(row.ours_gain > -0.02 for row in rows)
     assert by_name["ours"].worked > 0.98
