@@ -28,7 +28,7 @@ def arm(ctx: Context, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
         case "before send":
             monkeypatch.setattr(ctx.chain, "submit", crash)
         case "after send":
-            monkeypatch.setattr(ctx.chain, "next_ledger", crash)  # what it does between sending and asking
+            monkeypatch.setattr(ctx.chain, "look_up", crash)  # what follows sending
         case "before settle":
             monkeypatch.setattr(events, "insert_applied", crash)  # inside the database transaction that settles
 

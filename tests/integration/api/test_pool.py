@@ -1,0 +1,189 @@
+"""The whole way of a farmer through the API, and who may do what."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.services.keys import create_key
+from kalepool.services.poolers import add_pooler
+
+pytestmark = pytest.mark.anyio
+
+
+async def wait_active(api, farmer_id: str) -> dict:
+    async with asyncio.timeout(20):
+        while (farmer := (await api.pooler.get(f"/farmers/{farmer_id}")).json())["status"] != "active":
+            await api.farm.wait_ledger()
+    return farmer
+
+
+async def wait_up(api) -> dict:
+    async with asyncio.timeout(20):
+        while (answer := await api.anybody.get("/health")).status_code != 200:
+            await asyncio.sleep(0.2)
+    return answer.json()
+
+
+async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[str]) -> None:
+    farm = api.farm
+    pooler = str(farm.pooler_id)
+    health = await wait_up(api)
+    assert {name: part["state"] for name, part in health["components"].items()} == {
+        "database": "up",
+        "chain": "up",
+        "custody": "up",
+        "accounts": "up",
+        "workers": "none",
+    }
+
+    payout = Keypair.random().public_key
+    wish = {"pooler_id": pooler, "payout_wallet": payout, "stake_percentage": 0.25, "metadata": {"name": "Ann"}}
+    answer = await api.pooler.post("/farmers/register", json=wish)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["status"] == "registered"
+    assert made["needs_funding"]
+    assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
+    assert made["metadata"] == {"name": "Ann"}
+
+    await farm.ctx.chain.fund(made["custodial_wallet"])
+    shown = await wait_active(api, made["farmer_id"])
+    assert not shown["needs_funding"]
+    assert shown["balances"]["kale_stroops"] == "0"
+    await farm.give(made["custodial_wallet"], 1000)
+    assert (await api.client(made["api_key"]).get(f"/farmers/{made['farmer_id']}")).status_code == 200
+
+    planted = await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": pooler})
+    assert planted.status_code == 200, planted.text
+    assert planted.json()["totals"] == {"eligible": 1, "planted": 1, "failed": 0, "stake_stroops": "250"}
+
+    nonces = [{"farmer_id": made["farmer_id"], "nonce": str(n)} for n in (0, 2**64 - 1)]
+    worked = await api.pooler.post("/work", json={"block_index": 0, "pooler_id": pooler, "submissions": nonces})
+    assert worked.status_code == 200, worked.text
+    assert worked.json()["totals"] == {"submitted": 2, "accepted": 1, "refused": 1}
+    assert worked.json()["ready_for_harvest"] == [made["farmer_id"]]
+
+    early = await api.pooler.post("/harvest", json={"block_index": 0, "pooler_id": pooler})
+    assert (early.status_code, early.json()["code"]) == (409, "harvest-not-ready")
+    await farm.end_block()
+    await farm.start_block(1)
+    harvested = await api.pooler.post("/harvest", json={"block_index": 0, "pooler_id": pooler})
+    (harvest,) = harvested.json()["harvested"]
+    assert harvest["reward_stroops"] == harvest["forecast_stroops"]
+    assert harvested.json()["totals"]["forecast_differences"] == 0
+
+    block = (await api.pooler.get("/blocks/0")).json()
+    assert block["poolers"][0]["harvested"] == 1
+    assert block["poolers"][0]["rewarded_stroops"] == harvest["reward_stroops"]
+    assert (await api.pooler.get(f"/farmers/{made['farmer_id']}")).json()["performance"]["blocks_harvested"] == 1
+    captured = capfd.readouterr()
+    said = captured.out + captured.err + str(block) + json.dumps(made | {"api_key": ""})
+    assert "farmer_registered" in said, "the logs are in what is searched"
+    assert not re.search(r"\bS[A-Z2-7]{55}\b", said)
+    assert made["api_key"] not in said
+    assert farm.pooler_key not in said
+
+
+async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every secret there is, searched for as strkey, hex and bytes in all that was said, also of failing calls."""
+    farm = api.farm
+    made = await farm.add_farmers(2)
+    ctx = farm.ctx
+    said = ""
+    for path, body in (
+        ("/plant", {"block_index": 0, "pooler_id": str(farm.pooler_id)}),
+        ("/plant", {"block_index": 7, "pooler_id": str(farm.pooler_id)}),
+        (
+            "/work",
+            {"block_index": 0, "pooler_id": str(farm.pooler_id), "submissions": [{"farmer_id": "x", "nonce": "-1"}]},
+        ),
+        ("/harvest", {"pooler_id": str(farm.pooler_id)}),
+    ):
+        said += (await api.pooler.post(path, json=body)).text
+    captured = capfd.readouterr()
+    said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.payer)
+    rows = await farm.rows(
+        "SELECT account_id, address, secret_sealed FROM accounts UNION ALL "
+        "SELECT farmer_id, custodial_wallet, secret_sealed FROM farmers"
+    )
+    assert len(rows) == 1 + farm.settings.channel_accounts + 2
+    master = (farm.settings.data_dir / "master.key").read_text().strip()
+    for row_id, address, sealed in rows:
+        keypair = ctx.custody._keypair(row_id, address, sealed)
+        for secret in (keypair.secret, keypair.raw_secret_key().hex(), repr(keypair.raw_secret_key())[2:-1], master):
+            assert secret not in said
+    assert made[0].custodial_wallet in said
+
+
+async def test_who_may_do_what(api) -> None:
+    farm = api.farm
+    other = await add_pooler(farm.ctx.database, "another")
+    made = (await farm.add_farmers(1, kale_stroops=0))[0]
+    farmer_key = await create_key(farm.ctx.database, "farmer", subject_id=made.farmer_id)
+    clients = {"nobody": api.anybody, "stranger": api.client(other.key), "farmer": api.client(farmer_key.key)}
+    ours = str(farm.pooler_id)
+    register = {"pooler_id": ours, "payout_wallet": made.payout_wallet}
+    calls = [
+        ("POST", "/farmers/register", register, (401, 403, 403)),
+        ("POST", "/plant", {"block_index": 9, "pooler_id": ours}, (401, 403, 403)),
+        (
+            "POST",
+            "/work",
+            {"block_index": 9, "pooler_id": ours, "submissions": [{"farmer_id": ours, "nonce": "1"}]},
+            (401, 403, 403),
+        ),
+        ("POST", "/harvest", {"pooler_id": ours}, (401, 403, 403)),
+        ("GET", f"/farmers/{made.farmer_id}", None, (401, 404, 200)),
+        ("GET", f"/farmers?pooler_id={ours}", None, (401, 403, 403)),
+        ("GET", "/farmers", None, (401, 200, 403)),
+        ("GET", "/blocks/0", None, (401, 404, 403)),
+        ("GET", "/health", None, (200, 200, 200)),
+        ("GET", "/info", None, (200, 200, 200)),
+    ]
+    await wait_up(api)
+    for method, path, body, expected in calls:
+        for (who, client), status in zip(clients.items(), expected, strict=True):
+            answer = await client.request(method, path, json=body)
+            assert answer.status_code == status, (who, method, path, answer.text)
+            if status >= 400:
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.json()["type"] == f"urn:kalepool:problem:{answer.json()['code']}"
+    assert (await clients["stranger"].get("/farmers")).json() == {"items": [], "next": None}
+    assert (await api.operator.get(f"/farmers/{made.farmer_id}")).status_code == 200
+
+
+async def test_a_revoked_key_ends_at_once(api) -> None:
+    farm = api.farm
+    key = await create_key(farm.ctx.database, "operator", label="short-lived")
+    client = api.client(key.key)
+    assert (await client.get("/farmers")).status_code == 200
+    await farm.rows("UPDATE api_keys SET revoked_at = now() WHERE key_id = %s", key.key_id)
+    async with asyncio.timeout(5):
+        while (await client.get("/farmers")).status_code != 401:
+            await asyncio.sleep(0.01)
+
+
+async def test_pages_of_farmers(api) -> None:
+    farm = api.farm
+    made = [farmer.farmer_id for farmer in await farm.add_farmers(3, kale_stroops=0)]
+    first = (await api.pooler.get("/farmers", params={"limit": 2})).json()
+    rest = (await api.pooler.get("/farmers", params={"limit": 2, "after": first["next"]})).json()
+    assert [item["farmer_id"] for item in first["items"] + rest["items"]] == [str(each) for each in made]
+    assert rest["next"] is None
+
+
+async def test_health_tells_who_is_down(api) -> None:
+    await wait_up(api)
+    await api.farm.rows(
+        "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
+        "VALUES (gen_random_uuid(), 1, 'here', 'cpu', 'numba', 2, '0', now() - interval '1 hour')"
+    )
+    async with asyncio.timeout(10):
+        while (answer := await api.anybody.get("/health")).status_code != 503:
+            await asyncio.sleep(0.2)
+    workers = answer.json()["components"]["workers"]
+    assert (workers["state"], workers["detail"]) == ("down", "0 of 1 workers, 0 hashes per second")
+    assert answer.json()["components"]["database"]["state"] == "up"

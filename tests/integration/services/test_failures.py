@@ -1,0 +1,212 @@
+"""What goes wrong for one farmer stays with that farmer: told with a reason, attributed, and owed where a stake is lost."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.errors import Fault, HarvestNotReadyError, NotFoundError
+from kalepool.services import accounts, farmers, harvest, plant, poolers, upkeep, work
+from kalepool.services.harvest import Target
+from kalepool.services.results import BlockNotOpenError, BlockOverError
+from kalepool.services.work import Submission
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
+    poor, rich = await farm.add_farmers(2)
+    chain = farm.ctx.chain
+    signer = farm.ctx.custody.signer(poor.farmer_id, poor.custodial_wallet, poor.secret_sealed)
+    account = (await chain.read_accounts([poor.custodial_wallet]))[poor.custodial_wallet]
+    prepared = await chain.prepare_payment(
+        signer,
+        farm.ctx.payer.public_key,
+        native_stroops=account.spendable_stroops - 1_000_000,
+        pool=farm.ctx.payer,
+        deadline=await chain.now() + timedelta(seconds=30),
+    )
+    await chain.submit(prepared)
+
+    result = await plant.plant(farm.ctx, 0, farm.pooler_id)
+    assert [item.farmer_id for item in result.planted] == [rich.farmer_id]
+    (failure,) = result.failed
+    assert (failure.farmer_id, failure.code, failure.fault) == (poor.farmer_id, "underfunded", Fault.FARMER)
+    assert await farm.rows("SELECT code, fault FROM plantings WHERE outcome = 'failed'") == [("underfunded", "farmer")]
+
+
+async def test_whom_to_plant_for(farm) -> None:
+    made = await farm.add_farmers(3, kale_stroops=0)
+    await farmers.register(farm.ctx, farm.pooler_id, Keypair.random().public_key, made[0].stake_percentage)
+    other = await poolers.add_pooler(farm.ctx.database, "another")
+    assert not (await plant.plant(farm.ctx, 0, other.pooler_id)).planted
+    two = await plant.plant(farm.ctx, 0, farm.pooler_id, max_farmers=2)
+    assert [item.farmer_id for item in two.planted] == [farmer.farmer_id for farmer in made[:2]]
+    assert {item.stake_stroops for item in two.planted} == {0}
+    rest = await plant.plant(farm.ctx, 0, farm.pooler_id)
+    assert [item.farmer_id for item in rest.planted if not item.already] == [made[2].farmer_id]
+
+
+async def test_two_calls_at_once_plant_once(farm) -> None:
+    await farm.add_farmers(2)
+    results = await asyncio.gather(*(plant.plant(farm.ctx, 0, farm.pooler_id) for _ in range(3)))
+    assert all(len(result.planted) == 2 and not result.failed for result in results)
+    assert sum(not item.already for result in results for item in result.planted) == 2
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(2,)]
+
+
+async def test_a_block_at_its_time(farm) -> None:
+    await farm.add_farmers(1)
+    with pytest.raises(BlockNotOpenError) as early:
+        await plant.plant(farm.ctx, 1, farm.pooler_id)
+    assert early.value.opens_at is not None
+    with pytest.raises(BlockNotOpenError):
+        await work.work(farm.ctx, 1, farm.pooler_id, [])
+    await farm.end_block()
+    with pytest.raises(BlockOverError):
+        await plant.plant(farm.ctx, 0, farm.pooler_id)
+    started = await plant.plant(farm.ctx, 1, farm.pooler_id)
+    assert len(started.planted) == 1
+    assert await farm.current_index() == 1
+    with pytest.raises(BlockOverError):
+        await work.work(farm.ctx, 0, farm.pooler_id, [])
+    with pytest.raises(HarvestNotReadyError):
+        await harvest.harvest(farm.ctx, farm.pooler_id, 1)
+
+
+async def test_a_plant_a_little_early_waits_for_its_block(farm) -> None:
+    await farm.add_farmers(1)
+    ends_at = (await farm.ctx.chain.read_farm()).farm_block.timestamp + farm.settings.chain.block_seconds
+    ledger = await farm.ctx.chain.read_ledger()
+    await farm.pass_time(ends_at - int(ledger.closed_at.timestamp()) - 1)
+    task = asyncio.create_task(plant.plant(farm.ctx, 1, farm.pooler_id))
+    await farm.wait_ledger()
+    assert not task.done()
+    await farm.pass_time(1)
+    assert len((await task).planted) == 1
+    assert await farm.current_index() == 1
+
+
+async def test_work_is_checked_and_improved(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    worst, better, best = [await farm.nonce(farmer, 0, zeros) for zeros in (0, 1, 2)]
+    first = await work.work(
+        farm.ctx,
+        0,
+        farm.pooler_id,
+        [
+            Submission(farmer.farmer_id, better),
+            Submission(farmer.farmer_id, best, hash=bytes(32)),
+            Submission(farm.pooler_id, best),
+            Submission(farmer.farmer_id, better),
+        ],
+    )
+    assert [item.nonce for item in first.accepted] == [better]
+    assert {item.failure.code for item in first.refused} == {"hash-mismatch", "unknown-farmer", "not-best"}
+    assert len(first.refused) == 3
+
+    improved = await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, best)])
+    assert [item.zeros for item in improved.accepted] == [2]
+    worse = await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, worst)])
+    assert [(item.failure.code, item.failure.fault) for item in worse.refused] == [("zero-count-too-low", Fault.POOLER)]
+    again = await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, best)])
+    assert [item.already for item in again.accepted] == [True]
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'work'") == [(2,)]
+    pail = (await farm.ctx.chain.read_pails([(farmer.custodial_wallet, 0)]))[farmer.custodial_wallet, 0]
+    assert pail.zeros == 2
+
+
+async def test_a_lost_stake_is_owed_once(farm) -> None:
+    idle, misled = await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(misled.farmer_id, 0, hash=bytes(32))])
+    await farm.end_block()
+    await farm.start_block(1)
+    for _ in range(2):
+        result = await harvest.harvest(farm.ctx, farm.pooler_id, 0)
+        assert {item.code for item in result.failed} == {"work-missing"}
+    owed = await farm.rows("SELECT farmer_id, fault, code, stake_stroops FROM pooler_compensations ORDER BY code")
+    assert owed == [
+        (misled.farmer_id, "pooler", "hash-mismatch", 100_000_000),
+        (idle.farmer_id, "pooler", "work-missing", 100_000_000),
+    ]
+
+
+async def test_harvests_what_only_the_chain_knows(farm) -> None:
+    """Planted and worked, and then the database is put back to a state before."""
+    (farmer,) = await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, await farm.nonce(farmer, 0))])
+    await farm.end_block()
+    await farm.start_block(1)
+    async with AsyncExitStack() as stack:
+        await farm.forget_events()
+        ctx = await farm.restart(stack)
+        await accounts.ensure(ctx)
+        result = await harvest.harvest(ctx, farm.pooler_id)
+        assert [item.farmer_id for item in result.harvested] == [farmer.farmer_id]
+        assert result.harvested[0].reward_stroops == result.harvested[0].forecast_stroops
+
+
+async def test_a_planted_pail_only_the_chain_knows(farm) -> None:
+    await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.forget_events()
+    found = await plant.plant(farm.ctx, 0, farm.pooler_id)
+    assert [(item.already, item.transaction_hash) for item in found.planted] == [(True, None)]
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(0,)]
+
+
+async def test_somebody_else_harvests_for_us(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, await farm.nonce(farmer, 0))])
+    await farm.end_block()
+    await farm.start_block(1)
+    chain = farm.ctx.chain
+    stranger = Keypair.random()
+    await chain.fund(stranger.public_key)
+    deadline = await chain.now() + timedelta(seconds=30)
+    prepared = await chain.prepare_harvest([(farmer.custodial_wallet, 0)], channel=stranger, deadline=deadline)
+    reward = (await chain.submit(prepared)).return_value
+    (found,) = (await harvest.harvest(farm.ctx, farm.pooler_id, 0)).harvested
+    assert (found.reward_stroops, found.transaction_hash, found.already) == (reward, None, True)
+    assert await farm.rows("SELECT count(*) FROM pooler_compensations") == [(0,)]
+
+
+async def test_several_blocks_of_a_farmer_share_a_transaction(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    for index in range(3):
+        await plant.plant(farm.ctx, index, farm.pooler_id)
+        if index != 1:  # the one in the middle is lost
+            await work.work(
+                farm.ctx, index, farm.pooler_id, [Submission(farmer.farmer_id, await farm.nonce(farmer, index))]
+            )
+        await farm.end_block()
+    await farm.start_block(3)
+    result = await harvest.harvest(farm.ctx, farm.pooler_id)
+    assert sorted(item.block_index for item in result.harvested) == [0, 2]
+    assert len({item.transaction_hash for item in result.harvested}) == 1
+    assert [(item.block_index, item.code) for item in result.failed] == [(1, "work-missing")]
+    assert result.forecast_differences == 0
+    assert not (await harvest.harvest(farm.ctx, farm.pooler_id)).failed, "what is settled is not tried again"
+
+
+async def test_forgotten_pails_are_swept(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(farmer.farmer_id, await farm.nonce(farmer, 0))])
+    for index in range(1, 1 + upkeep.FORGOTTEN_BLOCKS):
+        assert await upkeep.sweep(farm.ctx) == 0
+        await farm.end_block()
+        await farm.start_block(index)
+    assert await upkeep.sweep(farm.ctx) == 1
+    assert await farm.rows("SELECT outcome FROM harvests") == [("harvested",)]
+
+
+async def test_targets_of_others_are_refused(farm) -> None:
+    with pytest.raises(NotFoundError):
+        await harvest.harvest(farm.ctx, farm.pooler_id, targets=[Target(0, farm.pooler_id)])
