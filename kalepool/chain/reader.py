@@ -21,7 +21,7 @@ from stellar_sdk.soroban_rpc import (
 
 from kalepool.chain import entries
 from kalepool.chain.model import Account, Farm, FeeBids, Fees, Health, Ledger, Limits
-from kalepool.chain.rpc import Rpc
+from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
 from kalepool.protocol.model import Block, Pail
@@ -257,6 +257,8 @@ class ChainReader:
         await asyncio.sleep(max(self.network.ledger_seconds / 10, 0.05))
         try:
             await self._read_health(self._rpc.call)
+        except RateLimitedError as error:
+            await asyncio.sleep(min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
         except ChainError as error:
             log.debug("ledger_poll_failed", reason=str(error))
 
