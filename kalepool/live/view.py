@@ -32,7 +32,7 @@ class FarmerView:
 
 @dataclass(frozen=True, slots=True)
 class BlockView:
-    """How much of a block was done. `unplanted`: farmers whose plants all failed."""
+    """How much of a block was done. `unplanted`: farmers whose plants all failed. `planted_at`: of the first try."""
 
     block_index: int
     status: str
@@ -46,6 +46,7 @@ class BlockView:
     rewarded_stroops: int
     forecast_stroops: int
     unplanted: int
+    planted_at: datetime | None
 
     @property
     def is_settled(self) -> bool:

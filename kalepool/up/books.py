@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from kalepool.chain import ChainReader
@@ -14,31 +15,29 @@ SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few l
 
 
 class Books:
-    """Opened before the coordinator starts, closed after it has ended."""
+    """Opened before the coordinator starts, closed after it has ended. `since`: when, by the database's clock."""
 
     def __init__(
         self,
         database: Database,
         chain: ChainReader,
         pooler_id: UUID,
-        done_before: frozenset[int],
+        since: datetime,
         ledger: int,
         before: dict[str, int],
     ) -> None:
         self._database, self._chain, self._pooler_id = database, chain, pooler_id
         self._ledger, self._before = ledger, before
-        self.done_before = done_before
+        self.since = since
 
     @classmethod
     async def open(cls, database: Database, chain: ChainReader, pooler_id: UUID) -> "Books":
         """Read the start, with no transaction of ours on its way."""
         await _settle(database)
-        blocks = await database.fetch_all(
-            "select_live_blocks", row=BlockView, pooler_id=pooler_id, from_index=0, limit=100_000
-        )
-        done = frozenset(block.block_index for block in blocks if block.status != "open")
+        clock = await database.fetch_one("select_now")
+        assert clock
         before = await _balances(database, chain, pooler_id)
-        return cls(database, chain, pooler_id, done, (await chain.read_farm()).ledger, before)
+        return cls(database, chain, pooler_id, clock["now"], (await chain.read_farm()).ledger, before)
 
     async def close(self, indexes: Sequence[int]) -> Report:
         """Read the end of these blocks, with no transaction of ours on its way any more."""

@@ -87,7 +87,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
             await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
         books = await Books.open(database, chain, pooler_id)
         supervisor.add(parts.coordinator(database_url, key))
-        watch = Watch(database, chain, pooler_id, books.done_before)
+        watch = Watch(database, chain, pooler_id, books.since)
         title = f"kalepool on {settings.network}   API {parts.api_url}/docs   logs {folder.logs}"
         try:
             await show(watch, voice, title, options.blocks)

@@ -13,7 +13,7 @@ from pathlib import Path
 from kalepool.errors import KalepoolError
 from kalepool.processes import carrying, end
 
-MARK = "KALEPOOL_CHILD"  # in the environment of every child and of what it starts
+MARK = "CHILD_OF_KALEPOOL"  # in the environment of every child and of what it starts; Ray nodes lose KALEPOOL_…
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds before a dead child is started again, doubled each time
 STEADY_SECONDS = 30.0  # a child that lived this long starts again at once
 QUIET_SECONDS = 30.0  # the same warning is said once in this time

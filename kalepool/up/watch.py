@@ -44,16 +44,11 @@ class Voice:
 
 
 class Watch:
-    """Follows the pool: the latest view, and the blocks that finished since the run began.
+    """Follows the pool: the latest view, and the blocks that were planted since `since` (the database's clock)."""
 
-    done_before: blocks that were over before, which do not count.
-    """
-
-    def __init__(
-        self, database: Database, chain: ChainReader, pooler_id: UUID, done_before: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, database: Database, chain: ChainReader, pooler_id: UUID, since: datetime) -> None:
         self._database, self._chain, self._pooler_id = database, chain, pooler_id
-        self._done_before = done_before
+        self._since = since
         self._blocks: dict[int, BlockView] = {}
         self._read_at = 0.0
         self.block_seconds = chain.network.block_seconds
@@ -73,7 +68,7 @@ class Watch:
         return self.view.at + timedelta(seconds=time.monotonic() - self._read_at)
 
     def finished(self) -> list[int]:
-        """Indexes of the blocks of this run that we took part in and that are over, oldest first.
+        """Indexes of the blocks that this run planted and that are over, oldest first.
 
         One whose harvests do not come is waited for one block's time.
         """
@@ -81,8 +76,8 @@ class Watch:
         return [
             index
             for index, block in sorted(self._blocks.items())
-            if index not in self._done_before
-            and block.planted + block.unplanted > 0
+            if block.planted_at is not None
+            and block.planted_at >= self._since
             and (block.is_settled or (block.closed_at is not None and self.now() > block.closed_at + patience))
         ]
 

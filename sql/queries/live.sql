@@ -15,9 +15,10 @@ WHERE f.status <> 'departed' AND (%(pooler_id)s::uuid IS NULL OR f.pooler_id = %
 ORDER BY f.registered_at, f.farmer_id;
 
 -- name: select_live_blocks
--- The newest blocks, each with how much of it was done and how many plants came to nothing.
+-- The newest blocks, each with how much of it was done, when planting began and how many plants came to nothing.
 SELECT b.block_index, b.status, b.started_at, b.closed_at, b.planted, b.worked, b.harvested, b.best_zeros,
-       b.staked_stroops, b.rewarded_stroops, b.forecast_stroops, lost.unplanted
+       b.staked_stroops, b.rewarded_stroops, b.forecast_stroops, lost.unplanted,
+       (SELECT min(created_at) FROM plantings WHERE block_index = b.block_index AND pooler_id = b.pooler_id) AS planted_at
 FROM (
     SELECT * FROM block_completion
     WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s) AND block_index >= %(from_index)s
@@ -44,6 +45,10 @@ CROSS JOIN LATERAL (
     SELECT sum(credited_hashes) AS credited FROM shares
     WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute') recent
 WHERE m.last_seen_at > now() - interval '5 minutes';
+
+-- name: select_now
+-- The database's clock, which stamps the events.
+SELECT now() AS now;
 
 -- name: count_open_submissions
 SELECT count(*) AS open FROM submissions WHERE status = 'open';

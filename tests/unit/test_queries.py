@@ -1,0 +1,48 @@
+"""Every call of a named query in the source fits the query: it exists, and gets the parameters it wants, no more."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kalepool.database import queries
+
+PACKAGE = Path(__file__).parents[2] / "kalepool"
+METHODS = {"fetch_all", "fetch_one", "execute", "execute_many"}
+
+
+def calls() -> Iterator[tuple[str, str, str, set[str] | None]]:
+    """(place, method, query, names of the keyword arguments or None where they are not written out)."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS):
+                continue
+            if not (node.args and isinstance(node.args[0], ast.Constant) and str(node.args[0].value).isidentifier()):
+                continue  # SQL written out: database.py's own, or the devnet's
+            given = {keyword.arg for keyword in node.keywords if keyword.arg and keyword.arg != "row"}
+            written_out = all(keyword.arg for keyword in node.keywords)
+            place = f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
+            yield place, node.func.attr, str(node.args[0].value), given if written_out else None
+
+
+CALLS = list(calls())
+
+
+def test_the_source_calls_queries() -> None:
+    assert len(CALLS) > 20
+
+
+@pytest.mark.parametrize(("place", "method", "query", "given"), CALLS, ids=[f"{c[0]}-{c[2]}" for c in CALLS])
+def test_a_call_fits_its_query(place: str, method: str, query: str, given: set[str] | None) -> None:
+    assert query in queries(), f"{place}: no query is called {query}"
+    if method != "execute_many" and given is not None:
+        wanted = {name.decode() for name in re.findall(rb"%\((\w+)\)s", queries()[query])}
+        assert wanted == given, f"{place}: {query}"
+
+
+def test_every_query_is_called_by_somebody() -> None:
+    source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    unused = [name for name in queries() if not re.search(rf"""["']{name}["']""", source)]
+    assert not unused, f"nobody calls {', '.join(unused)}"
