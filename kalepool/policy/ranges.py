@@ -20,18 +20,8 @@ PREFIXES = 2**PREFIX_BITS
 COUNTERS = 2**COUNTER_BITS
 """Nonces of one searcher in one block: a searcher of 14 GH/s does not use them up in 300 s."""
 
-FIRST_CHUNK = 2**16
-"""Nonces of the first chunk of a worker whose speed is not known: 6 s for the slowest phone core, no time for a card.
-"""
-
-CHUNK_SECONDS = 1.5
-"""How long a chunk takes by default: short enough to follow the schedule, long enough to keep messages rare."""
-
-MIN_CHUNK_SECONDS = 0.05
-CHUNKS_PER_FARMER = 16
-"""How many turns each farmer gets at least, while chunks can still be made shorter for it."""
-
 SPEED_MEMORY_SECONDS = 10.0
+"""How far back a measured speed looks."""
 
 
 class RangeExhaustedError(KalepoolError):
@@ -109,32 +99,14 @@ class Searcher:
         return newest_serial - self.serial >= PREFIXES // 2
 
 
-def chunk_seconds(farmers: int, workers: int, seconds_left: float) -> float:
-    """How long a worker's chunk should take: CHUNK_SECONDS, less where few workers must serve many farmers.
-
-    `workers` counts those that search at the same time, `farmers` those searched for.
-    """
-    turn = seconds_left * workers / (CHUNKS_PER_FARMER * max(farmers, 1))
-    return max(MIN_CHUNK_SECONDS, min(CHUNK_SECONDS, turn))
-
-
-def chunk_count(hashes_per_second: float | None, seconds: float) -> int:
-    """Nonces that take about `seconds` at this speed, a multiple of 1,024. FIRST_CHUNK while the speed is not known
-    (None).
-    """
-    if hashes_per_second is None:
-        return FIRST_CHUNK
-    return max(1, round(hashes_per_second * seconds / 1024)) * 1024
-
-
 def measure_speed(previous: float | None, count: int, seconds: float) -> float:
-    """The speed in hashes/s after a chunk of `count` hashes took `seconds`, smoothed over about SPEED_MEMORY_SECONDS.
+    """The speed in hashes/s after `count` hashes took `seconds`, smoothed over about SPEED_MEMORY_SECONDS.
 
-    A longer chunk weighs more (exponential smoothing over time, not over chunks). ValueError unless `seconds` is
+    A longer time weighs more (exponential smoothing over time, not over reports). ValueError unless `seconds` is
     positive.
     """
     if seconds <= 0:
-        raise ValueError(f"a chunk cannot take {seconds} s")
+        raise ValueError(f"{count} hashes cannot take {seconds} s")
     speed = count / seconds
     if previous is None:
         return speed

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
@@ -37,18 +37,16 @@ HOPELESS = {
 class ScheduleSettings:
     """The schedule's rules as numbers. Every one has a default that suits the public networks."""
 
-    landing_probability: float = 0.99
-    """How surely a farmer's work must land before the block is over. Beyond that the schedule weighs by itself: a
-    ledger
-    earlier costs a ledger of gap and of search, and makes it less likely to lose stake and reward."""
+    landing_probability: float = 0.999
+    """How surely a farmer's work must land before the block is over. A lower one gains gap and loses stakes. Beyond it
+    the schedule weighs by itself: a ledger earlier costs a ledger of gap and of search, and makes it less likely to
+    lose stake and reward."""
 
     saved_landing_probability: float = 0.9
     """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
 
     ledger_jitter: float = 0.2
-    """How much earlier than a block's end its last safe ledger must be foreseen to close, in ledgers: close times
-    vary.
-    """
+    """Close times vary: the last safe ledger of a block is foreseen to close this part of a ledger before its end."""
 
     works_per_ledger: int = 20
     """Works that can be sent in one ledger: the number of channel accounts. More farmers start earlier."""
@@ -58,8 +56,7 @@ class ScheduleSettings:
 
     plant_lead_seconds: float = 0.0
     """How long before a block is over the plants that start the next one leave. Above 0 only with a submitter that
-    holds
-    them until then; a plant that lands early fails."""
+    holds them until then: a plant that lands early fails."""
 
     hold_start_ledgers: float = 1.0
     """How long planting the next block waits for works of ours in flight whose stakes are not saved: they still count
@@ -70,16 +67,14 @@ class ScheduleSettings:
 
     insurance_from: float = 0.5
     """The part of the block after which a work may be handed in as insurance. Earlier covers longer outages, but an
-    early
-    work also lowers the next block's min_gap, which helps those who work early."""
+    early work also lowers the next block's min_gap, which helps those who work early."""
 
     insurance_improvable: float = 0.999
     """How likely a better share must be until the end, for the only share there is to be handed in as insurance."""
 
     work_fee_stroops: int = 100_000_000
-    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must
-    be worth
-    more. 10 KALE by default."""
+    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must be
+    worth more. 10 KALE by default."""
 
     prior_miss_probability: float = 0.002
     """How often a pail is not worked in time, before anything was measured."""
@@ -138,15 +133,6 @@ def decide(snapshot: Snapshot, now: datetime, settings: ScheduleSettings) -> lis
 def ledger_now(chain: ChainState, now: datetime) -> int:
     """The ledger that `Snapshot.inclusion_ledgers` counts from: the last one closed now, read or foreseen."""
     return _clock(chain).ledger_at(now.timestamp())
-
-
-def closes_at(snapshot: Snapshot, settings: ScheduleSettings) -> datetime | None:
-    """When the last works of the current block leave; shares found later come too late. None without a block."""
-    block = _Running.of(snapshot, settings)
-    if block is None:
-        return None
-    needed = block.inclusion.ledgers_needed(settings.landing_probability, 0, 0)
-    return datetime.fromtimestamp(block.clock.close_of(block.last_safe - needed), UTC)
 
 
 def miss_probability(due: int, lost: int, settings: ScheduleSettings) -> float:

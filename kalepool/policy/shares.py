@@ -109,13 +109,6 @@ def below_for(difficulty: int) -> int:
     return 2**64 // difficulty
 
 
-def difficulty_of(below: int) -> int:
-    """The hashes that a share below this bound stands for. ValueError unless the bound is 1 to 2^64 - 1."""
-    if not 1 <= below <= U64_MAX:
-        raise ValueError(f"a bound on 8 bytes is 1 to 2^64 - 1, not {below}")
-    return 2**64 // below
-
-
 def verify(job: Job | None, nonce: int, *, open_index: int | None, is_duplicate: bool) -> Verdict:
     """Judges a miner's share for `job` (None: no such job was given to this miner), hashing it again.
 

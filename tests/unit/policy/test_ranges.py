@@ -4,21 +4,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from kalepool.policy import ranges
 from kalepool.policy.ranges import (
-    CHUNK_SECONDS,
     COUNTERS,
-    MIN_CHUNK_SECONDS,
     PREFIXES,
     NonceRange,
     RangeExhaustedError,
     Searcher,
-    chunk_count,
-    chunk_seconds,
     measure_speed,
     prefix_range,
 )
@@ -146,21 +142,6 @@ def test_a_card_of_14_gigahashes_does_not_run_dry_in_a_block() -> None:
 def test_no_negative_serial() -> None:
     with pytest.raises(ValueError, match="-1"):
         Searcher(-1)
-
-
-@given(st.floats(1e4, 1e10), st.floats(0.05, 2))
-def test_a_chunk_takes_its_time(speed: float, seconds: float) -> None:
-    count = chunk_count(speed, seconds)
-    assert count % 1024 == 0 and count >= 1024
-    assert abs(count / speed - seconds) <= 512 / speed + 1e-9 or count == 1024
-
-
-@given(st.integers(0, 2000), st.integers(1, 20_000), st.floats(0, 400))
-def test_chunks_are_as_long_as_the_farmers_can_wait(farmers: int, workers: int, left: float) -> None:
-    seconds = chunk_seconds(farmers, workers, left)
-    assert MIN_CHUNK_SECONDS <= seconds <= CHUNK_SECONDS
-    if seconds > MIN_CHUNK_SECONDS and farmers:
-        assert left * workers / seconds >= ranges.CHUNKS_PER_FARMER * farmers * 0.999
 
 
 def test_speed_follows_what_is_measured() -> None:

@@ -17,7 +17,6 @@ from kalepool.policy.schedule import (
     Plant,
     ScheduleSettings,
     Submit,
-    closes_at,
     decide,
     ledger_now,
     miss_probability,
@@ -213,13 +212,6 @@ def test_ledgers_are_foreseen_when_the_chain_cannot_be_read() -> None:
     assert len(submits(decide(snapshot, at(292), RULES))) == 1
     assert ledger_now(stale, at(104.9)) == 1020
     assert ledger_now(stale, at(105)) == 1021
-
-
-def test_when_the_last_works_leave_is_told() -> None:
-    snapshot = Snapshot(chain(10), (farmer(),), (), 40e6, PROMPT)
-    told = closes_at(snapshot, RULES)
-    assert told is not None and at(285) <= told <= at(290)
-    assert closes_at(replace(snapshot, chain=chain(10, block=None)), RULES) is None
 
 
 # Retries

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import schedule
-from benchmarks.schedule import BUSY, QUIET, Cell, best_zeros, by_schedule, run_cell
+from benchmarks.schedule import BUSY, Cell, best_zeros, by_schedule, run_cell
 
 
 def test_the_best_of_so_many_hashes() -> None:
