@@ -272,9 +272,7 @@ def pooler(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
 
 
 Allocation = Callable[[Rng, list[int], list[int], float, int], None]
-"""(rng, zeros of all farmers, those still searched for, hashes, the block's min_zeros): spends the hashes, updates
-zeros.
-"""
+"""(rng, zeros of all farmers, those searched for, hashes, the block's min_zeros): spends hashes and updates zeros."""
 
 
 def by_schedule(rng: Rng, zeros: list[int], active: list[int], hashes: float, floor: int) -> None:

@@ -96,6 +96,9 @@ def read_trace(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read trace {path}: {error}") from error
     if not isinstance(trace, dict) or trace.get("format") != FORMAT:
         raise InputError(f"{path} is not a {FORMAT} file")
+    missing = {"name", "min_temp_entry_ttl", "initial", "calls", "final"} - trace.keys()
+    if missing:
+        raise InputError(f"trace {path} lacks {', '.join(sorted(missing))}")
     return trace
 
 

@@ -62,7 +62,7 @@ def test_any_difference_is_found_and_named(tamper: Any, path: str) -> None:
 
 
 def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
-    for content in (b"", b"{}", b"[]", b"\x1f\x8bnot gzip"):
+    for content in (b"", b"{}", b"[]", b"\x1f\x8bnot gzip", b'{"format": "kale-oracle-trace/1"}'):
         (tmp_path / "x.json").write_bytes(content)
         with pytest.raises(InputError, match=r"x\.json"):
             read_trace(tmp_path / "x.json")
