@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from kalepool.errors import InputError
 from kalepool.protocol.model import U32_MAX, U64_MAX
@@ -71,7 +80,44 @@ HashText = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "32 bytes as hex digits."}),
 ]
 
-BlockIndex = Annotated[int, Field(ge=0, le=U32_MAX, strict=True, description="The block's index.", examples=[41_218])]
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is a whole one too. Text and booleans are none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""For a strict int: a JSON number without a fraction. Stands after the Field with its bounds."""
+
+BlockIndex = Annotated[
+    int, Field(strict=True, ge=0, le=U32_MAX, description="The block's index.", examples=[41_218]), WHOLE
+]
+
+_TEXT = r"^[^\x00]*$"  # PostgreSQL stores no NUL
+
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_TEXT)],
+        Annotated[str, StringConstraints(max_length=1000, pattern=_TEXT)] | Annotated[bool, Field(strict=True)] | None,
+    ],
+    Field(max_length=32),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "Kept and given back as it is.",
+            "maxProperties": 32,
+            "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": _TEXT},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "maxLength": 1000, "pattern": _TEXT},
+                    {"type": "boolean"},
+                    {"type": "null"},
+                ]
+            },
+            "examples": [{"name": "Ann"}],
+        }
+    ),
+]
 
 
 def _account(address: str) -> str:

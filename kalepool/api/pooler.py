@@ -10,15 +10,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from kalepool.api.auth import Anyone, PoolerOrOperator, Principal
 from kalepool.api.models import (
+    WHOLE,
     AccountAddress,
     BlockIndex,
     Described,
     Hash,
     HashText,
+    Metadata,
     Nonce,
     NonceText,
     Sent,
@@ -73,21 +75,13 @@ class Registration(Sent):
 
     pooler_id: UUID
     payout_wallet: AccountAddress
-    stake_percentage: Decimal | None = Field(
+    stake_percentage: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = Field(
         default=None,
-        ge=0,
-        le=1,
-        max_digits=7,
-        decimal_places=6,
-        description="The part of the KALE balance to stake in each block, 0 to 1. The pool's default where absent.",
+        description="The part of the KALE balance to stake in each block, 0 to 1, rounded to six decimals. "
+        "The pool's default where absent.",
         examples=[0.1],
     )
-    metadata: dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]+$")],
-        Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] | bool | None,
-    ] = Field(
-        default_factory=dict, max_length=32, description="Kept and given back as it is.", examples=[{"name": "Ann"}]
-    )
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class Missing(Described):
@@ -159,10 +153,9 @@ async def register(request: Request, body: Registration, caller: PoolerOrOperato
     """
     caller.require_pooler(body.pooler_id)
     ctx = context(request)
-    percentage = body.stake_percentage
-    if percentage is None:
-        percentage = Decimal(str(ctx.settings.stake_percentage))
-    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, percentage, dict(body.metadata))
+    percentage = ctx.settings.stake_percentage if body.stake_percentage is None else body.stake_percentage
+    part = Decimal(f"{percentage:.6f}")
+    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata))
     view = FarmerView.model_validate(made.farmer)
     return RegisteredFarmer(
         **view.model_dump(),
@@ -199,7 +192,7 @@ async def list_farmers(
     return Page(items=items, next=next_cursor([row.farmer_id for row in rows], paging))
 
 
-@router.get("/farmers/{farmer_id}", summary="Show a farmer", responses=documented(401, 404, 422, 429, 503))
+@router.get("/farmers/{farmer_id:uuid}", summary="Show a farmer", responses=documented(401, 404, 422, 429, 503))
 async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> FarmerDetails:
     """A farmer, its balances, what it lacks, and all its blocks together. For itself, its pooler and operators."""
     ctx = context(request)
@@ -252,7 +245,7 @@ class PlantRequest(Sent):
 
     block_index: BlockIndex
     pooler_id: UUID
-    max_farmers: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = Field(
+    max_farmers: Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None = Field(
         default=None, description="At most so many farmers, the longest registered first."
     )
 
@@ -407,7 +400,7 @@ class TargetView(Sent):
 
 
 class HarvestRequest(Sent):
-    """One block, or single pails; with neither, everything of the last day, from database and chain."""
+    """One block, single pails, or both; with neither, everything of the last day, from database and chain."""
 
     pooler_id: UUID
     block_index: BlockIndex | None = None
@@ -454,8 +447,6 @@ async def harvest_blocks(request: Request, body: HarvestRequest, caller: PoolerO
     Sent again it answers with what was harvested. 409 `harvest-not-ready`: the block is not over.
     """
     caller.require_pooler(body.pooler_id)
-    if body.block_index is not None and body.targets is not None:
-        raise Problem(422, "invalid-input", "give block_index or targets, not both", fault="pooler")
     ctx = context(request)
     targets = None
     if body.targets is not None:

@@ -85,7 +85,7 @@ class HarvestResult:
 async def harvest(
     ctx: Context, pooler_id: UUID, block_index: int | None = None, targets: Sequence[Target] | None = None
 ) -> HarvestResult:
-    """Harvests the targets, or the pooler's pails of one block, or, with neither, all of the last day: those the
+    """Harvests the targets and the pooler's pails of one block, or, with neither, all of the last day: those the
     database knows to be planted and those found on the chain.
 
     Raises HarvestNotReadyError for a block that is not over, InputError for farmers that are not the pooler's, as
@@ -126,20 +126,19 @@ async def _targets(
     targets: Sequence[Target] | None,
 ) -> list[Target]:
     """What the caller asks for, without repetitions, in order of block."""
-    if targets is not None:
-        unknown = {target.farmer_id for target in targets} - farmers.keys()
-        if unknown:
-            raise NotFoundError(f"pooler {pooler_id} has no farmer {', '.join(sorted(map(str, unknown)))}")
-        wanted = set(targets)
-    elif block_index is not None:
+    wanted = set(targets or ())
+    unknown = {target.farmer_id for target in wanted} - farmers.keys()
+    if unknown:
+        raise NotFoundError(f"pooler {pooler_id} has no farmer {', '.join(sorted(map(str, unknown)))}")
+    if block_index is not None:
         if block_index >= farm_index:
             raise HarvestNotReadyError(f"block {block_index} is not over: the chain is at block {farm_index}")
         rows = await ctx.database.fetch_all("select_planted", block_index=block_index, pooler_id=pooler_id)
-        wanted = {Target(block_index, row["farmer_id"]) for row in rows}
-    else:
+        wanted |= {Target(block_index, row["farmer_id"]) for row in rows}
+    elif targets is None:
         oldest = max(farm_index - _living_blocks(ctx), 0)
         rows = await ctx.database.fetch_all("select_unharvested", pooler_id=pooler_id, oldest_index=oldest)
-        wanted = {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
+        wanted |= {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
         wanted |= await _found_on_chain(ctx, pooler_id, farm_index, oldest, farmers)
     return sorted(wanted, key=lambda target: (target.block_index, target.farmer_id))
 

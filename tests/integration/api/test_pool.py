@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+from collections.abc import Callable
 
+import httpx2
 import pytest
 from stellar_sdk import Keypair
 
@@ -13,18 +15,16 @@ from kalepool.services.poolers import add_pooler
 pytestmark = pytest.mark.anyio
 
 
-async def wait_active(api, farmer_id: str) -> dict:
+async def until(client: httpx2.AsyncClient, path: str, holds: Callable[[httpx2.Response], bool]) -> httpx2.Response:
+    """Asks until the answer is as it should become."""
     async with asyncio.timeout(20):
-        while (farmer := (await api.pooler.get(f"/farmers/{farmer_id}")).json())["status"] != "active":
-            await api.farm.wait_ledger()
-    return farmer
+        while not holds(answer := await client.get(path)):  # noqa: ASYNC110  it is a remote one that changes
+            await asyncio.sleep(0.05)
+        return answer
 
 
 async def wait_up(api) -> dict:
-    async with asyncio.timeout(20):
-        while (answer := await api.anybody.get("/health")).status_code != 200:
-            await asyncio.sleep(0.2)
-    return answer.json()
+    return (await until(api.anybody, "/health", lambda answer: answer.status_code == 200)).json()
 
 
 async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,8 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert made["metadata"] == {"name": "Ann"}
 
     await farm.ctx.chain.fund(made["custodial_wallet"])
-    shown = await wait_active(api, made["farmer_id"])
+    path = f"/farmers/{made['farmer_id']}"
+    shown = (await until(api.pooler, path, lambda answer: answer.json()["status"] == "active")).json()
     assert not shown["needs_funding"]
     assert shown["balances"]["kale_stroops"] == "0"
     await farm.give(made["custodial_wallet"], 1000)
@@ -161,9 +162,7 @@ async def test_a_revoked_key_ends_at_once(api) -> None:
     client = api.client(key.key)
     assert (await client.get("/farmers")).status_code == 200
     await farm.rows("UPDATE api_keys SET revoked_at = now() WHERE key_id = %s", key.key_id)
-    async with asyncio.timeout(5):
-        while (await client.get("/farmers")).status_code != 401:
-            await asyncio.sleep(0.01)
+    await until(client, "/farmers", lambda answer: answer.status_code == 401)
 
 
 async def test_pages_of_farmers(api) -> None:
@@ -181,9 +180,7 @@ async def test_health_tells_who_is_down(api) -> None:
         "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
         "VALUES (gen_random_uuid(), 1, 'here', 'cpu', 'numba', 2, '0', now() - interval '1 hour')"
     )
-    async with asyncio.timeout(10):
-        while (answer := await api.anybody.get("/health")).status_code != 503:
-            await asyncio.sleep(0.2)
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
     workers = answer.json()["components"]["workers"]
     assert (workers["state"], workers["detail"]) == ("down", "0 of 1 workers, 0 hashes per second")
     assert answer.json()["components"]["database"]["state"] == "up"

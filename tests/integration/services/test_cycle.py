@@ -40,7 +40,8 @@ async def test_a_whole_block(farm) -> None:
         wallet = next(farmer.custodial_wallet for farmer in made if farmer.farmer_id == item.farmer_id)
         gained = after[wallet].kale_stroops - before[wallet].kale_stroops + stakes.get(item.farmer_id, 0)
         assert gained == item.reward_stroops + item.stake_stroops
-        assert item.reward_stroops == item.forecast_stroops > 0
+        assert item.reward_stroops == item.forecast_stroops
+        assert item.reward_stroops > 0
 
     repeated = await harvest.harvest(farm.ctx, farm.pooler_id, index)
     assert all(item.already for item in repeated.harvested)

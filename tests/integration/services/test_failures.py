@@ -1,4 +1,4 @@
-"""What goes wrong for one farmer stays with that farmer: told with a reason, attributed, and owed where a stake is lost."""
+"""What goes wrong for one farmer stays with it: told with a reason, attributed, and owed where a stake is lost."""
 
 import asyncio
 from contextlib import AsyncExitStack
