@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -34,7 +36,7 @@ def missed_reward(block: Block, index: int, stake_stroops: int, zeros: int) -> i
         return 0
 
 
-def fault_of(attempts: list[dict[str, str]], error: KalepoolError) -> tuple[Fault, str]:
+def fault_of(attempts: Sequence[Mapping[str, Any]], error: KalepoolError) -> tuple[Fault, str]:
     """Whose fault a lost stake is, and the reason: that of the last attempt to work; the pooler's where there was none.
 
     A pail that was worked and then not harvested before it was gone is the backend's.
