@@ -113,6 +113,7 @@ def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout
     function = ir.Function(module, ir.FunctionType(I64, arguments), module.get_unique_name(f"kale.{name}"))
     function.linkage = "internal"
     function.attributes.add("noinline")
+    set.add(function.attributes, "alignstack(64)")  # spilled vectors must not lie across cache lines
     if layout.target:
         processor, features = layout.target
         for attribute in (f'"target-cpu"="{processor}"', f'"target-features"="{features}"'):
