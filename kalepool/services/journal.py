@@ -2,15 +2,16 @@
 
 `carry` takes an intent to the chain: claim and envelope in one database transaction, then send, follow, and settle:
 the submission closed and its events written, in one transaction again. A process that dies in between leaves the row
-open; `recover` looks every open row up by its hash and settles it the same way. While a row is open the database
-refuses a second claim on the same (block, farmer, action), so a plant, work, harvest or payment happens once.
+open; `recover` looks every open row up by its hash, sends the same again if it may still apply, and settles it the
+same way. While a row is open the database refuses a second claim on the same (block, farmer, action), so a plant,
+work, harvest or payment happens once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -47,9 +48,25 @@ class Open:
     action: str
     pooler_id: UUID | None
     source_account: str
+    sequence: int
     transaction_hash: bytes
+    envelope_xdr: str = field(repr=False)
     valid_until: datetime
     created_at: datetime
+
+    def prepared(self) -> Prepared:
+        """The transaction as it can be sent again. It is the same one: it applies once, however often it is sent."""
+        return Prepared(
+            action=self.action,
+            source=self.source_account,
+            transaction_hash=self.transaction_hash.hex(),
+            inner_hash=None,
+            envelope_xdr=self.envelope_xdr,
+            sequence=self.sequence,
+            valid_until=self.valid_until,
+            ledger=0,
+            fee_bid_stroops=0,
+        )
 
 
 async def carry(
@@ -173,21 +190,27 @@ async def settle(ctx: Context, submission_id: UUID, intent: Intent, outcome: Out
     return bool(closed)
 
 
-async def recover(ctx: Context) -> int:
+async def recover(ctx: Context, *, resend: bool = True) -> int:
     """Looks up every open submission that nobody follows, by its hash, and settles those whose outcome is final.
 
-    Returns how many of them are still open. Raises ChainError, DatabaseError when there is no answer.
+    `resend`: what is not known and may still apply is sent again, the very same transaction, and followed to its end:
+    it may have been recorded and never sent. Returns how many are still open. Raises ChainError, DatabaseError when
+    there is no answer.
     """
     rows = await ctx.database.fetch_all("select_open_submissions", row=Open)
     orphans = [row for row in rows if row.submission_id not in ctx.following]
-    still_open = 0
-    for row in orphans:
-        outcome = await ctx.chain.look_up(row.transaction_hash.hex(), row.valid_until)
-        if outcome.status is Status.UNKNOWN:
-            still_open += 1
-        else:
-            await _settle_orphan(ctx, row, outcome)
-    return still_open
+    settled = await asyncio.gather(*(_recover_one(ctx, row, resend) for row in orphans))
+    return settled.count(False)
+
+
+async def _recover_one(ctx: Context, row: Open, resend: bool) -> bool:
+    outcome = await ctx.chain.look_up(row.transaction_hash.hex(), row.valid_until)
+    if outcome.status is Status.UNKNOWN and resend and await ctx.chain.now() < row.valid_until:
+        outcome = await ctx.chain.submit(row.prepared())
+    if outcome.status is Status.UNKNOWN:
+        return False
+    await _settle_orphan(ctx, row, outcome)
+    return True
 
 
 async def _settle_orphan(ctx: Context, row: Open, outcome: Outcome) -> None:

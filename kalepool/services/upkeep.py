@@ -1,5 +1,5 @@
 """What the API process does by itself: settles what a crash left open, keeps its accounts funded, makes farmers
-active, and harvests what nobody asked for.
+active, pays what is to be paid to them, and harvests what nobody asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import accounts, farmers, harvest, journal
+from kalepool.services import accounts, farmers, harvest, journal, leaving, withdrawals
 from kalepool.services.context import Context
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     What was left open is looked up once before: then nothing is done again that is done already.
     """
     try:
-        await journal.recover(ctx)
+        await journal.recover(ctx, resend=False)
     except (ChainError, DatabaseError) as error:
         log.warning("recovery_waits", reason=str(error))
     ledger = ctx.settings.chain.ledger_seconds
@@ -40,6 +40,8 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("recovery", lambda: journal.recover(ctx), ledger)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
+        asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
+        asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
     try:
@@ -85,5 +87,5 @@ async def sweep(ctx: Context) -> int:
     for row in rows:
         targets[row["pooler_id"]].append(harvest.Target(row["block_index"], row["farmer_id"]))
     for pooler_id, wanted in targets.items():
-        await harvest.harvest(ctx, pooler_id, targets=wanted)
+        await harvest.harvest(ctx, pooler_id, targets=wanted, by_pool=True)
     return len(rows)

@@ -92,7 +92,7 @@ UPDATE submission_items SET status = %(status)s
 WHERE submission_id = %(submission_id)s AND item_number = %(item_number)s;
 
 -- name: select_open_submissions
-SELECT submission_id, action, pooler_id, source_account, transaction_hash, valid_until, created_at
+SELECT submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr, valid_until, created_at
 FROM submissions WHERE status = 'open' ORDER BY created_at;
 
 -- name: select_submission_items

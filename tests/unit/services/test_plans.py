@@ -262,7 +262,7 @@ def test_the_missed_reward_is_what_working_would_have_brought() -> None:
     ],
 )
 def test_whose_fault_a_lost_stake_is(attempts: list[tuple], expected: tuple[Fault, str]) -> None:
-    rows = [dict(zip(("outcome", "code", "fault"), attempt, strict=True)) for attempt in attempts]
+    rows = [{"outcome": outcome, "code": code, "fault": fault} for outcome, code, fault in attempts]
     assert compensation.fault_of(rows, BlockMissingError()) == expected
 
 
