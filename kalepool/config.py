@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
     api_url: str | None = None
+    public_url: str | None = None  # the API as wallets reach it, as https://pool.example; default api_url
+    home_domain: str | None = None  # where wallets look for stellar.toml, as pool.example; default public_url's host
     api_key: SecretStr | None = None  # the coordinator's or miner's key for the API
     ray_address: str | None = None  # None: a local Ray of our own; "none": no Ray, external miners only
     ray_cpus: Annotated[int, Field(ge=0)] = 0  # cores to ask Ray's autoscaler for; 0: search on what is there
@@ -68,6 +70,8 @@ class Settings(BaseSettings):
     pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000  # of pooler and operator keys
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    farmers_per_wallet: Annotated[int, Field(ge=1)] = 10  # that one payout wallet may register by itself
+    sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # how long a farmer stays signed in
 
     # External miners
     miner_registration: Literal["open", "invite"] = "invite"  # who may register: anybody, or who has an invitation

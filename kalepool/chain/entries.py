@@ -145,6 +145,18 @@ def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEnt
     )
 
 
+def signers(entry: stellar_xdr.LedgerEntryData) -> tuple[int, dict[str, int]]:
+    """Who signs for an account: its medium threshold, and the weight of each key (only ed25519 keys, none of 0)."""
+    found = entry.account
+    assert found is not None
+    master, _, medium, _ = found.thresholds.thresholds
+    weights = {StrKey.encode_ed25519_public_key(found.account_id.account_id.ed25519.uint256): master}  # pyright: ignore[reportOptionalMemberAccess]
+    for signer in found.signers:
+        if signer.key.ed25519 is not None:
+            weights[StrKey.encode_ed25519_public_key(signer.key.ed25519.uint256)] = signer.weight.uint32
+    return medium, {key: weight for key, weight in weights.items() if weight}
+
+
 def batches(keys: Sequence[str], size: int = MAX_KEYS) -> list[Sequence[str]]:
     return [keys[start : start + size] for start in range(0, len(keys), size)]
 

@@ -177,6 +177,12 @@ class ChainReader:
             if key in found
         }
 
+    async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
+        """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""
+        key = entries.account_key(address)
+        found, _ = await self._read_entries([key])
+        return self._decoded(entries.signers, found[key]) if key in found else None
+
     async def read_fees(self) -> Fees:
         """What inclusion cost in recent ledgers; asked at most once a ledger."""
         async with self._lock:

@@ -52,6 +52,11 @@ class OwnAccount:
 async def own_accounts(database: Database, custody: Custody, channels: int) -> list[OwnAccount]:
     """The pool's account, then its channels; those that do not exist yet are made."""
     names = [(POOL, POOL), *(("channel", f"channel-{number:02}") for number in range(1, channels + 1))]
+    return await named_accounts(database, custody, names)
+
+
+async def named_accounts(database: Database, custody: Custody, names: Sequence[tuple[str, str]]) -> list[OwnAccount]:
+    """The accounts of these (purpose, name); those that do not exist yet are made."""
     known = {row.name: row for row in await database.fetch_all("select_accounts", row=OwnAccount)}
     for purpose, name in names:
         if name not in known:

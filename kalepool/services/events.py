@@ -32,7 +32,7 @@ class Item:
     """What a transaction does for one farmer in one block.
 
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment. `forecast_stroops`: the reward a
-    harvest is expected to bring.
+    harvest is expected to bring. `withdrawal_id`: what a payment pays.
     """
 
     block_index: int | None = None
@@ -43,6 +43,7 @@ class Item:
     hash: bytes | None = None
     zeros: int | None = None
     forecast_stroops: int | None = None
+    withdrawal_id: UUID | None = None
 
 
 async def insert_applied(

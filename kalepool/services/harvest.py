@@ -83,17 +83,24 @@ class HarvestResult:
 
 
 async def harvest(
-    ctx: Context, pooler_id: UUID, block_index: int | None = None, targets: Sequence[Target] | None = None
+    ctx: Context,
+    pooler_id: UUID,
+    block_index: int | None = None,
+    targets: Sequence[Target] | None = None,
+    *,
+    by_pool: bool = False,
 ) -> HarvestResult:
     """Harvests the targets and the pooler's pails of one block, or, with neither, all of the last day: those the
     database knows to be planted and those found on the chain.
 
-    Raises HarvestNotReadyError for a block that is not over, InputError for farmers that are not the pooler's, as
+    `by_pool`: the pool itself asks, and it does not matter whether the pooler is active. Raises HarvestNotReadyError
+    for a block that is not over, InputError for farmers that are not the pooler's, as
     poolers.active_pooler, NotReadyError, and ChainError when the chain cannot be read.
     """
     begun = time.monotonic()
     async with ctx.lock("harvest", pooler_id):
-        await poolers.active_pooler(ctx.database, pooler_id)
+        if not by_pool:
+            await poolers.active_pooler(ctx.database, pooler_id)
         rows = await ctx.database.fetch_all(
             "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT
         )
@@ -136,14 +143,14 @@ async def _targets(
         rows = await ctx.database.fetch_all("select_planted", block_index=block_index, pooler_id=pooler_id)
         wanted |= {Target(block_index, row["farmer_id"]) for row in rows}
     elif targets is None:
-        oldest = max(farm_index - _living_blocks(ctx), 0)
+        oldest = max(farm_index - living_blocks(ctx), 0)
         rows = await ctx.database.fetch_all("select_unharvested", pooler_id=pooler_id, oldest_index=oldest)
         wanted |= {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
         wanted |= await _found_on_chain(ctx, pooler_id, farm_index, oldest, farmers)
     return sorted(wanted, key=lambda target: (target.block_index, target.farmer_id))
 
 
-def _living_blocks(ctx: Context) -> int:
+def living_blocks(ctx: Context) -> int:
     """How many blocks back a pail can still be on the ledger."""
     network = ctx.settings.chain
     return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds) + 1

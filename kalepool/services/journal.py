@@ -23,7 +23,7 @@ from kalepool.errors import ChainError, DatabaseError, DuplicateRowError, Fault,
 from kalepool.services import events
 from kalepool.services.context import Context
 from kalepool.services.events import Item
-from kalepool.services.results import CallTimeoutError, Failure, InFlightError
+from kalepool.services.results import CallTimeoutError, Failure, FarmerLeavesError, InFlightError
 
 log = structlog.get_logger()
 
@@ -99,9 +99,11 @@ async def carry(
         ctx.following.add(open_id)
         try:
             await _insert(ctx, open_id, intent, prepared, attempt)
-        except DuplicateRowError:
+        except DuplicateRowError as error:
             ctx.following.discard(open_id)
             open_id = None
+            if error.constraint == "farmer_leaves":
+                raise FarmerLeavesError("the farmer leaves the pool") from None
             raise InFlightError(f"a {intent.action} for the same block and farmer is under way or done") from None
 
     async def close(_: Prepared, outcome: Outcome) -> None:

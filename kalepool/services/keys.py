@@ -13,7 +13,8 @@ from kalepool.keys import key_hash, new_key
 
 Role = Literal["farmer", "miner", "pooler", "operator"]
 
-_FORM = re.compile(r"kp_[A-Za-z0-9_-]{43}")
+_FORM = re.compile(r"kp_[A-Za-z0-9_-]{43}|ey[A-Za-z0-9_-]{1,1000}(\.[A-Za-z0-9_-]{1,1000}){2}")
+"""A key, or a token of a farmer who signed in. Both are found by their hash, so that both can be revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ async def create_key(
     subject_wallet: str | None = None,
     label: str = "",
     expires_at: datetime | None = None,
+    key: str | None = None,
 ) -> NewKey:
-    """Makes a key for `role` and stores its hash."""
-    new = NewKey(new_id(), new_key())
+    """Makes a key for `role` and stores its hash. `key`: the secret itself where it is more than random, as a token."""
+    new = NewKey(new_id(), key or new_key())
     await database.execute(
         "insert_api_key",
         key_id=new.key_id,

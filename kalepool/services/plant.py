@@ -17,7 +17,7 @@ from kalepool.services import events, farmers, journal, poolers
 from kalepool.services.blocks import Opening, open_block
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
-from kalepool.services.results import Failure, InFlightError, UnderfundedError
+from kalepool.services.results import Failure, InFlightError, PlantingPausedError, UnderfundedError
 
 log = structlog.get_logger()
 
@@ -52,12 +52,14 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
     """Plants for every eligible farmer of the pooler in block `block_index`; the first plant starts it where it can.
 
     Repeating it plants nobody twice: those already planted are told as such, only the rest is tried. Raises
-    BlockNotOpenError, BlockOverError, FarmPausedError, NotReadyError, as poolers.active_pooler, and ChainError when the
-    chain cannot be read.
+    BlockNotOpenError, BlockOverError, FarmPausedError, PlantingPausedError, NotReadyError, as poolers.active_pooler,
+    and ChainError when the chain cannot be read.
     """
     begun = time.monotonic()
     async with ctx.lock("plant", pooler_id, block_index):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
+        if pooler.planting_paused:
+            raise PlantingPausedError("an operator of the pool has paused planting")
         everyone = await ctx.database.fetch_all(
             "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=["active"]
         )
@@ -131,13 +133,14 @@ async def _plant_one(
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
     item = journal.Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
-    outcome = await journal.carry(
-        ctx,
-        journal.Intent("plant", farmer.pooler_id, [item]),
-        lambda attempt: ctx.chain.prepare_plant(signer, stake, pool=ctx.payer, deadline=deadline, attempt=attempt),
-        deadline=deadline,
-        timeout_seconds=ctx.settings.plant_timeout_seconds,
-    )
+    async with ctx.lock("wallet", farmer.farmer_id):
+        outcome = await journal.carry(
+            ctx,
+            journal.Intent("plant", farmer.pooler_id, [item]),
+            lambda attempt: ctx.chain.prepare_plant(signer, stake, pool=ctx.payer, deadline=deadline, attempt=attempt),
+            deadline=deadline,
+            timeout_seconds=ctx.settings.plant_timeout_seconds,
+        )
     return Planted(farmer.farmer_id, farmer.custodial_wallet, stake, outcome.transaction_hash, outcome.ledger)
 
 

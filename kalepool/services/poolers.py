@@ -13,12 +13,17 @@ from kalepool.services.keys import create_key
 
 @dataclass(frozen=True, slots=True)
 class Pooler:
-    """`status` is active or inactive; `max_farmers` limits how many it may register and plant for."""
+    """`status` is active or inactive; `max_farmers` limits how many it may register and plant for.
+
+    `open`: farmers may register by themselves. `planting_paused`: by an operator, here or for the whole pool.
+    """
 
     pooler_id: UUID
     name: str
     max_farmers: int
     status: str
+    open: bool
+    planting_paused: bool
     created_at: datetime
     last_seen_at: datetime | None
 

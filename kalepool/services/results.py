@@ -55,6 +55,19 @@ class BlockOverError(ConflictError):
     code = "block-over"
 
 
+class PlantingPausedError(ConflictError):
+    """An operator has paused planting. What is planted is worked and harvested as ever."""
+
+    code = "planting-paused"
+
+
+class FarmerLeavesError(ConflictError):
+    """The farmer is leaving or has left: it is planted for no more, and everything goes to its payout wallet."""
+
+    code = "farmer-leaves"
+    fault = Fault.FARMER
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What was not done for one farmer in one block, why, and whose fault it is."""

@@ -6,7 +6,9 @@ WITH seen AS (
     UPDATE poolers SET last_seen_at = now()
     WHERE pooler_id = %(pooler_id)s AND (last_seen_at IS NULL OR last_seen_at < now() - interval '10 seconds')
 )
-SELECT pooler_id, name, max_farmers, status, created_at, last_seen_at FROM poolers WHERE pooler_id = %(pooler_id)s;
+SELECT pooler_id, name, max_farmers, status, open,
+       planting_paused OR (SELECT planting_paused FROM pool_switches) AS planting_paused, created_at, last_seen_at
+FROM poolers WHERE pooler_id = %(pooler_id)s;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The pool's own accounts
@@ -77,9 +79,9 @@ VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequ
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
-                              destination, nonce, hash, zeros)
+                              destination, nonce, hash, zeros, withdrawal_id)
 VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
-        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s);
+        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s);
 
 -- name: close_submission
 -- Touches no row where it was closed before.
@@ -96,7 +98,7 @@ SELECT submission_id, action, pooler_id, source_account, sequence, transaction_h
 FROM submissions WHERE status = 'open' ORDER BY created_at;
 
 -- name: select_submission_items
-SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops
+SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
 
 -- name: select_open_item
@@ -206,10 +208,10 @@ VALUES (%(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fa
 ON CONFLICT (block_index, farmer_id) DO NOTHING;
 
 -- name: select_forgotten
--- What was planted up to a block and neither harvested nor given up as lost, of active poolers.
+-- What was planted up to a block and neither harvested nor given up as lost.
 SELECT p.block_index, p.pooler_id, p.farmer_id
-FROM plantings p JOIN poolers USING (pooler_id)
-WHERE p.block_index <= %(newest_index)s AND p.outcome = 'planted' AND poolers.status = 'active'
+FROM plantings p
+WHERE p.block_index <= %(newest_index)s AND p.outcome = 'planted'
   AND NOT EXISTS (SELECT FROM harvests h
                   WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
   AND NOT EXISTS (SELECT FROM pooler_compensations c

@@ -1,0 +1,190 @@
+"""Signing in with a payout wallet, as the Stellar ecosystem does: SEP-10, Stellar Web Authentication.
+
+A challenge is a transaction that can never apply (sequence number 0), signed by the pool's sign-in key. Who gives it
+back signed by the wallet's own signers gets a token. The token is a JWT, because wallets read its claims; the pool
+itself finds it like any key, by its hash, so that it can be revoked and nothing depends on reading what was sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import structlog
+from stellar_sdk import Account, TransactionBuilder, TransactionEnvelope
+from stellar_sdk.decorated_signature import DecoratedSignature
+from stellar_sdk.keypair import Keypair
+from stellar_sdk.sep.ed25519_public_key_signer import Ed25519PublicKeySigner
+from stellar_sdk.sep.stellar_web_authentication import (
+    ChallengeTransaction,
+    read_challenge_transaction,
+    verify_challenge_transaction_threshold,
+)
+
+from kalepool.chain import Signer
+from kalepool.config import Settings
+from kalepool.errors import InputError
+from kalepool.services.accounts import named_accounts
+from kalepool.services.context import Context
+from kalepool.services.keys import create_key
+
+log = structlog.get_logger()
+
+CHALLENGE_SECONDS = 900
+"""How long a challenge may be answered: SEP-10 recommends 15 minutes."""
+
+PURPOSE = "sign-in"
+
+MASTER_WEIGHT = 255
+"""A wallet that is not on the ledger has no signers but its own key."""
+
+
+class ChallengeError(InputError):
+    """What was given back is no challenge of ours, is too old, or is not signed as the wallet's signers must."""
+
+    code = "challenge-invalid"
+
+
+class ChallengeUsedError(ChallengeError):
+    """This challenge has given its token already: ask for another."""
+
+    code = "challenge-used"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Proof of having signed in. `token` is the secret: shown once, kept nowhere."""
+
+    key_id: UUID
+    wallet: str
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Issues challenges and takes them back. `signer` is SIGNING_KEY in stellar.toml; it signs nothing else."""
+
+    signer: Signer
+    endpoint: str
+    home_domain: str
+    web_auth_domain: str
+
+    @classmethod
+    async def open(cls, ctx: Context) -> SignIn:
+        """With the pool's sign-in key, which is made on first use. Raises CustodyError, DatabaseError."""
+        [row] = await named_accounts(ctx.database, ctx.custody, [(PURPOSE, PURPOSE)])
+        url, home_domain = addresses(ctx.settings)
+        signer = ctx.custody.signer(row.account_id, row.address, row.secret_sealed)
+        return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)
+
+    def challenge(self, wallet: str, passphrase: str) -> str:
+        """A transaction for the wallet's holder to sign, as base64 XDR."""
+        now = int(time.time())
+        nonce = base64.b64encode(secrets.token_bytes(48))
+        built = (
+            TransactionBuilder(Account(self.signer.public_key, -1), passphrase, 100)
+            .add_time_bounds(now, now + CHALLENGE_SECONDS)
+            .append_manage_data_op(f"{self.home_domain} auth", nonce, source=wallet)
+            .append_manage_data_op("web_auth_domain", self.web_auth_domain, source=self.signer.public_key)
+            .build()
+        )
+        hint = Keypair.from_public_key(self.signer.public_key).signature_hint()
+        built.signatures.append(DecoratedSignature(hint, self.signer.sign(built.hash())))
+        return built.to_xdr()
+
+    async def answer(self, ctx: Context, transaction: str) -> Token:
+        """The token for a signed challenge: once for each.
+
+        Raises ChallengeError, ChallengeUsedError, RpcUnavailableError where the wallet's signers cannot be read.
+        """
+        passphrase = ctx.settings.chain.passphrase
+        read = self._read(transaction, passphrase)
+        wallet = read.client_account_id
+        found = await ctx.chain.read_signers(wallet)
+        threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
+        self._verify(transaction, passphrase, threshold, weights)
+        return await self._issue(ctx, wallet, read.transaction)
+
+    def _read(self, transaction: str, passphrase: str) -> ChallengeTransaction:
+        try:
+            read = read_challenge_transaction(
+                transaction, self.signer.public_key, self.home_domain, self.web_auth_domain, passphrase
+            )
+            if not read.client_account_id.startswith("G") or read.memo is not None:
+                raise ValueError("shared accounts (a memo, or an M… address) cannot sign in")
+        except Exception as error:  # the SDK raises whatever its decoders do
+            raise ChallengeError(f"this is no valid challenge: {_reason(error)}") from None
+        return read
+
+    def _verify(self, transaction: str, passphrase: str, threshold: int, weights: Mapping[str, int]) -> None:
+        """Every signature belongs to a signer of the wallet, and together they reach its medium threshold."""
+        signers = [Ed25519PublicKeySigner(key, weight) for key, weight in weights.items()]
+        try:
+            verify_challenge_transaction_threshold(
+                transaction,
+                self.signer.public_key,
+                self.home_domain,
+                self.web_auth_domain,
+                passphrase,
+                threshold,
+                signers,
+            )
+        except Exception as error:
+            raise ChallengeError(f"the challenge is not signed as it must be: {_reason(error)}") from None
+
+    async def _issue(self, ctx: Context, wallet: str, challenge: TransactionEnvelope) -> Token:
+        now = datetime.now(UTC).replace(microsecond=0)
+        expires_at = now + timedelta(seconds=ctx.settings.sign_in_seconds)
+        claims = {
+            "iss": self.endpoint,
+            "sub": wallet,
+            "iat": int(now.timestamp()),
+            "exp": int(expires_at.timestamp()),
+            "jti": secrets.token_urlsafe(32),
+        }
+        token = self._jwt(claims)
+        async with ctx.database.transaction() as tx:
+            await tx.execute("delete_old_signins")
+            fresh = await tx.execute(
+                "insert_signin",
+                challenge_hash=challenge.hash(),
+                wallet=wallet,
+                expires_at=now + timedelta(seconds=CHALLENGE_SECONDS),
+            )
+            if not fresh:
+                raise ChallengeUsedError("this challenge has been used: ask for another")
+            key = await create_key(
+                tx, "farmer", subject_wallet=wallet, label="sign-in", expires_at=expires_at, key=token
+            )
+        log.info("farmer_signed_in", wallet=wallet, key=str(key.key_id))
+        return Token(key.key_id, wallet, expires_at, token)
+
+    def _jwt(self, claims: Mapping[str, object]) -> str:
+        """The claims as a JWT with an Ed25519 signature (RFC 8037), which SIGNING_KEY verifies."""
+        parts = [_encode(json.dumps(part).encode()) for part in ({"alg": "EdDSA", "typ": "JWT"}, claims)]
+        return ".".join((*parts, _encode(self.signer.sign(".".join(parts).encode()))))
+
+
+def addresses(settings: Settings) -> tuple[str, str]:
+    """How the API is reached from outside (without a slash at the end), and the domain of stellar.toml."""
+    url = settings.public_url or settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
+    url = url.rstrip("/")
+    return url, settings.home_domain or urlsplit(url).netloc
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _reason(error: Exception) -> str:
+    """What an error of the SDK says, without what was sent."""
+    text = str(error).strip()
+    return text if text.isascii() and text.isprintable() and 0 < len(text) <= 200 else "it cannot be read"

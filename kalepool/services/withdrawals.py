@@ -1,0 +1,203 @@
+"""Farmers take money out: to their payout wallet and nowhere else, once for each idempotency key.
+
+The wish is a row before anything is sent. Whether it was paid is told by the journal, whose open or applied item for a
+withdrawal is unique. What a crash or a silent network left open goes on by itself: see `resume`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import Account
+from kalepool.database import new_id
+from kalepool.errors import (
+    AccountMissingError,
+    ConflictError,
+    Fault,
+    InsufficientBalanceError,
+    KalepoolError,
+    NotFoundError,
+    TransactionFailedError,
+    TrustlineMissingError,
+)
+from kalepool.services import journal
+from kalepool.services.context import Context
+from kalepool.services.farmers import Farmer
+from kalepool.services.results import FarmerLeavesError
+
+log = structlog.get_logger()
+
+Asset = Literal["KALE", "XLM"]
+
+
+class PayoutAccountError(ConflictError):
+    """The payout wallet is not on the ledger, and cannot be paid."""
+
+    code = "payout-account-missing"
+    fault = Fault.FARMER
+
+
+class PayoutTrustlineError(ConflictError):
+    """The payout wallet has no trustline for KALE, and cannot be paid in it."""
+
+    code = "payout-trustline-missing"
+    fault = Fault.FARMER
+
+
+class TooMuchError(ConflictError):
+    """More than the wallet has to give."""
+
+    code = "balance-too-low"
+    fault = Fault.FARMER
+
+
+class KeyReusedError(ConflictError):
+    """This idempotency key stands for another withdrawal."""
+
+    code = "idempotency-key-reused"
+    fault = Fault.FARMER
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """`status`: open (on its way, or to be tried again), paid, or failed (`code` and `message` say why; nothing moved).
+
+    `transaction_hash` of the payment that is under way or done.
+    """
+
+    withdrawal_id: UUID
+    farmer_id: UUID
+    asset: Asset
+    amount_stroops: int
+    destination: str
+    created_at: datetime
+    status: Literal["open", "paid", "failed"]
+    transaction_hash: str | None
+    ledger: int | None
+    code: str | None
+    message: str | None
+
+
+async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: Asset, amount_stroops: int) -> Withdrawal:
+    """Pays an amount to the farmer's payout wallet. The same key again gives the same withdrawal.
+
+    Raises PayoutAccountError, PayoutTrustlineError, TooMuchError (nothing was begun then), KeyReusedError,
+    FarmerLeavesError, ChainError where the balances cannot be read.
+    """
+    withdrawal_id = new_id()
+    wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
+    async with ctx.lock("wallet", farmer.farmer_id):
+        found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
+        if found is None:
+            if farmer.status not in ("registered", "active"):
+                raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
+            accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
+            wallet, payout = accounts.get(farmer.custodial_wallet), accounts.get(farmer.payout_wallet)
+            check_payout(farmer.payout_wallet, payout, kale=asset == "KALE")
+            check_balance(wallet, asset, amount_stroops)
+            await ctx.database.execute(
+                "insert_withdrawal", withdrawal_id=withdrawal_id, asset=asset, amount_stroops=amount_stroops, **wish
+            )
+            found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
+            if found is None:
+                raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
+            log.info("withdrawal_begun", withdrawal=str(found.withdrawal_id), asset=asset, stroops=amount_stroops)
+        if (found.asset, found.amount_stroops) != (asset, amount_stroops):
+            raise KeyReusedError(f"this key stands for {found.amount_stroops} stroops of {found.asset}; take another")
+        return await _pay(ctx, farmer, found)
+
+
+def check_payout(address: str, account: Account | None, *, kale: bool) -> None:
+    """Raises PayoutAccountError, and PayoutTrustlineError where `kale` is to be paid, unless it can be."""
+    if account is None:
+        raise PayoutAccountError(f"the payout wallet {address} is not on the ledger: create it, with 1 XLM or more")
+    if kale and account.kale_stroops is None:
+        raise PayoutTrustlineError(f"the payout wallet {address} has no KALE trustline: add it")
+
+
+def check_balance(account: Account | None, asset: Asset, amount_stroops: int) -> None:
+    """TooMuchError unless the wallet has so much KALE, or XLM beyond its reserve."""
+    have = 0
+    if account is not None:
+        have = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
+    if amount_stroops > have:
+        raise TooMuchError(f"{amount_stroops} stroops of {asset} are more than the {have} that can be withdrawn")
+
+
+async def resume(ctx: Context) -> int:
+    """Goes on with every withdrawal that has no outcome yet. Returns how many there were."""
+    rows = await ctx.database.fetch_all("select_unclosed_withdrawals")
+    await asyncio.gather(*(_resume(ctx, row["withdrawal_id"], row["farmer_id"]) for row in rows))
+    return len(rows)
+
+
+async def _resume(ctx: Context, withdrawal_id: UUID, farmer_id: UUID) -> None:
+    async with ctx.lock("wallet", farmer_id):
+        farmer = await ctx.database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
+        assert farmer is not None
+        await _pay(ctx, farmer, await read(ctx, farmer_id, withdrawal_id))
+
+
+async def read(ctx: Context, farmer_id: UUID, withdrawal_id: UUID) -> Withdrawal:
+    """A withdrawal of the farmer. Raises NotFoundError."""
+    found = await ctx.database.fetch_one(
+        "select_withdrawal", row=Withdrawal, withdrawal_id=withdrawal_id, farmer_id=None, idempotency_key=None
+    )
+    if found is None or found.farmer_id != farmer_id:
+        raise NotFoundError(f"no withdrawal {withdrawal_id} of farmer {farmer_id}")
+    return found
+
+
+async def _pay(ctx: Context, farmer: Farmer, found: Withdrawal) -> Withdrawal:
+    """Sends the payment unless one is under way or done. The wallet's lock is held. Returns how it stands now."""
+    if found.status == "open" and found.transaction_hash is None:
+        try:
+            await _send(ctx, farmer, found)
+        except KalepoolError as error:
+            log.warning("withdrawal_not_paid", withdrawal=str(found.withdrawal_id), code=error.code, reason=str(error))
+            if is_final(error):
+                await ctx.database.execute(
+                    "close_withdrawal", withdrawal_id=found.withdrawal_id, code=error.code, message=str(error)
+                )
+        found = await read(ctx, farmer.farmer_id, found.withdrawal_id)
+    if found.status == "paid":
+        await ctx.database.execute("close_withdrawal", withdrawal_id=found.withdrawal_id, code=None, message=None)
+    return found
+
+
+def is_final(error: KalepoolError) -> bool:
+    """Whether the network said no to the payment itself. Anything else may be tried again."""
+    return type(error) in (
+        AccountMissingError,
+        InsufficientBalanceError,
+        TrustlineMissingError,
+        TransactionFailedError,
+    )
+
+
+async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
+    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    amount = {"kale_stroops" if wanted.asset == "KALE" else "native_stroops": wanted.amount_stroops}
+    item = journal.Item(
+        farmer_id=farmer.farmer_id,
+        amount_stroops=wanted.amount_stroops,
+        destination=wanted.destination,
+        withdrawal_id=wanted.withdrawal_id,
+    )
+    timeout = ctx.settings.plant_timeout_seconds
+    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
+    await journal.carry(
+        ctx,
+        journal.Intent("payment", farmer.pooler_id, [item]),
+        lambda attempt: ctx.chain.prepare_payment(
+            signer, wanted.destination, **amount, pool=ctx.payer, deadline=deadline, attempt=attempt
+        ),
+        deadline=deadline,
+        timeout_seconds=timeout,
+    )
