@@ -32,6 +32,8 @@ _MAX_TTL = MAX_ENTRY_TTL - 1
 _KEEP_TTL = {"pause", "remove_block"}
 """The functions that do not extend the instance's life."""
 
+_HASH_BYTES = 32
+
 # Argument kinds in the contract's order, and how the return value is written.
 _SIGNATURES: dict[str, tuple[tuple[str, ...], str]] = {
     "plant": (("address", "i128"), "void"),
@@ -59,6 +61,8 @@ class KaleContract:
             raise host.error(WASM_MISSING, "trying to invoke non-existent contract function", sc_symbol(function))
         kinds, returns = signature
         values = read_args(host, function, args, kinds)
+        if any(isinstance(value, bytes) and len(value) != _HASH_BYTES for value in values):
+            raise trap(host, function)
         storage = Storage(host, contract, self.block_seconds, function, args)
         try:
             result = METHODS[function](storage, *values)

@@ -79,7 +79,7 @@ def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: C
     host = Host(work, ledger, contracts, auth, soroban.footprint, soroban.instructions)
 
     def failed(code: int, *diagnostics: bytes) -> Applied:
-        events = [*host.diagnostic_events(), *diagnostics]
+        events = [*host.diagnostic_events(), *diagnostics, *_metrics(host)]
         return Applied(outcome(operation.body.type, code), None, [], events, 0, 0)
 
     try:
@@ -106,7 +106,23 @@ def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: C
     work.merge()
     digest = sha256(success_hash_preimage(value, events)).digest()
     result = outcome(operation.body.type, 0, digest)
-    return Applied(result, value, events, host.diagnostic_events(), rent, refundable)
+    return Applied(result, value, events, [*host.diagnostic_events(), *_metrics(host)], rent, refundable)
+
+
+def _metrics(host: Host) -> list[bytes]:
+    """The events stellar-core adds to every call about what it used: those that mean something here."""
+    emitted = host.contract_events()
+    values = {
+        "read_entry": len(host.keys),
+        "write_entry": sum(host.keys.values()),
+        "ledger_read_byte": host.disk_read_bytes(),
+        "ledger_write_byte": host.write_bytes(),
+        "emit_event": len(emitted),
+        "emit_event_byte": sum(map(len, emitted)),
+        "cpu_insn": host.instructions,
+    }
+    topic = sc_symbol("core_metrics")
+    return [_diagnostic(topic, sc_symbol(name), data=sc_u64(value)) for name, value in values.items()]
 
 
 def _run(host: Host, function: xdr.HostFunction) -> bytes:

@@ -6,6 +6,7 @@ A ledger is closed in stellar-core's order: expired entries go, all fees are tak
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -76,7 +77,7 @@ class Ledger:
         self._keep = keep
         self._native = asset_contract(self.network_id, wire.ASSET_NATIVE)
         self._asset_contracts: dict[bytes, bytes] = {wire.ASSET_NATIVE: self._native}
-        self._expiring: dict[int, set[bytes]] = {}
+        self._expiries: list[tuple[int, bytes]] = []  # a heap of (last ledger, key) of the temporary entries
         for key, entry in entries.items():
             self._note_expiry(key, entry)
 
@@ -119,7 +120,12 @@ class Ledger:
 
         records = [_record(item) for item in running]
         closed = Closed(self._next_header(close_time, records, state, fee_pool), records, state.changes, evicted)
-        self._keep(closed)
+        try:
+            self._keep(closed)
+        except BaseException:
+            for key in evicted:
+                self._note_expiry(key, self.entries[key])
+            raise
         self._publish(closed)
         self.queue.close([transaction for transaction, _ in order], invalid)
         return closed
@@ -156,17 +162,17 @@ class Ledger:
 
     def _note_expiry(self, key: bytes, entry: Entry) -> None:
         if entry.live_until is not None and entry.is_temporary:
-            self._expiring.setdefault(entry.live_until, set()).add(key)
+            heapq.heappush(self._expiries, (entry.live_until, key))
 
     def _evict(self, state: View, sequence: int) -> list[bytes]:
         """Removes temporary entries that were last alive before this ledger. Persistent ones stay for good."""
         evicted = []
-        for expired in [ledger for ledger in self._expiring if ledger < sequence]:
-            for key in sorted(self._expiring.pop(expired)):
-                entry = state.get(key)
-                if entry is not None and entry.has_expired(sequence):
-                    state.remove(key)
-                    evicted.append(key)
+        while self._expiries and self._expiries[0][0] < sequence:
+            _, key = heapq.heappop(self._expiries)
+            entry = state.get(key)
+            if entry is not None and entry.has_expired(sequence):
+                state.remove(key)
+                evicted.append(key)
         return evicted
 
     # --- transactions

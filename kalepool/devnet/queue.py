@@ -68,7 +68,7 @@ class Queue:
         """Takes the transaction in, or says why not. `view` is the state of the last closed ledger."""
         if any(transaction.hash in banned for banned in self._banned):
             return Answer(Status.TRY_AGAIN_LATER)
-        if transaction.full_fee < 0 or (transaction.inclusion_fee < 0 and transaction.fee_bump is not None):
+        if min(transaction.full_fee, transaction.resource_fee, transaction.inclusion_fee) < 0:
             return Answer(Status.ERROR, _failure(transaction, Code.MALFORMED))
         waiting = self._pending.get(transaction.source)
         if waiting is not None:

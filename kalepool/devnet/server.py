@@ -180,10 +180,10 @@ def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str
 async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals: int = 0) -> AsyncIterator[str]:
     """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
     server = Server(node, with_faults=with_faults)
-    runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0][1]
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
