@@ -35,6 +35,18 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def example(**members: Any) -> ConfigDict:
+    """A model's example for the OpenAPI description."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
+POOLER = "0198c6f2-6c5e-7cc3-98c4-dc0c0c07398f"
+FARMER = "0198c6f2-9d0e-7b33-8b77-0f3a1c2b9d10"
+WALLET = "GCHPTWXMT3HYF4RLZHWBNRF4MPXLTJ76ISHMSYIWCCDXWUYOQG5MR2AB"
+DIGEST = "00000004a1f5b5c07d5c3c1ea0c2a0f6d6f5ab90c3f1d1cc4b4e7d9df8f0a1b2"
+"""What examples are about."""
+
+
 def _decimal(**extra: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": "^[0-9]+$", **extra})
 

@@ -14,6 +14,10 @@ from pydantic import Field
 
 from kalepool.api.auth import Anyone, PoolerOrOperator, Principal
 from kalepool.api.models import (
+    DIGEST,
+    FARMER,
+    POOLER,
+    WALLET,
     WHOLE,
     AccountAddress,
     BlockIndex,
@@ -25,6 +29,7 @@ from kalepool.api.models import (
     NonceText,
     Sent,
     Stroops,
+    example,
 )
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
@@ -72,6 +77,13 @@ async def finish(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
 
 class Registration(Sent):
     """A farmer to be registered."""
+
+    model_config = example(
+        pooler_id=POOLER,
+        payout_wallet=WALLET,
+        stake_percentage=0.1,
+        metadata={"name": "Ann"},
+    )
 
     pooler_id: UUID
     payout_wallet: AccountAddress
@@ -243,6 +255,12 @@ class FailureView(Described):
 class PlantRequest(Sent):
     """A block to plant in: the current one, or the next, which this starts, once the current one's time is over."""
 
+    model_config = example(
+        block_index=41_218,
+        pooler_id=POOLER,
+        max_farmers=50,
+    )
+
     block_index: BlockIndex
     pooler_id: UUID
     max_farmers: Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None = Field(
@@ -270,6 +288,23 @@ class PlantTotals(Described):
 
 class PlantAnswer(Described):
     """What became of each eligible farmer."""
+
+    model_config = example(
+        block_index=41_218,
+        planted=[
+            {
+                "farmer_id": FARMER,
+                "custodial_wallet": WALLET,
+                "stake_stroops": "100000000",
+                "transaction_hash": DIGEST,
+                "ledger": 61_204_117,
+                "already": False,
+            }
+        ],
+        failed=[],
+        totals={"eligible": 1, "planted": 1, "failed": 0, "stake_stroops": "100000000"},
+        duration_ms=5_270,
+    )
 
     block_index: int
     planted: list[PlantedView]
@@ -317,6 +352,12 @@ class WorkSubmission(Sent):
 class WorkRequest(Sent):
     """Nonces for farmers of the current block, any number for each."""
 
+    model_config = example(
+        block_index=41_218,
+        pooler_id=POOLER,
+        submissions=[{"farmer_id": FARMER, "nonce": "9223372036854775809"}],
+    )
+
     block_index: BlockIndex
     pooler_id: UUID
     submissions: list[WorkSubmission] = Field(min_length=1, max_length=1000)
@@ -350,6 +391,26 @@ class WorkTotals(Described):
 
 class WorkAnswer(Described):
     """One entry per submission, in `accepted` or `refused`."""
+
+    model_config = example(
+        block_index=41_218,
+        accepted=[
+            {
+                "farmer_id": FARMER,
+                "nonce": "9223372036854775809",
+                "hash": DIGEST,
+                "zeros": 7,
+                "gap": 52,
+                "transaction_hash": DIGEST,
+                "ledger": 61_204_169,
+                "already": False,
+            }
+        ],
+        refused=[],
+        ready_for_harvest=[FARMER],
+        totals={"submitted": 1, "accepted": 1, "refused": 0},
+        duration_ms=6_120,
+    )
 
     block_index: int
     accepted: list[WorkedView]
@@ -402,6 +463,11 @@ class TargetView(Sent):
 class HarvestRequest(Sent):
     """One block, single pails, or both; with neither, everything of the last day, from database and chain."""
 
+    model_config = example(
+        pooler_id=POOLER,
+        block_index=41_218,
+    )
+
     pooler_id: UUID
     block_index: BlockIndex | None = None
     targets: list[TargetView] | None = Field(default=None, min_length=1, max_length=5000)
@@ -434,6 +500,31 @@ class HarvestTotals(Described):
 
 
 class HarvestAnswer(Described):
+    """What was harvested, and what was not and why."""
+
+    model_config = example(
+        harvested=[
+            {
+                "block_index": 41_218,
+                "farmer_id": FARMER,
+                "reward_stroops": "18250441",
+                "stake_stroops": "100000000",
+                "forecast_stroops": "18250441",
+                "transaction_hash": DIGEST,
+                "already": False,
+            }
+        ],
+        failed=[],
+        totals={
+            "harvested": 1,
+            "failed": 0,
+            "reward_stroops": "18250441",
+            "stake_stroops": "100000000",
+            "forecast_differences": 0,
+        },
+        duration_ms=5_480,
+    )
+
     harvested: list[HarvestedView]
     failed: list[HarvestFailureView]
     totals: HarvestTotals

@@ -137,7 +137,7 @@ async def activate(ctx: Context) -> int:
         missing = missing_funds(accounts.get(farmer.custodial_wallet), ctx.settings.min_spare_stroops)
         if not missing:
             ready.append(farmer)
-        elif not missing.native_stroops:
+        elif not missing.native_stroops and ctx.pool is not None:
             bare.append(farmer)
     for farmer, added in zip(bare, await asyncio.gather(*(_add_trustline(ctx, f) for f in bare)), strict=True):
         if added:

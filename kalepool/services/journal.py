@@ -19,7 +19,7 @@ import structlog
 
 from kalepool.chain import Outcome, Prepared, Status
 from kalepool.database import new_id
-from kalepool.errors import ChainError, DatabaseError, DuplicateRowError, Fault, KalepoolError
+from kalepool.errors import ChainError, DuplicateRowError, Fault, KalepoolError
 from kalepool.services import events
 from kalepool.services.context import Context
 from kalepool.services.events import Item
@@ -112,8 +112,8 @@ async def carry(
             return
         try:
             await settle(ctx, open_id, intent, outcome)
-        except DatabaseError as error:
-            log.error("not_settled", action=intent.action, transaction=outcome.transaction_hash, error=str(error))
+        except Exception as error:  # it has happened all the same: recovery tries again to record it
+            log.error("not_settled", action=intent.action, transaction=outcome.transaction_hash, exc_info=error)
             raise InFlightError(f"transaction {outcome.transaction_hash} cannot be recorded now") from None
         ctx.following.discard(open_id)
         open_id = None
@@ -197,11 +197,14 @@ async def recover(ctx: Context, *, resend: bool = True) -> int:
 
     `resend`: what is not known and may still apply is sent again, the very same transaction, and followed to its end:
     it may have been recorded and never sent. Returns how many are still open. Raises ChainError, DatabaseError when
-    there is no answer.
+    there was no answer for one of them; the others are settled all the same.
     """
     rows = await ctx.database.fetch_all("select_open_submissions", row=Open)
     orphans = [row for row in rows if row.submission_id not in ctx.following]
-    settled = await asyncio.gather(*(_recover_one(ctx, row, resend) for row in orphans))
+    settled = await asyncio.gather(*(_recover_one(ctx, row, resend) for row in orphans), return_exceptions=True)
+    for failed in settled:
+        if isinstance(failed, BaseException):
+            raise failed
     return settled.count(False)
 
 

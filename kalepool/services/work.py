@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -121,54 +121,79 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     read.
     """
     begun = time.monotonic()
-    async with ctx.lock("work", pooler_id, block_index):
-        await poolers.active_pooler(ctx.database, pooler_id)
-        rows = await ctx.database.fetch_all(
-            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT
-        )
-        wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows}
-        farm = await ctx.chain.read_farm()
-        current = farm.index or 0
-        if block_index < current:
-            raise BlockOverError(f"block {block_index} is over; the chain is at block {current}")
-        if block_index > current or farm.block is None:
-            raise BlockNotOpenError(f"block {block_index} has not begun; the chain is at block {current}")
-        best, refused = await asyncio.to_thread(choose, block_index, farm.block.entropy, wallets, submissions)
+    await poolers.active_pooler(ctx.database, pooler_id)
+    rows = await ctx.database.fetch_all("select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT)
+    wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows}
+    farm = await ctx.chain.read_farm()
+    current = farm.index or 0
+    if block_index < current:
+        raise BlockOverError(f"block {block_index} is over; the chain is at block {current}")
+    if block_index > current or farm.block is None:
+        raise BlockNotOpenError(f"block {block_index} has not begun; the chain is at block {current}")
+    best, refused = await asyncio.to_thread(choose, block_index, farm.block.entropy, wallets, submissions)
 
-        done = await _already(ctx, block_index, pooler_id)
-        pails = await ctx.chain.read_pails([(candidate.wallet, block_index) for candidate in best.values()])
-        now = await ctx.chain.now()
-        timeout = timedelta(seconds=ctx.settings.work_timeout_seconds)
-        # A work past the interval's end still counts until somebody plants.
-        deadline = max(interval_end(farm, ctx.settings.chain.block_seconds), now + timeout)
+    timeout = timedelta(seconds=ctx.settings.work_timeout_seconds)
+    # A work past the interval's end still counts until somebody plants.
+    deadline = max(interval_end(farm, ctx.settings.chain.block_seconds), await ctx.chain.now() + timeout)
+    before = await _look(ctx, block_index, pooler_id, best.values())
 
-        async def one(candidate: Candidate) -> Worked | Refused:
-            known = done.get((candidate.farmer_id, candidate.nonce))
-            if known is not None:
-                return known
+    async def one(candidate: Candidate) -> Worked | Refused:
+        lock = ctx.lock("work", block_index, candidate.farmer_id)
+        waited = lock.locked()
+        async with lock:
             try:
-                planted_in = require_better(candidate, pails.get((candidate.wallet, block_index)))
-                # Simulation reckons with the latest ledger: in that of the plant itself it sees no gap yet.
-                await ctx.chain.next_ledger(planted_in, 2 * ctx.settings.chain.ledger_seconds + 1)
-                return await _submit(ctx, block_index, pooler_id, candidate, deadline)
+                # Another call was at work for this farmer: see what came of it.
+                found = await _look(ctx, block_index, pooler_id, [candidate]) if waited else before
+                return await _work_one(ctx, block_index, pooler_id, candidate, found, deadline)
             except Exception as error:
                 failure = Failure.of(error, block_index, candidate.farmer_id)
                 return Refused(candidate.nonce, failure, candidate.hash, candidate.zeros)
 
-        accepted: list[Worked] = []
-        for outcome in await asyncio.gather(*(one(candidate) for candidate in best.values())):
-            if isinstance(outcome, Worked):
-                accepted.append(outcome)
-            else:
-                refused.append(outcome)
-        await events.insert_refusals(ctx.database, pooler_id, refused, known=wallets.keys())
-
-    worked = {item.farmer_id for item in accepted}
-    worked |= {farmer_id for farmer_id, _ in done}
-    worked |= {c.farmer_id for c in best.values() if (p := pails.get((c.wallet, block_index))) and p.zeros is not None}
+    # Channels are lent in this order: stakes at risk come before what is only to be improved.
+    order = sorted(best.values(), key=lambda candidate: candidate.farmer_id in before.worked)
+    outcomes = await asyncio.gather(*(one(candidate) for candidate in order))
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, Worked)]
+    refused += [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    await events.insert_refusals(ctx.database, pooler_id, refused, known=wallets.keys())
+    ready = sorted(before.worked | {item.farmer_id for item in accepted})
     duration_ms = round((time.monotonic() - begun) * 1000)
     log.info("worked", block=block_index, accepted=len(accepted), refused=len(refused), ms=duration_ms)
-    return WorkResult(block_index, accepted, refused, sorted(worked), duration_ms)
+    return WorkResult(block_index, accepted, refused, ready, duration_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is already: works by (farmer, nonce), pails by farmer, and the farmers that have work."""
+
+    done: Mapping[tuple[UUID, int], Worked]
+    pails: Mapping[UUID, Pail]
+
+    @property
+    def worked(self) -> set[UUID]:
+        on_chain = {farmer_id for farmer_id, pail in self.pails.items() if pail.zeros is not None}
+        return on_chain | {farmer_id for farmer_id, _ in self.done}
+
+
+async def _look(ctx: Context, block_index: int, pooler_id: UUID, candidates: Iterable[Candidate]) -> _Found:
+    rows = await ctx.database.fetch_all("select_worked", row=Worked, block_index=block_index, pooler_id=pooler_id)
+    farmers = {candidate.wallet: candidate.farmer_id for candidate in candidates}
+    pails = await ctx.chain.read_pails([(wallet, block_index) for wallet in farmers])
+    return _Found(
+        done={(row.farmer_id, row.nonce): replace(row, already=True) for row in rows},
+        pails={farmers[wallet]: pail for (wallet, _), pail in pails.items()},
+    )
+
+
+async def _work_one(
+    ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, found: _Found, deadline: datetime
+) -> Worked:
+    known = found.done.get((candidate.farmer_id, candidate.nonce))
+    if known is not None:
+        return known
+    planted_in = require_better(candidate, found.pails.get(candidate.farmer_id))
+    # Simulation reckons with the latest ledger: in that of the plant itself it sees no gap yet.
+    await ctx.chain.next_ledger(planted_in, 2 * ctx.settings.chain.ledger_seconds + 1)
+    return await _submit(ctx, block_index, pooler_id, candidate, deadline)
 
 
 def require_better(candidate: Candidate, pail: Pail | None) -> int:
@@ -181,11 +206,6 @@ def require_better(candidate: Candidate, pail: Pail | None) -> int:
     if pail.zeros is not None and candidate.zeros <= pail.zeros:
         raise ZeroCountTooLowError(f"{candidate.zeros} zeros, the pail has {pail.zeros} already")
     return pail.sequence
-
-
-async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[tuple[UUID, int], Worked]:
-    rows = await ctx.database.fetch_all("select_worked", row=Worked, block_index=block_index, pooler_id=pooler_id)
-    return {(row.farmer_id, row.nonce): replace(row, already=True) for row in rows}
 
 
 async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime) -> Worked:

@@ -17,7 +17,7 @@ from kalepool.services.keys import create_key
 pytestmark = pytest.mark.anyio
 
 HOOKS = Path(__file__).with_name("fuzz_hooks.py")
-EXAMPLES = 15
+EXAMPLES = 10
 
 
 async def test_no_input_breaks_it(farm, tmp_path: Path) -> None:

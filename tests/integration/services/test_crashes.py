@@ -50,10 +50,19 @@ async def applied(farm, action: str) -> list[tuple]:
     return await farm.rows(f"SELECT encode(transaction_hash, 'hex') FROM {table} WHERE outcome = %s", outcome)
 
 
-@pytest.mark.parametrize("action", ["plant", "work", "harvest"])
 @pytest.mark.parametrize(
-    ("point", "late"),
-    [("before send", False), ("before send", True), ("after send", False), ("before settle", False)],
+    ("action", "point", "late"),
+    [
+        ("plant", "before send", False),
+        ("plant", "after send", False),
+        ("plant", "before settle", False),
+        ("work", "before send", False),
+        ("work", "before send", True),
+        ("work", "before settle", False),
+        ("harvest", "before send", False),
+        ("harvest", "after send", False),
+        ("harvest", "before settle", False),
+    ],
 )
 async def test_done_once_after_a_crash(
     farm, action: str, point: str, late: bool, monkeypatch: pytest.MonkeyPatch

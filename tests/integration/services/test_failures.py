@@ -8,7 +8,7 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.errors import Fault, HarvestNotReadyError, NotFoundError
-from kalepool.services import accounts, farmers, harvest, plant, poolers, upkeep, work
+from kalepool.services import accounts, farmers, harvest, journal, plant, poolers, upkeep, work
 from kalepool.services.harvest import Target
 from kalepool.services.results import BlockNotOpenError, BlockOverError
 from kalepool.services.work import Submission
@@ -210,3 +210,39 @@ async def test_forgotten_pails_are_swept(farm) -> None:
 async def test_targets_of_others_are_refused(farm) -> None:
     with pytest.raises(NotFoundError):
         await harvest.harvest(farm.ctx, farm.pooler_id, targets=[Target(0, farm.pooler_id)])
+
+
+async def test_the_same_work_twice_at_once_is_submitted_once(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    found = [Submission(farmer.farmer_id, await farm.nonce(farmer, 0))]
+    results = await asyncio.gather(*(work.work(farm.ctx, 0, farm.pooler_id, found) for _ in range(3)))
+    assert sorted(item.already for result in results for item in result.accepted) == [False, True, True]
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'work'") == [(1,)]
+
+
+async def test_what_is_in_flight_is_no_failure_and_not_tried_again(farm) -> None:
+    """The network closes no ledger for a while: the outcome is told as unknown, and recorded when it is known."""
+    await farm.add_farmers(1)
+    farm.ctx.settings = farm.settings.model_copy(update={"plant_timeout_seconds": 0.5})
+    farm.devnet.node.faults.add({"kind": "stuck"})
+    for _ in range(2):
+        stuck = await plant.plant(farm.ctx, 0, farm.pooler_id)
+        assert [item.code for item in stuck.failed] == ["in-flight"]
+    assert await farm.rows("SELECT count(*) FROM plantings") == [(0,)]
+    farm.devnet.node.faults.clear()
+    await farm.wait_ledger()
+    assert await journal.recover(farm.ctx) == 0
+    (planted,) = (await plant.plant(farm.ctx, 0, farm.pooler_id)).planted
+    assert planted.already
+    assert await farm.rows("SELECT count(*), min(outcome) FROM plantings") == [(1, "planted")]
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(1,)]
+
+
+async def test_a_plant_survives_a_bad_network(farm) -> None:
+    await farm.add_farmers(2)
+    farm.devnet.node.faults.add({"kind": "try_again_later", "count": 2})
+    farm.devnet.node.faults.add({"kind": "lose"})
+    result = await plant.plant(farm.ctx, 0, farm.pooler_id)
+    assert len(result.planted) == 2
+    assert not result.failed

@@ -1,0 +1,38 @@
+"""The OpenAPI description: its examples are true, and its errors are ours."""
+
+import jsonschema
+import pytest
+
+from kalepool.api import create_app
+from kalepool.config import Settings
+from kalepool.errors import ConfigError
+
+
+def description() -> dict:
+    settings = Settings(database_url="postgresql://nowhere", _env_file=None)  # pyright: ignore
+    return create_app(settings).openapi()
+
+
+def test_every_example_is_valid() -> None:
+    described = description()
+    checked = 0
+    for name, schema in described["components"]["schemas"].items():
+        for example in schema.get("examples", ()):
+            jsonschema.validate(
+                example, {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+            )
+            checked += 1
+    assert checked >= 7
+
+
+def test_every_error_is_a_problem() -> None:
+    for path, operations in description()["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if status >= "400" and (path, status) != ("/health", "503"):
+                    assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
+
+
+def test_no_service_without_a_database() -> None:
+    with pytest.raises(ConfigError, match="KALEPOOL_DATABASE_URL"):
+        create_app(Settings(_env_file=None))  # pyright: ignore[reportCallIssue]
