@@ -2,7 +2,7 @@
 
     best = kernels.search(kernels.Template(index, entropy, farmer), start, count, above_zeros)
 
-Light to import: numba is loaded by the first search. Needs numpy and numba (numba-cuda for NVIDIA cards), and nothing else.
+Light to import: numba is loaded by the first search. Needs numpy and numba (numba-cuda for NVIDIA cards), nothing else.
 """
 
 from kernels.driver import backends, devices, find, search, search_until

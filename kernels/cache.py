@@ -1,9 +1,9 @@
 """Where compiled kernels are kept between processes.
 
-Numba's own cache looks at the one file a function stands in, and lets all processors share one index. Here a kernel's file is named by
-a hash of everything it depends on: our sources, the compilers' versions, the processor with its features, and the
-backend. So it can be neither stale nor another machine's. It appears whole, so processes may race to write it, and a damaged one
-is compiled again.
+Numba's own cache looks at the one file a function stands in, and lets all processors share one index. Here a kernel's
+file is named by a hash of everything it depends on: our sources, the compilers' versions, the processor with its
+features, and the backend. So it can be neither stale nor another machine's. It appears whole, so processes may race to
+write it, and a damaged one is compiled again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class KernelCache:
         checksum, data = data[:32], data[32:]
         if hashlib.sha256(data).digest() != checksum:
             return None
-        result = CompileResult._rebuild(context, *pickle.loads(data))  # noqa: S301 - from the user's own folder, written below
+        parts = pickle.loads(data)  # noqa: S301 - from the user's own folder, written below
+        result = CompileResult._rebuild(context, *parts)
         self.hits += 1
         return result
 

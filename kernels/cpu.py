@@ -32,11 +32,10 @@ def layout(backend: str) -> Layout:
         return Layout(256, 4, target=_HASWELL)
     if backend == "sse2":
         return Layout(128, 16, target=_X86_64)
-    if backend == "neon":  # with the SHA-3 extension lanes rotate and mix in one instruction each
-        return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 16)
-    # portable: lanes as wide as this machine's vectors, in LLVM's common instructions only
-    names = machine.cpu_backends()
-    return Layout({"avx512": 512, "avx2": 256}.get(names[0], 128) if names else 128, 1)
+    if backend == "neon":  # with the SHA-3 extension rotations are free
+        return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 4)
+    # portable: lanes in vectors as wide as this machine's, and no intrinsic of any processor
+    return Layout({"avx512": 512, "avx2": 256}.get("".join(machine.cpu_backends()[:1]), 128), 1)
 
 
 @functools.cache
@@ -90,18 +89,22 @@ def _aligned(data: np.ndarray) -> np.ndarray:
 
 
 def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
-    """kernel(lanes, words, low, count, limit, lowest) -> (low word, prefix), or a low word of 2^32 for none. See driver.Scan."""
+    """kernel(lanes, words, low, count, limit, lowest) -> (low word, prefix); a low word of 2^32 for none.
 
-    @intrinsic
-    def scan_blocks(context: Any, words: Any, low: Any, blocks: Any, limit: Any) -> Any:
+    See driver.Scan. The first two are addresses: of the 25 lanes after the linear half of round 1, and of them in the
+    layout's words.
+    """
+
+    def scan_type(context: Any, words: Any, low: Any, blocks: Any, limit: Any) -> Any:
         return types.uint64(*[types.uint64] * 4), _caller(lambda module: vector.build_scan(module, layout))
 
-    @intrinsic
-    def score(context: Any, lanes: Any, low: Any) -> Any:
+    def score_type(context: Any, lanes: Any, low: Any) -> Any:
         return types.uint64(types.uint64, types.uint64), _caller(vector.build_score)
 
+    scan_blocks: Any = intrinsic(scan_type)
+    score: Any = intrinsic(score_type)
     nonces = np.uint64(layout.nonces)
-    zero, one, four, seven, all_ones = (np.uint64(n) for n in (0, 1, 4, 60, 2**64 - 1))
+    zero, one, four, all_ones = (np.uint64(number) for number in (0, 1, 4, 2**64 - 1))
 
     def kernel(lanes, words, low, count, limit, lowest):  # type: ignore[no-untyped-def]
         end = low + count
@@ -125,7 +128,7 @@ def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
             base += nonces
         return best, prefix
 
-    dispatcher = numba.njit(nogil=True)(kernel)
+    dispatcher: Any = numba.njit(nogil=True)(kernel)
     dispatcher._cache = KernelCache(backend)
     dispatcher.compile(_SIGNATURE)
     dispatcher.disable_compile()

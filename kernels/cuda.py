@@ -1,11 +1,12 @@
 """The search on NVIDIA cards, through Numba's CUDA target.
 
-The words are 32 bits: even and odd bits of a lane ("bit interleaving", see keccak.py), because a card rotates 32 bits in one
-instruction but 64 in two, and theta's rotation by one is then half free. The 25 lanes after the linear half of round 1 are
-kernel arguments, so they lie in constant memory; the state stays in registers; two rounds make one turn of the loop.
+The words are 32 bits: the even and the odd bits of a lane ("bit interleaving", see keccak.py), because a card rotates
+32 bits in one instruction but 64 in two, and theta's rotation by one is then half free. The 25 lanes after the linear
+half of round 1 are kernel arguments, so they lie in constant memory; the state stays in registers; two rounds make one
+turn of the loop.
 
-A thread keeps its best nonce as one number that is smaller the better it is; a block of threads takes its least in shared memory and
-touches global memory only if it found any.
+A thread keeps its best nonce as one number that is smaller the better it is; a block of threads takes its least in
+shared memory and touches global memory only if it found any.
 
 Under NUMBA_ENABLE_CUDASIM=1 the same kernel runs as Python, on ints instead of registers.
 """
@@ -13,18 +14,21 @@ Under NUMBA_ENABLE_CUDASIM=1 the same kernel runs as Python, on ints instead of 
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cuda, types
+from numba import types
 
 from kernels import keccak, machine
 from kernels.driver import Scan
 from kernels.model import KernelError, Template
 from kernels.vector import I32, I64, NONCE_LANE, table
+
+cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
 
 PARTS = 2
 THREADS = 128  # of a block; a power of two
@@ -66,7 +70,7 @@ class _Ints32:
         return (a << count & WORD_MASK) | a >> (32 - count)
 
 
-def _first_rounds(ops: Any, lanes: Sequence[Any], delta: Sequence[Any], constant: Sequence[Any]) -> list[list[Any]]:
+def _first_round(ops: Any, lanes: Sequence[Any], delta: Sequence[Any], constant: Sequence[Any]) -> list[list[Any]]:
     """The state after round 1: `lanes` are the 50 words of its linear half, to which the nonce lane adds `delta`."""
     state = []
     for lane, turns in enumerate(keccak.influence(NONCE_LANE)):
@@ -96,7 +100,7 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Sequence[An
         return [builder.load(builder.gep(constants, [I32(0), place])) for place in places]
 
     lanes = [builder.extract_value(tuple_, number) for number in range(25 * PARTS)]
-    state = _first_rounds(ops, lanes, [even, odd], [I32(word) for word in CONSTANTS[0]])
+    state = _first_round(ops, lanes, [even, odd], [I32(word) for word in CONSTANTS[0]])
 
     before, loop, last = builder.block, builder.append_basic_block("rounds"), builder.append_basic_block("last")
     builder.branch(loop)
@@ -119,26 +123,32 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Sequence[An
     return builder.or_(builder.shl(odd, I64(32)), even)
 
 
-if SIMULATED:
-    _rounds = keccak.rounds_on_ints(PARTS)
+def _simulated_first_lane(lanes: Sequence[int], even: int, odd: int) -> int:
+    ops = _Ints32()
+    state = _first_round(ops, [int(word) for word in lanes], [int(even), int(odd)], CONSTANTS[0])
+    words = _int_rounds()([word for lane in state for word in lane], CONSTANTS[1:-1])
+    state = [words[place : place + PARTS] for place in range(0, 25 * PARTS, PARTS)]
+    even, odd = keccak.first_lane(ops, state, CONSTANTS[-1], ternary=True)
+    return odd << 32 | even
 
-    def first_lane(lanes: Sequence[int], even: int, odd: int) -> int:
-        """As the intrinsic below, on ints."""
-        ops = _Ints32()
-        state = _first_rounds(ops, [int(word) for word in lanes], [int(even), int(odd)], CONSTANTS[0])
-        words = _rounds([word for lane in state for word in lane], CONSTANTS[1:-1])
-        state = [words[place : place + PARTS] for place in range(0, 25 * PARTS, PARTS)]
-        even, odd = keccak.first_lane(ops, state, CONSTANTS[-1], ternary=True)
-        return odd << 32 | even
 
-else:
+@functools.cache
+def _int_rounds() -> keccak.RoundsOnInts:
+    return keccak.rounds_on_ints(PARTS)
+
+
+def _compiled_first_lane() -> Any:
     from numba.cuda.extending import intrinsic
 
     @intrinsic
     def first_lane(context: Any, lanes: Any, even: Any, odd: Any) -> Any:
-        """The first lane of a digest, odd bits above even bits, from the nonce lane's."""
         return types.uint64(lanes, types.uint32, types.uint32), _generate
 
+    return first_lane
+
+
+# first_lane(lanes, even, odd): lane 0 of the digest, odd bits above even bits, for a nonce lane of these bits.
+first_lane: Any = _simulated_first_lane if SIMULATED else _compiled_first_lane()
 
 u32, u64 = np.uint32, np.uint64
 
@@ -189,17 +199,17 @@ def clear_bits(limit):  # type: ignore[no-untyped-def]
 
 
 def search_kernel(lanes, start, end, limit, lowest, result):  # type: ignore[no-untyped-def]
-    """Least of (zeros missing from 16) · 2^32 + low word over the hits, or of the low word alone if `lowest`, into result[0].
+    """Into result[0]: the least (16 - zeros) · 2^32 + low word of all hits, or the least low word if `lowest`.
 
-    lanes: 50 words, see `first_lane`. start, end: low words, 0 <= start < end <= 2^32. limit: the largest prefix that is a hit.
+    lanes: 50 words, see `first_lane`. start, end: low words, 0 <= start < end <= 2^32. limit: the largest prefix that
+    is a hit.
     """
     best = u64(NONE)
     clear = clear_bits(limit)
     run = start // u64(RUN) + u64(cuda.grid(1))
     while run * u64(RUN) < end:
-        nonces = run * u64(
-            RUN
-        )  # its low word's bytes reversed are the nonce lane; of these the run changes bits 24 to 27
+        nonces = run * u64(RUN)
+        # In the nonce lane, where the low word's bytes are reversed, a run changes bits 24 to 27.
         lane = halves(reversed_bytes(nonces << u64(32)))
         for step in range(RUN):
             more_even, more_odd = u32(step) % u32(4) << u32(12), u32(step) // u32(4) << u32(12)
@@ -241,7 +251,7 @@ SIGNATURE = types.void(
 
 @functools.cache
 def engine(backend: str) -> _Engine:
-    """All cards for `cuda`, one for `cuda:0`, `cuda:1`, …; raises KernelError where there is no such card or no numba-cuda."""
+    """All cards for `cuda`, one for `cuda:0`, `cuda:1`, …; raises KernelError where there is no such card."""
     cards = range(len(machine.cuda_cards()))
     _, colon, number = backend.partition(":")
     if colon:

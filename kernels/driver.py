@@ -1,7 +1,7 @@
 """One call for every backend: cuts a range into slices, gives them to threads, and puts the best together.
 
-A backend only knows how to scan up to 2^32 nonces that share their high word. Everything else is here: ranges of any length, slices short
-enough to stop between them, threads, ties, and digests with more zeros than a scan can see.
+A backend only knows how to scan up to 2^32 nonces that share their high word. Everything else is here: ranges of any
+length, slices short enough to stop between them, threads, ties, and digests with more zeros than a scan can see.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from kernels import keccak, machine
 from kernels.model import Best, KernelError, Progress, SearchStoppedError, Stop, Template, check_int
 
 WINDOW = 2**32  # nonces with one high word
-SEEN_ZEROS = 16  # a scan sees the first 64 bits of a digest
 
-# scan(start, count, limit, lowest) -> (nonce, prefix) or None, for a range inside one window. `prefix` is the first 8 bytes of the digest
-# as a big-endian int. Of the nonces with prefix <= limit it gives the lowest if `lowest`, else the one with the
-# most leading zero digits in its prefix, the lowest of these on ties. Releases the GIL.
+# scan(start, count, limit, lowest) -> (nonce, prefix) or None, for a range inside one window; it releases the GIL.
+# `prefix` is the first 8 bytes of the nonce's digest as a big-endian int. Of the nonces with prefix <= limit it gives
+# the lowest if `lowest`; else the one with the most leading zero digits in its prefix, on ties the lowest.
 Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
 
 

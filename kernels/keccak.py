@@ -1,12 +1,12 @@
 """Keccak-f[1600] and the KALE hash, written once for every backend, and readable.
 
 The permutation is a handful of functions over abstract words, which only ever call `xor`, `chi` and `rol` of the `Ops`
-they are given. Python source text, LLVM vectors and CUDA registers are such words, so no backend has a Keccak of its own.
-This module needs the standard library alone; `hash_nonce` is the truth that every other backend must equal.
+they are given. Python source text, LLVM vectors and CUDA registers are such words, so no backend has a Keccak of its
+own. This module needs the standard library alone; `hash_nonce` is the truth that every other backend must equal.
 
-A lane is 64 bits; the state is 25 lanes, lane x + 5·y. A backend may cut every lane into `parts` words: word j holds its
-bits j, j + parts, j + 2·parts, …, so that a rotation of the lane is mostly a renaming of words ("bit interleaving",
-Keccak implementation overview 3.2, section 2.1). With parts = 1 a word is a lane.
+A lane is 64 bits; the state is 25 lanes, lane x + 5·y. A backend may cut every lane into `parts` words: word j holds
+its bits j, j + parts, j + 2·parts, …, so that a rotation of the lane is mostly a renaming of words ("bit
+interleaving", Keccak implementation overview 3.2, section 2.1). With parts = 1 a word is a lane.
 
 Source: FIPS 202, section 3, but with Keccak's original padding (0x01), as the KALE contract uses it.
 """
@@ -220,7 +220,7 @@ RoundsOnInts = Callable[[Sequence[int], Iterable[Sequence[int]]], tuple[int, ...
 def rounds_on_ints(parts: int = 1) -> RoundsOnInts:
     """Compile  rounds(state, constants) -> state  for Python's own ints, ten times faster than `keccak_round` on them.
 
-    The state is 25·parts words, those of a lane side by side; a round is done for each of the constants, given in parts.
+    The state is 25·parts words, those of a lane side by side. Each of the constants, given in parts, is a round.
     """
     ops = _PythonSource(64 // parts)
     names = [[f"a{lane}_{part}" for part in range(parts)] for lane in range(25)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import platform
 
@@ -13,7 +14,10 @@ def cpu_features() -> frozenset[str]:
     """The vector extensions that processor and operating system offer, by LLVM's names."""
     from llvmlite import binding
 
-    return frozenset(name for name, has in binding.get_host_cpu_features().items() if has)
+    names = {name for name, has in binding.get_host_cpu_features().items() if has}
+    if binding.get_host_cpu_name().startswith("apple-m"):  # for these LLVM goes by the name alone
+        names |= {"neon", "sha3"}
+    return frozenset(names)
 
 
 @functools.cache
@@ -35,7 +39,9 @@ def cpu_backends() -> tuple[str, ...]:
 
 @functools.cache
 def cuda_cards() -> tuple[str, ...]:
-    """The names of the NVIDIA cards the driver shows; Numba's simulator counts as one."""
+    """The names of the NVIDIA cards that can be used; Numba's simulator counts as one. None without numba-cuda."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return ()
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return ("simulator",)
     try:
