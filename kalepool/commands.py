@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-import httpx2
 import typer
 from pydantic import SecretStr
 from rich.console import Console
@@ -263,6 +262,8 @@ async def _ask_api(
     settings: Settings, database: Database, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """One call as an operator. Who reaches the database may make itself a key; this one ends with the minute."""
+    import httpx2
+
     from kalepool.services.keys import create_key
 
     url = settings.api_url or f"http://{settings.api_host}:{settings.api_port}"

@@ -84,7 +84,7 @@ async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
     text has changed since, or the database knows one that this version does not.
     """
     applied: list[str] = []
-    with _translated(url):
+    with _translated(_place(url)):
         async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
             await _lock_migrations(connection, lock_seconds)
             await connection.execute(
@@ -200,7 +200,7 @@ class Database:
 
         connections: the most at once. wait_seconds: how long a query waits for a free or returning connection.
         """
-        with _translated(url):
+        with _translated(_place(url)):
             # One plain connection first: it fails with the reason, which a pool keeps to itself.
             async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
                 cursor = await connection.execute("SELECT to_regclass('migrations') IS NOT NULL")
@@ -286,7 +286,6 @@ class Database:
                 log.warning("listening interrupted", channel=channel, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
-
     async def hold_lock(self, name: str, wait_seconds: float) -> AsyncGenerator[None]:
         """Hold the lock of this name, which one process at a time can, on a connection of its own.
 
@@ -331,29 +330,28 @@ class _NumberLoader(Loader):
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """psycopg's errors as ours. `what`: the query's name, or an address of which host and database are shown."""
+def _translated(where: str) -> Iterator[None]:
+    """psycopg's errors as ours. `where`: the query's name, or the database's."""
     try:
         yield
     except psycopg.errors.UniqueViolation as error:
         raise DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-        raise DatabaseUnavailableError(f"the database does not answer ({_place(what)}): {_say(error)}") from error
+        raise DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}") from error
     except psycopg.Error as error:
-        raise DatabaseError(f"{_place(what)}: {_say(error)}") from error
+        raise DatabaseError(f"{where}: {_say(error)}") from error
 
 
 def _say(error: Exception) -> str:
-    return str(error).strip().replace("\n", " ")
+    return " ".join(str(error).split())
 
 
-def _place(what: str) -> str:
-    if "=" not in what and "://" not in what:
-        return what
+def _place(url: str) -> str:
+    """Which database an address means, without its password. Raises DatabaseError for what is no address."""
     try:
-        parts = conninfo_to_dict(what)
-    except psycopg.ProgrammingError:
-        return "its address is malformed"
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its message repeats the address, password and all
+        raise DatabaseError("DATABASE_URL is not an address of a database, as postgresql://user@host/name is") from None
     return (
         f"{parts.get('dbname') or 'default database'} at {parts.get('host') or parts.get('hostaddr') or 'this machine'}"
     )

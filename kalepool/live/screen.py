@@ -12,7 +12,7 @@ from rich.text import Text
 from kalepool.live.lines import kale, rate
 from kalepool.live.view import FarmerView, View, WorkerView
 
-BAR_WIDTH = 30
+BAR_WIDTH = 24
 
 
 def render(
@@ -24,7 +24,7 @@ def render(
         parts.append(Text("starting …", style="dim"))
     else:
         blocks = _blocks(view)
-        room = height - len(notices) - min(len(view.blocks), 4) - 14
+        room = height - len(notices) - min(len(view.blocks), 4) - 11
         parts += [_block(view, now, block_seconds), _farmers(view, max(room, 3)), blocks]
     if notices:
         parts.append(Text("\n".join(notices), style="yellow", no_wrap=True, overflow="ellipsis"))
@@ -42,18 +42,19 @@ def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
             ProgressBar(total=block_seconds, completed=block_seconds - min(left, block_seconds), width=BAR_WIDTH),
             f"{left:.0f} s left",
             f"ledger {view.ledger}",
+            f"max zeros {view.block.max_zeros}" if view.block else "",
         )
     searchers = f"{len(view.workers)} worker{'s' if len(view.workers) != 1 else ''}"
     if view.miners:
-        searchers += f", {view.miners} miners"
-    counts = Table.grid(padding=(0, 3))
-    counts.add_row(
-        _count("planted", view.planted, view.active),
-        _count("worked", view.worked, view.planted),
-        _last_harvest(view),
-        Text(rate(view.hashes_per_second), style="bold cyan"),
-        searchers,
-        f"max zeros {view.block.max_zeros}" if view.block else "",
+        searchers += f", {view.miners} miner{'s' if view.miners != 1 else ''}"
+    counts = Text("   ").join(
+        [
+            _count("planted", view.planted, view.active),
+            _count("worked", view.worked, view.planted),
+            _last_harvest(view),
+            Text(rate(view.hashes_per_second), style="bold cyan"),
+            Text(searchers),
+        ]
     )
     return Panel(Group(grid, counts))
 
@@ -70,11 +71,17 @@ def _last_harvest(view: View) -> Text:
     return Text.assemble(_count("harvested", over.harvested, over.planted), f" of block {over.block_index}")
 
 
+def _table(*headings: str, left: int = 1) -> Table:
+    """A table without lines; the first `left` columns are words, the others numbers. Amounts are KALE."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for number, heading in enumerate(headings):
+        justify = "left" if number < left else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=8 if number >= left + 3 else None)
+    return table
+
+
 def _farmers(view: View, room: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("farmer", no_wrap=True)
-    for heading in ("zeros found", "worked", "gap", "stake", "forecast", "received", "balance (KALE)"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table("farmer", "zeros", "worked", "gap", "stake", "forecast", "received", "balance")
     shown = view.farmers if len(view.farmers) <= room else view.farmers[: room - 1]
     for farmer in shown:
         table.add_row(*_farmer(farmer))
@@ -104,9 +111,7 @@ def _farmer(farmer: FarmerView) -> list[RenderableType]:
 
 
 def _blocks(view: View) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("block", "planted", "worked", "harvested", "best zeros", "staked", "forecast", "reward (KALE)"):
-        table.add_column(heading, justify="left" if heading == "block" else "right", no_wrap=True)
+    table = _table("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward")
     for block in view.blocks[:4]:
         table.add_row(
             f"{block.block_index} {block.status.replace('_', ' ')}",
@@ -123,9 +128,7 @@ def _blocks(view: View) -> Table:
 
 def workers_table(workers: Sequence[WorkerView]) -> Table:
     """Every searcher, by node."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("node", "kind", "backend", "threads", "hashrate", "best zeros"):
-        table.add_column(heading, justify="left" if heading in ("node", "kind", "backend") else "right", no_wrap=True)
+    table = _table("node", "kind", "backend", "threads", "hashrate", "zeros", left=3)
     for worker in workers:
         speed = rate(worker.hashes_per_second)
         table.add_row(worker.node, worker.kind, worker.backend, str(worker.threads), speed, str(worker.best_zeros))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from stellar_sdk import Keypair
 
 from kalepool.postgres import Postgres
 from kalepool.processes import wait_until_gone
@@ -23,10 +24,23 @@ FARMERS = 10
 FAST = ["--ledger-seconds", "0.5", "--block-seconds", "15"]
 
 
+def environment(data: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KALEPOOL_", "DATABASE_"))}
+    return {**kept, "KALEPOOL_DATA_DIR": str(data), "TESTED": str(data)}
+
+
 def up(data: Path, *options: str, **settings: object) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KALEPOOL_", "DATABASE_"))}
-    command = [sys.executable, "-m", "kalepool", "up", "--data-dir", str(data), *FAST, *options]
-    return subprocess.Popen(command, env={**environment, "TESTED": str(data)}, cwd=data.parent, **settings)  # pyright: ignore
+    command = [sys.executable, "-m", "kalepool", "up", *FAST, *options]
+    return subprocess.Popen(command, env=environment(data), cwd=data.parent, **settings)  # pyright: ignore
+
+
+def kalepool(data: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "kalepool", *arguments]
+    done = subprocess.run(
+        command, env=environment(data), cwd=data.parent, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def left_of(data: Path) -> list[int]:
@@ -117,6 +131,14 @@ def test_the_next_start_goes_on_shows_it_live_and_ends_at_ctrl_c(data: Path) -> 
     output = second.communicate(timeout=30)[0].decode()
     assert second.returncode == 2
     assert f"in use by another kalepool (process {screen.process.pid})" in output and output.count("\n") == 1
+
+    assert kalepool(data, "farmer", "list").count(" active ") == FARMERS
+    added = kalepool(data, "farmer", "add", Keypair.random().public_key, "--stake-percentage", "0.25")
+    farmer_id = re.findall(r"farmer_id +(\S+)", added)[0]
+    shown = kalepool(data, "farmer", "show", farmer_id)
+    assert re.search(r"status +registered", shown) and re.search(r"stake_percentage +0\.25", shown)
+    status = kalepool(data, "status")
+    assert "demo 10" in status and re.search(r"\d+ s left", status) and "finished" in status
 
     api = next(pid for pid in left_of(data) if b"\0api\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(api, signal.SIGKILL)

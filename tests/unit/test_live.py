@@ -1,0 +1,173 @@
+"""What the live view shows and says, and how the closing table judges a run."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from kalepool.live.lines import QUIET_SECONDS, changes, kale, rate
+from kalepool.live.screen import render, workers_table
+from kalepool.live.view import BlockView, FarmerView, View, WorkerView
+from kalepool.protocol.model import Block
+from kalepool.up.report import Movement, blocks_table, close, farmers_table
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+KALE = 10_000_000
+FARMER = FarmerView(
+    name="demo 1",
+    address="G" * 56,
+    status="active",
+    planted=True,
+    stake_stroops=25 * KALE,
+    found_zeros=8,
+    worked_zeros=7,
+    gap=41,
+    forecast_stroops=250_5000000,
+    received_stroops=249_1234567,
+    received_index=41,
+    balance_stroops=2004_0000000,
+)
+BLOCK = BlockView(
+    block_index=41,
+    status="finished",
+    started_at=NOW - timedelta(seconds=80),
+    closed_at=NOW - timedelta(seconds=20),
+    planted=10,
+    worked=10,
+    harvested=10,
+    best_zeros=7,
+    staked_stroops=250 * KALE,
+    rewarded_stroops=2505 * KALE,
+    forecast_stroops=2505 * KALE,
+    unplanted=0,
+    planted_at=NOW - timedelta(seconds=79),
+)
+WORKER = WorkerView("node/1", "cpu", "avx512", 2, 41_500_000.0, 8, NOW)
+VIEW = View(
+    at=NOW,
+    ledger=1234,
+    index=42,
+    block=Block(0, 0, 0, 0, 10, 10, 7, bytes(32), 0, 0),
+    ends_at=NOW + timedelta(seconds=37),
+    farmers=tuple(replace(FARMER, name=f"demo {number}") for number in range(1, 11)),
+    blocks=(replace(BLOCK, block_index=42, status="open", closed_at=None, harvested=0), BLOCK),
+    workers=(WORKER,),
+    miners=2,
+    miners_hashes_per_second=500_000.0,
+)
+
+
+def shown(*parts: object, width: int = 120) -> str:
+    console = Console(width=width, height=40, record=True, file=io.StringIO())
+    for part in parts:
+        console.print(part)
+    return console.export_text()
+
+
+def picture(view: View | None, *, notices: tuple[str, ...] = (), height: int = 40, width: int = 120) -> str:
+    return shown(render(view, NOW, list(notices), title="kalepool", block_seconds=60, height=height), width=width)
+
+
+@pytest.mark.parametrize(
+    ("stroops", "text"),
+    [(0, "0.00"), (1, "0.00"), (9_999_999, "0.99"), (25_050_000_000, "2,505.00"), (-15_000_000, "-1.50"), (None, "-")],
+)
+def test_amounts_are_rounded_towards_zero(stroops: int | None, text: str) -> None:
+    assert kale(stroops) == text
+
+
+def test_every_stroop_can_be_shown() -> None:
+    assert kale(123_4567891, 7) == "123.4567891" and kale(-1, 7) == "-0.0000001" and kale(10**39, 0) == f"{10**32:,}"
+
+
+@pytest.mark.parametrize(
+    ("hashes", "text"),
+    [(0, "0 H/s"), (999, "999 H/s"), (1_000, "1.0 kH/s"), (42e6, "42.0 MH/s"), (3e12, "3000.0 GH/s")],
+)
+def test_rates_carry_their_prefix(hashes: float, text: str) -> None:
+    assert rate(hashes) == text
+
+
+def test_the_picture_has_what_was_promised() -> None:
+    text = picture(VIEW, notices=("api ended",))
+    for promised in (
+        *("block 42", "37 s left", "planted 10/10", "worked 10/10", "harvested 10/10 of block 41", "42.0 MH/s"),
+        *("demo 10", "250.50", "249.12", "2,004.00", "api ended", "1 worker, 2 miners", "max zeros 7"),
+    ):
+        assert promised in text, promised
+
+
+@pytest.mark.parametrize("height", [10, 24, 50])
+def test_the_picture_fits_its_terminal(height: int) -> None:
+    many = replace(VIEW, farmers=VIEW.farmers * 5)
+    lines = picture(many, height=height, notices=("one", "two")).rstrip("\n").split("\n")
+    assert len(lines) <= max(height, 22)
+    if height < 50:
+        assert "more" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("view", [None, replace(VIEW, index=None, block=None, ends_at=None, farmers=(), blocks=())])
+def test_there_is_a_picture_before_the_first_block(view: View | None) -> None:
+    assert "kalepool" in picture(view)
+
+
+def test_a_narrow_terminal_breaks_nothing() -> None:
+    assert "block 42" in picture(VIEW, width=60)
+
+
+def test_nothing_is_cut_short_in_eighty_columns() -> None:
+    assert "…" not in picture(VIEW, width=80)
+
+
+def test_lines_are_printed_when_something_changed_and_now_and_then() -> None:
+    assert changes(None, VIEW, 0) and len(changes(None, VIEW, 0)) == 1
+    assert changes(VIEW, replace(VIEW, ledger=1235), 1.0) == []
+    assert len(changes(VIEW, replace(VIEW, ledger=1235), QUIET_SECONDS)) == 1
+    assert "block 43" in changes(VIEW, replace(VIEW, index=43), 1.0)[0]
+    unharvested = replace(VIEW, blocks=(VIEW.blocks[0], replace(BLOCK, harvested=9)))
+    assert changes(unharvested, VIEW, 1.0) == [
+        "block 41  harvested 10/10  worked 10/10  best zeros 7  reward 2,505.00 KALE  forecast 2,505.00 KALE"
+    ]
+
+
+def test_workers_are_listed() -> None:
+    assert "avx512" in shown(workers_table(VIEW.workers))
+
+
+@pytest.mark.parametrize(
+    ("change", "settled", "whole"),
+    [
+        ({}, True, True),
+        ({"status": "open"}, False, False),
+        ({"harvested": 9}, False, False),
+        ({"worked": 9, "harvested": 9}, True, False),
+        ({"unplanted": 1}, True, False),
+        ({"planted": 0, "worked": 0, "harvested": 0}, True, False),
+        ({"status": "given_up", "worked": 0, "harvested": 0}, True, False),
+    ],
+)
+def test_a_block_is_whole_when_all_was_done(change: dict, settled: bool, whole: bool) -> None:
+    block = replace(BLOCK, **change)
+    assert (block.is_settled, block.is_whole) == (settled, whole)
+
+
+def movement(name: str = "demo 1") -> Movement:
+    return Movement(name, f"G-{name}", name, 30, 500, 20, 500, 3, 2, 2, 7)
+
+
+def test_a_run_that_adds_up_has_no_problems() -> None:
+    report = close([BLOCK], [movement()], {"G-demo 1": 100}, {"G-demo 1": 590})
+    assert report.problems == [] and report.lines[0].difference == 0
+    assert "0.0000590 │     yes" in shown(farmers_table(report))
+    assert "2,505.0000000" in shown(blocks_table(report))
+
+
+def test_one_stroop_too_few_or_a_lost_stake_is_a_problem() -> None:
+    lost = replace(BLOCK, worked=9, harvested=9)
+    report = close([lost], [movement(), movement("demo 2")], {}, {"G-demo 1": 490, "G-demo 2": 489})
+    assert report.problems == [
+        "block 41: 10 planted, 9 worked, 9 harvested",
+        "demo 2: the chain's balance differs from the table by -0.0000001 KALE",
+    ]
