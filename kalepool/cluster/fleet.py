@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,13 +25,15 @@ from kalepool.errors import ConfigError
 NAMESPACE = "kalepool"
 OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel inside the calls
 LOCAL_PREFIX = "kalepool-ray-"
+CONNECT_SECONDS = 5.0
 
-# A killed node is noticed within a second instead of ten (also in the README's `ray start --system-config`).
+# A killed node is noticed after about a second instead of ten; one that is only busy has four seconds to answer.
+# The README's `ray start --system-config` and cluster.yaml say the same.
 SYSTEM_CONFIG = {
     "health_check_initial_delay_ms": 500,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 500,
-    "health_check_failure_threshold": 2,
+    "health_check_period_ms": 400,
+    "health_check_timeout_ms": 1500,
+    "health_check_failure_threshold": 3,
 }
 
 AnswerT = TypeVar("AnswerT")
@@ -121,9 +123,11 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
     Raises ConfigError when there is no such cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if address is None:
         _remove_leftovers()
         folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-")
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_worker_niceness", "0")  # a worker lowers its search threads, not its answers
         options: dict[str, Any] = {
@@ -135,30 +139,64 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
             "_system_config": SYSTEM_CONFIG,
         }
     else:
-        folder, options = None, {"address": address}
+        folder, options = None, {"address": await _reachable(address)}
 
     import ray  # after its environment is set
 
     def start() -> None:
         with _without_secrets():
-            ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **options)
+            ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **options)
+        if cpus or gpus:
+            _ask_autoscaler(cpus, gpus)
 
     try:
-        await asyncio.to_thread(start)
+        await _in_daemon(start)
         _restore_signals()
-    except ConnectionError as error:
-        raise ConfigError(
-            f"no Ray cluster at {address!r}: start its head with `ray start --head`, or leave the address out "
-            f"for a local Ray ({error})"
-        ) from None
-    try:
-        if cpus or gpus:
-            await asyncio.to_thread(_ask_autoscaler, cpus, gpus)
         yield RayFleet(ray)
     finally:
         await asyncio.to_thread(ray.shutdown)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _reachable(address: str) -> str:
+    """`address` as host:port, once something listens there: Ray itself would try for a minute, then end the process."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        found = await asyncio.to_thread(canonicalize_bootstrap_address_or_die, address)
+        host, _, port = found.rpartition(":")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+    except (OSError, ValueError) as error:  # ConnectionError and TimeoutError are OSErrors
+        raise ConfigError(
+            f"no Ray cluster at {address!r}: start its head with `ray start --head`, or leave the address out "
+            f"for a local Ray ({error})"
+        ) from None
+    return found
+
+
+async def _in_daemon(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that does not hold up the end of the process, as those of asyncio do."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        error = None
+        try:
+            work()
+        except Exception as failure:
+            error = failure
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="ray-init", daemon=True).start()
+    await done
 
 
 def _restore_signals() -> None:

@@ -1,0 +1,127 @@
+"""The cluster on a real Ray of several nodes: they join, die and are isolated as promised."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kalepool.cluster.fleet import RayHandle, connect
+from kalepool.cluster.messages import code_version
+from kalepool.errors import ConfigError
+
+from .conftest import job, kill_node, searching
+
+pytestmark = [pytest.mark.anyio, pytest.mark.ray]
+
+
+async def test_nodes_join_and_die_while_the_search_goes_on(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KALEPOOL_MASTER_KEY", "5e" * 32)
+    first = ray_cluster.add_node(num_cpus=1, env_vars={"KALEPOOL_API_KEY": "left in a shell", "DATABASE_URL": "too"})
+    async with searching(ray_cluster.address) as run:
+        run.cluster.publish(job(1, 3))
+        await run.until(lambda: len(run.hosts(3)) == 1, 30)
+        (member,) = run.cluster.members.values()
+        assert member.hello.code_version == code_version()
+        await _check_isolation(member.handle)
+
+        # A node that joins in mid-block is searching within 5 s.
+        began = time.monotonic()
+        second = ray_cluster.add_node(num_cpus=1)
+        added_at = time.monotonic()
+        await run.until(lambda: len(run.hosts(3)) == 2, 30)
+        print(
+            f"a node joined: {added_at - began:.1f} s to start it, searching {time.monotonic() - added_at:.1f} s later"
+        )
+
+        # Another block stops every old job within a second.
+        began = time.monotonic()
+        run.cluster.publish(job(2, 4))
+        await run.until(lambda: len(run.hosts(4)) == 2, 10)
+        print(f"another block: all at it after {time.monotonic() - began:.2f} s")
+        seen = len(run.reports)
+        await run.until(lambda: len(run.reports) >= seen + 4, 10)
+        assert all(report.index == 4 for _, report in run.reports[seen:])
+
+        # A node that loses its power costs no more than itself.
+        began = time.monotonic()
+        gone = second.node_id
+        kill_node(second)
+        await run.until(lambda: {place.node_id for place in run.cluster.members} == {first.node_id}, 15)
+        print(f"a node killed: noticed after {time.monotonic() - began:.1f} s")
+        await run.until(lambda: gone not in {place.node_id for place in run.cluster.members}, 15)
+        seen = len(run.reports)
+        await run.until(lambda: len(run.reports) >= seen + 2, 10)
+
+        # A worker that dies alone is replaced in its place.
+        (member,) = run.cluster.members.values()
+        os.kill(member.hello.pid, signal.SIGKILL)
+        await run.until(lambda: any(m.hello.pid != member.hello.pid for m in run.cluster.members.values()), 30)
+    ray_cluster.worker_nodes.discard(second)
+
+
+async def _check_isolation(handle: Any) -> None:
+    """A worker's process knows no secret, and has loaded nothing that could handle one."""
+    assert isinstance(handle, RayHandle)
+    look = handle._actor.__ray_call__.remote(_look_around)
+    modules, environment = await look
+    assert not [name for name in environment if name.startswith(("KALEPOOL_", "DATABASE_URL"))]
+    forbidden = (
+        "stellar_sdk",
+        "psycopg",
+        "nacl",
+        "fastapi",
+        "kalepool.custody",
+        "kalepool.database",
+        "kalepool.config",
+    )
+    assert not [name for name in modules if name.startswith(forbidden)]
+
+
+def _look_around(_: object) -> tuple[list[str], list[str]]:
+    return sorted(sys.modules), sorted(os.environ)
+
+
+def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster: Any) -> None:
+    ray_cluster.add_node(num_cpus=1)
+    driver = textwrap.dedent(
+        """
+        import asyncio, sys
+        sys.path.insert(0, sys.argv[2])
+        from tests.integration.cluster.conftest import job, searching
+
+        async def main():
+            async with searching(sys.argv[1]) as run:
+                run.cluster.publish(job(1, 3))
+                await run.until(lambda: bool(run.hosts(3)), 60)
+                print("pids", *(member.hello.pid for member in run.cluster.members.values()), flush=True)
+                await asyncio.sleep(3600)
+
+        asyncio.run(main())
+        """
+    )
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", driver, ray_cluster.address, str(Path.cwd())], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout
+            told = next(line for line in process.stdout if line.startswith("pids "))
+            pids = [int(pid) for pid in told.split()[1:]]
+        finally:
+            process.kill()
+            process.wait()
+        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+        assert not alive
+
+
+async def test_no_cluster_at_the_address() -> None:
+    with pytest.raises(ConfigError, match="no Ray cluster"):
+        async with connect("127.0.0.1:1"):
+            pass
