@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ def devnet(
     data: Annotated[Path | None, typer.Option(help="Folder that keeps the chain; without one it is forgotten.")] = None,
     rivals: Annotated[int, typer.Option(help="Farmers of the network's own that plant and work too.", min=0)] = 0,
     capacity: Annotated[int, typer.Option(help="Most transactions a ledger takes of either kind.", min=1)] = 100,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="debug tells of every ledger.", envvar="KALEPOOL_LOG_LEVEL"),
+    ] = "info",
     faults: Annotated[
         bool, typer.Option("--faults", help="Allow faults on demand (POST /faults) and closing by hand.")
     ] = False,
@@ -30,31 +34,28 @@ def devnet(
         typer.Option(help="A fault from the start: kind=delay,method=sendTransaction,seconds=2,count=3. Repeatable."),
     ] = None,
 ) -> None:
-    """Run the network until SIGINT or SIGTERM. Prints its URL once it answers."""
+    """Run the network until SIGINT or SIGTERM. Prints its URL on standard output once it answers, its log on error."""
     if context.invoked_subcommand is not None:
         return
     import asyncio
 
     from kalepool.devnet.run import run
-    from kalepool.errors import KalepoolError
+    from kalepool.log import configure
 
-    try:
-        asyncio.run(
-            run(
-                host,
-                port,
-                data,
-                ledger_seconds=ledger_seconds,
-                block_seconds=block_seconds,
-                capacity=capacity,
-                rivals=rivals,
-                faults=fault or [],
-                with_faults=faults or bool(fault),
-            )
+    configure(log_level)
+    asyncio.run(
+        run(
+            host,
+            port,
+            data,
+            ledger_seconds=ledger_seconds,
+            block_seconds=block_seconds,
+            capacity=capacity,
+            rivals=rivals,
+            faults=fault or [],
+            with_faults=faults or bool(fault),
         )
-    except (KalepoolError, OSError) as error:
-        typer.echo(f"kalepool devnet: {error}", err=True)
-        raise typer.Exit(1) from None
+    )
 
 
 @app.command()
@@ -78,7 +79,3 @@ def replay(
             reason = str(error) if isinstance(error, KalepoolError) else f"malformed: {error!r}"
             typer.echo(reason if str(path) in reason else f"{path}: {reason}", err=True)
             raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    app()

@@ -50,7 +50,7 @@ class Node:
         header, entries = loaded
         code = contracts(block_seconds)
         self.ledger = Ledger(DEVNET.passphrase, code, entries, header, capacity=capacity, keep=self.store.keep)
-        self._waiting: dict[bytes, list[asyncio.Future[bool]]] = {}
+        self._waiting: dict[bytes, asyncio.Future[bool]] = {}
         self._closed = asyncio.Event()
         self._latest_meta: str | None = None
         self._latest: Closed | None = None
@@ -77,10 +77,9 @@ class Node:
         return self.ledger.submit(transaction, late)
 
     async def wait_applied(self, digest: bytes) -> bool:
-        """Waits until a transaction was applied, and says whether it succeeded."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(digest, []).append(future)
-        return await future
+        """Waits until a queued transaction was applied, and says whether it succeeded; False also if it was dropped."""
+        future = self._waiting.setdefault(digest, asyncio.get_running_loop().create_future())
+        return await asyncio.shield(future)
 
     # --- ledgers
 
@@ -106,10 +105,10 @@ class Node:
             close_time = max(int(time.time()), last + (1 if self.ledger_seconds >= 1 else 0))
         closed = self.ledger.close(close_time)
         self._latest, self._latest_meta = closed, None
-        for record in closed.transactions:
-            for future in self._waiting.pop(record.hash, ()):
-                if not future.done():
-                    future.set_result(record.success)
+        applied = {record.hash: record.success for record in closed.transactions}
+        for digest in list(self._waiting):
+            if digest in applied or not self.ledger.queue.holds(digest):
+                self._waiting.pop(digest).set_result(applied.get(digest, False))
         self._closed.set()
         self._closed = asyncio.Event()
         if closed.transactions:

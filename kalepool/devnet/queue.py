@@ -64,6 +64,10 @@ class Queue:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def holds(self, digest: bytes) -> bool:
+        """Whether a transaction is waiting, by hash."""
+        return any(pending.transaction.hash == digest for pending in self._pending.values())
+
     def add(self, transaction: Transaction, view: View, conditions: Conditions) -> Answer:
         """Takes the transaction in, or says why not. `view` is the state of the last closed ledger."""
         if any(transaction.hash in banned for banned in self._banned):

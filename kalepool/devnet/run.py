@@ -9,6 +9,9 @@ from pathlib import Path
 from kalepool.devnet.faults import parse_fault
 from kalepool.devnet.node import Node
 from kalepool.devnet.server import serving
+from kalepool.errors import ConfigError
+
+MIN_LEDGER_SECONDS = 0.05
 
 
 async def run(
@@ -23,7 +26,14 @@ async def run(
     faults: list[str],
     with_faults: bool,
 ) -> None:
-    """Serves a devnet, prints its URL once it answers, and returns at SIGINT or SIGTERM."""
+    """Serves a devnet, prints its URL once it answers, and returns at SIGINT or SIGTERM.
+
+    ConfigError where the options contradict each other, the data cannot be used or the port is taken.
+    """
+    if ledger_seconds == 0 and not with_faults:
+        raise ConfigError("--ledger-seconds 0 closes ledgers by POST /ledgers only, which needs --faults")
+    if 0 < ledger_seconds < MIN_LEDGER_SECONDS:
+        raise ConfigError(f"--ledger-seconds {ledger_seconds} is too short: at least {MIN_LEDGER_SECONDS}")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

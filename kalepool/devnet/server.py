@@ -23,7 +23,7 @@ from kalepool.devnet.rpc.errors import (
     PARSE_ERROR,
     RpcError,
 )
-from kalepool.errors import InputError
+from kalepool.errors import ConfigError, InputError
 
 log = structlog.get_logger()
 
@@ -184,7 +184,10 @@ async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
         bound = runner.addresses[0][1]
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         node.friendbot_url = f"{url}/friendbot"

@@ -92,5 +92,5 @@ class Wallet:
             code = "" if answer.result is None else f": {answer.result.code.name}"
             raise WalletError(f"the network said {answer.status.value}{code}")
         if not await self._node.wait_applied(transaction.hash):
-            raise WalletError(f"transaction {transaction.hash.hex()} failed")
+            raise WalletError(f"transaction {transaction.hash.hex()} failed or was dropped")
         return Sent(transaction.hash, packed, self._node.ledger.header.sequence)

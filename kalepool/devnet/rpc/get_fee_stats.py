@@ -13,6 +13,7 @@ _PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 
 
 def get_fee_stats(node: Node, params: Params) -> dict[str, Any]:
+    """What recent transactions paid for inclusion, per operation."""
     return {
         "sorobanInclusionFee": distribution(*node.store.fees("soroban", SOROBAN_LEDGERS)),
         "inclusionFee": distribution(*node.store.fees("classic", CLASSIC_LEDGERS)),

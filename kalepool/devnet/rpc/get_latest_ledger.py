@@ -8,6 +8,7 @@ from kalepool.devnet.rpc.params import Params
 
 
 def get_latest_ledger(node: Node, params: Params) -> dict[str, Any]:
+    """The last closed ledger, with its header and meta as XDR."""
     header = node.ledger.header
     return {
         "id": header.hash.hex(),

@@ -8,6 +8,7 @@ from kalepool.devnet.settings import PROTOCOL_VERSION
 
 
 def get_network(node: Node, params: Params) -> dict[str, Any]:
+    """The passphrase, the protocol, and where friendbot is."""
     return {
         "friendbotUrl": node.friendbot_url,
         "passphrase": node.ledger.passphrase,

@@ -13,6 +13,7 @@ from kalepool.devnet.store import TransactionRow
 
 
 def get_transaction(node: Node, params: Params) -> dict[str, Any]:
+    """An applied transaction by hash; status NOT_FOUND as long as there is none."""
     json = take_format(params)
     text = take(params, "hash", str)
     if len(text) // 2 != 32:

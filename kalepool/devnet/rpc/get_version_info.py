@@ -11,6 +11,7 @@ _VERSION = f"kalepool-devnet {version('kalepool')}"
 
 
 def get_version_info(node: Node, params: Params) -> dict[str, Any]:
+    """What runs here: this package stands for both the RPC server and the core."""
     return {
         "version": _VERSION,
         "commitHash": "",

@@ -13,6 +13,7 @@ from kalepool.devnet.rpc.xdr_json import as_json
 
 
 def send_transaction(node: Node, params: Params) -> dict[str, Any]:
+    """Queues a transaction. What the network thinks of it is said in `status`; only non-XDR is an error."""
     json = take_format(params)
     try:
         transaction = node.ledger.parse(b64decode(take(params, "transaction", str), validate=True))

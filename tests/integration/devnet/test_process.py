@@ -41,7 +41,7 @@ class _Process:
 
 @asynccontextmanager
 async def _devnet(*options: str) -> AsyncIterator[_Process]:
-    command = (sys.executable, "-m", "kalepool.devnet.cli", "--port", "0", "--ledger-seconds", "0.1", *options)
+    command = (sys.executable, "-m", "kalepool", "devnet", "--port", "0", "--ledger-seconds", "0.1", *options)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
