@@ -134,7 +134,7 @@ def check(transaction: Transaction, view: View, conditions: Conditions, *, apply
     checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
     if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
         return Result(Code.BAD_AUTH)
-    if transaction.fee_bump is None and not applying and available_balance(account) < transaction.full_fee:
+    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
         return Result(Code.INSUFFICIENT_BALANCE)
     failed = check_operations(transaction, view, checker) or _malformed_operations(transaction)
     if failed is not None:
@@ -208,7 +208,7 @@ def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: View, *, appl
         return Code.BAD_AUTH
     if not checker.all_used:
         return Code.BAD_AUTH_EXTRA
-    if not applying and available_balance(account) < transaction.full_fee:
+    if available_balance(account) < (0 if applying else transaction.full_fee):
         return Code.INSUFFICIENT_BALANCE
     return None
 

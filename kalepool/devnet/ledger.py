@@ -132,11 +132,11 @@ class Ledger:
 
     def _publish(self, closed: Closed) -> None:
         for key, entry in closed.changes.items():
-            if entry is None:
-                self.entries.pop(key, None)
-            else:
+            before = self.entries.pop(key, None)
+            if entry is not None:
                 self.entries[key] = entry
-                self._note_expiry(key, entry)
+                if before is None or before.live_until != entry.live_until:
+                    self._note_expiry(key, entry)
         self.header = closed.header
 
     def _next_header(self, close_time: int, records: list[TransactionRecord], state: View, fee_pool: int) -> Header:

@@ -102,7 +102,7 @@ def read_args(host: Host, function: str, args: tuple[bytes, ...], kinds: tuple[s
     try:
         values = [scv.decode(arg) for arg in args]
     except ValueError:
-        values = []
+        raise trap(host, function) from None
     if tuple(value.kind for value in values) != kinds:
         raise trap(host, function)
     return [value.value for value in values]
