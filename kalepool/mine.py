@@ -136,6 +136,7 @@ class KernelEngine:
     def measure(self) -> float:
         """Its speed in hashes/s, by a short trial."""
         count = 1 << 12
+        find(self._TRIAL, 0, count, 1, backend=self.backend, threads=self.threads)  # compiles
         while True:
             began = time.perf_counter()
             find(self._TRIAL, 0, count, 1, backend=self.backend, threads=self.threads)

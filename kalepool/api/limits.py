@@ -9,9 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Request
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kalepool.api.problems import Problem
@@ -25,41 +22,50 @@ BODY_SECONDS = 15.0
 """A body must have arrived within this time."""
 
 
+MOST_KNOWN = 100_000
+"""Callers remembered; beyond it those who have their full allowance are forgotten."""
+
+
 class RateLimits:
-    """Requests per minute and key by role, and per address for those without a key. In this process's memory."""
+    """Requests per minute and key by role, and per address for those without a key. In this process's memory.
+
+    The generic cell rate algorithm: every request moves the time at which the caller's allowance is full again by
+    60 s / limit, and that time may lie at most a minute ahead. So a minute's requests may come at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        usual = RateLimitItemPerMinute(settings.requests_per_minute)
-        pooler = RateLimitItemPerMinute(settings.pooler_requests_per_minute)
-        miner = RateLimitItemPerMinute(settings.miner_shares_per_minute)
+        usual = settings.requests_per_minute
         self._of_address = usual
-        self._of_role: dict[Role, RateLimitItem] = {
+        self._of_role: dict[Role, int] = {
             "farmer": usual,
-            "miner": miner,
-            "pooler": pooler,
-            "operator": pooler,
+            "miner": settings.miner_shares_per_minute,
+            "pooler": settings.pooler_requests_per_minute,
+            "operator": settings.pooler_requests_per_minute,
         }
+        self._full_at: dict[UUID | str, float] = {}
 
     def hit_key(self, key_id: UUID, role: Role) -> None:
         """Counts a request of a key. Problem 429 beyond its role's limit."""
-        self._hit(self._of_role[role], key_id.hex)
+        self._hit(self._of_role[role], key_id)
 
     def hit_address(self, request: Request) -> None:
         """Counts a request without a valid key against its address. Problem 429 beyond the limit."""
         self._hit(self._of_address, request.client.host if request.client else "unknown")
 
-    def _hit(self, limit: RateLimitItem, who: str) -> None:
-        if self._limiter.hit(limit, who):
-            return
-        reset_at = self._limiter.get_window_stats(limit, who).reset_time
-        wait = max(math.ceil(reset_at - time.time()), 1)
-        raise Problem(
-            429,
-            "rate-limited",
-            f"more than {limit.amount} requests a minute; come back in {wait} s",
-            headers={"Retry-After": str(wait)},
-        )
+    def _hit(self, limit: int, who: UUID | str) -> None:
+        now = time.monotonic()
+        full_at = max(self._full_at.get(who, now), now) + 60 / limit
+        if full_at - now > 60.0:
+            wait = max(math.ceil(full_at - now - 60.0), 1)
+            raise Problem(
+                429,
+                "rate-limited",
+                f"more than {limit} requests a minute; come back in {wait} s",
+                headers={"Retry-After": str(wait)},
+            )
+        if len(self._full_at) >= MOST_KNOWN:
+            self._full_at = {other: at for other, at in self._full_at.items() if at > now}
+        self._full_at[who] = full_at
 
 
 async def per_address(request: Request) -> None:

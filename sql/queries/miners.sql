@@ -71,38 +71,56 @@ LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantin
                    WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
 WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
 
--- name: insert_miner_shares
--- Adds the shares whose nonce nobody brought before, and says which these were.
-INSERT INTO shares (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id)
-SELECT * FROM unnest(
-    %(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[], %(miner_ids)s::uuid[],
-    %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[])
-ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING
-RETURNING share_id;
+-- name: insert_offers
+-- Stores accepted shares and remembers refused ones, counts what is new of both, and tells of hits: one statement, one commit.
+-- Gives the share_id of each new share, and the request_id of each new refusal.
+WITH accepted AS (
+    INSERT INTO shares (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id)
+    SELECT * FROM unnest(
+        %(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[], %(miner_ids)s::uuid[],
+        %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[])
+    ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING
+    RETURNING share_id, block_index, miner_id, credited_hashes
+), offered AS (
+    SELECT DISTINCT ON (miner_id, request_id) *
+    FROM unnest(
+        %(refused_block_indexes)s::bigint[], %(refused_miner_ids)s::uuid[], %(refused_request_ids)s::bytea[], %(outcomes)s::text[],
+        %(details)s::text[]) AS offer (block_index, miner_id, request_id, outcome, detail)
+), refused AS (
+    INSERT INTO refused_shares (miner_id, request_id, outcome, detail)
+    SELECT miner_id, request_id, outcome, detail FROM offered
+    ON CONFLICT DO NOTHING
+    RETURNING miner_id, request_id
+), counted AS (
+    INSERT INTO share_counts (block_index, miner_id, outcome, shares, credited_hashes)
+    SELECT block_index, miner_id, outcome, count(*), sum(credited)
+    FROM (SELECT block_index, miner_id, 'accepted' AS outcome, credited_hashes AS credited FROM accepted
+          UNION ALL
+          SELECT block_index, miner_id, outcome, 0 FROM offered JOIN refused USING (miner_id, request_id)) AS new
+    GROUP BY block_index, miner_id, outcome
+    ORDER BY block_index, miner_id, outcome  -- always the same order, or two processes could wait for each other
+    ON CONFLICT (block_index, miner_id, outcome) DO UPDATE
+    SET shares = share_counts.shares + excluded.shares, credited_hashes = share_counts.credited_hashes + excluded.credited_hashes
+), told AS (
+    SELECT count(pg_notify('shares', news)) AS news
+    FROM unnest(%(share_ids)s::uuid[], %(news)s::text[]) AS hit (share_id, news) JOIN accepted USING (share_id)
+    WHERE news <> ''
+)
+SELECT share_id, NULL::uuid AS miner_id, NULL::bytea AS request_id FROM accepted
+UNION ALL
+SELECT NULL, miner_id, request_id FROM refused
+UNION ALL
+SELECT NULL, NULL, NULL FROM told WHERE news > 0;
 
 -- name: select_shares_by_nonce
 SELECT s.block_index, s.farmer_id, s.nonce, s.miner_id, s.request_id, s.zeros, s.credited_hashes
 FROM unnest(%(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(nonces)s::numeric[]) AS wanted (block_index, farmer_id, nonce)
 JOIN shares s USING (block_index, farmer_id, nonce);
 
--- name: insert_refused_shares
--- Remembers refusals; gives those that are new.
-INSERT INTO refused_shares (miner_id, request_id, outcome, detail)
-SELECT * FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[], %(outcomes)s::text[], %(details)s::text[])
-ON CONFLICT DO NOTHING
-RETURNING miner_id, request_id;
-
 -- name: select_refused_shares
 SELECT r.miner_id, r.request_id, r.outcome, r.detail
 FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[]) AS wanted (miner_id, request_id)
 JOIN refused_shares r USING (miner_id, request_id);
-
--- name: add_share_counts
-INSERT INTO share_counts (block_index, miner_id, outcome, shares, credited_hashes)
-SELECT * FROM unnest(
-    %(block_indexes)s::bigint[], %(miner_ids)s::uuid[], %(outcomes)s::text[], %(shares)s::bigint[], %(credited)s::numeric[])
-ON CONFLICT (block_index, miner_id, outcome) DO UPDATE
-SET shares = share_counts.shares + excluded.shares, credited_hashes = share_counts.credited_hashes + excluded.credited_hashes;
 
 -- name: delete_old_shares
 -- Shares that no block, hashrate or repeated request needs any more. Their totals stay in share_counts.

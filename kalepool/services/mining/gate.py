@@ -120,6 +120,23 @@ class Gate:
         known = self._miners.get(miner_id)
         return standing(known.conduct if known else Conduct(0.0, now, banned_until=banned_until), now)
 
+    async def ban(self, miner_id: UUID, until: datetime, reason: str) -> bool:
+        """Keeps a miner out until a time. False where there is none of this id."""
+        now = datetime.now(UTC)
+        row = await self._database.fetch_one("select_miner", miner_id=miner_id)
+        if row is None:
+            return False
+        bans = row["bans"] + 1
+        await self._database.execute(
+            "update_miner_ban", miner_id=miner_id, banned_until=until, bans=bans, ban_reason=reason
+        )
+        known = self._miners.setdefault(miner_id, Known(None, self._limit, now, now, now))
+        known.conduct = Conduct(0.0, now, bans, until)
+        known.ban_reason = None
+        log.warning("miner_banned", miner=str(miner_id), until=until, bans=bans, why=reason)
+        self._banned(miner_id)
+        return True
+
     async def lift_ban(self, miner_id: UUID) -> None:
         """Lets a banned miner back in at once, with a clean slate."""
         await self._database.execute("update_miner_ban", miner_id=miner_id, banned_until=None, bans=0, ban_reason=None)

@@ -1,4 +1,4 @@
-"""Shares into the database before their answer: those of many requests in one transaction, every few milliseconds.
+"""Shares into the database before their answer: those of many requests in one statement, every few milliseconds.
 
 What is new, repeated or a duplicate is decided by the database's unique keys alone, so it holds over restarts.
 """
@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from kalepool.database import Database, Session, new_id
+from kalepool.database import Database, new_id
 from kalepool.policy.shares import Outcome
 
-GATHER_SECONDS = 0.008
+GATHER_SECONDS = 0.02
 """How long the first share of a transaction waits for others. Commits, not shares, are what costs."""
 
 MOST_SHARES = 1_000
@@ -109,124 +108,100 @@ class Intake:
                 position += len(entries)
 
     async def _commit(self, entries: Sequence[Entry]) -> list[Answer]:
-        async with self._database.transaction() as tx:
-            settled, new = await _insert_accepted(tx, entries)
-            settled, refused = await _insert_refused(tx, settled)
-            new += refused
-            await _count(tx, new)
-            for entry in new:
-                if entry.hit:
-                    await tx.notify("shares", _news(entry))
-        for entry in new:
-            self._counted(entry)
-        return [entry.answer for entry in settled]
+        """Stores what is new, and answers what is not as the first time."""
+        entries = list(entries)
+        # What is stale now may have been brought in time, and is asked about again.
+        stale = [n for n, entry in enumerate(entries) if entry.answer.outcome is Outcome.STALE]
+        repeated = await self._recall_shares(entries, stale)
+        new = await self._store(entries, [n for n in range(len(entries)) if n not in repeated])
+        clashes = [n for n in _accepted(entries) if n not in new and n not in repeated]
+        repeated |= await self._recall_shares(entries, clashes)
+        duplicates = [n for n in clashes if n not in repeated]
+        for n in duplicates:
+            answer = Answer(entries[n].answer.nonce, Outcome.DUPLICATE, detail="this nonce was brought before")
+            entries[n] = replace(entries[n], answer=answer, hit=False)
+        new |= await self._store(entries, duplicates)
+        await self._recall_refusals(entries, [n for n in range(len(entries)) if n not in new and n not in repeated])
+        for n in sorted(new):
+            self._counted(entries[n])
+        return [entry.answer for entry in entries]
 
-
-async def _insert_accepted(tx: Session, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """(all entries with what the shares table says of them, those that are new in it)."""
-    rows = [(new_id(), entry) for entry in entries if entry.answer.outcome is Outcome.ACCEPTED]
-    inserted: set[UUID] = set()
-    if rows:
-        found = await tx.fetch_all(
-            "insert_miner_shares",
-            share_ids=[share_id for share_id, _ in rows],
-            block_indexes=[entry.block_index for _, entry in rows],
-            farmer_ids=[entry.farmer_id for _, entry in rows],
-            searchers=[entry.searcher for _, entry in rows],
-            miner_ids=[entry.miner_id for _, entry in rows],
-            nonces=[entry.nonce for _, entry in rows],
-            hashes=[entry.digest for _, entry in rows],
-            zeros=[entry.answer.zeros for _, entry in rows],
-            credited=[entry.answer.credited_hashes for _, entry in rows],
-            request_ids=[entry.request_id for _, entry in rows],
+    async def _store(self, entries: Sequence[Entry], positions: Sequence[int]) -> set[int]:
+        """Those of the positions whose entries were not in the database; they are now."""
+        if not positions:
+            return set()
+        shares = {new_id(): n for n in positions if entries[n].answer.outcome is Outcome.ACCEPTED}
+        accepted = [entries[n] for n in shares.values()]
+        refusals: dict[tuple[UUID, bytes], int] = {}
+        for n in positions:
+            if entries[n].answer.outcome is not Outcome.ACCEPTED:
+                refusals.setdefault((entries[n].miner_id, entries[n].request_id), n)
+        refused = [entries[n] for n in refusals.values()]
+        rows = await self._database.fetch_all(
+            "insert_offers",
+            share_ids=list(shares),
+            block_indexes=[entry.block_index for entry in accepted],
+            farmer_ids=[entry.farmer_id for entry in accepted],
+            searchers=[entry.searcher for entry in accepted],
+            miner_ids=[entry.miner_id for entry in accepted],
+            nonces=[entry.nonce for entry in accepted],
+            hashes=[entry.digest for entry in accepted],
+            zeros=[entry.answer.zeros for entry in accepted],
+            credited=[entry.answer.credited_hashes for entry in accepted],
+            request_ids=[entry.request_id for entry in accepted],
+            news=[_news(entry) if entry.hit else "" for entry in accepted],
+            refused_block_indexes=[entry.block_index for entry in refused],
+            refused_miner_ids=[entry.miner_id for entry in refused],
+            refused_request_ids=[entry.request_id for entry in refused],
+            outcomes=[entry.answer.outcome.value for entry in refused],
+            details=[entry.answer.detail for entry in refused],
         )
-        inserted = {row["share_id"] for row in found}
-    new = {id(entry) for share_id, entry in rows if share_id in inserted}
-    # What came before: a share that is accepted again, or one that was accepted in time and is asked about late.
-    earlier = [
-        entry
-        for entry in entries
-        if id(entry) not in new
-        and entry.nonce is not None
-        and entry.answer.outcome in (Outcome.ACCEPTED, Outcome.STALE)
-    ]
-    known = {}
-    if earlier:
-        found = await tx.fetch_all(
+        new = {shares[row["share_id"]] for row in rows if row["share_id"] is not None}
+        return new | {refusals[row["miner_id"], row["request_id"]] for row in rows if row["request_id"] is not None}
+
+    async def _recall_shares(self, entries: list[Entry], positions: Sequence[int]) -> set[int]:
+        """Gives the entries that were accepted before, in the same request, that answer. Which ones these are."""
+        if not positions:
+            return set()
+        rows = await self._database.fetch_all(
             "select_shares_by_nonce",
-            block_indexes=[entry.block_index for entry in earlier],
-            farmer_ids=[entry.farmer_id for entry in earlier],
-            nonces=[entry.nonce for entry in earlier],
+            block_indexes=[entries[n].block_index for n in positions],
+            farmer_ids=[entries[n].farmer_id for n in positions],
+            nonces=[entries[n].nonce for n in positions],
         )
-        known = {(row["block_index"], row["farmer_id"], row["nonce"]): row for row in found}
-    settled: list[Entry] = []
-    for entry in entries:
-        row = known.get((entry.block_index, entry.farmer_id, entry.nonce)) if id(entry) not in new else None
-        if row is None:
-            settled.append(entry)
-        elif (row["miner_id"], row["request_id"]) == (entry.miner_id, entry.request_id):
-            answer = Answer(entry.answer.nonce, Outcome.ACCEPTED, row["zeros"], row["credited_hashes"])
-            settled.append(replace(entry, answer=answer, hit=False))
-        elif entry.answer.outcome is Outcome.ACCEPTED:
-            answer = Answer(entry.answer.nonce, Outcome.DUPLICATE, detail="this nonce was brought before")
-            settled.append(replace(entry, answer=answer, hit=False))
-        else:
-            settled.append(entry)
-    return settled, [entry for entry in entries if id(entry) in new]
+        known = {
+            (row["block_index"], row["farmer_id"], row["nonce"], row["miner_id"], row["request_id"]): row
+            for row in rows
+        }
+        recalled: set[int] = set()
+        for n in positions:
+            entry = entries[n]
+            row = known.get((entry.block_index, entry.farmer_id, entry.nonce, entry.miner_id, entry.request_id))
+            if row is not None:
+                answer = Answer(entry.answer.nonce, Outcome.ACCEPTED, row["zeros"], row["credited_hashes"])
+                entries[n] = replace(entry, answer=answer, hit=False)
+                recalled.add(n)
+        return recalled
 
-
-async def _insert_refused(tx: Session, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """(all entries, with refusals answered as the first time, the refusals that are new)."""
-    refused = [entry for entry in entries if entry.answer.outcome is not Outcome.ACCEPTED]
-    if not refused:
-        return list(entries), []
-    keys = {
-        "miner_ids": [entry.miner_id for entry in refused],
-        "request_ids": [entry.request_id for entry in refused],
-    }
-    rows = await tx.fetch_all(
-        "insert_refused_shares",
-        **keys,
-        outcomes=[str(entry.answer.outcome) for entry in refused],
-        details=[entry.answer.detail for entry in refused],
-    )
-    fresh = {(row["miner_id"], row["request_id"]) for row in rows}
-    new: list[Entry] = []
-    for entry in refused:
-        if (key := (entry.miner_id, entry.request_id)) in fresh:
-            fresh.remove(key)
-            new.append(entry)
-    known = {}
-    if len(new) < len(refused):
-        rows = await tx.fetch_all("select_refused_shares", **keys)
+    async def _recall_refusals(self, entries: list[Entry], positions: Sequence[int]) -> None:
+        """Gives these entries, which were refused before, the answer of that time."""
+        if not positions:
+            return
+        rows = await self._database.fetch_all(
+            "select_refused_shares",
+            miner_ids=[entries[n].miner_id for n in positions],
+            request_ids=[entries[n].request_id for n in positions],
+        )
         known = {(row["miner_id"], row["request_id"]): row for row in rows}
-    settled: list[Entry] = []
-    for entry in entries:
-        row = None if entry.answer.outcome is Outcome.ACCEPTED else known.get((entry.miner_id, entry.request_id))
-        if row is not None:
-            entry = replace(entry, answer=Answer(entry.answer.nonce, Outcome(row["outcome"]), detail=row["detail"]))
-        settled.append(entry)
-    return settled, new
+        for n in positions:
+            entry = entries[n]
+            row = known[entry.miner_id, entry.request_id]
+            answer = Answer(entry.answer.nonce, Outcome(row["outcome"]), detail=row["detail"])
+            entries[n] = replace(entry, answer=answer)
 
 
-async def _count(tx: Session, new: Sequence[Entry]) -> None:
-    """Adds to each miner's totals, in an order that never deadlocks with another process."""
-    shares: Counter[tuple[int, UUID, str]] = Counter()
-    credited: Counter[tuple[int, UUID, str]] = Counter()
-    for entry in new:
-        key = (entry.block_index, entry.miner_id, str(entry.answer.outcome))
-        shares[key] += 1
-        credited[key] += entry.answer.credited_hashes
-    keys = sorted(shares)
-    if keys:
-        await tx.execute(
-            "add_share_counts",
-            block_indexes=[key[0] for key in keys],
-            miner_ids=[key[1] for key in keys],
-            outcomes=[key[2] for key in keys],
-            shares=[shares[key] for key in keys],
-            credited=[credited[key] for key in keys],
-        )
+def _accepted(entries: Sequence[Entry]) -> list[int]:
+    return [n for n, entry in enumerate(entries) if entry.answer.outcome is Outcome.ACCEPTED]
 
 
 def _news(entry: Entry) -> str:
