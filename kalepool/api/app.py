@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from kalepool.api import miner, pooler, problems, public
+from kalepool.api import farmer, keys, miner, operator, pooler, problems, public, results, sep10
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.public import VERSION
@@ -23,6 +23,7 @@ from kalepool.services import upkeep
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.mining import Mining
+from kalepool.services.signin import SignIn
 
 DESCRIPTION = """
 A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.limits = RateLimits(settings)
             app.state.keys = Keys(database)
             app.state.running = set()
+            app.state.sign_in = await SignIn.open(ctx)
             async with (
                 app.state.keys.listening(),
                 upkeep.running(ctx),
@@ -72,9 +74,10 @@ def create_app(settings: Settings) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.add_middleware(BodyLimits)
+    app.add_middleware(sep10.WalletCors)
     problems.install(app)
-    for router in (public.router, pooler.router, miner.router):
-        app.include_router(router)
+    for audience in (public, pooler, results, farmer, sep10, keys, miner, operator):
+        app.include_router(audience.router)
     app.openapi = lambda: _describe(app)
     return app
 

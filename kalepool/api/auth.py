@@ -53,8 +53,7 @@ class Keys:
 
         async def forget() -> None:
             async for _ in self._database.listen("api_keys"):
-                self._known.clear()
-                self._changes += 1
+                self.forget()
 
         task = asyncio.create_task(forget())
         try:
@@ -62,6 +61,11 @@ class Keys:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def forget(self) -> None:
+        """Forgets everything known: a key was just ended here, and the news of it is on its way."""
+        self._known.clear()
+        self._changes += 1
 
     async def owner(self, key: str) -> KeyOwner | None:
         """Whom the key speaks for now; None for one that is unknown, revoked or expired."""
@@ -112,5 +116,17 @@ def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:
 
 Anyone = Annotated[Principal, Depends(principal)]
 """Any valid key."""
+
+Operator = Annotated[Principal, Depends(require("operator"))]
+
+
+async def signed_in(caller: Annotated[Principal, Depends(require("farmer"))]) -> Principal:
+    """A farmer who signed in with its payout wallet. Problem 403 for a key, which a pooler may know too."""
+    if caller.subject_wallet is None:
+        raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
+    return caller
+
+
+SignedIn = Annotated[Principal, Depends(signed_in)]
 
 PoolerOrOperator = Annotated[Principal, Depends(require("pooler", "operator"))]

@@ -9,6 +9,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from kalepool.api.models import Described
+from kalepool.protocol.model import U32_MAX
 
 Item = TypeVar("Item")
 
@@ -36,6 +37,28 @@ class PageParams(BaseModel):
 
 
 Paging = Annotated[PageParams, Depends(PageParams.of_query)]
+
+
+class BlockPageParams(BaseModel):
+    """As PageParams, of blocks, the newest first. `before`: the page's blocks are below this index."""
+
+    limit: int
+    before: int
+
+    @classmethod
+    def of_query(
+        cls,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many blocks at most.")] = 50,
+        after: Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` of the page before.")] = None,
+    ) -> BlockPageParams:
+        return cls(limit=limit, before=U32_MAX + 1 if after is None else after)
+
+    def next_cursor(self, indexes: list[int]) -> str | None:
+        """The cursor after a page of these blocks: None where the page was not full."""
+        return str(indexes[-1]) if len(indexes) == self.limit else None
+
+
+BlockPaging = Annotated[BlockPageParams, Depends(BlockPageParams.of_query)]
 
 
 def next_cursor(ids: list[UUID], params: PageParams) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.database import Database, new_id
+from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
 from kalepool.services.keys import create_key
 
@@ -38,11 +38,16 @@ class NewPooler:
 
 async def add_pooler(database: Database, name: str, max_farmers: int = 100) -> NewPooler:
     """Makes a pooler and its first key. ConflictError when the name is taken."""
-    pooler_id = new_id()
     async with database.transaction() as session:
-        if not await session.execute("insert_pooler", pooler_id=pooler_id, name=name, max_farmers=max_farmers):
-            raise ConflictError(f"a pooler named {name!r} exists already")
-        key = await create_key(session, "pooler", subject_id=pooler_id, label=name)
+        return await insert_pooler(session, name, max_farmers)
+
+
+async def insert_pooler(session: Session, name: str, max_farmers: int) -> NewPooler:
+    """As add_pooler, in a transaction that is open."""
+    pooler_id = new_id()
+    if not await session.execute("insert_pooler", pooler_id=pooler_id, name=name, max_farmers=max_farmers):
+        raise ConflictError(f"a pooler named {name!r} exists already")
+    key = await create_key(session, "pooler", subject_id=pooler_id, label=name)
     return NewPooler(pooler_id, key.key)
 
 

@@ -110,7 +110,7 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
         "SELECT account_id, address, secret_sealed FROM accounts UNION ALL "
         "SELECT farmer_id, custodial_wallet, secret_sealed FROM farmers"
     )
-    assert len(rows) == 1 + farm.settings.channel_accounts + 2
+    assert len(rows) == 2 + farm.settings.channel_accounts + 2, "pool, sign-in, channels, farmers"
     master = (farm.settings.data_dir / "master.key").read_text().strip()
     for row_id, address, sealed in rows:
         keypair = ctx.custody._keypair(row_id, address, sealed)

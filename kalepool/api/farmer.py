@@ -1,0 +1,370 @@
+"""What farmers do: register by themselves, look at every block, change their stake, withdraw, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+from kalepool.api.auth import Anyone, Principal, SignedIn
+from kalepool.api.export import PAGE, Row, documented_export, export
+from kalepool.api.models import Described, Metadata, Nonce, Sent, Stroops
+from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
+from kalepool.api.pooler import FarmerView, Missing, RegisteredFarmer, Status, context, finish, may_see
+from kalepool.api.problems import Problem, documented
+from kalepool.errors import ConflictError, Fault, NotFoundError
+from kalepool.protocol.model import U32_MAX
+from kalepool.services import farmers, leaving, withdrawals
+from kalepool.services.farmers import Farmer
+from kalepool.services.results import FarmerLeavesError
+
+router = APIRouter(tags=["farmers"])
+
+Percentage = Annotated[
+    float,
+    Field(
+        strict=True,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The part of the KALE balance to stake in each block, 0 to 1, rounded to six decimals.",
+        examples=[0.1],
+    ),
+]
+
+SignedStroops = Annotated[
+    int,
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^-?[0-9]+$", "description": "Stroops (10^-7) as a decimal string."}),
+]
+
+StroopsText = Annotated[
+    str,
+    StringConstraints(pattern="^[1-9][0-9]{0,17}$"),
+    Field(description="Stroops (10^-7) as a decimal string, 1 or more.", examples=["25000000"]),
+]
+
+
+async def visible_farmer(request: Request, caller: Principal, farmer_id: UUID, *, not_pooler: bool = False) -> Farmer:
+    """The farmer, if the caller may see it; `not_pooler`: and is the farmer itself or an operator.
+
+    Raises NotFoundError, Problem 403.
+    """
+    farmer = await context(request).database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
+    if farmer is None or not may_see(caller, farmer):
+        raise NotFoundError(f"no farmer {farmer_id}")
+    if not_pooler and caller.role not in ("farmer", "operator"):
+        raise Problem(403, "forbidden", "only the farmer itself, or an operator, may do this")
+    return farmer
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Registering
+
+
+class OpenPooler(Described):
+    """A pooler that farmers may register with."""
+
+    pooler_id: UUID
+    name: str
+    farmers: int
+    max_farmers: int
+
+
+@router.get("/farmer/poolers", summary="Where to register", responses=documented(401, 403, 422, 429, 503))
+async def open_poolers(request: Request, caller: SignedIn, paging: Paging) -> Page[OpenPooler]:
+    """Poolers that an operator has opened to everybody."""
+    rows = await context(request).database.fetch_all("select_open_poolers", after=paging.after, limit=paging.limit)
+    items = [OpenPooler.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.pooler_id for item in items], paging))
+
+
+class SelfRegistration(Sent):
+    """A farmer to be registered for the wallet that signed in."""
+
+    pooler_id: UUID
+    stake_percentage: Percentage | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+@router.post(
+    "/farmer/farmers",
+    summary="Register as a farmer",
+    status_code=201,
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def register(request: Request, body: SelfRegistration, caller: SignedIn) -> RegisteredFarmer:
+    """A farmer with a custodial wallet of its own; everything it earns can only go to the wallet that signed in.
+
+    Send the custodial wallet what `missing` names: it becomes active by itself within a few ledgers. Each call makes
+    another farmer, up to the pool's limit.
+    """
+    ctx = context(request)
+    wallet = caller.subject_wallet
+    assert wallet is not None
+    async with ctx.lock("self-registration", wallet):
+        if not await ctx.database.fetch_one("select_pooler_is_open", pooler_id=body.pooler_id):
+            raise NotFoundError(f"no pooler {body.pooler_id} that is open to farmers: see GET /farmer/poolers")
+        count = await ctx.database.fetch_one("count_farmers_of_wallet", payout_wallet=wallet)
+        if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
+            raise ConflictError(f"wallet {wallet} has {count['farmers']} farmers already, the most it may register")
+        made = await farmers.register(
+            ctx,
+            body.pooler_id,
+            wallet,
+            _percentage(body.stake_percentage, ctx.settings.stake_percentage),
+            body.metadata,
+        )
+    return RegisteredFarmer(
+        **FarmerView.model_validate(made.farmer).model_dump(),
+        needs_funding=bool(made.missing),
+        missing=Missing.model_validate(made.missing),
+        api_key=made.api_key,
+    )
+
+
+def _percentage(given: float | None, default: float) -> Decimal:
+    return Decimal(str(default if given is None else given)).quantize(Decimal("0.000001"))
+
+
+@router.get("/farmer/farmers", summary="My farmers", responses=documented(401, 403, 422, 429, 503))
+async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Page[FarmerView]:
+    """The farmers that pay out to the wallet that signed in, in the order of their registration."""
+    rows = await context(request).database.fetch_all(
+        "select_farmers_of_wallet",
+        row=Farmer,
+        payout_wallet=caller.subject_wallet,
+        after=paging.after,
+        limit=paging.limit,
+    )
+    items = [FarmerView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([row.farmer_id for row in rows], paging))
+
+
+class FarmerChange(Sent):
+    """What a farmer may change of itself."""
+
+    stake_percentage: Percentage
+
+
+@router.patch(
+    "/farmers/{farmer_id:uuid}",
+    summary="Change the stake",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, caller: Anyone) -> FarmerView:
+    """From the next plant on. 409 `farmer-leaves` for one that leaves. For the farmer itself, and operators."""
+    ctx = context(request)
+    await visible_farmer(request, caller, farmer_id, not_pooler=True)
+    percentage = _percentage(body.stake_percentage, 0)
+    if not await ctx.database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=percentage):
+        raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+    return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Block by block
+
+
+class FarmerBlock(Described):
+    """A farmer's part in a block: null where a step was not done (or not yet).
+
+    `difference_stroops`: what was received beyond the forecast; the forecast is exact, so it should be 0.
+    `owed_stroops`: the lost stake and its reward, by whose fault, and the transaction that paid it. `failed_…`: the
+    last failure in this block, also where a later try succeeded.
+    """
+
+    block_index: int
+    started_at: datetime | None
+    stake_stroops: Stroops | None
+    plant_transaction: str | None
+    nonce: Nonce | None
+    hash: str | None
+    zeros: int | None
+    gap: int | None
+    work_transaction: str | None
+    forecast_stroops: Stroops | None
+    reward_stroops: Stroops | None
+    difference_stroops: SignedStroops | None
+    harvest_transaction: str | None
+    owed_stroops: Stroops | None
+    owed_by: Fault | None
+    owed_code: str | None
+    owed_paid_transaction: str | None
+    failed_code: str | None
+    failed_fault: Fault | None
+    failed_message: str | None
+
+
+@router.get(
+    "/farmers/{farmer_id:uuid}/blocks", summary="A farmer's blocks", responses=documented(401, 404, 422, 429, 503)
+)
+async def farmer_blocks(request: Request, farmer_id: UUID, caller: Anyone, paging: BlockPaging) -> Page[FarmerBlock]:
+    """Stakes, works, harvests, and forecasts against what was received: the newest block first."""
+    await visible_farmer(request, caller, farmer_id)
+    rows = await context(request).database.fetch_all(
+        "select_farmer_blocks", farmer_id=farmer_id, before=paging.before, oldest=0, limit=paging.limit
+    )
+    items = [FarmerBlock.model_validate(row) for row in rows]
+    return Page(items=items, next=paging.next_cursor([item.block_index for item in items]))
+
+
+Bound = Annotated[int, Query(ge=0, le=U32_MAX)]
+
+
+@router.get(
+    "/farmers/{farmer_id:uuid}/export",
+    summary="A farmer's blocks as a file",
+    response_class=StreamingResponse,
+    responses=documented_export("csv", "json") | documented(401, 404, 422, 429, 503),
+)
+async def export_blocks(
+    request: Request,
+    farmer_id: UUID,
+    caller: Anyone,
+    form: Annotated[Literal["csv", "json"], Query(alias="format")] = "csv",
+    oldest: Bound = 0,
+    newest: Bound = U32_MAX,
+) -> StreamingResponse:
+    """The columns of GET /farmers/{farmer_id}/blocks, the newest block first."""
+    await visible_farmer(request, caller, farmer_id)
+    database = context(request).database
+
+    async def read(last: Row | None) -> Sequence[Row]:
+        before = newest + 1 if last is None else last["block_index"]
+        return await database.fetch_all(
+            "select_farmer_blocks", farmer_id=farmer_id, before=before, oldest=oldest, limit=PAGE
+        )
+
+    return await export(read, list(FarmerBlock.model_fields), form, f"farmer-{farmer_id}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Withdrawing
+
+
+class WithdrawalOrder(Sent):
+    """What is to be paid to the payout wallet."""
+
+    asset: withdrawals.Asset = Field(description="KALE, or XLM beyond the reserve that Stellar locks.")
+    amount_stroops: StroopsText
+
+
+class WithdrawalView(Described):
+    """A withdrawal. `open`: on its way, or to be tried again by itself; `failed`: nothing moved, `code` says why."""
+
+    withdrawal_id: UUID
+    farmer_id: UUID
+    asset: withdrawals.Asset
+    amount_stroops: Stroops
+    destination: str
+    created_at: datetime
+    status: Literal["open", "paid", "failed"]
+    transaction_hash: str | None
+    ledger: int | None
+    code: str | None
+    message: str | None
+
+
+@router.post(
+    "/farmers/{farmer_id:uuid}/withdrawals",
+    summary="Withdraw",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def withdraw(
+    request: Request,
+    farmer_id: UUID,
+    body: WithdrawalOrder,
+    caller: SignedIn,
+    idempotency_key: Annotated[
+        str,
+        Header(
+            min_length=1,
+            max_length=100,
+            pattern=r"^[A-Za-z0-9._~-]+$",
+            description="A name of your own for this withdrawal: sent again, it is paid once and answered the same.",
+        ),
+    ],
+) -> WithdrawalView:
+    """Pays to the payout wallet, and to no other; the pool pays the fee. Takes a sign-in, a key is not enough.
+
+    409, and nothing is begun: `payout-account-missing`, `payout-trustline-missing`, `balance-too-low`,
+    `idempotency-key-reused`, `farmer-leaves`.
+    """
+    farmer = await visible_farmer(request, caller, farmer_id)
+    ctx = context(request)
+    paid = await finish(
+        request, withdrawals.withdraw(ctx, farmer, idempotency_key, body.asset, int(body.amount_stroops))
+    )
+    return WithdrawalView.model_validate(paid)
+
+
+@router.get(
+    "/farmers/{farmer_id:uuid}/withdrawals", summary="Withdrawals", responses=documented(401, 404, 422, 429, 503)
+)
+async def list_withdrawals(request: Request, farmer_id: UUID, caller: Anyone, paging: Paging) -> Page[WithdrawalView]:
+    """The newest first."""
+    await visible_farmer(request, caller, farmer_id)
+    rows = await context(request).database.fetch_all(
+        "select_withdrawals", row=withdrawals.Withdrawal, farmer_id=farmer_id, after=paging.after, limit=paging.limit
+    )
+    items = [WithdrawalView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.withdrawal_id for item in items], paging))
+
+
+@router.get(
+    "/farmers/{farmer_id:uuid}/withdrawals/{withdrawal_id:uuid}",
+    summary="A withdrawal",
+    responses=documented(401, 404, 422, 429, 503),
+)
+async def show_withdrawal(request: Request, farmer_id: UUID, withdrawal_id: UUID, caller: Anyone) -> WithdrawalView:
+    """How a withdrawal stands."""
+    await visible_farmer(request, caller, farmer_id)
+    return WithdrawalView.model_validate(await withdrawals.read(context(request), farmer_id, withdrawal_id))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Leaving
+
+
+class LeavingView(Described):
+    """How far a farmer is on its way out. `code` and `message` say what it waits for: `pail-open`, `harvest-waits`,
+    `under-way`, `payout-account-missing`, `payout-trustline-missing`, or why the network refused the pay-out. It goes
+    on by itself when that is mended. `transaction_hash`: of the pay-out, which brought `kale_stroops` and all the XLM.
+    """
+
+    status: Status
+    leaving_at: datetime | None
+    departed_at: datetime | None
+    code: str | None
+    message: str | None
+    transaction_hash: str | None
+    kale_stroops: Stroops | None
+
+
+@router.post(
+    "/farmers/{farmer_id:uuid}/leave",
+    summary="Leave the pool",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def leave(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingView:
+    """No new plants from now on; after the last harvests everything goes to the payout wallet and the account is
+    closed. There is no way back. For the payout wallet, signed in, and operators.
+    """
+    farmer = await visible_farmer(request, caller, farmer_id, not_pooler=True)
+    if caller.role == "farmer" and caller.subject_wallet is None:
+        raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
+    return LeavingView.model_validate(await leaving.leave(context(request), farmer))
+
+
+@router.get("/farmers/{farmer_id:uuid}/leave", summary="How far it is", responses=documented(401, 404, 422, 429, 503))
+async def show_leaving(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingView:
+    """What a farmer that leaves waits for."""
+    await visible_farmer(request, caller, farmer_id)
+    return LeavingView.model_validate(await leaving.read(context(request), farmer_id))

@@ -1,0 +1,96 @@
+"""Everybody's own keys: seen, made anew, and ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import Field, StringConstraints
+
+from kalepool.api.auth import Anyone, Principal
+from kalepool.api.models import WHOLE, Described, Sent
+from kalepool.api.paging import Page, Paging, next_cursor
+from kalepool.api.pooler import context
+from kalepool.api.problems import Problem, documented
+from kalepool.errors import NotFoundError
+from kalepool.services.keys import KeyOwner, Role, create_key
+
+router = APIRouter(prefix="/keys", tags=["keys"])
+
+Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Days = Annotated[
+    int, Field(strict=True, ge=1, le=3650, description="How long it may be used; for ever if absent."), WHOLE
+]
+
+
+class KeyView(Described):
+    """A key, without the secret: that was shown once."""
+
+    key_id: UUID
+    role: Role
+    subject_id: UUID | None = Field(description="The farmer, miner or pooler it speaks for; null for an operator.")
+    subject_wallet: str | None = Field(description="The payout wallet that signed in.")
+    label: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class KeyOrder(Sent):
+    """A key to be made for the caller, in place of another one where `replaces` names it."""
+
+    label: Text = ""
+    valid_days: Days | None = None
+    replaces: UUID | None = Field(default=None, description="A key of the caller's that ends.")
+    overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400), WHOLE] = Field(
+        default=0, description="How long the replaced key may still be used."
+    )
+
+
+class NewKeyView(Described):
+    """A key just made."""
+
+    key_id: UUID
+    api_key: str = Field(description="Shown this once.")
+
+
+def _own(caller: Principal) -> dict[str, object]:
+    return {"role": caller.role, "subject_id": caller.subject_id, "subject_wallet": caller.subject_wallet}
+
+
+@router.get("", summary="My keys", responses=documented(401, 422, 429, 503))
+async def list_keys(request: Request, caller: Anyone, paging: Paging) -> Page[KeyView]:
+    """The caller's keys and tokens that may be used, the newest first."""
+    rows = await context(request).database.fetch_all(
+        "select_own_keys", row=KeyOwner, **_own(caller), after=paging.after, limit=paging.limit
+    )
+    return Page(
+        items=[KeyView.model_validate(row) for row in rows], next=next_cursor([row.key_id for row in rows], paging)
+    )
+
+
+@router.post(
+    "", summary="Make or rotate a key", status_code=201, responses=documented(401, 403, 404, 413, 422, 429, 503)
+)
+async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyView:
+    """Another key with the caller's own rights. With `replaces` the old one ends, at once or after a while."""
+    if caller.subject_wallet is not None:
+        raise Problem(403, "forbidden", "who signed in makes no keys: a stolen token would live on; sign in again")
+    expires_at = None if order.valid_days is None else datetime.now(UTC) + timedelta(days=order.valid_days)
+    async with context(request).database.transaction() as tx:
+        new = await create_key(tx, caller.role, subject_id=caller.subject_id, label=order.label, expires_at=expires_at)
+        if order.replaces is not None and not await tx.execute(
+            "revoke_own_key", key_id=order.replaces, seconds=order.overlap_seconds, **_own(caller)
+        ):
+            raise NotFoundError(f"no key {order.replaces} of the caller's that may still be used")
+    request.app.state.keys.forget()
+    return NewKeyView(key_id=new.key_id, api_key=new.key)
+
+
+@router.delete("/{key_id}", summary="End a key of mine", status_code=204, responses=documented(401, 404, 422, 429, 503))
+async def end_key(request: Request, caller: Anyone, key_id: UUID) -> None:
+    """At once, for good: also the very key or token of this call, which signs out."""
+    if not await context(request).database.execute("revoke_own_key", key_id=key_id, seconds=0, **_own(caller)):
+        raise NotFoundError(f"no key {key_id} of the caller's that may still be used")
+    request.app.state.keys.forget()

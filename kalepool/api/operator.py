@@ -1,0 +1,453 @@
+"""What operators do: poolers, miners and keys, pausing, the journal, fees, compensation, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from kalepool.api.auth import Operator
+from kalepool.api.export import PAGE, Row, documented_export, export
+from kalepool.api.keys import Days, KeyView, NewKeyView, Text
+from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
+from kalepool.api.paging import Page, Paging, next_cursor
+from kalepool.api.pooler import context
+from kalepool.api.problems import documented
+from kalepool.api.results import CompensationView, PoolerView, compensation_page
+from kalepool.errors import NotFoundError
+from kalepool.services import operators
+from kalepool.services.keys import Role
+
+router = APIRouter(prefix="/operator", tags=["operators"])
+
+READS = documented(401, 403, 422, 429, 503)
+READS_ONE = documented(401, 403, 404, 422, 429, 503)
+WRITES = documented(401, 403, 404, 413, 422, 429, 503)
+
+MostFarmers = Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Poolers
+
+
+@router.get("/poolers", summary="All poolers", responses=READS)
+async def list_poolers(request: Request, caller: Operator, paging: Paging) -> Page[PoolerView]:
+    """In the order of their registration."""
+    rows = await context(request).database.fetch_all(
+        "select_pooler_summary", pooler_id=None, after=paging.after, limit=paging.limit
+    )
+    items = [PoolerView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.pooler_id for item in items], paging))
+
+
+class PoolerOrder(Sent):
+    """A pooler to be registered."""
+
+    name: Reason = Field(description="Unlike any other's.")
+    max_farmers: MostFarmers | None = Field(default=None, description="The pool's default where absent.")
+
+
+class NewPoolerView(Described):
+    """A pooler just registered."""
+
+    pooler_id: UUID
+    api_key: str = Field(description="The pooler's first key. Shown this once.")
+
+
+@router.post(
+    "/poolers", summary="Register a pooler", status_code=201, responses=documented(401, 403, 409, 413, 422, 429, 503)
+)
+async def add_pooler(request: Request, caller: Operator, body: PoolerOrder) -> NewPoolerView:
+    """409 when the name is taken."""
+    ctx = context(request)
+    most = body.max_farmers or ctx.settings.pooler_farmers
+    new = await operators.add_pooler(ctx.database, caller.key_id, body.name, most)
+    return NewPoolerView(pooler_id=new.pooler_id, api_key=new.key)
+
+
+class PoolerChange(Sent):
+    """What is to change; what is absent stays."""
+
+    status: Literal["active", "inactive"] | None = Field(
+        default=None, description="Inactive: its key plants, works and harvests nothing; the pool harvests for it."
+    )
+    max_farmers: MostFarmers | None = None
+    open: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Farmers may register by themselves."
+    )
+    planting_paused: Annotated[bool, Field(strict=True)] | None = None
+
+
+@router.patch("/poolers/{pooler_id}", summary="Change a pooler", responses=WRITES)
+async def change_pooler(request: Request, caller: Operator, pooler_id: UUID, body: PoolerChange) -> PoolerView:
+    """Its state, its limit, whether farmers may come by themselves, whether it plants."""
+    database = context(request).database
+    changes = {name: value for name, value in body.model_dump().items() if value is not None}
+    await operators.change_pooler(database, caller.key_id, pooler_id, changes)
+    row = await database.fetch_one("select_pooler_summary", pooler_id=pooler_id, after=None, limit=1)
+    return PoolerView.model_validate(row)
+
+
+class PlantingView(Described):
+    """Whether planting is paused for the whole pool."""
+
+    paused: bool
+
+
+class PlantingChange(Sent):
+    """Pause, or go on."""
+
+    paused: Annotated[bool, Field(strict=True)]
+    reason: Text = ""
+
+
+@router.get("/planting", summary="Is planting paused?", responses=READS)
+async def show_planting(request: Request, caller: Operator) -> PlantingView:
+    """For the whole pool; each pooler has a switch of its own."""
+    row = await context(request).database.fetch_one("select_planting_paused")
+    assert row is not None
+    return PlantingView(paused=row["planting_paused"])
+
+
+@router.put("/planting", summary="Pause or resume planting", responses=documented(401, 403, 413, 422, 429, 503))
+async def switch_planting(request: Request, caller: Operator, body: PlantingChange) -> PlantingView:
+    """For the whole pool, from now on. What is planted is worked and harvested as ever."""
+    await operators.pause_planting(context(request).database, caller.key_id, body.paused, body.reason)
+    return PlantingView(paused=body.paused)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Miners
+
+
+class MinerRow(Described):
+    """An external miner. `bans`: how often it was banned; each ban is longer than the one before."""
+
+    miner_id: UUID
+    name: str
+    payout_wallet: str | None
+    status: Literal["active", "inactive"]
+    banned_until: datetime | None
+    bans: int
+    ban_reason: str | None
+    created_at: datetime
+    last_seen_at: datetime | None
+
+
+@router.get("/miners", summary="All miners", responses=READS)
+async def list_miners(request: Request, caller: Operator, paging: Paging) -> Page[MinerRow]:
+    """In the order of their registration."""
+    rows = await context(request).database.fetch_all("select_miners", after=paging.after, limit=paging.limit)
+    items = [MinerRow.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.miner_id for item in items], paging))
+
+
+class BanOrder(Sent):
+    """A ban."""
+
+    hours: Annotated[int, Field(strict=True, ge=1, le=24 * 3650), WHOLE]
+    reason: Reason
+
+
+@router.put("/miners/{miner_id}/ban", summary="Ban a miner", status_code=204, responses=WRITES)
+async def ban(request: Request, caller: Operator, miner_id: UUID, body: BanOrder) -> None:
+    """At once: its streams end, its shares and requests for jobs are refused until then."""
+    database = context(request).database
+    until = datetime.now(UTC) + timedelta(hours=body.hours)
+    if not await request.app.state.mining.gate.ban(miner_id, until, body.reason):
+        raise NotFoundError(f"no miner {miner_id}")
+    async with database.transaction() as tx:
+        await operators.record(tx, caller.key_id, "ban-miner", miner_id, hours=body.hours, reason=body.reason)
+
+
+@router.delete("/miners/{miner_id}/ban", summary="Lift a ban", status_code=204, responses=READS_ONE)
+async def lift_ban(request: Request, caller: Operator, miner_id: UUID) -> None:
+    """The miner starts with a clean slate."""
+    database = context(request).database
+    if await database.fetch_one("select_miner", miner_id=miner_id) is None:
+        raise NotFoundError(f"no miner {miner_id}")
+    await request.app.state.mining.gate.lift_ban(miner_id)
+    async with database.transaction() as tx:
+        await operators.record(tx, caller.key_id, "lift-ban", miner_id)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Keys
+
+
+class AnyKeyView(KeyView):
+    """A key of anybody, ended or not."""
+
+    revoked_at: datetime | None
+
+
+@router.get("/keys", summary="All keys", responses=READS)
+async def list_keys(
+    request: Request,
+    caller: Operator,
+    paging: Paging,
+    role: Annotated[Role | None, Query(description="Of this role.")] = None,
+    subject_id: Annotated[UUID | None, Query(description="Of this farmer, miner or pooler.")] = None,
+) -> Page[AnyKeyView]:
+    """Without the secrets; the newest first."""
+    rows = await context(request).database.fetch_all(
+        "select_keys", role=role, subject_id=subject_id, after=paging.after, limit=paging.limit
+    )
+    items = [AnyKeyView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.key_id for item in items], paging))
+
+
+class AnyKeyOrder(Sent):
+    """A key for somebody."""
+
+    role: Role
+    subject_id: UUID | None = Field(default=None, description="The farmer, miner or pooler; none for an operator.")
+    label: Text = ""
+    valid_days: Days | None = None
+
+
+@router.post("/keys", summary="Make a key for somebody", status_code=201, responses=WRITES)
+async def add_key(request: Request, caller: Operator, body: AnyKeyOrder) -> NewKeyView:
+    """For who lost theirs, or for another operator."""
+    expires_at = None if body.valid_days is None else datetime.now(UTC) + timedelta(days=body.valid_days)
+    new = await operators.add_key(
+        context(request).database, caller.key_id, body.role, body.subject_id, body.label, expires_at
+    )
+    return NewKeyView(key_id=new.key_id, api_key=new.key)
+
+
+@router.delete("/keys/{key_id}", summary="End anybody's key", status_code=204, responses=READS_ONE)
+async def end_key(request: Request, caller: Operator, key_id: UUID) -> None:
+    """At once, for good. Again changes nothing."""
+    await operators.revoke_key(context(request).database, caller.key_id, key_id)
+    request.app.state.keys.forget()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The journal
+
+
+class SubmissionRow(Described):
+    """A transaction, written down before it was sent. `fee_stroops`: what the network took."""
+
+    submission_id: UUID
+    action: Literal["plant", "work", "harvest", "payment", "trustline", "create_account", "merge"]
+    pooler_id: UUID | None
+    source_account: str
+    sequence: Nonce
+    transaction_hash: str
+    valid_until: datetime
+    attempt: int
+    status: Literal["open", "applied", "failed", "expired"]
+    ledger: int | None
+    result_code: str | None
+    fee_stroops: Stroops | None
+    created_at: datetime
+    closed_at: datetime | None
+
+
+class SubmissionPart(Described):
+    """What a transaction is to do for one farmer, or one account."""
+
+    block_index: int | None
+    farmer_id: UUID | None
+    amount_stroops: Stroops | None
+    forecast_stroops: Stroops | None
+    destination: str | None
+    nonce: Nonce | None
+    hash: str | None
+    zeros: int | None
+    withdrawal_id: UUID | None
+    status: Literal["open", "applied", "failed", "expired"]
+
+
+class SubmissionView(SubmissionRow):
+    """A transaction with all its parts, as it was sent."""
+
+    envelope_xdr: str
+    parts: list[SubmissionPart]
+
+
+@router.get("/submissions", summary="The journal", responses=READS)
+async def list_submissions(
+    request: Request,
+    caller: Operator,
+    paging: Paging,
+    action: Annotated[
+        Literal["plant", "work", "harvest", "payment", "trustline", "create_account", "merge"] | None, Query()
+    ] = None,
+    status: Annotated[Literal["open", "applied", "failed", "expired"] | None, Query()] = None,
+) -> Page[SubmissionRow]:
+    """Every transaction the pool has made, the newest first."""
+    rows = await context(request).database.fetch_all(
+        "select_submissions", action=action, status=status, after=paging.after, limit=paging.limit
+    )
+    items = [SubmissionRow.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.submission_id for item in items], paging))
+
+
+@router.get("/submissions/{submission_id}", summary="A transaction", responses=READS_ONE)
+async def show_submission(request: Request, caller: Operator, submission_id: UUID) -> SubmissionView:
+    """With all its parts."""
+    database = context(request).database
+    row = await database.fetch_one("select_submission", submission_id=submission_id)
+    if row is None:
+        raise NotFoundError(f"no submission {submission_id}")
+    parts = await database.fetch_all("select_submission_parts", submission_id=submission_id)
+    return SubmissionView.model_validate({**row, "parts": parts})
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Money
+
+
+class NetworkFees(Described):
+    """What the network took for one kind of transaction."""
+
+    action: str
+    transactions: int
+    fee_stroops: Stroops
+
+
+class FeesView(Described):
+    """`platform_fee_stroops`: the pool's part (`platform_fee`) of the KALE that was harvested since then, of which
+    external miners earn the part `miner_fee_part`. `network`: XLM that transactions cost."""
+
+    since: datetime
+    platform_fee: float
+    miner_fee_part: float
+    rewarded_stroops: Stroops
+    platform_fee_stroops: Stroops
+    network: list[NetworkFees]
+
+
+@router.get("/fees", summary="Fees", responses=READS)
+async def fees(
+    request: Request,
+    caller: Operator,
+    since: Annotated[AwareDatetime | None, Query(description="From then on; the last day where absent.")] = None,
+) -> FeesView:
+    """What the pool earns, and what it pays the network."""
+    ctx = context(request)
+    begin = since or datetime.now(UTC) - timedelta(days=1)
+    rewards = await ctx.database.fetch_one("select_rewards_since", since=begin)
+    assert rewards is not None
+    return FeesView(
+        since=begin,
+        platform_fee=ctx.settings.platform_fee,
+        miner_fee_part=ctx.settings.miner_fee_part,
+        rewarded_stroops=rewards["rewarded_stroops"],
+        platform_fee_stroops=operators.platform_fee(rewards["rewarded_stroops"], ctx.settings),
+        network=[
+            NetworkFees.model_validate(row) for row in await ctx.database.fetch_all("select_network_fees", since=begin)
+        ],
+    )
+
+
+@router.get("/compensations", summary="All that is owed", responses=READS)
+async def list_compensations(
+    request: Request,
+    caller: Operator,
+    paging: Paging,
+    pooler_id: Annotated[UUID | None, Query(description="Of this pooler's farmers.")] = None,
+    paid: Annotated[bool | None, Query(description="Only what was paid, or was not.")] = None,
+) -> Page[CompensationView]:
+    """For every stake that was lost, the newest first."""
+    return await compensation_page(request, pooler_id, paid, paging)
+
+
+class PaidWith(Sent):
+    """The transaction that paid."""
+
+    transaction_hash: HashText
+
+
+@router.put(
+    "/compensations/{compensation_id}/payment",
+    summary="Mark a compensation as paid",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def pay_compensation(
+    request: Request, caller: Operator, compensation_id: UUID, body: PaidWith
+) -> CompensationView:
+    """With a transaction that a ledger has applied; one may pay several. 409: `transaction-unknown`, `paid-already`."""
+    paid = await operators.pay_compensation(
+        context(request), caller.key_id, compensation_id, body.transaction_hash.lower()
+    )
+    return CompensationView.model_validate(paid)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The audit
+
+
+class ActionRow(Described):
+    """Something an operator did."""
+
+    action_id: UUID
+    key_id: UUID
+    action: str
+    subject_id: UUID | None
+    detail: dict[str, Any]
+    created_at: datetime
+
+
+@router.get("/actions", summary="What operators did", responses=READS)
+async def list_actions(request: Request, caller: Operator, paging: Paging) -> Page[ActionRow]:
+    """The newest first. Nobody can change or remove an entry."""
+    rows = await context(request).database.fetch_all("select_operator_actions", after=paging.after, limit=paging.limit)
+    items = [ActionRow.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.action_id for item in items], paging))
+
+
+Audit = Literal["plantings", "works", "harvests", "submissions", "compensations", "withdrawals", "operator-actions"]
+
+AUDITS: dict[Audit, tuple[str, str]] = {
+    "plantings": ("audit_plantings", "event_id"),
+    "works": ("audit_works", "event_id"),
+    "harvests": ("audit_harvests", "event_id"),
+    "submissions": ("audit_submissions", "submission_id"),
+    "compensations": ("audit_compensations", "compensation_id"),
+    "withdrawals": ("audit_withdrawals", "withdrawal_id"),
+    "operator-actions": ("audit_operator_actions", "action_id"),
+}
+"""What can be exported: its query, and the column that orders it."""
+
+
+@router.get(
+    "/audit/{what}",
+    summary="The audit",
+    response_class=StreamingResponse,
+    responses=documented_export("csv", "ndjson") | READS,
+)
+async def audit(
+    request: Request,
+    caller: Operator,
+    what: Audit,
+    form: Annotated[Literal["csv", "ndjson"], Query(alias="format")] = "csv",
+    since: Annotated[AwareDatetime | None, Query(description="Made from then on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Made before then.")] = None,
+) -> StreamingResponse:
+    """Every row of a record, the oldest first."""
+    query, order = AUDITS[what]
+    database = context(request).database
+    begin = first_id(since) if since else UUID(int=0)
+    before = first_id(until) if until else UUID(int=2**128 - 1)
+
+    async def read(last: Row | None) -> Sequence[Row]:
+        after = begin if last is None else last[order]
+        return await database.fetch_all(query, after=after, before=before, limit=PAGE)
+
+    return await export(read, None, form, what)
+
+
+def first_id(at: datetime) -> UUID:
+    """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
+    return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)

@@ -1,0 +1,163 @@
+"""Signing in with a Stellar wallet: SEP-10 at /auth, and the stellar.toml that wallets find it by (SEP-1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kalepool.api.limits import per_address
+from kalepool.api.models import AccountAddress, Described
+from kalepool.api.pooler import context
+from kalepool.api.problems import Problem, documented
+from kalepool.services.signin import ChallengeError, SignIn
+
+router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)])
+
+MOST_CHARACTERS = 10_000
+"""Of a signed challenge: 20 signatures, the most a transaction has, fit well."""
+
+
+def sign_in(request: Request) -> SignIn:
+    return request.app.state.sign_in
+
+
+class WalletCors:
+    """ASGI middleware: web wallets and their pages, wherever they come from, may call what farmers use (SEP-1, SEP-10).
+
+    No cookie is ever read, so a page can do no more than who holds the key or token it sends.
+    """
+
+    PATHS = ("/auth", "/.well-known/stellar.toml", "/farmer", "/farmers")
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open = CORSMiddleware(
+            app,
+            allow_origins=["*"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        theirs = any(path == each or path.startswith(f"{each}/") for each in self.PATHS)
+        await (self._open if theirs else self._app)(scope, receive, send)
+
+
+@router.get(
+    "/.well-known/stellar.toml",
+    summary="The pool, for Stellar wallets",
+    response_class=PlainTextResponse,
+    responses=documented(429),
+)
+async def stellar_toml(request: Request) -> PlainTextResponse:
+    """SEP-1: the key that signs challenges, and where to sign in."""
+    network = context(request).settings.chain
+    found = sign_in(request)
+    lines = {
+        "VERSION": "2.0.0",
+        "NETWORK_PASSPHRASE": network.passphrase,
+        "SIGNING_KEY": found.signer.public_key,
+        "WEB_AUTH_ENDPOINT": found.endpoint,
+    }
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    text += f"\n[[CURRENCIES]]\ncode = {json.dumps(network.asset_code)}\nissuer = {json.dumps(network.asset_issuer)}\n"
+    return PlainTextResponse(text)
+
+
+class ChallengeView(Described):
+    """A transaction that can never apply. Check it as SEP-10 says, sign it, and send it back within 15 minutes."""
+
+    transaction: str = Field(description="Base64 XDR.")
+    network_passphrase: str
+
+
+@router.get("/auth", summary="A challenge to sign", responses=documented(400, 422, 429))
+async def challenge(
+    request: Request,
+    account: Annotated[AccountAddress, Query(description="The payout wallet that signs in.")],
+    home_domain: Annotated[str | None, Query(description="The domain of the stellar.toml that led here.")] = None,
+    memo: Annotated[str | None, Query(description="Of a shared account: these cannot sign in here.")] = None,
+) -> ChallengeView:
+    """SEP-10, first half. Good for 15 minutes, and for one token."""
+    found = sign_in(request)
+    if home_domain not in (None, found.home_domain):
+        raise _problem(ChallengeError(f"this service signs in for {found.home_domain} only"))
+    if memo is not None:
+        raise _problem(ChallengeError("shared accounts (a memo, or an M… address) cannot sign in"))
+    passphrase = context(request).settings.chain.passphrase
+    return ChallengeView(transaction=found.challenge(account, passphrase), network_passphrase=passphrase)
+
+
+class TokenView(Described):
+    """For `Authorization: Bearer`. A JWT, but nobody needs to read it."""
+
+    token: str
+
+
+_SIGNED = {
+    "type": "object",
+    "required": ["transaction"],
+    "properties": {
+        "transaction": {
+            "type": "string",
+            "maxLength": MOST_CHARACTERS,
+            "description": "The challenge with the wallet's signatures, as base64 XDR.",
+        }
+    },
+}
+
+
+@router.post(
+    "/auth",
+    summary="Sign in",
+    responses=documented(400, 413, 415, 422, 429, 503),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _SIGNED},
+                "application/x-www-form-urlencoded": {"schema": _SIGNED},
+            },
+        }
+    },
+)
+async def answer(request: Request) -> TokenView:
+    """SEP-10, second half: gives a token for the challenge, signed to the wallet's medium threshold. Once for each."""
+    transaction = _transaction(request.headers.get("content-type", ""), await request.body())
+    try:
+        token = await sign_in(request).answer(context(request), transaction)
+    except ChallengeError as error:
+        raise _problem(error) from None
+    return TokenView(token=token.token)
+
+
+def _transaction(content_type: str, body: bytes) -> str:
+    """The signed challenge in a JSON or form body. Raises Problem 415, 422."""
+    match content_type.partition(";")[0].strip().lower():
+        case "application/json":
+            try:
+                sent: Any = json.loads(body)
+            except (ValueError, RecursionError):
+                sent = None
+            found = sent.get("transaction") if isinstance(sent, dict) else None
+        case "application/x-www-form-urlencoded":
+            found = next(iter(parse_qs(body.decode(errors="replace"), max_num_fields=10).get("transaction", [])), "")
+        case _:
+            raise Problem(415, "unsupported-media-type", "send application/json or application/x-www-form-urlencoded")
+    if not isinstance(found, str) or len(found) > MOST_CHARACTERS:
+        detail = f"transaction is missing, or not text of at most {MOST_CHARACTERS} characters"
+        raise Problem(422, "invalid-input", detail, errors=[{"where": "body.transaction", "message": detail}])
+    return found
+
+
+def _problem(error: ChallengeError) -> Problem:
+    """As ours are, and with the member that SEP-10 gives errors."""
+    return Problem(400, error.code, str(error), error=str(error))

@@ -1,0 +1,150 @@
+"""What operators do: each change is one database transaction with the record of who made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from kalepool.chain import Status
+from kalepool.config import Settings
+from kalepool.database import Database, Session, new_id
+from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.services.context import Context
+from kalepool.services.keys import NewKey, Role, create_key
+from kalepool.services.poolers import NewPooler, insert_pooler
+
+
+class TransactionUnknownError(ConflictError):
+    """No ledger that the server remembers has applied this transaction."""
+
+    code = "transaction-unknown"
+
+
+class PaidAlreadyError(ConflictError):
+    """It was marked as paid, with another transaction."""
+
+    code = "paid-already"
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """What is owed to a farmer for a stake that was lost in a block: the stake and the reward it would have brought.
+
+    `fault`: who owes it; `code`: the error that lost it. `paid_transaction` once it was paid.
+    """
+
+    compensation_id: UUID
+    block_index: int
+    pooler_id: UUID
+    farmer_id: UUID
+    fault: str
+    code: str
+    stake_stroops: int
+    forecast_stroops: int
+    owed_stroops: int
+    created_at: datetime
+    paid_transaction: str | None
+    paid_at: datetime | None
+
+
+async def record(session: Session, key_id: UUID, action: str, subject_id: UUID | None = None, **detail: Any) -> None:
+    """Notes for good that the operator with this key did something. No detail may be a secret."""
+    await session.execute(
+        "insert_operator_action",
+        action_id=new_id(),
+        key_id=key_id,
+        action=action,
+        subject_id=subject_id,
+        detail=Jsonb(detail),
+    )
+
+
+async def add_pooler(database: Database, key_id: UUID, name: str, max_farmers: int) -> NewPooler:
+    """A pooler and its first key. ConflictError when the name is taken."""
+    async with database.transaction() as tx:
+        new = await insert_pooler(tx, name, max_farmers)
+        await record(tx, key_id, "add-pooler", new.pooler_id, name=name, max_farmers=max_farmers)
+    return new
+
+
+async def change_pooler(database: Database, key_id: UUID, pooler_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Sets what is in `changes`: status, max_farmers, open, planting_paused. NotFoundError for no such pooler."""
+    wanted = {"status": None, "max_farmers": None, "open": None, "planting_paused": None, **changes}
+    async with database.transaction() as tx:
+        if not await tx.execute("update_pooler", pooler_id=pooler_id, **wanted):
+            raise NotFoundError(f"no pooler {pooler_id}")
+        await record(tx, key_id, "change-pooler", pooler_id, **changes)
+
+
+async def pause_planting(database: Database, key_id: UUID, paused: bool, reason: str) -> None:
+    """Pauses or resumes planting for the whole pool. What is planted is worked and harvested as ever."""
+    async with database.transaction() as tx:
+        await tx.execute("update_planting_paused", paused=paused)
+        await record(tx, key_id, "pause-planting" if paused else "resume-planting", reason=reason)
+
+
+async def add_key(
+    database: Database, key_id: UUID, role: Role, subject_id: UUID | None, label: str, expires_at: datetime | None
+) -> NewKey:
+    """A key for a farmer, miner, pooler or operator. Raises InputError, NotFoundError for whom it would speak."""
+    if (subject_id is None) != (role == "operator"):
+        raise InputError("subject_id names the farmer, miner or pooler; an operator's key has none")
+    async with database.transaction() as tx:
+        if subject_id is not None:
+            found = await tx.fetch_one("select_subject_exists", role=role, subject_id=subject_id)
+            if found is None or not found["exists"]:
+                raise NotFoundError(f"no {role} {subject_id}")
+        new = await create_key(tx, role, subject_id=subject_id, label=label, expires_at=expires_at)
+        await record(tx, key_id, "add-key", subject_id, role=role, new_key_id=str(new.key_id), label=label)
+    return new
+
+
+async def revoke_key(database: Database, key_id: UUID, revoked_id: UUID) -> None:
+    """Ends a key of anybody. NotFoundError for none of this id."""
+    async with database.transaction() as tx:
+        if not await tx.execute("revoke_key", key_id=revoked_id):
+            raise NotFoundError(f"no key {revoked_id}")
+        await record(tx, key_id, "revoke-key", revoked_id)
+
+
+def platform_fee(rewarded_stroops: int, settings: Settings) -> int:
+    """The pool's part of a reward, rounded down. Exact, no float."""
+    numerator, denominator = Decimal(str(settings.platform_fee)).as_integer_ratio()
+    return rewarded_stroops * numerator // denominator
+
+
+async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, transaction_hash: str) -> Compensation:
+    """Marks a compensation as paid with a transaction that a ledger has applied; the same again changes nothing.
+
+    Raises NotFoundError, PaidAlreadyError, TransactionUnknownError, ChainError where the ledger cannot be asked.
+    """
+    found = await _compensation(ctx.database, compensation_id)
+    if found.paid_transaction is None:
+        outcome = await ctx.chain.look_up(transaction_hash, datetime.now(UTC))
+        if outcome.status is not Status.APPLIED:
+            raise TransactionUnknownError(
+                f"no ledger that the RPC server remembers has applied transaction {transaction_hash}"
+            )
+        async with ctx.database.transaction() as tx:
+            paid = await tx.execute(
+                "pay_compensation", compensation_id=compensation_id, transaction_hash=bytes.fromhex(transaction_hash)
+            )
+            if paid:
+                await record(tx, key_id, "pay-compensation", compensation_id, transaction_hash=transaction_hash)
+        found = await _compensation(ctx.database, compensation_id)
+    if found.paid_transaction != transaction_hash:
+        raise PaidAlreadyError(f"compensation {compensation_id} was paid with transaction {found.paid_transaction}")
+    return found
+
+
+async def _compensation(database: Database, compensation_id: UUID) -> Compensation:
+    found = await database.fetch_one("select_compensation", row=Compensation, compensation_id=compensation_id)
+    if found is None:
+        raise NotFoundError(f"no compensation {compensation_id}")
+    return found
