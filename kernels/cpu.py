@@ -8,7 +8,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -27,7 +27,8 @@ _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
 def layout(backend: str) -> Layout:
     """The measured best layout of a backend. What a newer processor has besides is not used by the older names."""
     if backend == "avx512":
-        return Layout(512, 1, ternary=True)
+        host = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+        return Layout(512, 1, ternary=True, target=host)  # whatever processor NUMBA_CPU_NAME may name
     if backend == "avx2":
         return Layout(256, 4, target=_HASWELL)
     if backend == "sse2":

@@ -209,14 +209,15 @@ def search_kernel(lanes, start, end, limit, lowest, result):  # type: ignore[no-
     run = start // u64(RUN) + u64(cuda.grid(1))
     while run * u64(RUN) < end:
         nonces = run * u64(RUN)
-        # In the nonce lane, where the low word's bytes are reversed, a run changes bits 24 to 27.
+        # In the nonce lane, where the low word's bytes are reversed, a run changes bits 24 to 27. It goes upwards, so
+        # that the first of equals is the lowest.
         lane = halves(reversed_bytes(nonces << u64(32)))
         for step in range(RUN):
-            more_even, more_odd = u32(step) % u32(4) << u32(12), u32(step) // u32(4) << u32(12)
-            first = u64(first_lane(lanes, u32(lane & u64(0xFFFFFFFF)) ^ more_even, u32(lane >> u64(32)) ^ more_odd))
+            even = u32(lane & u64(0xFFFFFFFF)) ^ u32((step & 1) | (step & 4) >> 1) << u32(12)
+            odd = u32(lane >> u64(32)) ^ u32((step & 2) >> 1 | (step & 8) >> 2) << u32(12)
+            first = u64(first_lane(lanes, even, odd))
             if first & clear == u64(0):
-                number = (step & 1) | (step & 4) >> 1 | (step & 2) << 1 | (step & 8)
-                low = nonces + u64(number)
+                low = nonces + u64(step)
                 prefix = reversed_bytes(whole(first))
                 if start <= low and low < end and prefix <= limit:
                     missing = u64(0)

@@ -1,0 +1,191 @@
+"""Every backend this machine has, against the recorded answers and the readable hash."""
+
+import base64
+import json
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kernels
+from kernels import Best, Template, cpu, driver, keccak
+
+VECTORS = json.loads((Path(__file__).parents[2] / "conformance/hash.json").read_text())
+COMPILED = [name for name in kernels.backends() if name not in ("python", "cuda")]
+WORD = 2**64 - 1
+
+
+def template_of(vector: dict[str, str]) -> Template:
+    farmer = base64.b32decode(vector["farmer"])[1:33]
+    return Template(int(vector["index"]), bytes.fromhex(vector["entropy"]), farmer)
+
+
+@pytest.mark.parametrize("backend", kernels.backends())
+def test_recorded_hashes(backend: str) -> None:
+    for vector in VECTORS["hash"]:
+        nonce, prefix = int(vector["nonce"]), int(vector["hash"][:16], 16)
+        best = kernels.search(template_of(vector), nonce, 1, backend=backend)
+        assert best == Best(vector["zeros"], nonce)
+        # The kernel's digest and the recorded one agree to the last bit of their first 64.
+        assert kernels.find(template_of(vector), nonce, 1, prefix + 1, backend=backend) == nonce
+        assert prefix == 0 or kernels.find(template_of(vector), nonce, 1, prefix, backend=backend) is None
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("backend", kernels.backends())
+def test_recorded_searches(backend: str, threads: int) -> None:
+    for vector in VECTORS["search"]:
+        if backend == "python" and vector["count"] > 500:
+            continue
+        best = Best(vector["best_zeros"], int(vector["best_nonce"]))
+        template, start = template_of(vector), int(vector["start"])
+        assert kernels.search(template, start, vector["count"], backend=backend, threads=threads) == best
+        assert kernels.search(template, start, vector["count"], best.zeros, backend=backend, threads=threads) is None
+
+
+# Starts around the places where a range meets the end of a window, of a vector or of all nonces.
+starts = st.one_of(
+    st.integers(0, WORD),
+    st.builds(lambda high, back: (high << 32) - back, st.integers(1, 2**32), st.integers(1, 90)),
+    st.integers(0, 40),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    index=st.integers(0, 2**32 - 1),
+    entropy=st.binary(min_size=32, max_size=32),
+    farmer=st.binary(min_size=32, max_size=32),
+    start=starts,
+    count=st.integers(0, 80),
+    above=st.integers(-1, 3),
+    below_bits=st.integers(54, 64),
+    threads=st.integers(1, 2),
+)
+def test_random_jobs_on_all_backends(
+    index: int, entropy: bytes, farmer: bytes, start: int, count: int, above: int, below_bits: int, threads: int
+) -> None:
+    template = Template(index, entropy, farmer)
+    count = min(count, WORD + 1 - start)
+    digests = {nonce: keccak.hash_nonce(index, nonce, entropy, farmer) for nonce in range(start, start + count)}
+    scores = [(-keccak.leading_zeros(digest), nonce) for nonce, digest in digests.items()]
+    top = min(scores, default=(1, 0))
+    best = Best(-top[0], top[1]) if -top[0] > above else None
+    below = 2**below_bits - 3
+    first = next((nonce for nonce, digest in digests.items() if int.from_bytes(digest[:8], "big") < below), None)
+    for backend in COMPILED:
+        assert kernels.search(template, start, count, above, backend=backend, threads=threads) == best, backend
+        assert kernels.find(template, start, count, below, backend=backend, threads=threads) == first, backend
+
+
+def test_all_backends_agree_on_long_ranges() -> None:
+    numbers = random.Random(11)
+    for _ in range(3):
+        template = Template(numbers.getrandbits(32), numbers.randbytes(32), numbers.randbytes(32))
+        start = (numbers.getrandbits(32) << 32) - numbers.randrange(100_000)
+        found = {kernels.search(template, start, 150_001, backend=backend, threads=2) for backend in COMPILED}
+        assert len(found) == 1
+
+
+def inverse_rounds(state: list[int]) -> list[int]:
+    """The 25 lanes after the linear half of the first round that lead to this state after the last one.
+
+    Chi has order 4 and theta has order 192, so the rest of their powers undo them.
+    """
+
+    def chi(lanes: list[int]) -> list[int]:
+        return [
+            lanes[y + x] ^ (~lanes[y + (x + 1) % 5] & lanes[y + (x + 2) % 5] & WORD)
+            for y in range(0, 25, 5)
+            for x in range(5)
+        ]
+
+    def theta(lanes: list[int]) -> list[int]:
+        sums = [lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)]
+        turned = [(word << 1 | word >> 63) & WORD for word in sums]
+        return [lanes[lane] ^ sums[(lane + 4) % 5] ^ turned[(lane + 1) % 5] for lane in range(25)]
+
+    for number in reversed(range(keccak.ROUNDS)):
+        state[0] ^= keccak.ROUND_CONSTANTS[number]
+        for _ in range(3):
+            state = chi(state)
+        if number:
+            before = [0] * 25
+            for target, source in enumerate(keccak.PI_SOURCE):
+                turn = keccak.RHO[source]
+                before[source] = (state[target] >> turn | state[target] << (64 - turn)) & WORD
+            for _ in range(191):
+                before = theta(before)
+            state = before
+    return state
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("low", [0, 5, 77, 2**32 - 1])
+@pytest.mark.parametrize("prefix", [0, 1, 0xF, 0x0123456789ABCDEF])
+def test_digests_no_search_would_meet(backend: str, low: int, prefix: int) -> None:
+    """A prefix of our choice, sixteen zeros among them, at a low word of our choice: the permutation run backwards."""
+    numbers = random.Random(low)
+    first_lane = int.from_bytes(prefix.to_bytes(8, "big"), "little")
+    lanes = inverse_rounds([first_lane, *(numbers.getrandbits(64) for _ in range(24))])
+    change = int.from_bytes(low.to_bytes(4, "big"), "little")
+    for lane, turns in enumerate(keccak.influence(1)):
+        for turn in turns:
+            lanes[lane] ^= (change << turn | change >> (64 - turn)) & WORD
+    engine = cpu.engine(backend)
+    window = cpu._Window(lanes, engine.layout)
+    start = max(low - 300, 0) if prefix < 2**32 else low  # no other nonce comes below the prefix by chance
+    for lowest in (True, False):
+        found = engine.kernel(window.lanes, window.words, start, low + 1 - start, prefix, lowest)
+        assert found == (low, prefix)
+    assert engine.kernel(window.lanes, window.words, start, low - start, prefix, True)[0] == 2**32
+    if prefix:
+        assert engine.kernel(window.lanes, window.words, low, 1, prefix - 1, True)[0] == 2**32
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("backend", kernels.backends())
+def test_stops_soon_and_says_how_far_it_came(backend: str, threads: int) -> None:
+    template = Template(3, bytes(range(32)), bytes(32))
+    driver.engine(backend)
+    start = 2**32 * 9 - 1000
+    lags, progress = [], None
+    for _ in range(3):
+        stop = threading.Event()
+        asked: list[float] = []
+
+        def ask(stop: threading.Event = stop, asked: list[float] = asked) -> None:
+            asked.append(time.perf_counter())
+            stop.set()
+
+        timer = threading.Timer(0.05, ask)
+        timer.start()
+        progress = kernels.search_until(template, start, 2**62, backend=backend, threads=threads, stop=stop)
+        lags.append(time.perf_counter() - asked[0])
+        timer.join()
+        assert progress.tried > 0
+    if progress and backend != "python":
+        assert kernels.search(template, start, progress.tried, backend=COMPILED[0], threads=2) == progress.best
+    assert min(lags) < 0.05
+
+
+def test_hashing_leaves_the_interpreter_free() -> None:
+    """While a search runs, Python goes on: it counts far more often than the search hands the GIL back."""
+    template, stop = Template(3, bytes(32), bytes(32)), threading.Event()
+    kernels.search(template, 0, 1, backend=COMPILED[0])
+    searcher = threading.Thread(
+        target=kernels.search_until,
+        args=(template, 0, 2**40),
+        kwargs={"backend": COMPILED[0], "stop": stop},
+    )
+    began, turns = time.thread_time(), 0
+    searcher.start()
+    while time.thread_time() - began < 0.1:
+        turns += 1
+    stop.set()
+    searcher.join()
+    assert turns > 10_000
