@@ -1,4 +1,4 @@
-"""A pool as external miners find it: a pooler with farmers and an open block, put into the database as the coordinator does."""
+"""A pool as external miners find it: farmers and an open block, put into the database as the coordinator does."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -45,7 +45,9 @@ async def make_field(url: str, farmers: int) -> Field:
     field = Field(url, new_id(), {})
     await field.execute("INSERT INTO poolers (pooler_id, name) VALUES (%s, %s)", field.pooler_id, str(field.pooler_id))
     for number in range(farmers):
-        wallet = Keypair.from_raw_ed25519_seed(hashlib.sha256(f"{field.pooler_id} {number}".encode()).digest()).public_key
+        wallet = Keypair.from_raw_ed25519_seed(
+            hashlib.sha256(f"{field.pooler_id} {number}".encode()).digest()
+        ).public_key
         farmer_id = new_id()
         await field.execute(
             "INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, "
