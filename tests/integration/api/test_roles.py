@@ -1,0 +1,284 @@
+"""All roles on all operations: who may do what is this table, and an operation that is not in it fails."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.database import Database, new_id
+from kalepool.keys import key_hash
+from kalepool.services import poolers
+from kalepool.services.farmers import Farmer
+from kalepool.services.keys import create_key
+from kalepool.services.mining import accounts as mining_accounts
+
+pytestmark = pytest.mark.anyio
+
+WALLET, KEY, OTHER_WALLET = "farmer who signed in", "farmer's key", "another farmer"
+MINER, POOLER, OTHER_POOLER, OPERATOR = "miner", "pooler", "another pooler", "operator"
+NOBODY, UNKNOWN = "nobody", "unknown key"
+KNOWN = {WALLET, KEY, OTHER_WALLET, MINER, POOLER, OTHER_POOLER, OPERATOR}
+EVERYBODY = KNOWN | {NOBODY, UNKNOWN}
+POOLERS = {POOLER, OPERATOR}
+ANY_POOLER = {POOLER, OTHER_POOLER, OPERATOR}
+SEES_FARMER = {WALLET, KEY, POOLER, OPERATOR}
+FARMER = {WALLET, KEY, OPERATOR}
+SIGNED_IN = {WALLET, OTHER_WALLET}
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who may do it, and a request that is in order. `found`: False where there is nothing to be found yet."""
+
+    may: set[str]
+    body: Callable[["Cast"], Any] | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    found: bool = True
+
+
+@dataclass
+class Cast:
+    """Who and what the calls are about."""
+
+    database: Database
+    pooler_id: UUID
+    other_pooler_id: UUID
+    farmer: Farmer
+    other_wallet: str
+    miner_id: UUID
+    banned_id: UUID
+    withdrawal_id: UUID
+    submission_id: UUID
+    compensation_id: UUID
+    invite: str
+
+    async def key(self, who: str) -> str | None:
+        """A new key of somebody, so that each call may end the one it has."""
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        roles: dict[str, dict[str, Any]] = {
+            WALLET: {"role": "farmer", "subject_wallet": self.farmer.payout_wallet, "expires_at": soon},
+            OTHER_WALLET: {"role": "farmer", "subject_wallet": self.other_wallet, "expires_at": soon},
+            KEY: {"role": "farmer", "subject_id": self.farmer.farmer_id},
+            MINER: {"role": "miner", "subject_id": self.miner_id},
+            POOLER: {"role": "pooler", "subject_id": self.pooler_id},
+            OTHER_POOLER: {"role": "pooler", "subject_id": self.other_pooler_id},
+            OPERATOR: {"role": "operator"},
+        }
+        match who:
+            case "nobody":
+                return None
+            case "unknown key":
+                return "kp_" + "x" * 43
+            case _:
+                return (await create_key(self.database, **roles[who])).key
+
+    async def path(self, template: str, own_key: str | None) -> str:
+        """The path with the ids of what exists. A key to be ended is the caller's own, or a new one."""
+        ended = None
+        if template == "/keys/{key_id}" and own_key is not None:
+            found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
+            ended = found["key_id"] if found else None
+        elif template == "/operator/keys/{key_id}":
+            ended = (await create_key(self.database, "operator")).key_id
+        names = {
+            "farmer_id": self.farmer.farmer_id,
+            "pooler_id": self.pooler_id,
+            "miner_id": self.banned_id,
+            "withdrawal_id": self.withdrawal_id,
+            "submission_id": self.submission_id,
+            "compensation_id": self.compensation_id,
+            "key_id": ended or new_id(),
+            "index": 0,
+            "block_index": 0,
+            "what": "plantings",
+        }
+        return template.format(**names)
+
+
+def block(cast: Cast) -> dict:
+    return {"pooler_id": str(cast.pooler_id), "block_index": 0}
+
+
+TABLE: dict[str, Call] = {
+    # public
+    "GET /health": Call(EVERYBODY),
+    "GET /info": Call(EVERYBODY),
+    "GET /.well-known/stellar.toml": Call(EVERYBODY),
+    "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
+    "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
+    # poolers
+    "POST /farmers/register": Call(
+        POOLERS, lambda cast: {"pooler_id": str(cast.pooler_id), "payout_wallet": cast.farmer.payout_wallet}
+    ),
+    "GET /farmers": Call(ANY_POOLER),
+    "POST /plant": Call(POOLERS, block),
+    "POST /work": Call(
+        POOLERS,
+        lambda cast: block(cast) | {"submissions": [{"farmer_id": str(cast.farmer.farmer_id), "nonce": "1"}]},
+    ),
+    "POST /harvest": Call(POOLERS, block),
+    "GET /blocks/{index}": Call(ANY_POOLER),
+    "GET /poolers/{pooler_id}": Call(POOLERS),
+    "GET /poolers/{pooler_id}/blocks": Call(POOLERS),
+    "GET /poolers/{pooler_id}/failures": Call(POOLERS),
+    "GET /poolers/{pooler_id}/compensations": Call(POOLERS),
+    # farmers
+    "GET /farmers/{farmer_id}": Call(SEES_FARMER),
+    "PATCH /farmers/{farmer_id}": Call(FARMER, lambda _: {"stake_percentage": 0.5}),
+    "GET /farmers/{farmer_id}/blocks": Call(SEES_FARMER),
+    "GET /farmers/{farmer_id}/export": Call(SEES_FARMER),
+    "GET /farmers/{farmer_id}/withdrawals": Call(SEES_FARMER),
+    "POST /farmers/{farmer_id}/withdrawals": Call(
+        {WALLET}, lambda _: {"asset": "XLM", "amount_stroops": "1"}, headers={"Idempotency-Key": "roles"}
+    ),
+    "GET /farmers/{farmer_id}/withdrawals/{withdrawal_id}": Call(SEES_FARMER),
+    "POST /farmers/{farmer_id}/leave": Call({WALLET, OPERATOR}),
+    "GET /farmers/{farmer_id}/leave": Call(SEES_FARMER),
+    "GET /farmer/poolers": Call(SIGNED_IN),
+    "GET /farmer/farmers": Call(SIGNED_IN),
+    "POST /farmer/farmers": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
+    # miners
+    "POST /miner/register": Call(EVERYBODY, lambda cast: {"name": "rig", "invite": cast.invite}),
+    "POST /miner/invites": Call({OPERATOR}, lambda _: {}),
+    "GET /miner/job": Call({MINER}),
+    "GET /miner/jobs/stream": Call({MINER}),
+    "POST /miner/shares": Call({MINER}, lambda _: {"job_id": "none", "nonce": "1"}),
+    "GET /miner/me": Call({MINER}),
+    "GET /miner/credits": Call({MINER}),
+    "GET /miner/blocks/{block_index}": Call(EVERYBODY, found=False),
+    # keys
+    "GET /keys": Call(KNOWN),
+    "POST /keys": Call(KNOWN - SIGNED_IN, lambda _: {}),
+    "DELETE /keys/{key_id}": Call(KNOWN),
+    # operators
+    "GET /operator/poolers": Call({OPERATOR}),
+    "POST /operator/poolers": Call({OPERATOR}, lambda _: {"name": "one more"}),
+    "PATCH /operator/poolers/{pooler_id}": Call({OPERATOR}, lambda _: {"open": True}),
+    "GET /operator/planting": Call({OPERATOR}),
+    "PUT /operator/planting": Call({OPERATOR}, lambda _: {"paused": False}),
+    "GET /operator/miners": Call({OPERATOR}),
+    "PUT /operator/miners/{miner_id}/ban": Call({OPERATOR}, lambda _: {"hours": 1, "reason": "a test"}),
+    "DELETE /operator/miners/{miner_id}/ban": Call({OPERATOR}),
+    "GET /operator/keys": Call({OPERATOR}),
+    "POST /operator/keys": Call({OPERATOR}, lambda _: {"role": "operator"}),
+    "DELETE /operator/keys/{key_id}": Call({OPERATOR}),
+    "GET /operator/submissions": Call({OPERATOR}),
+    "GET /operator/submissions/{submission_id}": Call({OPERATOR}),
+    "GET /operator/fees": Call({OPERATOR}),
+    "GET /operator/compensations": Call({OPERATOR}),
+    "PUT /operator/compensations/{compensation_id}/payment": Call(
+        {OPERATOR}, lambda _: {"transaction_hash": "00" * 32}
+    ),
+    "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/audit/{what}": Call({OPERATOR}),
+}
+
+
+@pytest.fixture
+async def cast(api) -> Cast:
+    """One of each, with something to look at."""
+    farm = api.farm
+    database = farm.ctx.database
+    async with asyncio.timeout(20):
+        while (await api.anybody.get("/health")).status_code != 200:
+            await farm.wait_ledger()
+    (farmer,) = await farm.add_farmers(1, kale_stroops=0)
+    other = await poolers.add_pooler(database, "another")
+    await api.operator.patch(f"/operator/poolers/{farm.pooler_id}", json={"open": True})
+    await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": str(farm.pooler_id)})
+    open_miners = farm.settings.model_copy(update={"miner_registration": "open"})
+    miner, banned = [await mining_accounts.register(database, open_miners, name) for name in ("one", "two")]
+    invite = await mining_accounts.create_invite(database, "", 100, 3600)
+    withdrawal_id, compensation_id = new_id(), new_id()
+    await farm.rows(
+        "INSERT INTO withdrawals (withdrawal_id, farmer_id, idempotency_key, asset, amount_stroops, destination, "
+        "closed_at, code) VALUES (%s, %s, 'before', 'XLM', 1, '', now(), 'test')",
+        *(withdrawal_id, farmer.farmer_id),
+    )
+    await farm.rows(
+        "INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, "
+        "stake_stroops, forecast_stroops) VALUES (%s, 9, %s, %s, 'pooler', 'work-missing', 1, 2)",
+        *(compensation_id, farm.pooler_id, farmer.farmer_id),
+    )
+    [(submission_id,)] = await farm.rows("SELECT submission_id FROM submissions LIMIT 1")
+    return Cast(
+        database,
+        farm.pooler_id,
+        other.pooler_id,
+        farmer,
+        Keypair.random().public_key,
+        miner.miner.miner_id,
+        banned.miner.miner_id,
+        withdrawal_id,
+        submission_id,
+        compensation_id,
+        invite.invite,
+    )
+
+
+def operations(app) -> list[str]:
+    return [
+        f"{method.upper()} {path}"
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+        if method in ("get", "put", "post", "patch", "delete")
+    ]
+
+
+async def ask(api, cast: Cast, operation: str, call: Call, who: str, number: int) -> httpx2.Response | None:
+    """The answer; None for a stream that goes on. Each call comes from an address of its own: no limit is reached."""
+    method, template = operation.split(" ")
+    key = await cast.key(who)
+    headers = call.headers | ({"Authorization": f"Bearer {key}"} if key else {})
+    transport = httpx2.ASGITransport(
+        app=api.app, raise_app_exceptions=False, client=(f"10.0.{number // 250}.{number % 250}", 1)
+    )
+    async with httpx2.AsyncClient(transport=transport, base_url="http://pool") as client:
+        path = await cast.path(template, key)
+        body = call.body(cast) if call.body else None
+        request = client.request(method, path, json=body, params=call.params, headers=headers)
+        try:
+            return await asyncio.wait_for(request, 0.5 if template.endswith("/stream") else 30)
+        except TimeoutError:
+            assert template.endswith("/stream"), operation
+            return None
+
+
+async def test_every_operation_is_in_the_table(api) -> None:
+    assert sorted(operations(api.app)) == sorted(TABLE)
+
+
+async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
+    number = 0
+    wrong = []
+    # what ends somebody's part comes last
+    for operation in sorted(TABLE, key=lambda each: (each.endswith("/leave"), each.startswith("POST /farmer/"))):
+        call = TABLE[operation]
+        for who in sorted(EVERYBODY):
+            number += 1
+            answer = await ask(api, cast, operation, call, who, number)
+            status = 200 if answer is None else answer.status_code
+            refused = {401} if who in (NOBODY, UNKNOWN) else {403, 404}
+            may = who in call.may
+            fine = status < 500 and status not in ({401, 403, 404} if call.found else {401, 403})
+            if (may and not fine) or (not may and status not in refused):
+                wrong.append(f"{operation} by {who}: {status} {'' if answer is None else answer.text[:200]}")
+            elif not may and answer is not None:
+                assert answer.headers["content-type"] == "application/problem+json"
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_key_that_was_ended_is_refused_everywhere(api, cast: Cast) -> None:
+    ended = [await cast.key(who) for who in sorted(KNOWN)]
+    for key in ended:
+        client = api.client(key)
+        found = (await client.get("/keys")).json()["items"][0]
+        assert (await api.operator.delete(f"/operator/keys/{found['key_id']}")).status_code == 204
+        assert (await client.get("/keys")).status_code == 401, "at once, though it was known a moment ago"
