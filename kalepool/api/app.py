@@ -75,9 +75,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    problems.install(app)
-    for audience in (public, pooler, results, farmer, sep10, keys, miner, operator):
+    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator)
+    for audience in audiences:
         app.include_router(audience.router)
+    problems.install(app, [route for audience in audiences for route in audience.router.routes])
     app.openapi = lambda: _describe(app)
     return app
 

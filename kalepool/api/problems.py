@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 
 from kalepool.errors import (
     ChainError,
@@ -99,8 +101,8 @@ def of_error(error: KalepoolError) -> Problem:
     return Problem(status, error.code, str(error), fault=error.fault)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem."""
+def install(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
+    """Makes every error of the app a problem. `routes`: all there are; a 405 names what each of them allows."""
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> JSONResponse:
@@ -121,15 +123,23 @@ def install(app: FastAPI) -> None:
         return Problem(422, "invalid-input", detail, fault="pooler", errors=errors).response()
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 405 and (allowed := _methods(request, routes)):
+            headers = {"Allow": ", ".join(sorted(allowed))}
         return Problem(error.status_code, code, str(error.detail), headers=headers).response()
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request_broken", method=request.method, path=request.url.path, exc_info=error)
         return Problem(500, "internal", "an error on our side; it is in the log").response()
+
+
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
+    """What can be done with the path of the request. Several routers may each have some of it."""
+    fitting = (route for route in routes if isinstance(route, Route) and route.path_regex.match(request.url.path))
+    return {method for route in fitting for method in route.methods or ()}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -18,7 +18,6 @@ EARLY_LEDGERS = 2
 class Opening:
     """A block that can be planted in: now current, or to be started by the first plant. It is over at `closes_at`."""
 
-    farm: Farm
     started: bool
     closes_at: datetime
 
@@ -46,12 +45,12 @@ def plan_opening(farm: Farm, index: int, block_seconds: int, closed_at: datetime
             f"block {index} is over: the chain is at block {current}, open until {ends_at.isoformat()}"
         )
     if index == current:
-        return Opening(farm, started=farm.block is not None, closes_at=ends_at)
+        return Opening(started=farm.block is not None, closes_at=ends_at)
     if index > current + 1:
         raise BlockNotOpenError(f"block {index} is more than one ahead: the chain is at block {current}")
     if closed_at < ends_at:
         return ends_at
-    return Opening(farm, started=False, closes_at=closed_at + timedelta(seconds=block_seconds))
+    return Opening(started=False, closes_at=closed_at + timedelta(seconds=block_seconds))
 
 
 async def open_block(ctx: Context, index: int) -> Opening:
