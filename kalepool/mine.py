@@ -132,7 +132,6 @@ class KernelEngine:
             return None, stopped.progress.tried
         return nonce, count if nonce is None else nonce - start + 1
 
-
     def measure(self) -> float:
         """Its speed in hashes/s, by a short trial."""
         count = 1 << 12
@@ -153,6 +152,7 @@ class CommandEngine:
     """
 
     FIELDS = ("index", "entropy_b64", "nonce", "zeros", "farmer", "threads")
+    _FIELD = re.compile(r"\{(\w+)\}")
     _ANSWER = re.compile(rb"\{[^{}]*\"nonce\"[^{}]*\}")
 
     def __init__(self, command: str, threads: int) -> None:
@@ -160,11 +160,10 @@ class CommandEngine:
         if not self.arguments:
             raise ConfigError("--exec needs a command")
         self.name = os.path.basename(self.arguments[0])  # noqa: PTH119
-        try:
-            [part.format(**dict.fromkeys(self.FIELDS, "")) for part in self.arguments]
-        except (KeyError, IndexError, ValueError) as error:
+        unknown = {field for part in self.arguments for field in self._FIELD.findall(part)} - set(self.FIELDS)
+        if unknown:
             fields = " ".join(f"{{{field}}}" for field in self.FIELDS)
-            raise ConfigError(f"--exec: {error} is not a field; there are {fields}") from None
+            raise ConfigError(f"--exec: there is no {{{unknown.pop()}}}; there are {fields}")
 
     def measure(self) -> float:
         return 0.0
@@ -179,7 +178,9 @@ class CommandEngine:
             "threads": self.threads,
         }
         try:
-            process = spawn([part.format(**values) for part in self.arguments], pipe=True)
+            process = spawn(
+                [self._FIELD.sub(lambda field: str(values[field[1]]), part) for part in self.arguments], pipe=True
+            )
         except OSError as error:
             raise ConfigError(f"--exec: cannot start {self.arguments[0]!r}: {error.strerror}") from None
         try:

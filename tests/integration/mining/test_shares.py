@@ -18,7 +18,7 @@ from kernels import Template, find
 
 pytestmark = pytest.mark.anyio
 
-SLOW = {"hashes_per_second": 1.0}  # so that its shares take no more than MIN_DIFFICULTY hashes
+SLOW = 1.0  # hashes/s: its shares take no more than MIN_DIFFICULTY hashes
 
 
 def find_nonces(given: GivenJob, count: int) -> list[int]:
@@ -46,13 +46,13 @@ async def count_shares(field) -> int:
 
 
 async def test_every_kind_of_share(mining: Mining, field, database: Database, settings: Settings, miner_id: UUID):
-    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     given = await given_job(mining, rig)
     good, other = find_nonces(given, 2)
     job_id = given.job.job_id
     weak = next(n for n in range(given.job.nonces.start, given.job.nonces.end) if n not in (good, other))
     stranger = (await accounts.register(database, settings, "stranger")).miner.miner_id
-    strange = await given_job(mining, await mining.claim_rig(stranger, "a", **SLOW))
+    strange = await given_job(mining, await mining.claim_rig(stranger, "a", hashes_per_second=SLOW))
 
     offers = [
         Offer(job_id, str(good)),
@@ -90,7 +90,7 @@ async def test_every_kind_of_share(mining: Mining, field, database: Database, se
 
 
 async def test_a_block_that_ended_makes_shares_stale(mining: Mining, field, miner_id: UUID):
-    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     given = await given_job(mining, rig)
     early, late = find_nonces(given, 2)
     [first] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(early))])
@@ -106,7 +106,7 @@ async def test_a_block_that_ended_makes_shares_stale(mining: Mining, field, mine
 async def test_a_repeated_request_is_answered_the_same_and_counted_once(
     mining: Mining, field, database: Database, settings: Settings, miner_id: UUID
 ):
-    given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+    given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
     good, other = find_nonces(given, 2)
     request = [Offer(given.job.job_id, str(good)), Offer(given.job.job_id, "x"), Offer(given.job.job_id, str(good))]
     first = await mining.take_shares(miner_id, request, "one")
@@ -123,7 +123,7 @@ async def test_a_repeated_request_is_answered_the_same_and_counted_once(
 
 
 async def test_the_same_request_many_times_at_once(mining: Mining, field, miner_id: UUID):
-    given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+    given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
     offers = [Offer(given.job.job_id, str(nonce)) for nonce in find_nonces(given, 5)]
     answers = await asyncio.gather(*(mining.take_shares(miner_id, offers, "key") for _ in range(20)))
     assert all(answer == answers[0] for answer in answers)
@@ -134,7 +134,7 @@ async def test_the_same_request_many_times_at_once(mining: Mining, field, miner_
 async def test_a_better_share_is_told_to_all_and_moves_the_miner_on(mining: Mining, field, database, miner_id: UUID):
     news = database.listen("shares")
     assert await anext(news) == ""
-    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     given = await given_job(mining, rig)
     nonce = find_nonces(given, 1)[0]
     [answer] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce))])
@@ -156,7 +156,7 @@ async def test_a_better_share_is_told_to_all_and_moves_the_miner_on(mining: Mini
 
 
 async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, database: Database, miner_id: UUID):
-    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     given = await given_job(mining, rig)
     farmer_id = str(given.place.farmer_id)
     await database.notify("shares", "not JSON")
@@ -168,7 +168,7 @@ async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, databa
 async def test_rubbish_is_slowed_then_banned_and_a_restart_does_not_help(
     mining: Mining, database: Database, settings: Settings, miner_id: UUID
 ):
-    rig = await mining.claim_rig(miner_id, "a", **SLOW)
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     stream = mining.jobs(rig)
     assert await anext(stream) is not None
     await mining.take_shares(miner_id, [Offer("", str(number)) for number in range(50)])
@@ -196,7 +196,7 @@ async def test_more_shares_than_anybody_may_bring(database: Database, field, set
     limited = settings.model_copy(update={"miner_shares_per_minute": 10})
     miner_id = (await accounts.register(database, settings, "eager")).miner.miner_id
     async with Mining.open(database, limited) as mining:
-        given = await given_job(mining, await mining.claim_rig(miner_id, "a", **SLOW))
+        given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
         nonces = find_nonces(given, 11)
         await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce)) for nonce in nonces[:10]])
         with pytest.raises(SlowedError) as slowed:
