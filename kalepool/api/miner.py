@@ -99,7 +99,7 @@ class RegisteredMiner(Described):
     "/register",
     summary="Become a miner",
     status_code=201,
-    responses=documented(403, 413, 422, 429, 503),
+    responses=documented(400, 403, 413, 422, 429, 503),
     dependencies=[Depends(per_address)],
 )
 async def register(request: Request, sent: Registration) -> RegisteredMiner:
@@ -133,7 +133,9 @@ class InviteView(Described):
     invite: str = Field(description="Give it to who is to register. Shown this once.")
 
 
-@router.post("/invites", summary="Invite miners", status_code=201, responses=documented(401, 403, 413, 422, 429, 503))
+@router.post(
+    "/invites", summary="Invite miners", status_code=201, responses=documented(400, 401, 403, 413, 422, 429, 503)
+)
 async def invite(request: Request, caller: Operator, sent: InviteOrder) -> InviteView:
     """An operator's."""
     made = await accounts.create_invite(_database(request), sent.label, sent.uses, sent.valid_days * 86_400.0)
@@ -304,7 +306,7 @@ SHARES_OPENAPI = {
     "/shares",
     summary="Bring shares",
     response_model=ShareAnswers,
-    responses=documented(401, 403, 413, 422, 429, 503),
+    responses=documented(400, 401, 403, 413, 422, 429, 503),
     openapi_extra=SHARES_OPENAPI,
 )
 async def shares(request: Request) -> Response:
