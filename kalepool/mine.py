@@ -34,6 +34,7 @@ import typer
 from kalepool.errors import ConfigError, KalepoolError
 from kalepool.processes import end, spawn
 from kalepool.protocol.hashing import farmer_bytes
+from kalepool.units import rate
 from kernels import KernelError, SearchStoppedError, Template, backends, devices, find, keccak
 
 CHUNK_SECONDS = 0.5  # what an engine is given at a time
@@ -421,14 +422,6 @@ class Miner:
                     )
 
 
-def format_rate(hashes_per_second: float) -> str:
-    for unit in ("H/s", "kH/s", "MH/s", "GH/s"):
-        if hashes_per_second < 1000 or unit == "GH/s":
-            return f"{hashes_per_second:.4g} {unit}"
-        hashes_per_second /= 1000
-    raise AssertionError
-
-
 def status_line(miner: Miner) -> str:
     """What the terminal shows of a miner, in one line."""
     job, refused = miner.job, sum(miner.outcomes.values()) - miner.outcomes["accepted"]
@@ -438,9 +431,7 @@ def status_line(miner: Miner) -> str:
         else "no job"
     )
     shares = f"accepted {miner.outcomes['accepted']}  refused {refused}"
-    return f"{format_rate(miner.hashes_per_second):>12}  {doing}  {shares}" + (
-        "" if miner.connected else "  (not connected)"
-    )
+    return f"{rate(miner.hashes_per_second):>12}  {doing}  {shares}" + ("" if miner.connected else "  (not connected)")
 
 
 async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: float | None) -> Miner:

@@ -1,31 +1,9 @@
 """What to say of the pool without a terminal: plain lines, when something changed and now and then besides."""
 
 from kalepool.live.view import BlockView, View
+from kalepool.units import kale, rate, seconds
 
-STROOPS = 10_000_000
 QUIET_SECONDS = 15.0
-
-
-def kale(stroops: int | None, places: int = 2) -> str:
-    """Stroops as KALE, rounded down for reading."""
-    if stroops is None:
-        return "-"
-    scale = 10 ** (7 - places)
-    whole, part = divmod(abs(stroops) // scale, 10**places)
-    return f"{'-' if stroops < 0 else ''}{whole:,}" + (f".{part:0{places}}" if places else "")
-
-
-def rate(hashes_per_second: float) -> str:
-    """A hashrate with the prefix that fits it."""
-    for unit in ("H/s", "kH/s", "MH/s", "GH/s"):
-        if hashes_per_second < 1000 or unit == "GH/s":
-            return f"{hashes_per_second:.0f} {unit}" if unit == "H/s" else f"{hashes_per_second:.1f} {unit}"
-        hashes_per_second /= 1000
-    raise AssertionError
-
-
-def seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} s"
 
 
 def progress(view: View) -> str:

@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kalepool.live.lines import kale, rate
 from kalepool.live.view import FarmerView, View, WorkerView
+from kalepool.units import kale, rate
 
 BAR_WIDTH = 24
 

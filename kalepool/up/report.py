@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from kalepool.live.lines import kale
 from kalepool.live.view import BlockView
+from kalepool.units import kale
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from kalepool.live.lines import QUIET_SECONDS, changes, kale, rate
+from kalepool.live.lines import QUIET_SECONDS, changes
 from kalepool.live.screen import render, workers_table
 from kalepool.live.view import BlockView, FarmerView, View, WorkerView
 from kalepool.protocol.model import Block
+from kalepool.units import kale, rate
 from kalepool.up.report import Movement, blocks_table, close, farmers_table
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

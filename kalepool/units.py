@@ -1,0 +1,23 @@
+"""Amounts, rates and times as people read them."""
+
+
+def kale(stroops: int | None, places: int = 2) -> str:
+    """Stroops as KALE, rounded towards zero."""
+    if stroops is None:
+        return "-"
+    scale = 10 ** (7 - places)
+    whole, part = divmod(abs(stroops) // scale, 10**places)
+    return f"{'-' if stroops < 0 else ''}{whole:,}" + (f".{part:0{places}}" if places else "")
+
+
+def rate(hashes_per_second: float) -> str:
+    """A hashrate with the prefix that fits it."""
+    for unit in ("H/s", "kH/s", "MH/s"):
+        if hashes_per_second < 1000:
+            return f"{hashes_per_second:.0f} {unit}" if unit == "H/s" else f"{hashes_per_second:.1f} {unit}"
+        hashes_per_second /= 1000
+    return f"{hashes_per_second:.1f} GH/s"
+
+
+def seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} s"
