@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.errors import ConfigError
-from kalepool.mine import CommandEngine, Job, KernelEngine, Nonces, choose_engines, format_rate
+from kalepool.mine import CommandEngine, Job, KernelEngine, Nonces, choose_engines
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import farmer_bytes
 from kernels import KernelError, Template, keccak
@@ -138,12 +138,3 @@ def test_a_wrong_command_is_refused_at_once(text: str, said: str):
 def test_a_program_that_is_not_there():
     with pytest.raises(ConfigError, match="cannot start"):
         CommandEngine("./no-such-miner", 1).find(JOB, JOB.nonce_start, 1, stop())
-
-
-def test_rates_read_well():
-    assert [format_rate(rate) for rate in (12.0, 21.7e6, 1.9e9, 2e13)] == [
-        "12 H/s",
-        "21.7 MH/s",
-        "1.9 GH/s",
-        "2e+04 GH/s",
-    ]

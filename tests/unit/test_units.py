@@ -1,0 +1,29 @@
+"""Amounts, rates and times as people read them."""
+
+import pytest
+
+from kalepool.units import kale, rate, seconds
+
+
+@pytest.mark.parametrize(
+    ("stroops", "text"),
+    [(None, "-"), (0, "0.00"), (19_999_999, "1.99"), (-15_000_000, "-1.50"), (12_345_678_9012345, "12,345,678.90")],
+)
+def test_stroops_read_as_kale(stroops: int | None, text: str):
+    assert kale(stroops) == text
+
+
+def test_whole_kale():
+    assert kale(19_999_999, places=0) == "1"
+
+
+@pytest.mark.parametrize(
+    ("hashes_per_second", "text"),
+    [(12.0, "12 H/s"), (999_900.0, "999.9 kH/s"), (21.7e6, "21.7 MH/s"), (2e13, "20000.0 GH/s")],
+)
+def test_rates(hashes_per_second: float, text: str):
+    assert rate(hashes_per_second) == text
+
+
+def test_seconds():
+    assert (seconds(None), seconds(4.6)) == ("-", "5 s")
