@@ -149,12 +149,14 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
         if cpus or gpus:
             _ask_autoscaler(cpus, gpus)
 
+    ended = threading.Event()
     try:
-        await _in_daemon(start)
+        await _in_daemon(start, ended)
         _restore_signals()
         yield RayFleet(ray)
     finally:
         await asyncio.to_thread(ray.shutdown)
+        ended.set()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -177,8 +179,12 @@ async def _reachable(address: str) -> str:
     return found
 
 
-async def _in_daemon(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that does not hold up the end of the process, as those of asyncio do."""
+async def _in_daemon(work: Callable[[], None], until: threading.Event) -> None:
+    """Run `work` in a thread that then waits for `until`.
+
+    Ray's processes are tied to the thread that started them, by PR_SET_PDEATHSIG: it has to stay. And it must not hold
+    up the end of the process, as asyncio's own threads do.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -194,8 +200,9 @@ async def _in_daemon(work: Callable[[], None]) -> None:
             error = failure
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, error)
+        until.wait()
 
-    threading.Thread(target=run, name="ray-init", daemon=True).start()
+    threading.Thread(target=run, name="ray", daemon=True).start()
     await done
 
 

@@ -87,16 +87,12 @@ class Member:
     top_hashes_per_second: float = 0.0
     busy_share: float = 0.0
     hashes: int = 0
-    busy_seconds: float = 0.0
-    seconds: float = 0.0
     best_zeros: int = 0
     joined_at: float = field(default_factory=time.monotonic)
     fast_at: float = field(default_factory=time.monotonic)
 
     def count(self, report: Report) -> None:
         self.hashes += report.hashes
-        self.busy_seconds += report.busy_seconds
-        self.seconds += report.seconds
         if report.seconds <= 0:
             return
         self.busy_share = min(report.busy_seconds / (report.seconds * self.hello.threads), 1.0)
@@ -122,7 +118,9 @@ class Cluster:
         self.fleet = fleet
         self.members: dict[Place, Member] = {}
         self.refused: dict[Place, str] = {}  # places that cannot be used, and why
-        self.reports = 0
+        self.reports = 0  # of all workers there ever were, as the next two
+        self.hashes = 0
+        self.busy_seconds = 0.0  # thread-seconds spent searching
         self._next_serial = next_serial
         self._on_report = on_report
         self._job: Job | None = None
@@ -244,6 +242,8 @@ class Cluster:
             )
             wait_seconds = self.report_seconds
             self.reports += 1
+            self.hashes += report.hashes
+            self.busy_seconds += report.busy_seconds
             member.count(report)
             if self._job and report.index == self._job.index:
                 member.best_zeros = max([member.best_zeros, *(find.zeros for find in report.finds)])

@@ -108,6 +108,9 @@ class Metrics(Collector):
             yield _gauge("share_write_seconds", "Median time from accepting a share to its commit", median(written))
         yield _counter("shares", "Shares accepted", shares.accepted)
         yield _counter("shares_rejected", "Finds that were not what they claimed", shares.rejected)
+        if cluster := self.cluster:
+            yield _counter("hashes", "Hashes tried by workers", cluster.hashes)
+            yield _counter("busy_thread_seconds", "Time of search threads spent searching", cluster.busy_seconds)
         yield _counter("reports", "Reports of workers", self.cluster.reports if self.cluster else 0)
 
     @staticmethod

@@ -106,7 +106,7 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
         asyncio.run(main())
         """
     )
-    for _ in range(2):
+    for _ in range(1):
         process = subprocess.Popen(
             [sys.executable, "-c", driver, ray_cluster.address, str(Path.cwd())], stdout=subprocess.PIPE, text=True
         )

@@ -1,0 +1,98 @@
+"""A whole pool in a folder of its own for benchmarks: the processes a user's `kalepool up` would start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+
+from kalepool.chain import Chain
+from kalepool.config import Settings
+from kalepool.database import Database, migrate
+from kalepool.up.demo import ensure_farmers, ensure_pooler
+from kalepool.up.folder import DataFolder
+from kalepool.up.parts import Parts
+from kalepool.up.supervisor import Service, Supervisor
+
+
+@dataclass
+class Pool:
+    """A running pool: PostgreSQL, devnet and API; the coordinator once it is started."""
+
+    parts: Parts
+    supervisor: Supervisor
+    database: Database
+    database_url: str
+    pooler_id: UUID
+    key: str
+    metrics_port: int
+
+    def start_coordinator(self) -> Service:
+        os.environ["KALEPOOL_METRICS_PORT"] = str(self.metrics_port)
+        service = self.parts.coordinator(self.database_url, self.key)
+        self.supervisor.add(service)
+        return service
+
+    async def metrics(self) -> dict[str, float]:
+        """The coordinator's metrics without labels, by name."""
+        async with httpx2.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
+        lines = (line.split() for line in text.splitlines() if line and not line.startswith("#") and "{" not in line)
+        return {name: float(value) for name, value in lines}
+
+
+@contextlib.asynccontextmanager
+async def running_pool(
+    farmers: int, ledger_seconds: float, block_seconds: int, ray_address: str | None = None
+) -> AsyncIterator[Pool]:
+    """Starts all but the coordinator, and has `farmers` farmers active. Everything ends with the context."""
+    with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
+        settings = Settings.load(
+            data_dir=Path(name),
+            network="devnet",
+            ledger_seconds=ledger_seconds,
+            block_seconds=block_seconds,
+            ray_address=ray_address,
+            api_port=_free_port(),
+            channel_accounts=50,
+        )
+        os.environ["KALEPOOL_CHANNEL_ACCOUNTS"] = "50"
+        with DataFolder(settings.data_dir) as folder:
+            supervisor = Supervisor(print)
+            try:
+                parts = Parts.plan(settings, folder)
+                service, url = parts.postgres()
+                supervisor.adopt(service)
+                await migrate(url)
+                supervisor.add(parts.devnet(0))
+                await _answers(parts.rpc_url)
+                supervisor.add(parts.api(url))
+                await _answers(f"{parts.api_url}/info")
+                async with Database.open(url) as database, Chain(parts.network) as chain:
+                    pooler_id, key = await ensure_pooler(database)
+                    await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
+                    yield Pool(parts, supervisor, database, url, pooler_id, key, _free_port())
+            finally:
+                supervisor.stop_all()
+
+
+async def _answers(url: str) -> None:
+    async with asyncio.timeout(60), httpx2.AsyncClient() as client:
+        while True:
+            with contextlib.suppress(httpx2.HTTPError):
+                if (await client.get(url)).status_code < 500:
+                    return
+            await asyncio.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
