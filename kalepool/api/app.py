@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from kalepool.api import farmer, keys, miner, operator, pooler, problems, public, results, sep10
+from kalepool.api import farmer, keys, miner, operator, page, pooler, problems, public, results, sep10
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.public import VERSION
@@ -55,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.limits = RateLimits(settings)
             app.state.keys = Keys(database)
             app.state.running = set()
+            app.state.viewing = page.Viewing(ctx)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
                 app.state.keys.listening(),
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator)
+    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator, page)
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes])

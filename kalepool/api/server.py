@@ -20,16 +20,16 @@ BACKLOG = 4096
 
 
 class Server(uvicorn.Server):
-    """Ends what waits for jobs when it is told to stop: else every open stream would hold it up."""
+    """Ends what waits for jobs or news when it is told to stop: else every open stream would hold it up."""
 
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        mining = getattr(self._app.state, "mining", None)
-        if mining is not None:
-            mining.end_waiting()
+        for part in ("mining", "viewing"):
+            if waited_for := getattr(self._app.state, part, None):
+                waited_for.end_waiting()
         super().handle_exit(sig, frame)
 
 

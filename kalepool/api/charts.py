@@ -1,0 +1,159 @@
+"""Numbers to shapes: what the page's charts draw, as SVG attributes. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from kalepool.services.board import BlockRow, History, Series
+from kalepool.units import kale, rate
+
+MOST_SERIES = 6
+"""Series told apart by colour; the smaller ones are one."""
+
+WIDTH, HEIGHT = 600, 200
+LEFT, RIGHT, TOP, BOTTOM = 62, 8, 10, 24
+"""Room for the axes' words, in the picture's own units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line across the chart, or a word under it."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One layer of a stacked chart."""
+
+    label: str
+    path: str
+    now: str
+    miner_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One block's reward."""
+
+    block_index: int
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """`areas` or `bars`, inside one frame. `summary` says the same in words."""
+
+    rows: tuple[Tick, ...]
+    columns: tuple[Tick, ...]
+    areas: tuple[Area, ...]
+    bars: tuple[Bar, ...]
+    summary: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    bottom: int = HEIGHT - BOTTOM
+
+
+def nice_ceiling(value: float) -> float:
+    """The least of 1, 2, 2.5, 5 or 10 times a power of ten that is not below `value`; 1 for nothing."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9))
+
+
+def hashrate_chart(history: History) -> Chart | None:
+    """Hashrates over time, stacked. None with fewer than two points."""
+    if len(history.times) < 2:
+        return None
+    series = _merge(history.series)
+    count = len(history.times)
+    top = nice_ceiling(max(sum(one.values[at] for one in series) for at in range(count)))
+    areas, floor = [], [0.0] * count
+    for one in series:
+        ceiling = [low + value for low, value in zip(floor, one.values, strict=True)]
+        there = [_point(at, count, value, top) for at, value in enumerate(ceiling)]
+        back = [_point(at, count, value, top) for at, value in reversed(list(enumerate(floor)))]
+        areas.append(Area(one.label, f"M{' L'.join(there + back)} Z", rate(one.values[-1]), one.miner_id))
+        floor = ceiling
+    last = history.times[-1]
+    marks = sorted({0, count // 2, count - 1})
+    columns = tuple(Tick(_x(at, count), _ago(last, history.times[at])) for at in marks)
+    total = [sum(one.values[at] for one in series) for at in range(count)]
+    summary = f"Now {rate(total[-1])}; over this time from {rate(min(total))} to {rate(max(total))}."
+    return Chart(_rows(top, rate), columns, tuple(areas), (), summary)
+
+
+def reward_chart(blocks: Sequence[BlockRow]) -> Chart | None:
+    """Rewards by block; `blocks` newest first. None without a harvest."""
+    shown = [block for block in reversed(blocks) if block.harvested or block.given_up]
+    if not any(block.harvested for block in shown):
+        return None
+    top = nice_ceiling(max(block.rewarded_stroops for block in shown))
+    slots = max(len(shown), 12)
+    step = (WIDTH - LEFT - RIGHT) / slots
+    bars = []
+    for number, block in enumerate(shown):
+        height = (HEIGHT - TOP - BOTTOM) * block.rewarded_stroops / top
+        text = f"Block {block.block_index}: {kale(block.rewarded_stroops)} KALE"
+        x = WIDTH - RIGHT - step * (len(shown) - number) + step * 0.12
+        bars.append(
+            Bar(
+                block.block_index,
+                round(x, 1),
+                round(HEIGHT - BOTTOM - height, 1),
+                round(step * 0.76, 1),
+                round(height, 1),
+                text,
+            )
+        )
+    marks = sorted({0, len(shown) - 1})
+    columns = tuple(Tick(bars[at].x + bars[at].width / 2, str(shown[at].block_index)) for at in marks)
+    total = sum(block.rewarded_stroops for block in shown)
+    summary = f"{kale(total)} KALE over {len(shown)} block{'' if len(shown) == 1 else 's'}, without stakes."
+    places = 0 if top >= 40_000_000 else 2
+    return Chart(_rows(top, lambda value: kale(round(value), places)), columns, (), tuple(bars), summary)
+
+
+def _merge(series: Sequence[Series]) -> list[Series]:
+    """The largest by name, the rest together."""
+    ranked = sorted(series, key=lambda one: (-sum(one.values), one.label))
+    if len(ranked) <= MOST_SERIES:
+        return ranked
+    rest = ranked[MOST_SERIES - 1 :]
+    values = tuple(sum(column) for column in zip(*(one.values for one in rest), strict=True))
+    return [*ranked[: MOST_SERIES - 1], Series(f"{len(rest)} others", values)]
+
+
+def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:
+    return tuple(Tick(round(_y(top * part / 2, top), 1), say(top * part / 2)) for part in range(3))
+
+
+def _x(at: int, count: int) -> float:
+    return round(LEFT + (WIDTH - LEFT - RIGHT) * at / (count - 1), 1)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
+
+
+def _point(at: int, count: int, value: float, top: float) -> str:
+    return f"{_x(at, count)} {_y(value, top):.1f}"
+
+
+def _ago(last: datetime, at: datetime) -> str:
+    seconds = (last - at).total_seconds()
+    if seconds < 1:
+        return "now"
+    return f"{seconds / 60:.0f} min ago" if seconds >= 60 else f"{seconds:.0f} s ago"

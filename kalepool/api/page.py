@@ -1,0 +1,288 @@
+"""The page: whole HTML without JavaScript; with it, its parts are sent again over SSE as they change.
+
+One reader serves all viewers: while anybody looks, the pool is read once a tick, however many they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kalepool.api.charts import hashrate_chart, reward_chart
+from kalepool.api.limits import per_address
+from kalepool.api.problems import Problem
+from kalepool.database import Database
+from kalepool.errors import DatabaseError, NotFoundError
+from kalepool.protocol.model import U32_MAX
+from kalepool.services.board import Board, BoardReader, FarmerRow, judge
+from kalepool.services.context import Context
+from kalepool.units import kale, rate
+
+TICK_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+"""A stream that has nothing to say sends a comment after so long, so that nobody between takes it for dead."""
+
+MOST_VIEWERS = 2000
+ROWS = 50
+
+PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "events")
+"""The page's parts: a template each, and an element of that id."""
+
+FOLDER = Path(__file__).parent
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+STATIC = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+log = structlog.get_logger()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What templates say
+
+
+def short(address: str) -> str:
+    """An address as people tell it apart."""
+    return f"{address[:4]}…{address[-4:]}"
+
+
+def clock(seconds: float) -> str:
+    """A time left, as 4:07."""
+    whole = int(seconds)
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(kale=kale, rate=rate, short=short, clock=clock)
+    return made
+
+
+TEMPLATES = _environment()
+
+
+def render_parts(board: Board, explorer_url: str | None) -> dict[str, str]:
+    """The page's parts as HTML, by id."""
+    known: dict[str, Any] = {
+        "board": board,
+        "verdict": judge(board),
+        "explorer_url": explorer_url,
+        "hashrate": hashrate_chart(board.history),
+        "rewards": reward_chart(board.blocks),
+        "farmers": sorted(board.farmers, key=_trouble_first),
+    }
+    return {name: TEMPLATES.get_template(f"parts/{name}.html").render(known) for name in PARTS}
+
+
+def _trouble_first(farmer: FarmerRow) -> tuple[int, int, str]:
+    """Failed and unworked ones before those that are done; the fewest zeros first."""
+    group = 2 if farmer.worked else 0 if farmer.failed_code else 1
+    zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
+    return group, -1 if zeros is None else zeros, farmer.custodial_wallet
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Who looks
+
+
+class Viewing:
+    """The newest parts for everybody. Viewers wait for a version above the last they saw, so a slow one skips ticks."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.explorer_url = ctx.settings.chain.explorer_url
+        self.viewers = 0
+        self.reads = 0
+        self._read: Callable[[], Awaitable[Board]] = BoardReader(ctx).read
+        self._parts: dict[str, tuple[int, str]] = {}
+        self._version = 0
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        self._ticking: asyncio.Task[None] | None = None
+        self._ended = False
+
+    async def parts(self) -> dict[str, str]:
+        """All parts, not older than a tick. Raises DatabaseError."""
+        await self._refresh()
+        return {name: html for name, (_, html) in self._parts.items()}
+
+    async def changes(self) -> AsyncGenerator[dict[str, str]]:
+        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does."""
+        self.viewers += 1
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+        seen = 0
+        try:
+            while not self._ended:
+                async with self._changed:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(SILENCE_SECONDS):
+                            await self._changed.wait_for(lambda was=seen: self._version > was or self._ended)
+                    fresh = {name: html for name, (version, html) in self._parts.items() if version > seen}
+                    seen = self._version
+                if not self._ended:
+                    yield fresh
+        finally:
+            self.viewers -= 1
+            if not self.viewers and self._ticking is not None:
+                self._ticking.cancel()
+                self._ticking = None
+
+    def end_waiting(self) -> None:
+        """Ends every stream within a tick. May be called by a signal's handler."""
+        self._ended = True
+
+    async def _tick(self) -> None:
+        said = False
+        while not self._ended:
+            try:
+                await self._refresh()
+                said = False
+            except DatabaseError as error:
+                if not said:
+                    log.warning("page_waits", reason=str(error))
+                said = True
+            except Exception:
+                log.exception("page_broken")
+            await asyncio.sleep(TICK_SECONDS)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _refresh(self) -> None:
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if self._read_at is not None and now - self._read_at < TICK_SECONDS * 0.9:
+                return
+            board = await self._read()
+            self.reads += 1
+            self._read_at = asyncio.get_running_loop().time()
+            found = render_parts(board, self.explorer_url)
+            changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
+            if changed:
+                async with self._changed:
+                    self._version += 1
+                    self._parts |= {name: (self._version, html) for name, html in changed.items()}
+                    self._changed.notify_all()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Routes
+
+
+router = APIRouter(include_in_schema=False)
+limited = [Depends(per_address)]
+
+
+def _page(request: Request, template: str, status: int = 200, **known: Any) -> HTMLResponse:
+    network = request.app.state.context.settings.chain
+    html = TEMPLATES.get_template(template).render(
+        known | {"network": network.name, "explorer_url": network.explorer_url, "now": datetime.now(UTC)}
+    )
+    return HTMLResponse(html, status, headers=HEADERS)
+
+
+def _missing(request: Request, what: str) -> HTMLResponse:
+    return _page(request, "missing.html", 404, what=what)
+
+
+def _database(request: Request) -> Database:
+    return request.app.state.context.database
+
+
+@router.get("/", dependencies=limited)
+async def show_pool(request: Request) -> Response:
+    """This block, and how the pool does."""
+    viewing: Viewing = request.app.state.viewing
+    return _page(request, "pool.html", parts=await viewing.parts())
+
+
+@router.get("/events", dependencies=limited)
+async def stream(request: Request) -> Response:
+    """Server-sent events: parts of the page as JSON, by id, whenever they change."""
+    viewing: Viewing = request.app.state.viewing
+    if viewing.viewers >= MOST_VIEWERS:
+        raise Problem(503, "busy", "too many look already; reload later", headers={"Retry-After": "60"})
+
+    async def told() -> AsyncIterator[str]:
+        async with aclosing(viewing.changes()) as changes:
+            async for parts in changes:
+                yield f"data: {json.dumps(parts)}\n\n" if parts else ": still here\n\n"
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+    return StreamingResponse(told(), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/block/{index:int}", dependencies=limited)
+async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32_MAX)]) -> Response:
+    """One block, with every farmer that took part."""
+    database = _database(request)
+    chain = await database.fetch_one("select_page_block", block_index=index)
+    farmers = await database.fetch_all("select_page_farmers", row=FarmerRow, block_index=index, everybody=False)
+    summary = await database.fetch_all("select_page_blocks", newest_index=index, count=1)
+    if chain is None and not farmers and not summary:
+        return _missing(request, f"block {index} is not in our records")
+    return _page(request, "block.html", index=index, chain=chain, farmers=farmers, block=next(iter(summary), None))
+
+
+@router.get("/farmer/{farmer_id:uuid}", dependencies=limited)
+async def show_farmer(request: Request, farmer_id: UUID) -> Response:
+    """One farmer: what the chain shows of it, put together."""
+    database = _database(request)
+    farmer = await database.fetch_one("select_page_farmer", farmer_id=farmer_id)
+    if farmer is None:
+        return _missing(request, f"there is no farmer {farmer_id}")
+    blocks = await database.fetch_all("select_page_farmer_blocks", farmer_id=farmer_id, limit=ROWS)
+    events = await database.fetch_all("select_page_events", farmer_id=farmer_id, limit=ROWS)
+    return _page(request, "farmer.html", farmer=farmer, blocks=blocks, events=events)
+
+
+@router.get("/miner/{miner_id:uuid}", dependencies=limited)
+async def show_miner(request: Request, miner_id: UUID) -> Response:
+    """One miner: its shares by block, and its part in what all miners brought."""
+    database = _database(request)
+    miner = await database.fetch_one("select_page_miner", miner_id=miner_id)
+    if miner is None:
+        return _missing(request, f"there is no miner {miner_id}")
+    searchers = await database.fetch_all("select_page_searchers")
+    now = next((row["hashes_per_second"] for row in searchers if row["id"] == miner_id), 0.0)
+    blocks = await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=ROWS)
+    return _page(request, "miner.html", miner=miner, hashes_per_second=now, blocks=blocks)
+
+
+@router.get("/static/{name}")
+async def show_static(name: str) -> Response:
+    """The page's own style, script and icon: nothing comes from anywhere else."""
+    if name not in STATIC:
+        raise NotFoundError(f"there is no file {name!r}")
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(FOLDER / "static" / name, media_type=STATIC[name], headers=headers)
