@@ -7,7 +7,7 @@ streams  1,000 open job streams, and how long after a new block is in the databa
 
     python benchmarks/api_load.py [shares] [kill] [streams] [--seconds 60] [--miners 300] [--rate 600] [--json FILE]
 
-Exits with 1 when an answer or a count is wrong, or a latency is above its limit. PostgreSQL flushes every commit to disk.
+Exits with 1 when an answer or a count is wrong, or a latency above its limit. PostgreSQL flushes every commit to disk.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.keys import create_key
 from kernels import Template, find, keccak
 
+RUNS = ("shares", "kill", "streams")
 SHARE_P99_MS = 250.0
 STREAM_P99_MS = 1000.0
 SPEED = 4096.0  # hashes/s that each simulated miner says it does
@@ -480,7 +481,7 @@ async def until(done: Any, seconds: float) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", choices=["shares", "kill", "streams"], metavar="RUN")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(RUNS)}; all by default")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--miners", type=int, default=300)
     parser.add_argument("--rate", type=float, default=600.0, help="shares a second, of all miners together")
@@ -488,11 +489,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5, help="new blocks that the streams are told")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if unknown := set(options.runs) - set(RUNS):
+        parser.error(f"there is no run {unknown.pop()!r}: there are {', '.join(RUNS)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     find(Template(0, bytes(32), bytes(32)), 0, 1, 1)  # compiled before anything is timed
     results: list[dict[str, Any]] = []
-    for run in options.runs or ["shares", "kill", "streams"]:
+    for run in options.runs or RUNS:
         with tempfile.TemporaryDirectory() as folder:
             if run == "streams":
                 result = asyncio.run(streams(Path(folder), options.streams, options.blocks))

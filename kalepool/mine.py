@@ -305,13 +305,15 @@ class Miner:
         failures = 0
         while True:
             try:
+                answered = False
                 async for event, data in self._events():
-                    failures, self.connected = 0, True
+                    answered, failures, self.connected = True, 0, True
                     if event == "job":
                         self._set_job(Job.from_json(json.loads(data)))
                     elif event == "idle":
                         self._set_job(None)
-                raise httpx2.ReadError("the stream ended")
+                if answered:
+                    raise httpx2.ReadError("the stream ended")
             except (httpx2.TransportError, OSError) as error:
                 if self.connected or failures == 0:
                     self.say(f"no connection to the pool ({error or type(error).__name__}); trying again")

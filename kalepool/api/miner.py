@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from kalepool.api.auth import Principal, bearer, principal, require
 from kalepool.api.limits import per_address
-from kalepool.api.models import AccountAddress, Described, Hash, Nonce, Sent, Stroops
+from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
 from kalepool.api.problems import Problem, documented
 from kalepool.config import Settings
@@ -118,8 +118,8 @@ class InviteOrder(Sent):
     """An invitation to be made."""
 
     label: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] = ""
-    uses: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
-    valid_days: Annotated[int, Field(ge=1, le=365, strict=True)] = 30
+    uses: Annotated[int, Field(ge=1, le=1000, strict=True), WHOLE] = 1
+    valid_days: Annotated[int, Field(ge=1, le=365, strict=True), WHOLE] = 30
 
 
 class InviteView(Described):
@@ -415,12 +415,7 @@ async def credits(
     request: Request, caller: Miner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: BlockCursor = None
 ) -> Page[CreditView]:
     """Block by block, the newest first."""
-    blocks = await accounts.share_blocks(_database(request))
-    if blocks is None:
-        return Page(items=[], next=None)
-    oldest, newest = blocks
-    last = newest if after is None else min(after - 1, newest)
-    first = max(last - limit + 1, oldest)
+    indexes = await accounts.credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
     me = str(caller.subject_id)
     items = [
         CreditView(
@@ -433,9 +428,9 @@ async def credits(
             credit_stroops=block.credits.get(me, 0),
             final=block.final,
         )
-        for block in await accounts.read_block_totals(_database(request), _settings(request), first, last)
+        for block in await accounts.read_block_totals(_database(request), _settings(request), indexes)
     ]
-    return Page(items=items, next=str(first) if first > oldest else None)
+    return Page(items=items, next=str(indexes[-1]) if len(indexes) == limit else None)
 
 
 class TotalView(Described):
@@ -467,7 +462,7 @@ class BlockTotalsView(Described):
 async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, le=U32_MAX)]) -> BlockTotalsView:
     """Published for everybody, so that credits can be checked: a credit is its miner's part of the window's hashes."""
     settings = _settings(request)
-    blocks = await accounts.read_block_totals(_database(request), settings, block_index, block_index)
+    blocks = await accounts.read_block_totals(_database(request), settings, [block_index])
     if not blocks:
         raise NotFoundError(f"no share was brought for block {block_index}")
     [block] = blocks

@@ -139,8 +139,15 @@ GROUP BY w.seconds ORDER BY w.seconds;
 -- name: select_miner_outcomes
 SELECT outcome, sum(shares)::bigint AS shares FROM share_counts WHERE miner_id = %(miner_id)s GROUP BY outcome;
 
--- name: select_share_blocks
-SELECT min(block_index) AS oldest, max(block_index) AS newest FROM share_counts;
+-- name: select_credited_blocks
+-- The newest blocks before one in which a share was brought or somebody planted.
+SELECT block_index FROM (
+    (SELECT DISTINCT block_index FROM share_counts WHERE outcome = 'accepted' AND block_index < %(before)s
+     ORDER BY block_index DESC LIMIT %(limit)s)
+    UNION
+    (SELECT DISTINCT block_index FROM block_operations WHERE block_index < %(before)s
+     ORDER BY block_index DESC LIMIT %(limit)s)) AS blocks
+ORDER BY block_index DESC LIMIT %(limit)s;
 
 -- name: select_credited_hashes
 -- The published totals: accepted shares of every miner in a range of blocks, newest block first.

@@ -160,17 +160,20 @@ def fee_of(rewarded_stroops: int, settings: Settings) -> int:
     return rewarded_stroops * numerator // denominator
 
 
-async def read_block_totals(database: Database, settings: Settings, first: int, last: int) -> list[BlockTotals]:
-    """Totals and credits of the blocks `first` to `last` in which anything was brought or earned, newest first."""
+async def read_block_totals(database: Database, settings: Settings, indexes: Sequence[int]) -> list[BlockTotals]:
+    """Totals and credits of those blocks in whose window anything was brought, newest first."""
+    if not indexes:
+        return []
+    first, last = min(indexes), max(indexes)
     rows = await database.fetch_all("select_credited_hashes", first=first - settings.pplns_blocks + 1, last=last)
     rewards = {
         row["block_index"]: row for row in await database.fetch_all("select_block_rewards", first=first, last=last)
     }
     blocks: list[BlockTotals] = []
-    for index in range(last, first - 1, -1):
+    for index in sorted(indexes, reverse=True):
         window = [row for row in rows if index - settings.pplns_blocks < row["block_index"] <= index]
         own = [row for row in window if row["block_index"] == index]
-        if not window or (not own and index not in rewards):
+        if not window:
             continue
         total = sum(row["credited_hashes"] for row in window)
         parts = pplns_parts(((str(row["miner_id"]), row["credited_hashes"]) for row in window), total)
@@ -190,7 +193,7 @@ async def read_block_totals(database: Database, settings: Settings, first: int, 
     return blocks
 
 
-async def share_blocks(database: Database) -> tuple[int, int] | None:
-    """The oldest and the newest block in which a share was brought; None before the first share."""
-    row = await database.fetch_one("select_share_blocks")
-    return (row["oldest"], row["newest"]) if row and row["newest"] is not None else None
+async def credited_blocks(database: Database, before: int, limit: int) -> list[int]:
+    """The newest blocks before `before` that the pool had part in, newest first."""
+    rows = await database.fetch_all("select_credited_blocks", before=before, limit=limit)
+    return [row["block_index"] for row in rows]

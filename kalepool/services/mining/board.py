@@ -72,7 +72,9 @@ class Rig:
         return self.streams > 0 or (self.seen_at is not None and (now - self.seen_at).total_seconds() < ACTIVE_SECONDS)
 
     def give(self, given: GivenJob | None, now: datetime) -> None:
-        """Hands it a job, or none, and tells whoever waits."""
+        """Hands it a job, or none, and tells whoever waits. A pause does not count as slowness."""
+        if self.given is None:
+            self.pace = Pace(self.pace.difficulty, now)
         self.given, self.given_at = given, now
         self.wake()
 

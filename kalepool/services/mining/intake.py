@@ -38,7 +38,7 @@ class Entry:
     """A share that was hashed and judged, on its way into the database.
 
     request_id: names the request it came in; the same share of the same request is the same share again.
-    farmer_id, pooler_id, searcher, nonce, digest: those known. hit: more zeros than its farmer had before.
+    farmer_id, pooler_id, searcher, nonce, digest: those known.
     """
 
     miner_id: UUID
@@ -50,7 +50,6 @@ class Entry:
     searcher: int = 0
     nonce: int | None = None
     digest: bytes | None = None
-    hit: bool = False
 
 
 def request_id(request_key: str | None, job_id: str, nonce: str, repetition: int) -> bytes:
@@ -65,9 +64,12 @@ def request_id(request_key: str | None, job_id: str, nonce: str, repetition: int
 class Intake:
     """Collects entries and commits them in groups."""
 
-    def __init__(self, database: Database, counted: Callable[[Entry], None]) -> None:
-        """`counted` is called for every entry once it is in the database, never for a repeated one."""
+    def __init__(self, database: Database, is_hit: Callable[[Entry], bool], counted: Callable[[Entry], None]) -> None:
+        """`is_hit` says of an accepted entry whether everybody is to be told; they are, by the commit that stores it.
+        `counted` is called for every entry once it is in the database, never for a repeated one.
+        """
         self._database = database
+        self._is_hit = is_hit
         self._counted = counted
         self._waiting: list[tuple[Sequence[Entry], asyncio.Future[list[Answer]]]] = []
         self._wake = asyncio.Event()
@@ -119,7 +121,7 @@ class Intake:
         duplicates = [n for n in clashes if n not in repeated]
         for n in duplicates:
             answer = Answer(entries[n].answer.nonce, Outcome.DUPLICATE, detail="this nonce was brought before")
-            entries[n] = replace(entries[n], answer=answer, hit=False)
+            entries[n] = replace(entries[n], answer=answer)
         new |= await self._store(entries, duplicates)
         await self._recall_refusals(entries, [n for n in range(len(entries)) if n not in new and n not in repeated])
         for n in sorted(new):
@@ -149,7 +151,7 @@ class Intake:
             zeros=[entry.answer.zeros for entry in accepted],
             credited=[entry.answer.credited_hashes for entry in accepted],
             request_ids=[entry.request_id for entry in accepted],
-            news=[_news(entry) if entry.hit else "" for entry in accepted],
+            news=[_news(entry) if self._is_hit(entry) else "" for entry in accepted],
             refused_block_indexes=[entry.block_index for entry in refused],
             refused_miner_ids=[entry.miner_id for entry in refused],
             refused_request_ids=[entry.request_id for entry in refused],
@@ -179,7 +181,7 @@ class Intake:
             row = known.get((entry.block_index, entry.farmer_id, entry.nonce, entry.miner_id, entry.request_id))
             if row is not None:
                 answer = Answer(entry.answer.nonce, Outcome.ACCEPTED, row["zeros"], row["credited_hashes"])
-                entries[n] = replace(entry, answer=answer, hit=False)
+                entries[n] = replace(entry, answer=answer)
                 recalled.add(n)
         return recalled
 

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from kalepool.services.mining.jobs import JobIds
 log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
-SAVE_SECONDS = 20.0
+SAVE_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
 
 
@@ -51,7 +52,7 @@ class Mining:
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
         self.gate = Gate(database, settings, self._end_streams)
-        self.intake = Intake(database, self._counted)
+        self.intake = Intake(database, self._is_hit, self._counted)
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
         self._claims: dict[tuple[UUID, str], asyncio.Lock] = {}
@@ -68,9 +69,9 @@ class Mining:
             raise DatabaseError("the table job_key is empty: it is filled by the migration and must not be emptied")
         mining = cls(database, settings, row["key"])
         await mining._load_places()
-        loops = [mining.intake.run(), mining._reloading(), mining._dealing(), mining._keeping()]
-        loops += [mining._listening("blocks"), mining._listening("farmers"), mining._listening("shares")]
-        tasks = [asyncio.create_task(loop) for loop in loops]
+        loops = [mining.intake.run, mining._reloading, mining._dealing, mining._keeping]
+        loops += [partial(mining._listening, channel) for channel in ("blocks", "farmers", "shares")]
+        tasks = [asyncio.create_task(_keep_up(loop)) for loop in loops]
         try:
             yield mining
         finally:
@@ -196,11 +197,6 @@ class Mining:
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
         job, place = found
         verdict = verify(job, nonce, open_index=place.block_index, is_duplicate=False)
-        hit = verdict.outcome is Outcome.ACCEPTED and self.board.improve(
-            place.farmer_id, place.block_index, verdict.zeros or 0
-        )
-        if hit:
-            self._dirty.set()
         rig = self.board.rigs.get(terms.searcher)
         if rig is not None:
             rig.seen_at = _now()
@@ -218,7 +214,6 @@ class Mining:
             searcher=terms.searcher,
             nonce=nonce,
             digest=verdict.digest,
-            hit=hit,
         )
 
     async def _owner(self, searcher: int) -> UUID | None:
@@ -233,14 +228,20 @@ class Mining:
             self._owners[searcher] = row["miner_id"]
         return self._owners[searcher]
 
+    def _is_hit(self, entry: Entry) -> bool:
+        """Whether the coordinator must hear of an accepted share."""
+        place = self.board.places.get(entry.farmer_id) if entry.farmer_id else None
+        return place is None or place.block_index != entry.block_index or place.zeros < (entry.answer.zeros or 0)
+
     def _counted(self, entry: Entry) -> None:
-        """An entry is in the database: the rig's pace and the miner's conduct follow."""
-        now = _now()
+        """An entry is in the database: places, the rig's pace and the miner's conduct follow."""
         answer = entry.answer
-        rig = self.board.rigs.get(entry.searcher)
-        if rig is not None and answer.outcome is Outcome.ACCEPTED:
-            rig.pace = rig.pace.add(answer.credited_hashes)
-        self.gate.count(entry.miner_id, answer.outcome, now)
+        if answer.outcome is Outcome.ACCEPTED and entry.farmer_id is not None:
+            if self.board.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
+                self._dirty.set()
+            if rig := self.board.rigs.get(entry.searcher):
+                rig.pace = rig.pace.add(answer.credited_hashes)
+        self.gate.count(entry.miner_id, answer.outcome, _now())
 
     def _end_streams(self, miner_id: UUID) -> None:
         """Wakes what waits for a miner's rigs, to find that it is banned."""
@@ -331,12 +332,22 @@ class Mining:
 
 
 _REASONS = {
-    Outcome.STALE: "its block is over",
+    Outcome.STALE: "its block is over, or its farmer is out of it",
     Outcome.UNKNOWN_JOB: "no such job was given to you",
     Outcome.OUT_OF_RANGE: "the nonce is not in the range of the job",
     Outcome.LOW_DIFFICULTY: "the hash is not below the target of the job",
     Outcome.MALFORMED: "the nonce is not a decimal number of 64 bits",
 }
+
+
+async def _keep_up(loop: Callable[[], Awaitable[None]]) -> None:
+    """Runs a loop that is never to end; starts it again after an error nobody thought of."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("mining_loop_failed")
+            await asyncio.sleep(1.0)
 
 
 def _refusal(offer: Offer, outcome: Outcome) -> Answer:

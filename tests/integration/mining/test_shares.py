@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from kalepool.config import Settings
 from kalepool.database import Database
+from kalepool.errors import DatabaseUnavailableError
 from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, below_for
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, accounts
@@ -152,7 +154,43 @@ async def test_a_better_share_is_told_to_all_and_moves_the_miner_on(mining: Mini
     assert row == [(answer.zeros,)]  # it is there when the news is
     following = await mining.next_job(rig, given.job.job_id, 5.0)
     assert following is not None and following.place.farmer_id != farmer_id
-    await news.aclose()
+
+
+async def test_a_share_that_could_not_be_stored_at_first_is_news_when_it_is(
+    mining: Mining, field, database: Database, miner_id: UUID, monkeypatch: pytest.MonkeyPatch
+):
+    given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
+    offer = Offer(given.job.job_id, str(find_nonces(given, 1)[0]))
+    news = database.listen("shares")
+    assert await anext(news) == ""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError("away")
+
+    with monkeypatch.context() as broken, pytest.raises(DatabaseUnavailableError):
+        broken.setattr(database, "fetch_all", fail)
+        await mining.take_shares(miner_id, [offer])
+    [answer] = await mining.take_shares(miner_id, [offer])
+    assert answer.outcome is Outcome.ACCEPTED
+    assert json.loads(await anext(news))["nonce"] == offer.nonce
+
+
+async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_id: UUID):
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=1e9)
+    await given_job(mining, rig)
+    now = datetime.now(UTC)
+    rig.streams += 1  # as an open stream
+    mining.board.places = {}
+    mining.board.deal(now)
+    assert rig.given is None
+    await field.open_block(42)
+    while rig.given is None:
+        await rig.changed.wait()
+    before = rig.pace
+    mining.board.adjust_paces(datetime.now(UTC) + timedelta(seconds=59))
+    assert rig.pace == before
+    mining.board.adjust_paces(datetime.now(UTC) + timedelta(seconds=61))
+    assert rig.pace.difficulty < before.difficulty, "silence does"
 
 
 async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, database: Database, miner_id: UUID):
