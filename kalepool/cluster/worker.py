@@ -181,7 +181,7 @@ class Worker:
                         continue
                     # Every thread of every worker has an offset of its own, lest all search for the same among equals.
                     offset = self._searcher.serial * self.threads + number
-                    farmer = self._job.farmers[pick(list(self._zeros.values()), offset)][0]
+                    farmer = self._job.farmers[pick(list(self._zeros.values()), offset, self._job.block.min_zeros)][0]
                     return _Call(self._job, farmer, self._zeros[farmer], nonces, self._stop)
                 self._changed.wait()
             return None
