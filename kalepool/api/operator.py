@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from kalepool.api.auth import Operator
 from kalepool.api.export import PAGE, Row, documented_export, export
@@ -31,6 +32,18 @@ WRITES = documented(401, 403, 404, 413, 422, 429, 503)
 
 MostFarmers = Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _require_date(value: str) -> str:
+    """Not the numbers that pydantic takes for times as well."""
+    if not _DATE.fullmatch(value):
+        raise ValueError("a time is written as 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -204,21 +217,30 @@ async def list_keys(
     return Page(items=items, next=next_cursor([item.key_id for item in items], paging))
 
 
-class AnyKeyOrder(Sent):
-    """A key for somebody."""
+class OperatorKeyOrder(Sent):
+    """A key for an operator."""
 
-    role: Role
-    subject_id: UUID | None = Field(default=None, description="The farmer, miner or pooler; none for an operator.")
+    role: Literal["operator"]
+    label: Text = ""
+    valid_days: Days | None = None
+
+
+class SubjectKeyOrder(Sent):
+    """A key for a farmer, miner or pooler."""
+
+    role: Literal["farmer", "miner", "pooler"]
+    subject_id: UUID
     label: Text = ""
     valid_days: Days | None = None
 
 
 @router.post("/keys", summary="Make a key for somebody", status_code=201, responses=WRITES)
-async def add_key(request: Request, caller: Operator, body: AnyKeyOrder) -> NewKeyView:
+async def add_key(request: Request, caller: Operator, body: OperatorKeyOrder | SubjectKeyOrder) -> NewKeyView:
     """For who lost theirs, or for another operator."""
     expires_at = None if body.valid_days is None else datetime.now(UTC) + timedelta(days=body.valid_days)
+    subject_id = body.subject_id if isinstance(body, SubjectKeyOrder) else None
     new = await operators.add_key(
-        context(request).database, caller.key_id, body.role, body.subject_id, body.label, expires_at
+        context(request).database, caller.key_id, body.role, subject_id, body.label, expires_at
     )
     return NewKeyView(key_id=new.key_id, api_key=new.key)
 
@@ -332,7 +354,7 @@ class FeesView(Described):
 async def fees(
     request: Request,
     caller: Operator,
-    since: Annotated[AwareDatetime | None, Query(description="From then on; the last day where absent.")] = None,
+    since: Annotated[Moment | None, Query(description="From then on; the last day where absent.")] = None,
 ) -> FeesView:
     """What the pool earns, and what it pays the network."""
     ctx = context(request)
@@ -432,8 +454,8 @@ async def audit(
     caller: Operator,
     what: Audit,
     form: Annotated[Literal["csv", "ndjson"], Query(alias="format")] = "csv",
-    since: Annotated[AwareDatetime | None, Query(description="Made from then on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Made before then.")] = None,
+    since: Annotated[Moment | None, Query(description="Made from then on.")] = None,
+    until: Annotated[Moment | None, Query(description="Made before then.")] = None,
 ) -> StreamingResponse:
     """Every row of a record, the oldest first."""
     query, order = AUDITS[what]

@@ -124,6 +124,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.detail == "There was an error parsing the body":  # FastAPI's word for what is not even UTF-8
+            return Problem(422, "invalid-input", "body: this is no JSON").response()
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         headers = dict(error.headers) if error.headers else None
         if error.status_code == 405 and (allowed := _methods(request, routes)):
