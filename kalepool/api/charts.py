@@ -15,7 +15,7 @@ MOST_SERIES = 6
 """Series told apart by colour; the smaller ones are one."""
 
 WIDTH, HEIGHT = 600, 200
-LEFT, RIGHT, TOP, BOTTOM = 62, 8, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 80, 8, 10, 24
 """Room for the axes' words, in the picture's own units."""
 
 
@@ -92,7 +92,7 @@ def hashrate_chart(history: History) -> Chart | None:
     columns = tuple(Tick(_x(at, count), _ago(last, history.times[at])) for at in marks)
     total = [sum(one.values[at] for one in series) for at in range(count)]
     summary = f"Now {rate(total[-1])}; over this time from {rate(min(total))} to {rate(max(total))}."
-    return Chart(_rows(top, rate), columns, tuple(areas), (), summary)
+    return Chart(_rows(top, _short_rate), columns, tuple(areas), (), summary)
 
 
 def reward_chart(blocks: Sequence[BlockRow]) -> Chart | None:
@@ -138,6 +138,10 @@ def _merge(series: Sequence[Series]) -> list[Series]:
 
 def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:
     return tuple(Tick(round(_y(top * part / 2, top), 1), say(top * part / 2)) for part in range(3))
+
+
+def _short_rate(hashes_per_second: float) -> str:
+    return rate(hashes_per_second).replace(".0 ", " ")
 
 
 def _x(at: int, count: int) -> float:

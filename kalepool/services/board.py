@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 from kalepool.chain import Farm
 from kalepool.errors import ChainError
+from kalepool.protocol.model import Block, Pail
+from kalepool.protocol.rewards import forecast
 from kalepool.services.context import Context
 from kalepool.units import kale
 
@@ -18,6 +21,9 @@ BLOCKS = 60
 EVENTS = 16
 HISTORY_SECONDS = 3600
 BIN_SECONDS = 30
+PATIENCE_SECONDS = 3.0
+"""A chain that takes longer to answer is silent."""
+
 HISTORY_AGE_SECONDS = 10.0
 """History is read again when it is older: its samples do not come more often."""
 
@@ -44,6 +50,13 @@ class FarmerRow:
     @property
     def planted(self) -> bool:
         return self.stake_stroops is not None
+
+    def with_forecast(self, block: Block, index: int) -> FarmerRow:
+        """With what its pail would bring if the block ended as it stands."""
+        if self.stake_stroops is None or self.gap is None:
+            return self
+        pail = Pail(0, self.gap, self.stake_stroops, self.worked_zeros)
+        return replace(self, forecast_stroops=forecast(block, pail, index, index).reward_stroops)
 
     @property
     def worked(self) -> bool:
@@ -242,15 +255,18 @@ class BoardReader:
         ctx, database = self._ctx, self._ctx.database
         problem = False
         try:
-            self._farm = await ctx.chain.read_farm()
-            at = await ctx.chain.now()
-        except ChainError:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                self._farm = await ctx.chain.read_farm()
+                at = await ctx.chain.now()
+        except (ChainError, TimeoutError):
             problem, at = True, datetime.now(UTC)
         farm = self._farm
         index = farm.index if farm else None
         block = farm.block if farm else None
         shown = -1 if index is None else index
         farmers = await database.fetch_all("select_page_farmers", row=FarmerRow, block_index=shown, everybody=True)
+        if index is not None and block is not None:
+            farmers = [farmer.with_forecast(block, index) for farmer in farmers]
         network = ctx.settings.chain
         ends_at = None
         if farm is not None and farm.farm_block is not None:

@@ -1,0 +1,116 @@
+"""The page over HTTP: whole without JavaScript, harmless, public matters only, and one reading for all who look."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from kalepool.api.page import STATIC, TICK_SECONDS, Viewing
+from kalepool.services import harvest, plant, work
+from kalepool.services.work import Submission
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+async def test_a_block_on_every_page(api) -> None:
+    farm = api.farm
+    await farm.add_farmers(2)
+    first, second = farm.farmers
+    await farm.rows("UPDATE farmers SET metadata = jsonb_build_object('name', %s::text)", "Ann, ann@example.org")
+    assert len((await plant.plant(farm.ctx, 0, farm.pooler_id)).planted) == 2
+    await farm.pass_time(5)
+    nonce = await farm.nonce(first, 0, zeros=1)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(first.farmer_id, nonce)])
+    await farm.end_block()
+
+    shown = await api.anybody.get("/")
+    assert shown.status_code == 200
+    assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
+    html = shown.text
+    assert "At risk" in html
+    assert first.custodial_wallet in html
+    assert "example.org" not in html
+    assert first.payout_wallet not in html
+    assert not re.search(r"<script(?! src=\"/static/)|\son\w+=|\sstyle=|https?://", html)
+
+    await farm.start_block(1)
+    await harvest.harvest(farm.ctx, farm.pooler_id, block_index=0)
+    page = (await api.anybody.get("/block/0")).text
+    assert first.custodial_wallet in page
+    assert "work-missing" in page  # the second's stake is lost
+    row = (await farm.rows("SELECT reward_stroops FROM harvests WHERE outcome = 'harvested'"))[0][0]
+    own = (await api.anybody.get(f"/farmer/{first.farmer_id}")).text
+    assert f"{int(row) / 1e7:,.2f}" in own
+    for wallet in (first.payout_wallet, second.payout_wallet):
+        assert wallet not in page + own
+    assert "example.org" not in page + own
+
+
+async def test_what_is_not_there(api) -> None:
+    for path in ("/block/77", "/farmer/" + str(api.farm.pooler_id), "/miner/" + str(api.farm.pooler_id)):
+        answer = await api.anybody.get(path)
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"].startswith("text/html")
+    assert (await api.anybody.get("/static/..%2fpage.py")).status_code == 404
+    assert (await api.anybody.get(f"/block/{2**32}")).status_code == 422
+    assert (await api.anybody.get("/miner/me")).status_code == 401  # not taken for a miner's page
+    for name, kind in STATIC.items():
+        answer = await api.anybody.get(f"/static/{name}")
+        assert answer.headers["Content-Type"] == kind
+        assert answer.content
+    assert not [path for path in api.app.openapi()["paths"] if path.startswith(("/block/", "/static", "/events"))]
+
+
+async def test_a_miner_s_name_is_text(api) -> None:
+    await api.farm.rows("INSERT INTO miners (miner_id, name) VALUES (gen_random_uuid(), %s)", HOSTILE)
+    miner_id = (await api.farm.rows("SELECT miner_id FROM miners"))[0][0]
+    page = (await api.anybody.get(f"/miner/{miner_id}")).text
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+
+
+async def test_many_viewers_one_reading(api) -> None:
+    viewing: Viewing = api.app.state.viewing
+    streams = [viewing.changes() for _ in range(50)]
+    first = await asyncio.gather(*(anext(stream) for stream in streams))
+    assert all(set(parts) == set(first[0]) and "verdict" in parts for parts in first)
+    before, begun = viewing.reads, asyncio.get_running_loop().time()
+    await api.farm.start_block(0)
+    later = await asyncio.gather(*(anext(stream) for stream in streams))
+    ticks = (asyncio.get_running_loop().time() - begun) / TICK_SECONDS
+    assert 1 <= viewing.reads - before <= ticks + 2
+    assert all("Block 0" in parts["clock"] for parts in later)
+    assert viewing.viewers == 50
+    for stream in streams:
+        await stream.aclose()
+    assert viewing.viewers == 0
+    assert viewing._ticking is None  # nobody looks: nothing is read
+
+
+async def test_the_stream_is_server_sent_events(api) -> None:
+    viewing: Viewing = api.app.state.viewing
+
+    async def end_soon() -> None:
+        while not viewing.reads:
+            await asyncio.sleep(0.05)
+        viewing.end_waiting()
+
+    ending = asyncio.create_task(end_soon())
+    answer = await api.anybody.get("/events")  # ends because the process is about to
+    await ending
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    line = next(line for line in answer.text.splitlines() if line.startswith("data: "))
+    assert {"clock", "verdict", "farmers"} <= json.loads(line.removeprefix("data: ")).keys()
+
+
+async def test_a_silent_chain_is_said_at_once(api) -> None:
+    await api.farm.start_block(0)
+    assert "Chain does not answer" not in (await api.anybody.get("/")).text
+    api.farm.devnet.node.faults.add({"kind": "unavailable", "method": "", "count": 0})
+    await asyncio.sleep(TICK_SECONDS)  # what was read is shown for a tick
+    page = (await api.anybody.get("/")).text
+    assert "Chain does not answer" in page
+    assert "Block 0" in page
