@@ -26,6 +26,7 @@ from rich.table import Table
 
 import kernels
 from kalepool.errors import InputError, KalepoolError
+from kernels import driver
 
 PEER = "peer"
 PEER_SECONDS = 2.5  # a peer prints its rate about every second
@@ -83,11 +84,11 @@ def bench(
 ) -> None:
     """Measure every search backend of this machine."""
     names = backend or list(kernels.backends())
-    unknown = [name for name in names if name.partition(":")[0] not in kernels.backends()]
-    if unknown:
-        raise InputError(
-            f"there is no backend {', '.join(unknown)} on this machine; it has {', '.join(kernels.backends())}"
-        )
+    try:
+        for name in names:
+            driver.engine(name)
+    except kernels.KernelError as error:
+        raise InputError(str(error)) from error
     counts = [threads] if threads else sorted({1, os.cpu_count() or 1})
     contenders = [
         search_contender(name, count)

@@ -18,9 +18,6 @@ from kernels.driver import Scan
 from kernels.model import Template
 from kernels.vector import Layout
 
-_HASWELL = ("haswell", "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx8,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.2,+ssse3,+xsave")
-_X86_64 = ("x86-64", "+64bit,+cmov,+cx8,+fxsr,+mmx,+sse,+sse2,+x87")
-
 _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
 
 
@@ -30,9 +27,9 @@ def layout(backend: str) -> Layout:
         host = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
         return Layout(512, 1, ternary=True, target=host)  # whatever processor NUMBA_CPU_NAME may name
     if backend == "avx2":
-        return Layout(256, 4, target=_HASWELL)
+        return Layout(256, 4, target=("x86-64", "+avx2"))
     if backend == "sse2":
-        return Layout(128, 16, target=_X86_64)
+        return Layout(128, 16, target=("x86-64", "+sse2"))
     if backend == "neon":  # with the SHA-3 extension rotations are free
         return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 4)
     # portable: lanes in vectors as wide as this machine's, and no intrinsic of any processor

@@ -282,10 +282,10 @@ class _Card:
         self.number = number
         with cuda.gpus[number]:
             if SIMULATED:
-                self.blocks, self.threads, self.kernel = 1, 4, cuda.jit(search_kernel)
+                self.blocks, self.threads, self.kernel = 1, 2, cuda.jit(search_kernel)
             else:
-                self.kernel = cuda.jit(SIGNATURE)(search_kernel)
-                registers = max(self.kernel.get_regs_per_thread().values())
+                self.kernel = cuda.jit(SIGNATURE, lto=False)(search_kernel)  # by way of PTX, as it is tested
+                registers = -(-self.kernel.get_regs_per_thread(SIGNATURE) // 8) * 8  # given out in eights
                 device = cuda.get_current_device()
                 resident = device.MAX_REGISTERS_PER_MULTIPROCESSOR // (registers * THREADS)
                 self.blocks, self.threads = device.MULTIPROCESSOR_COUNT * max(resident, 1), THREADS

@@ -127,9 +127,10 @@ def _engine(name: str | None) -> Engine:
         name = backends()[0]
     if name == "python":
         return _PythonEngine()
-    if name.partition(":")[0] not in backends():
+    card = name.startswith("cuda:")
+    if ("cuda" if card else name) not in backends():
         raise KernelError(f"backend {name!r} does not exist on this machine: it has {', '.join(backends())}")
-    if name.startswith("cuda"):
+    if card or name == "cuda":
         from kernels import cuda
 
         return cuda.engine(name)

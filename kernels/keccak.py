@@ -164,13 +164,14 @@ class _Turns:
         return frozenset((turn + count) % 64 for turn in a)
 
 
-def influence(lane: int) -> list[list[int]]:
+@functools.cache
+def influence(lane: int) -> tuple[tuple[int, ...], ...]:
     """For each lane after theta, rho and pi: the rotations by which a change of input lane `lane` is added to it."""
     ops = _Turns()
     state = [[frozenset({0} if number == lane else ())] for number in range(25)]
     columns = [parity(ops, state, 0)[x : x + 1] for x in range(5)]
     reached = linear(ops, state, lambda x, part: theta_effect(ops, columns, x, part), 0, range(25))
-    return [sorted(turns) for turns in reached]
+    return tuple(tuple(sorted(turns)) for turns in reached)
 
 
 class _Ints:

@@ -56,7 +56,7 @@ def test_table_json_plot_and_a_peer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--backend", "abacus"], "there is no backend abacus on this machine; it has "),
+        (["--backend", "abacus"], "backend 'abacus' does not exist on this machine: it has "),
         (["--backend", "python", "--threads", "1", "--peer", "/no/such/miner"], "cannot start the peer"),
         (["--backend", "python", "--threads", "1", "--peer", "echo hello"], "printed no 'Hash Rate"),
     ],

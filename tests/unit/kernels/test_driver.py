@@ -180,4 +180,6 @@ def test_the_environment_chooses_the_backend(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("KALEPOOL_BACKEND", "abacus")
     with pytest.raises(KernelError, match=r"'abacus' does not exist on this machine: it has .*python"):
         kernels.search(TEMPLATE, 0, 1)
+    with pytest.raises(KernelError, match="'python:0' does not exist"):
+        kernels.search(TEMPLATE, 0, 1, backend="python:0")
     assert kernels.search(TEMPLATE, 0, 1, backend="python") is not None
