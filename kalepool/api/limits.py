@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +51,7 @@ class RateLimits:
 
     def hit_address(self, request: Request) -> None:
         """Counts a request without a valid key against its address. Problem 429 beyond the limit."""
-        self._hit(self._of_address, request.client.host if request.client else "unknown")
+        self._hit(self._of_address, network_of(request.client.host) if request.client else "unknown")
 
     def _hit(self, limit: int, who: UUID | str) -> None:
         now = time.monotonic()
@@ -66,6 +67,19 @@ class RateLimits:
         if len(self._full_at) >= MOST_KNOWN:
             self._full_at = {other: at for other, at in self._full_at.items() if at > now}
         self._full_at[who] = full_at
+
+
+def network_of(host: str) -> str:
+    """Whom an address belongs to: itself for IPv4; for IPv6 its /64, which one customer has whole."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address.packed[:8] + bytes(8), 64)))
 
 
 async def per_address(request: Request) -> None:

@@ -119,6 +119,8 @@ async def register(
 def require_account_address(address: str) -> None:
     """InputError unless `address` is a G… account with a right checksum."""
     try:
+        if address.startswith("S"):
+            raise ValueError("this looks like a secret key: nobody may know it but you; an address begins with G")
         if not address.startswith("G"):
             raise ValueError(f"not an account (G…) address: {address!r}")
         farmer_bytes(address)

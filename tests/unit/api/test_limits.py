@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from httpx2 import ASGITransport, AsyncClient
 
 from kalepool.api import limits, problems
-from kalepool.api.limits import BodyLimits, RateLimits
+from kalepool.api.limits import BodyLimits, RateLimits, network_of
 from kalepool.api.problems import Problem
 from kalepool.config import Settings
 
@@ -79,3 +79,18 @@ async def test_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
         assert set(answer.json()) == {"type", "title", "status", "detail", "code"}
     assert "nobody" not in broken.text
+
+
+@pytest.mark.parametrize(
+    ("host", "whose"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unix", "unix"),
+    ],
+)
+def test_an_ipv6_customer_is_one_caller(host: str, whose: str) -> None:
+    assert network_of(host) == whose
