@@ -27,7 +27,8 @@ from kalepool.services.signin import SignIn
 
 DESCRIPTION = """
 A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
-are `application/problem+json` with a stable `type`. Every POST may be sent again: nothing is done twice.
+are `application/problem+json` with a stable `type`. What plants, works, harvests or pays may be sent again: nothing is
+done twice.
 """
 
 CONNECTIONS = 20

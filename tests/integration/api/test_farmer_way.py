@@ -172,6 +172,7 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     assert await balances(farm, wallet.public_key) == (before[0] + held_native, 1000 * KALE + rewards)
     assert int(gone["kale_stroops"]) == 900 * KALE + rewards
     assert not await farm.ctx.chain.read_accounts([made["custodial_wallet"]])
+    assert not (await client.get(farmer)).json()["needs_funding"], "nobody is told to send XLM there any more"
     refused = await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": "late"})
     assert (refused.status_code, refused.json()["code"]) == (409, "farmer-leaves")
 
