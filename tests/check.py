@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 
 LOCKS = re.compile(r"(.*\.lock|.*lock\.(json|toml|yaml))$")
 # Folders of one person's machine. A path of a system every Linux has is fine.
-MACHINE_PATHS = re.compile(r"(?<![\w.])(/home/(?!user\b)\w+|/root/\w+|/Users/\w+|/work/\w+|\.\./shared)\b")
+MACHINE_PATHS = re.compile(r"(?<![\w.])(/home/(?!user\b)\w+|/root/\w+|/Users/\w+)\b")
 
 
 def tool(*arguments: str) -> Callable[[], str]:
