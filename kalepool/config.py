@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     )
     share_days: Annotated[int, Field(ge=1)] = 7  # how long single shares are kept; their totals stay
 
+    # Alerts
+    alert_webhook: SecretStr | None = None  # where to tell operators of trouble; None: nowhere
+    alert_kind: Literal["json", "discord", "telegram"] = "json"  # the webhook's form
+
     # What is shown
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

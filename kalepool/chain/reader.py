@@ -86,6 +86,11 @@ class ChainReader:
         """The latest closed ledger. It never goes back."""
         return (await self._read_health(self._rpc.read))[0]
 
+    @property
+    def rpc_errors(self) -> Mapping[str, int]:
+        """Unusable answers of the server so far, by method. Tries that were repeated count each."""
+        return self._rpc.errors
+
     async def read_health(self) -> Health:
         """One round trip to the server. Raises RpcUnavailableError, and ConfigError where it serves another network."""
         if not self._checked_network:

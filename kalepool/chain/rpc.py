@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, TypeVar
@@ -53,12 +54,20 @@ class Rpc:
             pool_size=connections, request_timeout=timeout_seconds, post_timeout=timeout_seconds
         )
         self._ids = count(1)
+        self.errors: Counter[str] = Counter()  # unusable answers so far, by method
 
     async def close(self) -> None:
         await self._client.close()
 
     async def call(self, method: str, answer: type[M], params: Mapping[str, Any] | None = None) -> M:
         """Ask once. Raises RpcUnavailableError, or ChainError where the server calls the request wrong."""
+        try:
+            return await self._call(method, answer, params)
+        except RpcUnavailableError:
+            self.errors[method] += 1
+            raise
+
+    async def _call(self, method: str, answer: type[M], params: Mapping[str, Any] | None) -> M:
         request: dict[str, Any] = {"jsonrpc": "2.0", "id": next(self._ids), "method": method}
         if params is not None:
             request["params"] = params

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from kalepool.chain import Farm
+from kalepool.database import Database
 from kalepool.errors import ChainError
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import forecast
@@ -21,6 +22,8 @@ BLOCKS = 60
 EVENTS = 16
 HISTORY_SECONDS = 3600
 BIN_SECONDS = 30
+SAMPLE_SECONDS = 10.0
+
 PATIENCE_SECONDS = 3.0
 """A chain that takes longer to answer is silent."""
 
@@ -294,16 +297,19 @@ class BoardReader:
         if self._history is not None and (now - self._history[0]).total_seconds() < HISTORY_AGE_SECONDS:
             return self._history[1]
         since = now - timedelta(seconds=HISTORY_SECONDS)
-        database = self._ctx.database
-        workers = await database.fetch_all("select_page_worker_rates", since=since, bin_seconds=BIN_SECONDS)
-        miners = await database.fetch_all("select_page_miner_rates", since=since, bin_seconds=BIN_SECONDS)
-        history = make_history([*workers, *miners], now)
+        rows = await self._ctx.database.fetch_all("select_page_rates", since=since, bin_seconds=BIN_SECONDS)
+        history = make_history(rows, now)
         self._history = (now, history)
         return history
 
 
+async def sample_miners(database: Database) -> None:
+    """One point of every rig's hashrate, as the coordinator does for its workers. Call every SAMPLE_SECONDS."""
+    await database.execute("insert_miner_hashrates")
+
+
 def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:
-    """Rows (at, hashes_per_second, and worker_id, kind, number or miner_id, name) as series over whole bins.
+    """Rows (at, hashes_per_second, and kind, number or miner_id, name) as series over whole bins.
 
     The bin that `now` is in is left out: it is not full yet. From the first one on, a bin without
     a row counts as 0.
@@ -318,10 +324,10 @@ def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:
     positions = {at: number for number, at in enumerate(times)}
     values: dict[tuple[str, UUID | None], list[float]] = defaultdict(lambda: [0.0] * len(times))
     for row in rows:
-        miner_id = row.get("miner_id")
+        miner_id = row["miner_id"]
         if miner_id is not None:
             label = str(row["name"])
-        elif row["worker_id"] is None:
+        elif row["kind"] is None:
             label = "earlier workers"
         else:
             label = f"{row['kind']} worker {row['number']}"

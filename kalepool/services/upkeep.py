@@ -1,5 +1,5 @@
 """What the API process does by itself: settles what a crash left open, keeps its accounts funded, makes farmers
-active, pays what is to be paid to them, and harvests what nobody asked for.
+active, pays what is to be paid to them, harvests what nobody asked for, and tells operators of trouble.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import accounts, farmers, harvest, journal, leaving, withdrawals
+from kalepool.services import accounts, board, farmers, harvest, journal, leaving, withdrawals
+from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 
 log = structlog.get_logger()
@@ -29,8 +30,10 @@ REFILL_SECONDS = 30.0
 async def running(ctx: Context) -> AsyncIterator[None]:
     """Does the chores in the background, each in its own time, until the block ends.
 
-    What was left open is looked up once before: then nothing is done again that is done already.
+    What was left open is looked up once before: then nothing is done again that is done already. Raises ConfigError for
+    a webhook that cannot work.
     """
+    alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
         await journal.recover(ctx, resend=False)
     except (ChainError, DatabaseError) as error:
@@ -42,8 +45,12 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
+        asyncio.create_task(_repeat("samples", lambda: board.sample_miners(ctx.database), board.SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
+    if alerts is not None:
+        tasks.append(asyncio.create_task(_repeat("alerts", alerts.look, LOOK_SECONDS)))
+        tasks.append(asyncio.create_task(_repeat("telling", alerts.tell, TELL_SECONDS)))
     try:
         yield
     finally:

@@ -40,38 +40,44 @@ ORDER BY block_index DESC;
 -- What the chain said of a block when it was last read.
 SELECT * FROM blocks WHERE block_index = %(block_index)s;
 
--- name: select_page_worker_rates
--- The cluster's hashrate, by worker and time.
-SELECT sampled.at, w.worker_id, w.kind, w.number, avg(sampled.hashes_per_second) AS hashes_per_second
-FROM (
-    SELECT date_bin(make_interval(secs => %(bin_seconds)s), sampled_at, 'epoch') AS at, searcher, hashes_per_second
-    FROM hashrates WHERE sampled_at > %(since)s) sampled
-LEFT JOIN (
-    SELECT worker_id, searcher, kind, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w USING (searcher)
-GROUP BY sampled.at, w.worker_id, w.kind, w.number
-ORDER BY sampled.at, w.worker_id;
+-- name: insert_miner_hashrates
+-- One point of every rig's hashrate, for charts: what it was credited over the last minute.
+INSERT INTO hashrates (sampled_at, searcher, hashes_per_second)
+SELECT now(), recent.searcher, recent.credited::float8 / 60
+FROM miners m
+CROSS JOIN LATERAL (
+    SELECT searcher, sum(credited_hashes) AS credited FROM shares
+    WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
+WHERE m.last_seen_at > now() - interval '5 minutes'
+ON CONFLICT DO NOTHING;
 
--- name: select_page_miner_rates
--- What external miners were credited, by miner and time, as hashes a second.
-SELECT date_bin(make_interval(secs => %(bin_seconds)s), s.found_at, 'epoch') AS at, m.miner_id, m.name,
-       sum(s.credited_hashes)::float8 / %(bin_seconds)s AS hashes_per_second
-FROM shares s JOIN miners m USING (miner_id)
-WHERE s.miner_id IS NOT NULL AND s.found_at > %(since)s
-GROUP BY 1, m.miner_id, m.name
-ORDER BY 1, m.miner_id;
+-- name: select_page_rates
+-- Hashrates by worker or miner, and time.
+SELECT sampled.at, w.kind, w.number, m.miner_id, m.name, sum(sampled.hashes_per_second) AS hashes_per_second
+FROM (
+    SELECT date_bin(make_interval(secs => %(bin_seconds)s), sampled_at, 'epoch') AS at, searcher,
+           avg(hashes_per_second) AS hashes_per_second
+    FROM hashrates WHERE sampled_at > %(since)s GROUP BY 1, searcher) sampled
+LEFT JOIN (
+    SELECT searcher, kind, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w USING (searcher)
+LEFT JOIN rigs r USING (searcher)
+LEFT JOIN miners m USING (miner_id)
+GROUP BY sampled.at, w.kind, w.number, m.miner_id, m.name
+ORDER BY sampled.at;
 
 -- name: select_page_searchers
--- Who searches now: our workers by number, and miners that brought shares in the last minute.
+-- Who searches now: our workers by number, and miners by the latest point of their rigs.
 SELECT worker_id AS id, kind, '' AS name, hashes_per_second, number
 FROM (SELECT *, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w
 WHERE status = 'alive' AND last_seen_at > now() - interval '15 seconds'
 UNION ALL
-SELECT m.miner_id, 'miner', m.name, recent.credited::float8 / 60, 0
-FROM miners m
-CROSS JOIN LATERAL (
-    SELECT sum(credited_hashes) AS credited FROM shares
-    WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute') recent
-WHERE m.last_seen_at > now() - interval '5 minutes' AND recent.credited > 0
+SELECT m.miner_id, 'miner', m.name, sum(newest.hashes_per_second), 0
+FROM (
+    SELECT DISTINCT ON (searcher) searcher, hashes_per_second FROM hashrates
+    WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest
+JOIN rigs r USING (searcher)
+JOIN miners m USING (miner_id)
+GROUP BY m.miner_id, m.name
 ORDER BY 2, 5, 4 DESC;
 
 -- name: select_page_events

@@ -94,7 +94,7 @@ async def test_the_stream_is_server_sent_events(api) -> None:
     viewing: Viewing = api.app.state.viewing
 
     async def end_soon() -> None:
-        while not viewing.reads:
+        while not viewing.reads:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         viewing.end_waiting()
 

@@ -1,0 +1,341 @@
+"""Tells operators of trouble over a webhook. What to say is decided apart from saying it, and kept in the database:
+nothing is said twice, and nothing is forgotten while the webhook does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import httpx2
+import structlog
+
+from kalepool.chain import Farm
+from kalepool.config import Settings
+from kalepool.database import new_id
+from kalepool.errors import ChainError, ConfigError
+from kalepool.services.context import Context
+from kalepool.services.farmers import missing_funds
+from kalepool.services.health import SILENT_SECONDS
+from kalepool.units import kale
+
+LOOK_SECONDS = 15.0
+TELL_SECONDS = 2.0
+
+DOWN_SECONDS = 30.0
+"""A chain that is silent for so long is told of."""
+
+PATIENCE_SECONDS = 10.0
+"""How long the chain may take to answer before it counts as silent."""
+
+POST_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 300.0
+"""After a failure the webhook is left alone; twice as long after each, up to this."""
+
+PAST_BLOCKS = 288
+"""A day of blocks is looked at."""
+
+LASTING = frozenset({"stake-lost", "forecast-off"})
+"""Kinds that cannot be undone: never resolved, said once."""
+
+OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm"})
+"""Kinds that nobody can judge while the chain is silent."""
+
+MOST_NAMED = 5
+
+log = structlog.get_logger()
+
+Form = Literal["json", "discord", "telegram"]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something is wrong. The same trouble has the same key."""
+
+    kind: str
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Farmers of one block and what it is about; `forecast_stroops` where something else was received."""
+
+    block_index: int
+    farmers: int
+    stroops: int
+    forecast_stroops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How the pool is. `chain_silent_seconds`: 0 while the chain answers; what hangs on it is then as last known."""
+
+    chain_silent_seconds: float = 0.0
+    missed_block: Amount | None = None
+    lost_stakes: Sequence[Amount] = ()
+    wrong_forecasts: Sequence[Amount] = ()
+    poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
+    pool_lacks_stroops: int = 0
+    gone_nodes: Sequence[tuple[str, str]] = ()  # (node, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is new, and the keys of what is over."""
+
+    raised: tuple[Condition, ...]
+    resolved: tuple[str, ...]
+
+
+def conditions(seen: Observation) -> list[Condition]:
+    """Everything that is wrong now."""
+    found = []
+    if seen.chain_silent_seconds >= DOWN_SECONDS:
+        found.append(Condition("rpc-down", "rpc-down", "The chain's RPC server does not answer."))
+    if missed := seen.missed_block:
+        found.append(
+            Condition(
+                "block-missed",
+                "block-missed",
+                f"Block {missed.block_index} is over and none of {_farmers(missed.farmers)} was planted in it.",
+            )
+        )
+    for lost in seen.lost_stakes:
+        said = f"Block {lost.block_index}: {_farmers(lost.farmers)} lost {kale(lost.stroops)} KALE of stakes."
+        found.append(Condition("stake-lost", f"stake-lost:{lost.block_index}", said))
+    for off in seen.wrong_forecasts:
+        said = (
+            f"Block {off.block_index}: {_farmers(off.farmers)} received {kale(off.stroops, 7)} KALE "
+            f"where {kale(off.forecast_stroops, 7)} were forecast."
+        )
+        found.append(Condition("forecast-off", f"forecast-off:{off.block_index}", said))
+    for wallet, lacks in (seen.poor_farmers or {}).items():
+        said = f"Farmer {wallet} lacks {kale(lacks)} XLM and is not planted for."
+        found.append(Condition("farmer-out-of-xlm", f"farmer-out-of-xlm:{wallet}", said))
+    if seen.pool_lacks_stroops:
+        said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
+        found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    for node, kind in seen.gone_nodes:
+        found.append(Condition("worker-gone", f"worker-gone:{node}:{kind}", f"No {kind} worker on {node} any more."))
+    return found
+
+
+def decide(open_kinds: Mapping[str, str], seen: Observation) -> Changes:
+    """What to say now. `open_kinds`: key -> kind of what was raised and not resolved.
+
+    While the chain is silent nothing that hangs on it is raised or resolved.
+    """
+    unknown: Collection[str] = OF_CHAIN if seen.chain_silent_seconds else ()
+    now = [condition for condition in conditions(seen) if condition.kind not in unknown]
+    keys = {condition.key for condition in now}
+    raised = tuple(condition for condition in now if condition.key not in open_kinds)
+    # Between silence and alarm, an alarm raised before stays: it is not over yet.
+    waiting = {"rpc-down"} if seen.chain_silent_seconds else set()
+    resolved = tuple(
+        key
+        for key, kind in open_kinds.items()
+        if key not in keys and kind not in LASTING and kind not in unknown and kind not in waiting
+    )
+    return Changes(raised, resolved)
+
+
+def _farmers(count: int) -> str:
+    return f"{count} farmer{'' if count == 1 else 's'}"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Say
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message to send."""
+
+    kind: str
+    key: str
+    message: str
+    resolved: bool
+    at: datetime
+
+
+def body(notice: Notice, form: Form, network: str, chat_id: str = "") -> dict[str, Any]:
+    """The webhook's request. Discord and Telegram show `content` and `text`; neither reads markup or mentions in it."""
+    text = f"{'✅ Resolved' if notice.resolved else '🔴 Alert'} · {network} · {notice.kind}\n{notice.message}"
+    match form:
+        case "discord":
+            return {"content": text[:2000], "allowed_mentions": {"parse": []}}
+        case "telegram":
+            return {"chat_id": chat_id, "text": text[:4096], "disable_web_page_preview": True}
+        case _:
+            state = "resolved" if notice.resolved else "raised"
+            return {
+                "kind": notice.kind,
+                "key": notice.key,
+                "state": state,
+                "message": notice.message,
+                "at": notice.at.isoformat(),
+                "network": network,
+            }
+
+
+class Webhook:
+    """Where alerts go. The address is a secret: it is in no message and no log."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError for an address that cannot work."""
+        assert settings.alert_webhook is not None
+        self._form: Form = settings.alert_kind
+        self._network = settings.network
+        self._url = settings.alert_webhook.get_secret_value()
+        self._chat_id = ""
+        try:
+            parts = urlsplit(self._url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("KALEPOOL_ALERT_WEBHOOK is not an http address")
+        if self._form == "telegram":
+            self._chat_id = (parse_qs(parts.query).get("chat_id") or [""])[0]
+            if not self._chat_id:
+                raise ConfigError(
+                    "KALEPOOL_ALERT_WEBHOOK names no chat: for telegram it ends in /sendMessage?chat_id=…"
+                )
+            self._url = urlunsplit(parts._replace(query=""))
+
+    async def post(self, notice: Notice) -> tuple[bool, float]:
+        """Sends it once: (whether it was taken, how long to wait at least where it was not). Never raises."""
+        request = body(notice, self._form, self._network, self._chat_id)
+        try:
+            async with asyncio.timeout(POST_SECONDS), httpx2.AsyncClient(timeout=POST_SECONDS) as client:
+                answer = await client.post(self._url, json=request)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            log.warning("alert_not_sent", kind=notice.kind, reason=type(error).__name__)
+            return False, 0.0
+        if answer.is_success:
+            return True, 0.0
+        log.warning("alert_not_sent", kind=notice.kind, status=answer.status_code)
+        try:
+            return False, min(float(answer.headers.get("Retry-After", 0)), LONGEST_PAUSE_SECONDS)
+        except ValueError:
+            return False, 0.0
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Do
+
+
+class Alerts:
+    """Looks, keeps what changed, and tells it. `look` and `tell` are called again and again, each in its own time."""
+
+    def __init__(self, ctx: Context) -> None:
+        """Raises ConfigError where the webhook's settings are wrong."""
+        self._ctx = ctx
+        self._webhook = Webhook(ctx.settings)
+        self._answered_at = datetime.now(UTC)
+        self._pause_seconds = 0.0
+        self._not_before = 0.0
+
+    async def look(self) -> Changes:
+        """Keeps what is new and what is over. Raises DatabaseError."""
+        database = self._ctx.database
+        seen = await self._observe()
+        rows = await database.fetch_all("select_open_alerts")
+        changes = decide({row["key"]: row["kind"] for row in rows}, seen)
+        if changes.raised or changes.resolved:
+            async with database.transaction() as session:
+                for new in changes.raised:
+                    await session.execute(
+                        "insert_alert", alert_id=new_id(), key=new.key, kind=new.kind, message=new.message
+                    )
+                    log.warning("alert_raised", key=new.key, message=new.message)
+                for key in changes.resolved:
+                    await session.execute("resolve_alert", key=key)
+                    log.info("alert_resolved", key=key)
+        return changes
+
+    async def tell(self) -> int:
+        """Sends what was not sent, the oldest first, until the webhook fails. Returns how many were taken.
+
+        A message that was taken and could not be marked so is sent again: better twice than never.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() < self._not_before:
+            return 0
+        told = 0
+        for row in await self._ctx.database.fetch_all("select_untold_alerts"):
+            steps = [(False, "mark_alert_told", row["raised_at"])] if row["told_at"] is None else []
+            if row["resolved_at"] is not None:
+                steps.append((True, "mark_alert_end_told", row["resolved_at"]))
+            for resolved, mark, at in steps:
+                notice = Notice(row["kind"], row["key"], row["message"], resolved, at)
+                taken, wait = await self._webhook.post(notice)
+                if not taken:
+                    self._pause_seconds = min(max(2 * self._pause_seconds, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+                    self._not_before = clock() + max(wait, self._pause_seconds)
+                    return told
+                self._pause_seconds = 0.0
+                await self._ctx.database.execute(mark, alert_id=row["alert_id"])
+                told += 1
+        return told
+
+    async def _observe(self) -> Observation:
+        database = self._ctx.database
+        silent = 0.0
+        farm: Farm | None = None
+        poor: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                farm = await self._ctx.chain.read_farm()
+                poor = await self._poor_farmers()
+            self._answered_at = datetime.now(UTC)
+        except (ChainError, TimeoutError):
+            silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
+        missed, lost, wrong = None, [], []
+        if farm is not None and farm.index is not None and farm.farm_block is not None:
+            first, last = farm.index - PAST_BLOCKS, farm.index - 1
+            started = datetime.fromtimestamp(farm.farm_block.timestamp, UTC)
+            missed = await self._missed(last, started)
+            lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)
+            wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
+        gone = await database.fetch_all("select_gone_nodes", silent_seconds=SILENT_SECONDS)
+        return Observation(
+            chain_silent_seconds=silent,
+            missed_block=missed,
+            lost_stakes=[Amount(row["block_index"], row["farmers"], row["stake_stroops"]) for row in lost],
+            wrong_forecasts=[
+                Amount(row["block_index"], row["farmers"], row["reward_stroops"], row["forecast_stroops"])
+                for row in wrong
+            ],
+            poor_farmers=poor,
+            pool_lacks_stroops=self._ctx.needs.native_stroops if self._ctx.needs else 0,
+            gone_nodes=[(row["node"], row["kind"]) for row in gone],
+        )
+
+    async def _missed(self, block_index: int, ended_at: datetime) -> Amount | None:
+        """The block that ended then, where nobody was planted in it that could have been.
+
+        A block takes at least its length, so who was active a length before its end could be planted.
+        """
+        started_by = ended_at - timedelta(seconds=self._ctx.settings.chain.block_seconds)
+        found = await self._ctx.database.fetch_one(
+            "select_missed_farmers", block_index=block_index, started_by=started_by
+        )
+        return Amount(block_index, found["farmers"], 0) if found and found["farmers"] and block_index >= 0 else None
+
+    async def _poor_farmers(self) -> dict[str, int]:
+        rows = await self._ctx.database.fetch_all("select_active_wallets")
+        wallets = [row["custodial_wallet"] for row in rows]
+        accounts = await self._ctx.chain.read_accounts(wallets) if wallets else {}
+        spare = self._ctx.settings.min_spare_stroops
+        lacks = {wallet: missing_funds(accounts.get(wallet), spare).native_stroops for wallet in wallets}
+        return {wallet: stroops for wallet, stroops in lacks.items() if stroops}

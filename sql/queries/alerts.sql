@@ -1,0 +1,68 @@
+-- What operators are told of: what is wrong, what was said of it, and what is still to be said.
+
+-- name: select_missed_farmers
+-- Farmers that could have been planted for in this block, which is over, and were not, if nobody was.
+SELECT count(*) AS farmers
+FROM farmers f JOIN poolers p USING (pooler_id)
+WHERE f.status = 'active' AND f.activated_at < %(started_by)s AND p.status = 'active' AND NOT p.planting_paused
+  AND NOT (SELECT planting_paused FROM pool_switches)
+  AND NOT EXISTS (SELECT FROM plantings WHERE block_index = %(block_index)s AND outcome = 'planted');
+
+-- name: select_lost_stakes
+-- Stakes of these blocks, which are over, that do not come back: never worked, or found to be lost. Nothing is in flight.
+SELECT p.block_index, count(*) AS farmers, sum(p.stake_stroops) AS stake_stroops
+FROM plantings p
+LEFT JOIN pooler_compensations c USING (block_index, farmer_id)
+WHERE p.outcome = 'planted' AND p.block_index BETWEEN %(first_index)s AND %(last_index)s
+  AND (c.compensation_id IS NOT NULL OR (
+    NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
+    AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
+    AND NOT EXISTS (SELECT FROM submission_items i WHERE i.block_index = p.block_index AND i.farmer_id = p.farmer_id
+                    AND i.action = 'work' AND i.status = 'open')))
+GROUP BY p.block_index;
+
+-- name: select_wrong_forecasts
+-- Harvests of these blocks that brought something else than their final forecast.
+SELECT block_index, count(*) AS farmers, sum(reward_stroops) AS reward_stroops, sum(forecast_stroops) AS forecast_stroops
+FROM harvests
+WHERE outcome = 'harvested' AND block_index BETWEEN %(first_index)s AND %(last_index)s AND forecast_stroops <> reward_stroops
+GROUP BY block_index;
+
+-- name: select_gone_nodes
+-- Nodes whose workers of a kind are all silent: heard of within the last day, or told of before and not back yet.
+SELECT node, kind, max(last_seen_at) AS last_seen_at
+FROM workers
+GROUP BY node, kind
+HAVING NOT coalesce(
+        bool_or(status = 'alive' AND last_seen_at > now() - make_interval(secs => %(silent_seconds)s)), false)
+   AND (max(last_seen_at) BETWEEN now() - interval '1 day' AND now() - make_interval(secs => %(silent_seconds)s)
+        OR EXISTS (SELECT FROM alerts WHERE key = 'worker-gone:' || node || ':' || kind AND resolved_at IS NULL))
+ORDER BY node, kind;
+
+-- name: select_open_alerts
+-- Raised and not resolved: what cannot be resolved, for as long as it is looked at.
+SELECT key, kind FROM alerts WHERE resolved_at IS NULL;
+
+-- name: insert_alert
+INSERT INTO alerts (alert_id, key, kind, message) VALUES (%(alert_id)s, %(key)s, %(kind)s, %(message)s)
+ON CONFLICT (key) WHERE resolved_at IS NULL DO NOTHING;
+
+-- name: resolve_alert
+UPDATE alerts SET resolved_at = now() WHERE key = %(key)s AND resolved_at IS NULL;
+
+-- name: select_untold_alerts
+-- What is to be told, in its order. Nobody wants to hear of what was over long ago.
+SELECT alert_id, key, kind, message, raised_at, told_at, resolved_at
+FROM alerts
+WHERE (told_at IS NULL OR (resolved_at IS NOT NULL AND end_told_at IS NULL)) AND raised_at > now() - interval '1 day'
+ORDER BY alert_id
+LIMIT 20;
+
+-- name: mark_alert_told
+UPDATE alerts SET told_at = now() WHERE alert_id = %(alert_id)s;
+
+-- name: mark_alert_end_told
+UPDATE alerts SET end_told_at = now() WHERE alert_id = %(alert_id)s;
+
+-- name: select_active_wallets
+SELECT custodial_wallet FROM farmers WHERE status = 'active' ORDER BY registered_at, farmer_id;

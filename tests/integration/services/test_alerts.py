@@ -1,0 +1,130 @@
+"""Trouble of a real pool, told to a real HTTP server that is not always well."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from kalepool.services import alerts as service
+from kalepool.services import plant
+from kalepool.services.alerts import DOWN_SECONDS, Alerts
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "do-not-tell-9f3a"
+
+
+@dataclass
+class Receiver:
+    """A webhook: keeps what it is sent, answers with `status`."""
+
+    status: int = 200
+    taken: list[dict] = field(default_factory=list)
+    port: int = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.split("content-length:")[1].split("\r\n")[0])
+        sent = json.loads(await reader.readexactly(length))
+        if self.status == 200:
+            self.taken.append(sent)
+        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield receiver
+
+
+def of(farm, receiver: Receiver) -> Alerts:
+    farm.ctx.settings = farm.settings.model_copy(update={"alert_webhook": secret_url(receiver.port)})
+    return Alerts(farm.ctx)
+
+
+def secret_url(port: int):
+    return SecretStr(f"http://127.0.0.1:{port}/hooks/{SECRET}")
+
+
+async def test_from_trouble_to_its_end(
+    farm, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await farm.add_farmers(2)
+    await farm.rows("UPDATE farmers SET activated_at = now() - interval '1 day'")
+    async with receiving() as receiver:
+        alerts = of(farm, receiver)
+        await alerts.look()
+        assert await alerts.tell() == 0  # all is well
+
+        # Planted and never worked: the stake is lost once the next block has begun. In block 1 nobody plants.
+        await plant.plant(farm.ctx, 0, farm.pooler_id)
+        await farm.end_block()
+        await farm.start_block(1)
+        await farm.end_block()
+        await farm.start_block(2)
+        await farm.rows(
+            "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
+            "VALUES (gen_random_uuid(), 1, '10.0.0.7', 'cpu', 'numba', 2, '1', now() - interval '5 minutes')"
+        )
+        raised = {new.key for new in (await alerts.look()).raised}
+        assert raised == {"block-missed", "stake-lost:0", "worker-gone:10.0.0.7:cpu"}
+
+        # A webhook in trouble is left alone for a while; nothing is lost, not even by a restart of the process.
+        receiver.status = 500
+        assert await alerts.tell() == 0
+        receiver.status = 200
+        assert await alerts.tell() == 0
+        alerts = of(farm, receiver)
+        assert await alerts.tell() == 3
+        assert {sent["key"] for sent in receiver.taken} == raised
+        assert all(sent["state"] == "raised" and sent["network"] == "devnet" for sent in receiver.taken)
+        lost = next(sent for sent in receiver.taken if sent["kind"] == "stake-lost")
+        assert lost["message"] == "Block 0: 2 farmers lost 20.00 KALE of stakes."
+        assert (await alerts.look()).raised == ()
+        assert await alerts.tell() == 0
+
+        # Over: said once. A lost stake is never over.
+        await farm.rows("UPDATE workers SET last_seen_at = now()")
+        await plant.plant(farm.ctx, 2, farm.pooler_id)
+        await farm.end_block()
+        await farm.start_block(3)
+        await alerts.look()
+        receiver.taken.clear()
+        await alerts.tell()
+        said = {(sent["key"], sent["state"]) for sent in receiver.taken}
+        assert {("block-missed", "resolved"), ("worker-gone:10.0.0.7:cpu", "resolved")} < said
+        assert ("stake-lost:0", "resolved") not in said
+
+        # The chain goes silent: an alarm after a while, while everything else keeps still.
+        farm.devnet.node.faults.add({"kind": "unavailable", "method": "", "count": 0})
+        monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.5)
+        assert await alerts.look() == service.Changes((), ())
+        alerts._answered_at = datetime.now(UTC) - timedelta(seconds=DOWN_SECONDS + 1)
+        assert [new.key for new in (await alerts.look()).raised] == ["rpc-down"]
+    captured = capfd.readouterr()
+    assert SECRET not in captured.out + captured.err
+
+
+async def test_a_dead_webhook_stops_nobody(farm, capfd: pytest.CaptureFixture[str]) -> None:
+    await farm.add_farmers(1)
+    async with receiving() as receiver:
+        alerts = of(farm, receiver)
+    wallet = farm.farmers[0].custodial_wallet
+    farm.ctx.settings = farm.ctx.settings.model_copy(update={"min_spare_stroops": 10**12})
+    changes = await alerts.look()
+    assert [new.key for new in changes.raised] == [f"farmer-out-of-xlm:{wallet}"]
+    assert await alerts.tell() == 0
+    assert (await farm.rows("SELECT count(*) FROM alerts WHERE told_at IS NULL"))[0][0] == 1
+    captured = capfd.readouterr()
+    assert "alert_not_sent" in captured.out + captured.err
+    assert SECRET not in captured.out + captured.err

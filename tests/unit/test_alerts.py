@@ -1,0 +1,140 @@
+"""What operators are told: raised once, resolved once, nothing claimed that nobody can see; never the address."""
+
+import dataclasses
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalepool.config import Settings
+from kalepool.errors import ConfigError
+from kalepool.services.alerts import (
+    DOWN_SECONDS,
+    LASTING,
+    OF_CHAIN,
+    Amount,
+    Notice,
+    Observation,
+    Webhook,
+    body,
+    conditions,
+    decide,
+)
+
+AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+
+EVERYTHING = Observation(
+    chain_silent_seconds=DOWN_SECONDS,
+    missed_block=Amount(41, 12, 0),
+    lost_stakes=[Amount(40, 2, 125_000_000)],
+    wrong_forecasts=[Amount(39, 1, 10_000_000, 10_000_001)],
+    poor_farmers={"GABC": 5_000_000},
+    pool_lacks_stroops=100_000_000,
+    gone_nodes=[("10.0.0.7", "cuda")],
+)
+
+observations = st.builds(
+    Observation,
+    chain_silent_seconds=st.sampled_from([0.0, 1.0, DOWN_SECONDS]),
+    missed_block=st.none() | st.builds(Amount, st.integers(0, 3), st.integers(1, 3), st.just(0)),
+    lost_stakes=st.lists(
+        st.builds(Amount, st.integers(0, 3), st.integers(1, 3), st.integers(0, 10**9)),
+        max_size=3,
+        unique_by=lambda amount: amount.block_index,
+    ),
+    poor_farmers=st.dictionaries(st.sampled_from(["GA", "GB"]), st.integers(1, 10**8)),
+    pool_lacks_stroops=st.integers(0, 10**8),
+    gone_nodes=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["cpu", "cuda"])), unique=True),
+)
+
+
+def test_each_trouble_is_said_in_words() -> None:
+    said = {condition.kind: condition.message for condition in conditions(EVERYTHING)}
+    assert said == {
+        "rpc-down": "The chain's RPC server does not answer.",
+        "block-missed": "Block 41 is over and none of 12 farmers was planted in it.",
+        "stake-lost": "Block 40: 2 farmers lost 12.50 KALE of stakes.",
+        "forecast-off": "Block 39: 1 farmer received 1.0000000 KALE where 1.0000001 were forecast.",
+        "farmer-out-of-xlm": "Farmer GABC lacks 0.50 XLM and is not planted for.",
+        "pool-out-of-xlm": "The pool's account needs 10.00 XLM; GET /health says where to send it.",
+        "worker-gone": "No cuda worker on 10.0.0.7 any more.",
+    }
+
+
+def test_once_and_over() -> None:
+    well = Observation()
+    down = Observation(chain_silent_seconds=DOWN_SECONDS)
+    assert [new.key for new in decide({}, down).raised] == ["rpc-down"]
+    known = {"rpc-down": "rpc-down"}
+    assert decide(known, down) == decide({}, well)  # nothing new
+    assert decide(known, well).resolved == ("rpc-down",)
+    hiccup = Observation(chain_silent_seconds=1.0)
+    assert not decide({}, hiccup).raised
+    assert not decide(known, hiccup).resolved  # an answer is needed for that
+
+
+def test_a_silent_chain_hides_what_hangs_on_it() -> None:
+    known = {"farmer-out-of-xlm:GABC": "farmer-out-of-xlm", "worker-gone:10.0.0.7:cpu": "worker-gone"}
+    changes = decide(known, dataclasses.replace(EVERYTHING, poor_farmers={}))
+    assert not OF_CHAIN & {new.kind for new in changes.raised}
+    assert changes.resolved == ("worker-gone:10.0.0.7:cpu",)
+
+
+@given(st.lists(observations, max_size=8))
+def test_what_is_open_is_what_is_wrong(seen: list[Observation]) -> None:
+    open_kinds: dict[str, str] = {}
+    lasting: set[str] = set()
+    for observation in seen:
+        changes = decide(open_kinds, observation)
+        for new in changes.raised:
+            assert new.key not in open_kinds  # said once
+            open_kinds[new.key] = new.kind
+            lasting |= {new.key} if new.kind in LASTING else set()
+        for key in changes.resolved:
+            assert open_kinds.pop(key) not in LASTING
+        assert decide(open_kinds, observation) == decide({}, Observation())  # looking again says nothing
+        assert lasting <= open_kinds.keys()
+        if not observation.chain_silent_seconds:
+            assert open_kinds.keys() - lasting == {
+                found.key for found in conditions(observation) if found.kind not in LASTING
+            }
+
+
+def notice(message: str = "It is down.", *, resolved: bool = False) -> Notice:
+    return Notice("rpc-down", "rpc-down", message, resolved, AT)
+
+
+def test_forms() -> None:
+    assert body(notice(), "json", "mainnet") == {
+        "kind": "rpc-down",
+        "key": "rpc-down",
+        "state": "raised",
+        "message": "It is down.",
+        "at": "2026-11-22T03:00:00+00:00",
+        "network": "mainnet",
+    }
+    discord = body(notice("@everyone " + "x" * 3000, resolved=True), "discord", "mainnet")
+    assert discord["content"].startswith("✅ Resolved · mainnet · rpc-down\n@everyone")
+    assert len(discord["content"]) == 2000
+    assert discord["allowed_mentions"] == {"parse": []}
+    telegram = body(notice(), "telegram", "testnet", chat_id="-100123")
+    assert telegram["chat_id"] == "-100123"
+    assert telegram["text"] == "🔴 Alert · testnet · rpc-down\nIt is down."
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("discord.com/api/webhooks/secret", "discord"),
+        ("ftp://secret@host/", "json"),
+        ("http://[secret/", "json"),
+        ("https://api.telegram.org/botsecret/sendMessage", "telegram"),
+    ],
+)
+def test_a_webhook_that_cannot_work_is_refused_without_its_address(url: str, kind: str) -> None:
+    settings = Settings.load(alert_webhook=url, alert_kind=kind, _env_file=None)
+    with pytest.raises(ConfigError) as refused:
+        Webhook(settings)
+    assert "secret" not in str(refused.value)
+    assert "secret" not in repr(settings)
