@@ -13,6 +13,8 @@ COMMANDS = [
     ("status", "kalepool.commands:status", "Show the block, the farmers, the workers and the last blocks."),
     ("farmer", "kalepool.commands:farmer", "Add, list and show farmers."),
     ("pooler", "kalepool.commands:pooler", "Add poolers."),
+    ("miner", "kalepool.commands:miner", "Add external miners."),
+    ("operator", "kalepool.commands:operator", "Make keys for operators."),
     ("mine", "kalepool.mine:mine", "Hash for a pool over HTTP, as an external miner."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
     ("api", "kalepool.commands:api", "Run the API and custody."),

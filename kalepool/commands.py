@@ -21,10 +21,13 @@ from kalepool.up.folder import DataFolder, Running, find_running
 
 farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers.")
 pooler = typer.Typer(add_completion=False, no_args_is_help=True, help="Add poolers.")
+miner = typer.Typer(add_completion=False, no_args_is_help=True, help="Add external miners.")
+operator = typer.Typer(add_completion=False, no_args_is_help=True, help="Make keys for operators.")
 custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
 
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
 OWN_POOLER = "home"
+SHOWN_ONCE = "The key is not kept and cannot be shown again."
 T = TypeVar("T")
 
 
@@ -103,7 +106,44 @@ def pooler_add(
     settings = _settings()
     limit = max_farmers or settings.pooler_farmers
     new = _with(settings, lambda database: add_pooler(database, name, limit))
-    typer.echo(f"pooler_id  {new.pooler_id}\nkey        {new.key}\nThe key is not kept and cannot be shown again.")
+    typer.echo(f"pooler_id  {new.pooler_id}\nkey        {new.key}\n{SHOWN_ONCE}")
+
+
+@miner.callback()
+def _miner() -> None:
+    """Add external miners."""
+
+
+@miner.command("add")
+def miner_add(
+    name: Annotated[str, typer.Argument(help="What the pool calls it.")],
+    payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
+) -> None:
+    """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
+    from kalepool.services.mining.accounts import NewMiner, create_invite, register
+
+    settings = _settings()
+
+    async def add(database: Database) -> NewMiner:
+        invite = await create_invite(database, name, uses=1, valid_seconds=60)
+        return await register(database, settings, name, payout_wallet, invite.invite)
+
+    new = _with(settings, add)
+    typer.echo(f"miner_id  {new.miner.miner_id}\nkey       {new.key}\n{SHOWN_ONCE}")
+
+
+@operator.callback()
+def _operator() -> None:
+    """Make keys for operators."""
+
+
+@operator.command("add")
+def operator_add(label: Annotated[str, typer.Argument(help="Who it is for.")]) -> None:
+    """Make an operator's API key and print it, once."""
+    from kalepool.services.keys import create_key
+
+    new = _with(_settings(), lambda database: create_key(database, "operator", label=label))
+    typer.echo(f"key_id  {new.key_id}\nkey     {new.key}\n{SHOWN_ONCE}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         voice.say(f"devnet: {parts.rpc_url}, {times}{rivals}")
     supervisor.add(parts.api(database_url))
     await _wait_for(supervisor, "api", lambda client: _answers(client, f"{parts.api_url}/info"))
+    voice.say(f"page: {parts.api_url}/")
     voice.say(f"API: {parts.api_url}/docs")
     folder.publish(_running(parts))
     async with (
@@ -88,7 +89,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         books = await Books.open(database, chain, pooler_id)
         supervisor.add(parts.coordinator(database_url, key))
         watch = Watch(database, chain, pooler_id, books.since)
-        title = f"kalepool on {settings.network}   API {parts.api_url}/docs   logs {folder.logs}"
+        title = f"kalepool on {settings.network}   page {parts.api_url}/   API {parts.api_url}/docs"
         try:
             await show(watch, voice, title, options.blocks)
         except asyncio.CancelledError:

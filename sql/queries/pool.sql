@@ -1,13 +1,5 @@
 -- Queries that more than one part of the pool needs. Each area keeps its own in a file beside this one.
 
--- name: select_migrations
--- What has been applied to this database.
-SELECT name, checksum, applied_at FROM migrations ORDER BY name;
-
--- name: select_next_searcher
--- A searcher number nobody ever had.
-SELECT nextval('searcher_ids') AS searcher;
-
 -- name: insert_pooler
 -- A new pooler; nothing where the name is taken.
 INSERT INTO poolers (pooler_id, name, max_farmers)
@@ -16,12 +8,6 @@ ON CONFLICT (name) DO NOTHING;
 
 -- name: select_pooler_by_name
 SELECT pooler_id, name, max_farmers, status, created_at, last_seen_at FROM poolers WHERE name = %(name)s;
-
--- name: select_pooler
-SELECT pooler_id, name, max_farmers, status, created_at, last_seen_at FROM poolers WHERE pooler_id = %(pooler_id)s;
-
--- name: select_poolers
-SELECT pooler_id, name, max_farmers, status, created_at, last_seen_at FROM poolers ORDER BY created_at;
 
 -- name: insert_api_key
 -- A key, by its hash. See keys.py.
@@ -46,11 +32,6 @@ SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, 
 FROM farmers
 WHERE %(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s
 ORDER BY registered_at, farmer_id;
-
--- name: select_farmer
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata,
-       registered_at, activated_at, departed_at
-FROM farmers WHERE farmer_id = %(farmer_id)s;
 
 -- name: select_farmer_performance
 SELECT * FROM farmer_performance WHERE farmer_id = %(farmer_id)s;

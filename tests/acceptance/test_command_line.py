@@ -112,6 +112,11 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     assert kalepool("farmer", "list", "--pooler", "north").status == 0
     missing = kalepool("farmer", "list", "--pooler", "south")
     assert missing.status == 2 and "kalepool pooler add south" in missing.errors
+    for command in (["miner", "add", "rig"], ["operator", "add", "me"]):
+        made = kalepool(*command)
+        assert made.status == 0 and re.search(r"^key +kp_\S{43}$", made.output, re.MULTILINE), made.errors
+    refused = kalepool("miner", "add", "rig", "--payout-wallet", "G123")
+    assert refused.status == 2 and refused.errors.count("\n") == 1
     rotated = kalepool("custody", "rotate")
     assert rotated.output == "0 secrets sealed again\n"
     assert (tmp_path / "data" / "master.key").stat().st_mode & 0o777 == 0o600

@@ -19,12 +19,13 @@ def calls() -> Iterator[tuple[str, str, str, set[str] | None]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS):
                 continue
-            if not (node.args and isinstance(node.args[0], ast.Constant) and str(node.args[0].value).isidentifier()):
+            name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]+", name)):
                 continue  # SQL written out: database.py's own, or the devnet's
             given = {keyword.arg for keyword in node.keywords if keyword.arg and keyword.arg != "row"}
             written_out = all(keyword.arg for keyword in node.keywords)
             place = f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
-            yield place, node.func.attr, str(node.args[0].value), given if written_out else None
+            yield place, node.func.attr, name, given if written_out else None
 
 
 CALLS = list(calls())
