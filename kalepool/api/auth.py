@@ -40,7 +40,7 @@ class Principal:
 
 
 class Keys:
-    """Finds whom a key speaks for; remembers it until any key is changed, which PostgreSQL tells at once."""
+    """Finds whom a key speaks for; remembers it until the key is changed, which PostgreSQL tells at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,11 +49,11 @@ class Keys:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Forgets everything whenever a key is changed or revoked, until the block ends."""
+        """Forgets each key that is changed or revoked, until the block ends."""
 
         async def forget() -> None:
-            async for _ in self._database.listen("api_keys"):
-                self.forget()
+            async for key_id in self._database.listen("api_keys"):
+                self.forget(UUID(key_id) if key_id else None)
 
         task = asyncio.create_task(forget())
         try:
@@ -62,9 +62,11 @@ class Keys:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def forget(self) -> None:
-        """Forgets everything known: a key was just ended here, and the news of it is on its way."""
-        self._known.clear()
+    def forget(self, key_id: UUID | None) -> None:
+        """Forgets a key, or all where any may have changed."""
+        self._known = {
+            digest: owner for digest, owner in self._known.items() if key_id is not None and owner.key_id != key_id
+        }
         self._changes += 1
 
     async def owner(self, key: str) -> KeyOwner | None:
@@ -99,6 +101,12 @@ async def principal(
         raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
     limits.hit_key(owner.key_id, owner.role)
     return Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
+
+
+async def still_valid(request: Request) -> bool:
+    """Whether the key that a long answer began with may still be used."""
+    keys: Keys = request.app.state.keys
+    return await keys.owner(request.headers["Authorization"].partition(" ")[2].strip()) is not None
 
 
 def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:

@@ -84,7 +84,8 @@ async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyV
             "revoke_own_key", key_id=order.replaces, seconds=order.overlap_seconds, **_own(caller)
         ):
             raise NotFoundError(f"no key {order.replaces} of the caller's that may still be used")
-    request.app.state.keys.forget()
+    if order.replaces is not None:
+        request.app.state.keys.forget(order.replaces)
     return NewKeyView(key_id=new.key_id, api_key=new.key)
 
 
@@ -93,4 +94,4 @@ async def end_key(request: Request, caller: Anyone, key_id: UUID) -> None:
     """At once, for good: also the very key or token of this call, which signs out."""
     if not await context(request).database.execute("revoke_own_key", key_id=key_id, seconds=0, **_own(caller)):
         raise NotFoundError(f"no key {key_id} of the caller's that may still be used")
-    request.app.state.keys.forget()
+    request.app.state.keys.forget(key_id)

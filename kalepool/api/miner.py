@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from kalepool.api.auth import Principal, bearer, principal, require
+from kalepool.api.auth import Principal, bearer, principal, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
@@ -238,10 +238,12 @@ async def job(
 )
 async def stream(request: Request, rig: CallersRig) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `job` with a job as JSON, now and at each change; `idle` when there is nothing to hash.
-    `banned`, with a problem, is the last one.
+    `banned`, with a problem, is the last one. With a key that was ended no more are sent.
     """
     try:
         async for given in _mining(request).jobs(rig):
+            if not await still_valid(request):
+                return
             if given is None:
                 yield ServerSentEvent(event="idle", raw_data="{}")
             else:

@@ -249,7 +249,7 @@ async def add_key(request: Request, caller: Operator, body: OperatorKeyOrder | S
 async def end_key(request: Request, caller: Operator, key_id: UUID) -> None:
     """At once, for good. Again changes nothing."""
     await operators.revoke_key(context(request).database, caller.key_id, key_id)
-    request.app.state.keys.forget()
+    request.app.state.keys.forget(key_id)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)])
 MOST_CHARACTERS = 10_000
 """Of a signed challenge: 20 signatures, the most a transaction has, fit well."""
 
+MOST_FIELDS = 1000
+"""Of a form. One is needed."""
+
 
 def sign_in(request: Request) -> SignIn:
     return request.app.state.sign_in
@@ -149,7 +152,11 @@ def _transaction(content_type: str, body: bytes) -> str:
                 sent = None
             found = sent.get("transaction") if isinstance(sent, dict) else None
         case "application/x-www-form-urlencoded":
-            found = next(iter(parse_qs(body.decode(errors="replace"), max_num_fields=10).get("transaction", [])), "")
+            try:
+                fields = parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS)
+            except ValueError:
+                fields = {}
+            found = fields.get("transaction", [None])[0]
         case _:
             raise Problem(415, "unsupported-media-type", "send application/json or application/x-www-form-urlencoded")
     if not isinstance(found, str) or len(found) > MOST_CHARACTERS:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 HOOKS = Path(__file__).with_name("fuzz_hooks.py")
 EXAMPLES = int(os.environ.get("KALEPOOL_FUZZ_EXAMPLES", "10"))
 HIGHEST = 10**6
+PARTS = (("public", "poolers", "keys", "sign-in", "miners"), ("farmers", "operators"))
+"""All tags, in parts that go on at the same time."""
 
 # What SEP-10 wants answered with 400 is well-formed all the same.
 CONFIG = """
@@ -38,7 +41,29 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 429, 503]
 
 async def test_no_input_breaks_it(farm, tmp_path: Path) -> None:
     """All checks of schemathesis, over all operations, each with the key of who may do it."""
-    # No limits to run into, and chores that leave the processor to the answers.
+    app = create_app(settings := without_limits(farm.settings))
+    described = {
+        tag for methods in app.openapi()["paths"].values() for each in methods.values() for tag in each["tags"]
+    }
+    assert described == {tag for part in PARTS for tag in part}
+    keys, ids = await people(farm, settings)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every answer waits 40 ms for an ACK
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        while not server.started:  # noqa: ASYNC110  uvicorn says so by a flag only
+            await asyncio.sleep(0.05)
+        output = await asyncio.gather(*(fuzz(url, tags, keys, ids, tmp_path) for tags in PARTS))
+        server.should_exit = True
+        await serving
+    assert not any(output), "\n".join(output)
+
+
+def without_limits(settings: Settings) -> Settings:
+    """No limits to run into, and chores that leave the processor to the answers."""
     changed = {
         "requests_per_minute": HIGHEST,
         "pooler_requests_per_minute": HIGHEST,
@@ -47,36 +72,29 @@ async def test_no_input_breaks_it(farm, tmp_path: Path) -> None:
         "miner_registration": "open",
         "ledger_seconds": 5,
     }
-    settings = Settings(**(farm.settings.model_dump() | changed), _env_file=None)  # pyright: ignore[reportCallIssue]
-    keys, ids = await people(farm, settings)
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    async with AsyncExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every answer waits 40 ms for an ACK
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        while not server.started:  # noqa: ASYNC110  uvicorn says so by a flag only
-            await asyncio.sleep(0.05)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--url", url),
-            *("--max-examples", str(EXAMPLES), "--seed", "1", "--no-color", "--continue-on-failure"),
-            *("--generation-database", "none", "--phases", "examples,coverage,fuzzing"),
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "SCHEMATHESIS_HOOKS": str(HOOKS),
-                "FUZZ_KEYS": json.dumps(keys),
-                "FUZZ_IDS": json.dumps(ids),
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        server.should_exit = True
-        await serving
-    assert process.returncode == 0, output.decode()
+    return Settings(**(settings.model_dump() | changed), _env_file=None)  # pyright: ignore[reportCallIssue]
+
+
+async def fuzz(url: str, tags: Sequence[str], keys: dict[str, str], ids: dict[str, str], folder: Path) -> str:
+    """Sends examples to every operation of these tags. What is wrong, empty where nothing is."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--url", url),
+        *(part for tag in tags for part in ("--include-tag", tag)),
+        *("--max-examples", str(EXAMPLES), "--seed", "1", "--no-color", "--continue-on-failure"),
+        *("--generation-database", "none", "--phases", "examples,coverage,fuzzing"),
+        cwd=folder,
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": str(HOOKS),
+            "FUZZ_KEYS": json.dumps(keys),
+            "FUZZ_IDS": json.dumps(ids),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return "" if process.returncode == 0 else output.decode()
 
 
 async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,8 +119,7 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
         *(compensation_id, farm.pooler_id, farmer.farmer_id),
     )
     [(submission_id,)] = await farm.rows("SELECT submission_id FROM submissions LIMIT 1")
-    tags = dict.fromkeys(("public", "poolers", "operators", "keys", "sign-in"), operator.key)
-    keys = tags | {"farmers": token.key, "miners": miner.key}
+    keys = {tag: operator.key for part in PARTS for tag in part} | {"farmers": token.key, "miners": miner.key}
     # it never ends for a miner
     keys |= {"GET /miner/jobs/stream": operator.key, "POST /miner/invites": operator.key}
     ids = {
