@@ -20,10 +20,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import kernels
+from benchmarks.bare import bare_rate
 from benchmarks.pool import Pool, running_pool
 
-BARE_SECONDS = 5.0
 LOOK_SECONDS = 0.25
 
 TARGETS = "all planted within 10 s, all worked, all harvested; idle <= 2 %; hash rate >= 80 % of the bare kernel"
@@ -40,18 +39,6 @@ class Line:
     harvested: int
     idle_share: float
     hashes_per_second: float
-
-
-def bare_rate() -> float:
-    """Hashes a second of the kernel alone on all cores."""
-    template = kernels.Template(1, os.urandom(32), os.urandom(32))
-    backend = next(name for name in kernels.backends() if not name.startswith("cuda"))
-    threads = len(os.sched_getaffinity(0))
-    kernels.search_until(template, 0, 2**20, 15, backend=backend, threads=threads)
-    tried, began = 0, time.perf_counter()
-    while time.perf_counter() - began < BARE_SECONDS:
-        tried += kernels.search_until(template, tried, 2**25, 15, backend=backend, threads=threads).tried
-    return tried / (time.perf_counter() - began)
 
 
 async def measure(pool: Pool, farmers: int, blocks: int) -> list[Line]:

@@ -16,7 +16,8 @@ from kalepool.cluster.messages import Hello, Job, Report, code_version
 from kalepool.errors import KalepoolError
 from kalepool.policy.ranges import Searcher, measure_speed
 
-LOOK_SECONDS = 0.5  # between two looks at which places there are
+LOOK_SECONDS = 0.5  # between two looks at which places there are, in a small cluster
+PLACES_PER_SECOND = 5000  # how many are looked at a second, at most
 REPORT_SECONDS = 1.0  # between two reports of one worker, in a small cluster
 REPORTS_PER_SECOND = 250  # of all workers together: a report costs this process about 0.5 ms
 START_SECONDS = 60.0  # for a worker to say hello
@@ -166,7 +167,7 @@ class Cluster:
                 for place in keepers.keys() - places:
                     keepers.pop(place).cancel()
                     self.refused.pop(place, None)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(max(LOOK_SECONDS, len(places) / PLACES_PER_SECOND))
         finally:
             for keeper in keepers.values():
                 keeper.cancel()

@@ -25,6 +25,7 @@ from kalepool.policy.snapshot import Found
 from kalepool.protocol.hashing import count_zeros, hash_work
 
 RETRY_SECONDS = 0.5
+SERIALS_AT_ONCE = 32  # taken from the database together: all workers of a large cluster start at once
 
 log = structlog.get_logger()
 
@@ -56,6 +57,8 @@ class Shares:
         self._waiting: list[Share] = []
         self._wake = asyncio.Event()
         self._own: Searcher | None = None
+        self._serials: list[int] = []
+        self._serials_lock = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
@@ -129,9 +132,11 @@ class Shares:
 
     async def next_serial(self) -> int:
         """A searcher serial nobody ever had."""
-        row = await self._database.fetch_one("select_next_searcher")
-        assert row is not None
-        return row["searcher"]
+        async with self._serials_lock:
+            if not self._serials:
+                rows = await self._database.fetch_all("select_next_searchers", count=SERIALS_AT_ONCE)
+                self._serials = [row["searcher"] for row in rows]
+            return self._serials.pop()
 
     async def write(self) -> None:
         """Write what waits, as soon as there is something; for ever. At cancellation nothing is left behind."""

@@ -61,6 +61,10 @@ SELECT * FROM unnest(%(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farme
     %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(found_at)s::timestamptz[])
 ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING;
 
+-- name: select_next_searchers
+-- Searcher serials nobody ever had, the highest last.
+SELECT nextval('searcher_ids') AS searcher FROM generate_series(1, %(count)s);
+
 -- name: notify_shares
 -- Tell everybody of shares with more zeros than all before, when this transaction is committed.
 SELECT pg_notify('shares', payload) FROM unnest(%(payloads)s::text[]) AS payload;

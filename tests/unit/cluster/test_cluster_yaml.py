@@ -1,4 +1,4 @@
-"""cluster.yaml is what Ray takes, on own machines and on a cloud, and carries nothing of the pool's secrets."""
+"""cluster.yaml against Ray's own schema and checks, for machines of one's own and for a cloud."""
 
 import json
 import re
@@ -7,49 +7,55 @@ from typing import Any
 
 import jsonschema
 import pytest
-import ray.autoscaler
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
 
-from kalepool.cluster.fleet import OBJECT_STORE_BYTES, SYSTEM_CONFIG
+from kalepool.cluster.fleet import SYSTEM_CONFIG
 
-TEXT = (Path(__file__).parents[3] / "cluster.yaml").read_text()
-
-
-def on_own_machines() -> dict[str, Any]:
-    return yaml.safe_load(TEXT)
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "cluster.yaml").read_text()
 
 
-def on_a_cloud() -> dict[str, Any]:
-    """The file edited as its last comment says."""
-    without_provider = re.sub(r"^provider:\n(  .*\n)+", "", TEXT, flags=re.MULTILINE)
-    return yaml.safe_load(re.sub(r"^#\| ?", "", without_provider, flags=re.MULTILINE))
+def cloud() -> str:
+    """The file with the commented block in place of the blocks for machines of one's own."""
+    kept = re.sub(r"^(provider|auth):\n(?: .*\n)+", "", TEXT, flags=re.MULTILINE)
+    return re.sub(r"^#~ ", "", kept, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("config", [on_own_machines(), on_a_cloud()], ids=["own", "cloud"])
-def test_ray_takes_it(config: dict[str, Any]):
+@pytest.fixture(params=["own machines", "cloud"])
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return yaml.safe_load(TEXT if request.param == "own machines" else cloud())
+
+
+def test_ray_accepts_it(config: dict[str, Any]) -> None:
+    import ray.autoscaler
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(config, schema)
     validate_config(prepare_config(config))
 
 
-def test_a_cloud_has_a_head_and_workers_with_and_without_cards():
-    config = prepare_config(on_a_cloud())
-    assert config["head_node_type"] == "head"
-    assert set(config["available_node_types"]) == {"head", "cpu_worker", "gpu_worker"}
-    assert all(config["available_node_types"][name]["min_workers"] == 0 for name in ("cpu_worker", "gpu_worker"))
+def test_the_cloud_has_a_head_and_workers_with_and_without_cards() -> None:
+    types = yaml.safe_load(cloud())["available_node_types"]
+    assert set(types) == {"head", "cpu_worker", "gpu_worker"}
+    assert types["head"]["resources"]["CPU"] == 0
+    assert all(types[name]["max_workers"] > types[name]["min_workers"] == 0 for name in ("cpu_worker", "gpu_worker"))
 
 
-def test_nodes_notice_a_death_as_our_own_ray_does():
-    (head,) = on_own_machines()["head_start_ray_commands"]
-    said = re.search(r"--system-config='(.*?)'", head)
-    assert said and json.loads(said[1]) == SYSTEM_CONFIG
-    assert f"--object-store-memory={OBJECT_STORE_BYTES}" in head
+def test_nothing_secret_travels(config: dict[str, Any]) -> None:
+    sources = {source.rstrip("/") for source in config["file_mounts"].values()}
+    assert sources == {
+        *("Makefile", "README.md", "pyproject.toml", "requirements.lock", "bootstrap.lock"),
+        *("kalepool", "kernels", "sql", "~/.ray/auth_token"),
+    }
+    assert all((ROOT / source).exists() for source in sources if not source.startswith("~"))
+    worker = "\n".join(config["worker_setup_commands"] + config["worker_start_ray_commands"])
+    assert not re.search(r"KALEPOOL_|DATABASE_URL|requirements.lock(?! ray| 'numba)", worker)
+    assert "rm -rf ~/kalepool/kalepool/custody.py" in worker
+    for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
+        assert command.endswith("ray stop") or command.startswith("RAY_AUTH_MODE=token")
 
 
-def test_nothing_of_the_pool_travels_but_its_code():
-    config = on_own_machines()
-    assert {".env", ".kalepool", "*.key"} <= set(config["rsync_exclude"])
-    assert set(config["file_mounts"]) == {"~/.ray/auth_token", "~/kalepool"}
-    commands = " ".join(config["setup_commands"] + config["worker_start_ray_commands"])
-    assert "KALEPOOL_" not in commands and "DATABASE" not in commands
+def test_a_killed_node_is_noticed_as_soon_as_on_a_local_ray(config: dict[str, Any]) -> None:
+    given = re.search(r"--system-config='(.*?)'", "".join(config["head_start_ray_commands"]))
+    assert given and json.loads(given[1]) == SYSTEM_CONFIG

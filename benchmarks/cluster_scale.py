@@ -1,0 +1,357 @@
+"""What the cluster loses, and what its coordinator costs.
+
+nodes      1, 2 and 4 real nodes of Ray on this machine, each pinned to its share of the cores, search a block for a
+           minute: their hash rate against the bare kernel on the same cores, measured before and after.
+workers    the real coordinator of a real pool (PostgreSQL, devnet, API, 50 farmers) with 100, 1,000 and 10,000 workers:
+           its CPU time, messages a second, delay from a find to its commit in the database, memory. The workers are
+           simulated: thousands share a process and a kernel, and each is as slow as that makes it. Their messages are
+           real: every one sends and gets its own through Ray, and every find is a true one.
+
+    python -m benchmarks.cluster_scale [nodes] [workers] [--seconds 60] [--workers 100 1000 10000] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import psutil
+
+import kernels
+from benchmarks.bare import bare_rate
+from benchmarks.pool import Pool, running_pool
+from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
+from kalepool.cluster.members import Cluster, Handle, Member, Place
+from kalepool.cluster.messages import Hello, Job, Report, code_version
+from kalepool.cluster.worker import Worker
+from kalepool.config import Settings
+from kalepool.protocol.model import Block
+
+NODES = (1, 2, 4)
+FARMERS = 50
+SETTLE_SECONDS = 10.0
+NONCES_A_TURN = 2**13  # of one simulated worker, before the next has its turn
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Real nodes
+
+
+async def measure_nodes(count: int, seconds: float) -> dict[str, float]:
+    """Hashes a second of `count` nodes that share this machine's cores, and what the kernel alone does."""
+    from ray.cluster_utils import Cluster as RayTestCluster
+
+    cores = sorted(os.sched_getaffinity(0))
+    bare = [bare_rate()]
+    Path("/tmp/ray").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kp-", ignore_cleanup_errors=True) as folder:
+        head = {"num_cpus": 0, "temp_dir": folder, "include_dashboard": False, "_system_config": SYSTEM_CONFIG}
+        ray_cluster = RayTestCluster(initialize_head=True, head_node_args=head)
+        try:
+            for number in range(count):
+                share = {
+                    cores[core * len(cores) // max(count, len(cores))] for core in range(number, len(cores), count)
+                }
+                share = share or {cores[number % len(cores)]}
+                _pin(ray_cluster.add_node(num_cpus=len(share)), share)
+            hashes, busy = await _search_for(str(ray_cluster.address), count, seconds)
+        finally:
+            ray_cluster.shutdown()
+    bare.append(bare_rate())
+    return {
+        "nodes": count,
+        "hashes_per_second": hashes / seconds,
+        "bare_before": bare[0],
+        "bare_after": bare[1],
+        "efficiency": hashes / seconds / mean(bare),
+        "idle_share": max(1 - busy / (seconds * max(count, len(cores))), 0.0),
+    }
+
+
+def _pin(node: Any, cores: set[int]) -> None:
+    """Keep a node's processes, and what they start, to these cores."""
+    for group in node.all_processes.values():
+        for started in group:
+            family = psutil.Process(started.process.pid)
+            for process in [family, *family.children(recursive=True)]:
+                process.cpu_affinity(sorted(cores))
+
+
+async def _search_for(address: str, count: int, seconds: float) -> tuple[int, float]:
+    """Hashes, and thread-seconds spent on them, of all nodes in `seconds`."""
+    serials = itertools.count(1)
+    hashes = busy = 0.0
+    counting = False
+
+    async def next_serial() -> int:
+        return next(serials)
+
+    def on_report(_: Member, report: Report) -> None:
+        nonlocal hashes, busy
+        if counting:
+            hashes += report.hashes
+            busy += report.busy_seconds
+
+    async with connect(address) as fleet:
+        cluster = Cluster(fleet, next_serial, on_report)
+        block = Block(0, 0, 0, 0, 0, 0, 8, os.urandom(32), 0, 0)
+        cluster.publish(Job(1, 1, block, tuple((os.urandom(32), 0) for _ in range(FARMERS)), 5))
+        task = asyncio.create_task(cluster.run())
+        while len(cluster.members) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(SETTLE_SECONDS)
+        counting = True
+        await asyncio.sleep(seconds)
+        counting = False
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return int(hashes), busy
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Simulated workers
+
+
+class SlowWorker(Worker):
+    """A worker without threads of its own: the swarm gives it its turns."""
+
+    def __init__(self, serial: int, swarm: Swarm) -> None:
+        super().__init__(serial, 0)
+        self.news = asyncio.Event()
+        self._swarm = swarm
+
+    def turn(self) -> None:
+        if self._job is None or not self._zeros:
+            return
+        call = self._take(0, NONCES_A_TURN)
+        if call is None:
+            return
+        began = time.monotonic()
+        template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
+        progress = kernels.search_until(
+            template, call.nonces.start, call.nonces.count, call.above_zeros, backend=self.backend
+        )
+        self._put(call, progress, time.monotonic() - began)
+        found = self._finds.get(call.farmer)
+        if found and progress.best and found.nonce == progress.best.nonce:
+            self._swarm.found[found.nonce] = time.time()
+        if self._urgent:
+            self._swarm.loop.call_soon_threadsafe(self.news.set)
+
+
+class Swarm:
+    """Thousands of slow workers in one process: one thread hashes for them in turn."""
+
+    def __init__(self) -> None:
+        self.workers: dict[int, SlowWorker] = {}
+        self.found: dict[int, float] = {}  # nonce: when
+
+    async def hello(self, number: int, serial: int) -> Hello:
+        if not self.workers:
+            self.loop = asyncio.get_running_loop()
+            threading.Thread(target=self._hash, daemon=True).start()
+        self.workers[number] = SlowWorker(serial, self)
+        return Hello(code_version(), f"simulated-{number}", os.getpid(), self.workers[number].backend, 1)
+
+    async def assign(self, number: int, packed: bytes) -> None:
+        self.workers[number].assign(packed)
+
+    async def exchange(self, number: int, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+        worker = self.workers[number]
+        worker.news.clear()
+        if packed:
+            worker.assign(packed)
+        try:
+            async with asyncio.timeout(wait_seconds):
+                await worker.news.wait()
+        except TimeoutError:
+            pass
+        return worker._report()
+
+    async def times(self) -> dict[int, float]:
+        found, self.found = self.found, {}
+        return found
+
+    def _hash(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        while True:
+            for worker in list(self.workers.values()):
+                worker.turn()
+
+
+class SwarmHandle:
+    """One simulated worker, as the cluster sees it."""
+
+    def __init__(self, actor: Any, number: int, serial: int) -> None:
+        self._actor, self._number, self._serial = actor, number, serial
+
+    async def hello(self) -> Hello:
+        return await self._actor.hello.remote(self._number, self._serial)
+
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+        return await self._actor.exchange.remote(self._number, packed, serial, wait_seconds)
+
+    def assign(self, packed: bytes) -> None:
+        self._actor.assign.remote(self._number, packed)
+
+    def kill(self) -> None:
+        pass
+
+
+class SwarmFleet:
+    def __init__(self, actor: Any, count: int) -> None:
+        self.actor = actor
+        self._places = {Place(f"node-{n}", f"simulated-{n}", "cpu", n, 1) for n in range(count)}
+
+    async def places(self) -> set[Place]:
+        return self._places
+
+    def start(self, place: Place, serial: int) -> Handle:
+        return SwarmHandle(self.actor, place.number, serial)
+
+
+@asynccontextmanager
+async def swarming(count: int) -> AsyncIterator[SwarmFleet]:
+    async with connect(None):
+        import ray
+
+        actor = ray.remote(Swarm).options(num_cpus=0, max_concurrency=2 * count + 100).remote()
+        yield SwarmFleet(actor, count)
+
+
+async def coordinate(count: int, seconds: float) -> None:
+    """The coordinator's process: runs it with `count` simulated workers, prints what it used as JSON."""
+    from kalepool.coordinator.run import coordinator
+
+    async with swarming(count) as fleet, coordinator(Settings.load()) as running:
+
+        @asynccontextmanager
+        async def given() -> AsyncIterator[SwarmFleet]:
+            yield fleet
+
+        task = asyncio.create_task(running.run(given()))
+        while not (running.cluster and len(running.cluster.members) == count):
+            await asyncio.sleep(0.5)
+            if task.done():
+                task.result()
+        await asyncio.sleep(SETTLE_SECONDS)
+        cluster = running.cluster
+        commits: dict[int, float] = {}
+
+        async def listen() -> None:
+            async for payload in running._database.listen("shares"):
+                if payload:
+                    commits[int(json.loads(payload)["nonce"])] = time.time()
+
+        listener = asyncio.create_task(listen())
+        await fleet.actor.times.remote()
+        reports, accepted = cluster.reports, running.shares.accepted
+        cpu, began = _cpu_seconds(), time.monotonic()
+        await asyncio.sleep(seconds)
+        elapsed = time.monotonic() - began
+        used = _cpu_seconds() - cpu
+        found = await fleet.actor.times.remote()
+        delays = [commits[nonce] - at for nonce, at in found.items() if nonce in commits]
+        result = {
+            "workers": count,
+            "cpu_share": used / elapsed,
+            "reports_per_second": (cluster.reports - reports) / elapsed,
+            "report_seconds": cluster.report_seconds,
+            "shares": running.shares.accepted - accepted,
+            "delays": len(delays),
+            "median_delay_seconds": median(delays) if delays else None,
+            "p90_delay_seconds": sorted(delays)[int(len(delays) * 0.9)] if delays else None,
+            "median_write_seconds": median(running.shares.write_seconds),
+            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        listener.cancel()
+        task.cancel()
+        await asyncio.gather(listener, task, return_exceptions=True)
+    print(json.dumps(result), flush=True)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def measure_workers(count: int, seconds: float) -> dict[str, float]:
+    async with running_pool(FARMERS, 1.0, 60) as pool:
+        return json.loads(await asyncio.to_thread(_run_coordinator, pool, count, seconds))
+
+
+def _run_coordinator(pool: Pool, count: int, seconds: float) -> str:
+    environment = os.environ | {
+        "KALEPOOL_DATABASE_URL": pool.database_url,
+        "KALEPOOL_API_URL": pool.parts.api_url,
+        "KALEPOOL_API_KEY": pool.key,
+        "KALEPOOL_RPC_URL": pool.parts.rpc_url,
+        "KALEPOOL_LEDGER_SECONDS": "1",
+        "KALEPOOL_BLOCK_SECONDS": "60",
+    }
+    command = [sys.executable, "-m", "benchmarks.cluster_scale", "--coordinate", str(count), "--seconds", str(seconds)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["nodes", "workers"], help="nodes, workers; both by default")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--workers", type=int, nargs="*", default=[100, 1000, 10_000])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--coordinate", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.coordinate is not None:
+        await coordinate(options.coordinate, options.seconds)
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(32).hex())
+    result: dict[str, list[dict[str, float]]] = {"nodes": [], "workers": []}
+    if "nodes" in options.parts:
+        print("nodes    MH/s    bare kernel, before and after    efficiency    idle")
+        for count in NODES:
+            row = await measure_nodes(count, options.seconds)
+            result["nodes"].append(row)
+            print(
+                f"{count:>5} {row['hashes_per_second'] / 1e6:>7.1f} {row['bare_before'] / 1e6:>14.1f} "
+                f"{row['bare_after'] / 1e6:>10.1f} {row['efficiency']:>20.1%} {row['idle_share']:>7.1%}",
+                flush=True,
+            )
+        print("wanted: efficiency >= 97 %")
+    if "workers" in options.parts:
+        lines = []
+        for count in options.workers:
+            row = await measure_workers(count, options.seconds)
+            result["workers"].append(row)
+            delay = "-" if row["median_delay_seconds"] is None else f"{row['median_delay_seconds'] * 1000:.0f} ms"
+            lines.append(
+                f"{count:>7} {row['cpu_share']:>6.2f} cores {row['reports_per_second']:>10.0f}/s {row['shares']:>8} "
+                f"{delay:>10} {row['memory_mib']:>9.0f} MiB"
+            )
+        print("\nworkers        CPU    messages   shares      delay       memory")
+        print(*lines, sep="\n")
+        print("wanted: at 10,000 workers < 0.5 cores; delay from find to commit < 250 ms (median)")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
