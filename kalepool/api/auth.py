@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -18,6 +19,8 @@ from kalepool.api.limits import RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database
 from kalepool.services.keys import KeyOwner, Role, find_owner
+
+log = structlog.get_logger()
 
 MOST_KEPT = 10_000
 
@@ -52,8 +55,14 @@ class Keys:
         """Forgets each key that is changed or revoked, until the block ends."""
 
         async def forget() -> None:
-            async for key_id in self._database.listen("api_keys"):
-                self.forget(UUID(key_id) if key_id else None)
+            while True:  # whatever happens: who does not listen would honour ended keys for ever
+                try:
+                    async for key_id in self._database.listen("api_keys"):
+                        self.forget(UUID(key_id) if key_id else None)
+                except Exception:
+                    log.exception("key_news_interrupted")
+                    self.forget(None)
+                    await asyncio.sleep(1)
 
         task = asyncio.create_task(forget())
         try:
