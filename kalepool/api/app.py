@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from kalepool.api import farmer, keys, miner, operator, page, pooler, problems, public, results, sep10
+from kalepool.api import farmer, keys, metrics, miner, operator, page, pooler, problems, public, results, sep10
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.public import VERSION
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.keys = Keys(database)
             app.state.running = set()
             app.state.viewing = page.Viewing(ctx)
+            app.state.metrics = metrics.Metrics(ctx, app.state.health)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
                 app.state.keys.listening(),
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator, page)
+    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator, page, metrics)
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes])

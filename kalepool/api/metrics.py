@@ -1,0 +1,242 @@
+"""`GET /metrics` for Prometheus: what the whole pool does, from the database, so that counters outlive restarts.
+
+For operators: asked from this machine itself, or with an operator's key. A proxy on this machine must add
+`X-Forwarded-For` or `Forwarded`, as they do by default: what carries one is not taken for this machine.
+The coordinator has metrics of its own, on KALEPOOL_METRICS_PORT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from kalepool.api.auth import bearer, principal
+from kalepool.api.problems import Problem
+from kalepool.database import Database
+from kalepool.services.context import Context
+from kalepool.services.health import Health
+
+SETTLED = timedelta(minutes=10)
+"""Events older than this do not change any more: they are added up once."""
+
+DELAY_BOUNDS = (1.0, 2.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0)
+"""Upper bounds of the inclusion delay's buckets, in seconds. A ledger takes 5 s on the public networks."""
+
+FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
+
+router = APIRouter(include_in_schema=False)
+
+
+class Totals:
+    """Sums over tables that only grow. What is settled is kept, so that a scrape reads the last minutes only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._settled: Counter[tuple[str, ...]] = Counter()
+        self._until = FIRST
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> Counter[tuple[str, ...]]:
+        """Sums by name and labels, over all time. Raises DatabaseError."""
+        async with self._lock:
+            cut = first_id(datetime.now(UTC) - SETTLED)
+            oldest = await self._database.fetch_one("select_oldest_open_submission")
+            if oldest is not None:
+                cut = min(cut, oldest["submission_id"])
+            if cut > self._until:
+                self._settled += await self._count(self._until, cut)
+                self._until = cut
+            return self._settled + await self._count(self._until, LAST)
+
+    async def _count(self, first: UUID, end: UUID) -> Counter[tuple[str, ...]]:
+        sums: Counter[tuple[str, ...]] = Counter()
+        for row in await self._database.fetch_all("count_outcomes", first=first, end=end):
+            sums["events", row["action"], row["outcome"], row["code"]] += row["events"]
+            sums["stroops", row["action"]] += row["stroops"]
+        rows = await self._database.fetch_all("count_submissions", first=first, end=end, bounds=list(DELAY_BOUNDS))
+        for row in rows:
+            action, status = row["action"], row["status"]
+            sums["transactions", action, status] += row["transactions"]
+            sums["fees", action] += row["fee_stroops"]
+            if status == "applied":
+                sums["delays", action, str(row["bucket"])] += row["transactions"]
+                sums["delay_milliseconds", action] += round(row["delay_seconds"] * 1000)
+        return sums
+
+
+def first_id(at: datetime) -> UUID:
+    """No UUIDv7 made at that time or later is below this one."""
+    return UUID(int=math.floor(at.timestamp() * 1000) << 80)
+
+
+class _Given(Collector):
+    """Hands over what was read before."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+class Metrics:
+    """Reads all metrics of the pool. One scrape at a time, and its answer serves for a second."""
+
+    def __init__(self, ctx: Context, health: Health) -> None:
+        self._ctx = ctx
+        self._health = health
+        self._totals = Totals(ctx.database)
+        self._lock = asyncio.Lock()
+        self._last: tuple[float, bytes] | None = None
+
+    async def text(self) -> bytes:
+        """In Prometheus' text format. Raises DatabaseError."""
+        async with self._lock:
+            if self._last is None or time.monotonic() - self._last[0] > 1.0:
+                registry = CollectorRegistry()
+                registry.register(_Given(await self._read()))
+                self._last = time.monotonic(), generate_latest(registry)
+            return self._last[1]
+
+    async def _read(self) -> list[Metric]:
+        database = self._ctx.database
+        sums = await self._totals.read()
+        shares = await database.fetch_all("count_miner_shares")
+        lost = await database.fetch_all("sum_compensations")
+        farmers = await database.fetch_all("count_farmers_by_status")
+        gauges = await database.fetch_one("select_gauges") or {}
+        report = await self._health.report()
+        return [
+            *_of_events(sums),
+            *_of_submissions(sums),
+            _counter(
+                "miner_shares", "Shares of external miners", ["outcome"], {(r["outcome"],): r["shares"] for r in shares}
+            ),
+            _counter(
+                "miner_credited_hashes",
+                "Hashes credited to external miners",
+                [],
+                {(): sum(row["credited_hashes"] for row in shares)},
+            ),
+            _counter("stakes_lost", "Stakes lost", ["fault"], {(r["fault"],): r["stakes"] for r in lost}),
+            _counter(
+                "stakes_lost_stroops",
+                "Stakes lost, in stroops",
+                ["fault"],
+                {(r["fault"],): r["stake_stroops"] for r in lost},
+            ),
+            _counter(
+                "rpc_errors",
+                "Unusable answers of the chain's RPC server to this process",
+                ["method"],
+                {(method,): errors for method, errors in self._ctx.chain.rpc_errors.items()},
+            ),
+            _gauge("farmers_by_status", "Farmers", ["status"], {(r["status"],): r["farmers"] for r in farmers}),
+            _gauge(
+                "component_up",
+                "Whether a part of the pool works (1) or not (0)",
+                ["component"],
+                {(name,): part.state in ("up", "none") for name, part in report.components.items()},
+            ),
+            *_of_gauges(gauges),
+        ]
+
+
+def _of_events(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
+    for action, words in (("plant", "Plants"), ("work", "Works"), ("harvest", "Harvests")):
+        found = {key[2:]: value for key, value in sums.items() if key[:2] == ("events", action)}
+        yield _counter(f"{action}s", f"{words} by outcome; code says why one failed", ["outcome", "code"], found)
+    yield _counter("staked_stroops", "Staked in all", [], {(): sums["stroops", "plant"]})
+    yield _counter("rewards_stroops", "Rewards received, without stakes", [], {(): sums["stroops", "harvest"]})
+
+
+def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
+    sent = {key[1:]: value for key, value in sums.items() if key[0] == "transactions"}
+    yield _counter("transactions", "Transactions that are settled", ["action", "status"], sent)
+    fees = {key[1:]: value for key, value in sums.items() if key[0] == "fees"}
+    yield _counter("fees_stroops", "Fees paid to the network", ["action"], fees)
+    delays = HistogramMetricFamily(
+        "kalepool_inclusion_seconds",
+        "From the journal's entry to the known outcome, of applied ones",
+        labels=["action"],
+    )
+    for action in sorted({key[1] for key in sums if key[0] == "delays"}):
+        below, buckets = 0, []
+        for number, bound in enumerate((*map(str, DELAY_BOUNDS), "+Inf")):
+            below += sums["delays", action, str(number)]
+            buckets.append((bound, below))
+        delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
+    yield delays
+
+
+def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:
+    yield _gauge("block_index", "The newest block taken part in", [], {(): now.get("block_index") or 0})
+    in_block = {("planted",): now["planted"], ("worked",): now["worked"]}
+    yield _gauge("block_farmers", "Farmers of the newest block", ["state"], in_block)
+    yield _gauge("stakes_at_risk_stroops", "Stakes of open blocks not worked yet", [], {(): now["at_risk_stroops"]})
+    rates = {("workers",): now["workers_rate"], ("miners",): now["miners_rate"]}
+    yield _gauge("hashrate_hashes_per_second", "Hashrate by who searches", ["source"], rates)
+    searchers = {("workers",): now["workers"], ("miners",): now["miners"]}
+    yield _gauge("searchers", "Workers and miners that are there", ["source"], searchers)
+    queues = {
+        ("submissions",): now["open_submissions"],
+        ("withdrawals",): now["open_withdrawals"],
+        ("harvests",): now["unharvested"],
+        ("compensations",): now["unpaid_compensations"],
+        ("alerts",): now["untold_alerts"],
+    }
+    yield _gauge("queue_length", "What waits to be done", ["queue"], queues)
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = CounterMetricFamily(f"kalepool_{name}", text, labels=labels)
+    for key in sorted(values):
+        family.add_metric(key, values[key])
+    return family
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(f"kalepool_{name}", text, labels=labels)
+    for key in sorted(values):
+        family.add_metric(key, float(values[key]))
+    return family
+
+
+async def for_operators(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> None:
+    """Problem 401 or 403 unless it is asked from this machine itself, or with an operator's key."""
+    if credentials is None and _is_local(request):
+        return
+    caller = await principal(request, credentials)
+    if caller.role != "operator":
+        raise Problem(403, "forbidden", "metrics are for operators")
+
+
+def _is_local(request: Request) -> bool:
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers or request.client is None:
+        return False
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+@router.get("/metrics", dependencies=[Depends(for_operators)])
+async def show_metrics(request: Request) -> Response:
+    """Everything Prometheus wants to know."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(await metrics.text(), media_type=CONTENT_TYPE_LATEST)
