@@ -6,18 +6,22 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix lock clean
+.PHONY: help setup run test fuzz check fix lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with everything, kalepool included
+	@:
 
 run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after three blocks)
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
 test: setup check ## lint, types, and the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+
+fuzz: setup ## the whole API under schemathesis, 200 examples an operation
+	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest tests/integration/api/test_fuzz.py
 
 check: setup ## formatting, lint, types, import direction, lock file
 	@$(BIN)/python tests/check.py

@@ -55,7 +55,7 @@ def search(pattern: re.Pattern[str], files: list[Path]) -> str:
 
 def lock_files() -> str:
     """A lock file with an address in it installs from one machine's package index and nowhere else."""
-    return search(re.compile("http"), [path for path in committed_files() if LOCKS.match(path.name)])
+    return search(re.compile("https?://"), [path for path in committed_files() if LOCKS.match(path.name)])
 
 
 def machine_paths() -> str:
