@@ -102,6 +102,13 @@ class Nonces:
             self._next = start + count if start + count < last else job.nonce_start
             return start, count
 
+    def skip(self, job: Job, until: int) -> None:
+        """Nonces before `until` were tried, by an engine that went on past its piece."""
+        with self._lock:
+            last = job.nonce_start + job.nonce_count
+            if self._range == (job.nonce_start, job.nonce_count) and self._next < until:
+                self._next = until if until < last else job.nonce_start
+
 
 class Engine(Protocol):
     """Something that hashes, blocking, in a thread of its own."""
@@ -383,6 +390,8 @@ class Miner:
                 self._done.append((time.monotonic(), tried))
                 if nonce is not None:
                     loop.call_soon_threadsafe(self._queue, Share(job, nonce))
+                    if tried > taken:
+                        self._nonces.skip(job, start + tried)
                     start, taken = start + tried, max(taken - tried, 0)
                 elif not stop.is_set():
                     count = max(int(count * min(CHUNK_SECONDS / max(seconds, 1e-3), 8.0)), 1 << 10)

@@ -61,6 +61,16 @@ def test_nonces_stay_in_the_range_and_none_comes_twice_in_a_round(count: int, ta
     assert len(set(seen[:count])) == len(seen[:count])
 
 
+def test_what_an_engine_tried_past_its_piece_is_not_given_out_again():
+    nonces = Nonces()
+    start, _ = nonces.take(JOB, 10)
+    nonces.skip(JOB, start + 1000)
+    nonces.skip(JOB, start + 500)
+    assert nonces.take(JOB, 10)[0] == start + 1000
+    nonces.skip(JOB, JOB.nonce_start + JOB.nonce_count)
+    assert nonces.take(JOB, 10)[0] == JOB.nonce_start
+
+
 def test_a_kernel_engine_finds_what_counts_and_says_how_much_it_tried():
     engine = KernelEngine("python", 1)
     nonce, tried = engine.find(JOB, JOB.nonce_start, 4000, stop())
