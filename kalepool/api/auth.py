@@ -17,7 +17,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from kalepool.api.limits import RateLimits
 from kalepool.api.problems import Problem
-from kalepool.database import Database
+from kalepool.database import Database, Session
+from kalepool.services import operators
 from kalepool.services.keys import KeyOwner, Role, find_owner
 
 log = structlog.get_logger()
@@ -142,6 +143,14 @@ async def signed_in(caller: Annotated[Principal, Depends(require("farmer"))]) ->
     if caller.subject_wallet is None:
         raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
     return caller
+
+
+async def record(
+    database: Database | Session, caller: Principal, action: str, subject_id: UUID | None = None, **detail: str | int
+) -> None:
+    """Notes for good what an operator did; what anybody else did to its own is no operator's action."""
+    if caller.role == "operator":
+        await operators.record(database, caller.key_id, action, subject_id, **detail)
 
 
 SignedIn = Annotated[Principal, Depends(signed_in)]

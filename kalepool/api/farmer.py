@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from kalepool.api.auth import Anyone, Principal, SignedIn
+from kalepool.api.auth import Anyone, Principal, SignedIn, record
 from kalepool.api.export import PAGE, Row, documented_export, export
 from kalepool.api.models import Described, Metadata, Nonce, Sent, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
@@ -165,6 +165,7 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     percentage = _percentage(body.stake_percentage, 0)
     if not await ctx.database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=percentage):
         raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+    await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
 
 
@@ -360,7 +361,9 @@ async def leave(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingVie
     farmer = await visible_farmer(request, caller, farmer_id, not_pooler=True)
     if caller.role == "farmer" and caller.subject_wallet is None:
         raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
-    return LeavingView.model_validate(await leaving.leave(context(request), farmer))
+    found = await leaving.leave(context(request), farmer)
+    await record(context(request).database, caller, "make-leave", farmer_id)
+    return LeavingView.model_validate(found)
 
 
 @router.get("/farmers/{farmer_id:uuid}/leave", summary="How far it is", responses=documented(401, 404, 422, 429, 503))

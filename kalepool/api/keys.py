@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
-from kalepool.api.auth import Anyone, Principal
+from kalepool.api.auth import Anyone, Principal, record
 from kalepool.api.models import WHOLE, Described, Sent
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.pooler import context
@@ -84,6 +84,7 @@ async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyV
             "revoke_own_key", key_id=order.replaces, seconds=order.overlap_seconds, **_own(caller)
         ):
             raise NotFoundError(f"no key {order.replaces} of the caller's that may still be used")
+        await record(tx, caller, "add-key", new_key_id=str(new.key_id), replaces=str(order.replaces or ""))
     if order.replaces is not None:
         request.app.state.keys.forget(order.replaces)
     return NewKeyView(key_id=new.key_id, api_key=new.key)
@@ -94,4 +95,5 @@ async def end_key(request: Request, caller: Anyone, key_id: UUID) -> None:
     """At once, for good: also the very key or token of this call, which signs out."""
     if not await context(request).database.execute("revoke_own_key", key_id=key_id, seconds=0, **_own(caller)):
         raise NotFoundError(f"no key {key_id} of the caller's that may still be used")
+    await record(context(request).database, caller, "revoke-key", key_id)
     request.app.state.keys.forget(key_id)

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from kalepool.api.auth import Principal, bearer, principal, require, still_valid
+from kalepool.api.auth import Principal, bearer, principal, record, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
@@ -139,6 +139,7 @@ class InviteView(Described):
 async def invite(request: Request, caller: Operator, sent: InviteOrder) -> InviteView:
     """An operator's."""
     made = await accounts.create_invite(_database(request), sent.label, sent.uses, sent.valid_days * 86_400.0)
+    await record(_database(request), caller, "invite-miners", made.invite_id, label=sent.label, uses=sent.uses)
     return InviteView.model_validate(made)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
-from kalepool.api.auth import Operator
+from kalepool.api.auth import Operator, record
 from kalepool.api.export import PAGE, Row, documented_export, export
 from kalepool.api.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
@@ -172,12 +172,10 @@ class BanOrder(Sent):
 @router.put("/miners/{miner_id}/ban", summary="Ban a miner", status_code=204, responses=WRITES)
 async def ban(request: Request, caller: Operator, miner_id: UUID, body: BanOrder) -> None:
     """At once: its streams end, its shares and requests for jobs are refused until then."""
-    database = context(request).database
     until = datetime.now(UTC) + timedelta(hours=body.hours)
     if not await request.app.state.mining.gate.ban(miner_id, until, body.reason):
         raise NotFoundError(f"no miner {miner_id}")
-    async with database.transaction() as tx:
-        await operators.record(tx, caller.key_id, "ban-miner", miner_id, hours=body.hours, reason=body.reason)
+    await record(context(request).database, caller, "ban-miner", miner_id, hours=body.hours, reason=body.reason)
 
 
 @router.delete("/miners/{miner_id}/ban", summary="Lift a ban", status_code=204, responses=READS_ONE)
@@ -187,8 +185,7 @@ async def lift_ban(request: Request, caller: Operator, miner_id: UUID) -> None:
     if await database.fetch_one("select_miner", miner_id=miner_id) is None:
         raise NotFoundError(f"no miner {miner_id}")
     await request.app.state.mining.gate.lift_ban(miner_id)
-    async with database.transaction() as tx:
-        await operators.record(tx, caller.key_id, "lift-ban", miner_id)
+    await record(database, caller, "lift-ban", miner_id)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

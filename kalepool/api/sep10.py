@@ -153,7 +153,7 @@ def _transaction(content_type: str, body: bytes) -> str:
             found = sent.get("transaction") if isinstance(sent, dict) else None
         case "application/x-www-form-urlencoded":
             try:
-                fields = parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS)
+                fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
             except ValueError:
                 fields = {}
             found = fields.get("transaction", [None])[0]

@@ -23,6 +23,8 @@ from kalepool.services.withdrawals import check_payout
 
 log = structlog.get_logger()
 
+WAIT_LEDGERS = 3
+"""How often it is looked whether what a farmer waits for has come."""
 RETRY_SECONDS = 300.0
 """When a pay-out that the network refused is tried again: each try costs the pool a fee."""
 
@@ -97,7 +99,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
             farmer_id=farmer.farmer_id,
             code=error.code,
             message=str(error),
-            retry_seconds=RETRY_SECONDS if refused else 0.0,
+            retry_seconds=RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.settings.chain.ledger_seconds,
         )
         return False
     async with ctx.database.transaction() as tx:

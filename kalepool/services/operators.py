@@ -53,7 +53,9 @@ class Compensation:
     paid_at: datetime | None
 
 
-async def record(session: Session, key_id: UUID, action: str, subject_id: UUID | None = None, **detail: Any) -> None:
+async def record(
+    session: Session | Database, key_id: UUID, action: str, subject_id: UUID | None = None, **detail: Any
+) -> None:
     """Notes for good that the operator with this key did something. No detail may be a secret."""
     await session.execute(
         "insert_operator_action",

@@ -181,12 +181,10 @@ WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
 ORDER BY p.block_index;
 
 -- name: note_leaving
--- What a farmer waits for now.
+-- What a farmer waits for now, and when to look again.
 UPDATE farmers SET leaving_code = %(code)s, leaving_message = %(message)s,
                    leaving_retry_at = now() + make_interval(secs => %(retry_seconds)s::float)
-WHERE farmer_id = %(farmer_id)s AND status = 'leaving'
-  AND (leaving_code IS DISTINCT FROM %(code)s OR leaving_message IS DISTINCT FROM %(message)s
-       OR %(retry_seconds)s::float > 0);
+WHERE farmer_id = %(farmer_id)s AND status = 'leaving';
 
 -- name: finish_leaving
 UPDATE farmers SET status = 'departed', departed_at = now(), leaving_code = NULL, leaving_message = NULL
