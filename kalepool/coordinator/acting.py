@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +76,7 @@ class Acting:
         state = self._state
         try:
             answer = await self._api.plant(index)
-            names = {str(farmer.farmer_id): wallet for wallet, farmer in state.farmers.items()}
+            names = self._names()
             missing = set(wallets)
             for planted in answer["planted"]:
                 wallet = str(planted["custodial_wallet"])
@@ -91,8 +91,8 @@ class Acting:
             for wallet in missing:  # beyond the pooler's limit, or no longer active
                 state.pass_over(wallet, index)
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))
-        except ApiError as error:
-            await self._failed("plant", index, wallets, error)
+        except Exception as error:
+            await self._failed("plant", ((index, wallet) for wallet in wallets), error)
         finally:
             for wallet in wallets:
                 state.planting.pop(wallet, None)
@@ -100,12 +100,12 @@ class Acting:
 
     async def _work(self, index: int, reason: str, submits: Sequence[Submit], ledger: int) -> None:
         state = self._state
-        wallets = [submit.farmer for submit in submits]
+        targets = [(index, submit.farmer) for submit in submits]
         try:
             answer = await self._api.work(
                 index, [(state.farmers[submit.farmer].farmer_id, submit.nonce) for submit in submits]
             )
-            names = {str(state.farmers[wallet].farmer_id): wallet for wallet in wallets if wallet in state.farmers}
+            names = self._names()
             for accepted in answer["accepted"]:
                 if wallet := names.get(accepted["farmer_id"]):
                     state.worked(wallet, index, int(accepted["zeros"]), int(accepted["gap"]))
@@ -116,38 +116,46 @@ class Acting:
                 if wallet := names.get(refused["farmer_id"]):
                     state.failed("work", wallet, index, refused["code"], now)
             log.info("worked", block=index, reason=reason, **_counts(answer, "accepted", "refused"))
-        except ApiError as error:
-            await self._failed("work", index, wallets, error)
+        except Exception as error:
+            await self._failed("work", targets, error)
         finally:
-            state.working.difference_update((index, wallet) for wallet in wallets)
+            state.working.difference_update(targets)
             self._on_change()
 
     async def _harvest(self, targets: Sequence[tuple[int, str]]) -> None:
         state = self._state
         try:
-            ids = [(index, state.farmers[wallet].farmer_id) for index, wallet in targets if wallet in state.farmers]
-            names = {str(farmer.farmer_id): wallet for wallet, farmer in state.farmers.items()}
-            answer = await self._api.harvest(ids)
+            answer = await self._api.harvest((index, state.farmers[wallet].farmer_id) for index, wallet in targets)
+            names = self._names()
             for harvested in answer["harvested"]:
-                state.harvests.discard((harvested["block_index"], names[harvested["farmer_id"]]))
+                if wallet := names.get(harvested["farmer_id"]):
+                    state.harvests.discard((harvested["block_index"], wallet))
             now = await self._clock()
             for failed in answer["failed"]:
-                state.failed("harvest", names[failed["farmer_id"]], failed["block_index"], failed["code"], now)
+                if wallet := names.get(failed["farmer_id"]):
+                    state.failed("harvest", wallet, failed["block_index"], failed["code"], now)
             log.info("harvested", **_counts(answer, "harvested", "failed"))
-        except ApiError as error:
-            now = await self._clock()
-            for index, wallet in targets:
-                state.failed("harvest", wallet, index, error.problem_code, now)
-            log.warning("harvest failed", pails=len(targets), reason=str(error))
+        except Exception as error:
+            await self._failed("harvest", targets, error)
         finally:
             state.harvesting.difference_update(targets)
             self._on_change()
 
-    async def _failed(self, action: str, index: int, wallets: Sequence[str], error: ApiError) -> None:
+    def _names(self) -> dict[str, str]:
+        """Wallets by farmer_id."""
+        return {str(farmer.farmer_id): wallet for wallet, farmer in self._state.farmers.items()}
+
+    async def _failed(self, action: str, targets: Iterable[tuple[int, str]], error: Exception) -> None:
+        """A call failed as a whole; each of its targets may be tried again after a while."""
+        if isinstance(error, ApiError):
+            code = error.problem_code
+            log.warning(f"{action} failed", reason=str(error))
+        else:  # an answer unlike what the API promises: it must not be asked again at once either
+            code = "unexpected"
+            log.error(f"{action} failed", exc_info=error)
         now = await self._clock()
-        for wallet in wallets:
-            self._state.failed(action, wallet, index, error.problem_code, now)
-        log.warning(f"{action} failed", block=index, farmers=len(wallets), reason=str(error))
+        for index, wallet in targets:
+            self._state.failed(action, wallet, index, code, now)
 
 
 def _counts(answer: dict[str, Any], *lists: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Coordinator:
         self._rules = ScheduleSettings(works_per_ledger=settings.channel_accounts)
         self._watch = Watch(chain, self.state, self._saw)
         self._acting = Acting(
-            self.state, api, chain.now, works_per_call=settings.channel_accounts, on_change=self._wake
+            self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
         self._status = Status(database)
         self._metrics = Metrics(self.state, self.shares)
@@ -159,6 +159,13 @@ class Coordinator:
                 await self._status.write(None)
             await lock.aclose()
 
+    async def _now(self) -> datetime:
+        """The ledger's clock; our own while the chain cannot be read."""
+        try:
+            return await self._chain.now()
+        except ChainError:
+            return datetime.now(UTC)
+
     # What happened
 
     def _wake(self) -> None:
@@ -195,13 +202,13 @@ class Coordinator:
             self._changed.clear()
             try:
                 await self.shares.seed()
-                now = await self._chain.now()
-            except (ChainError, DatabaseError) as error:
+            except DatabaseError as error:
                 log.debug("nothing decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
                 if self.state.job_is_old:
                     self._publish()
+            now = await self._now()
             snapshot = self.state.snapshot(self.cluster.hashes_per_second if self.cluster else 0.0)
             if snapshot is not None:
                 self._acting.start(decide(snapshot, now, self._rules), ledger_now(snapshot.chain, now))

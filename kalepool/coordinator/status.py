@@ -24,7 +24,7 @@ class Status:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ids: dict[int, UUID] = {}  # by the member's identity
+        self._ids: dict[int, UUID] = {}  # by the first serial, which no other member ever has
 
     def pause_seconds(self, cluster: Cluster | None) -> float:
         """Between two writes: longer for a large cluster."""
@@ -33,8 +33,8 @@ class Status:
     async def write(self, cluster: Cluster | None) -> None:
         """All workers as they are, and those that are gone since."""
         members = list(cluster.members.values()) if cluster else []
-        ids = {id(member): self._ids.get(id(member)) or new_id() for member in members}
-        gone = [worker_id for key, worker_id in self._ids.items() if key not in ids]
+        ids = {member.serials[0]: self._ids.get(member.serials[0]) or new_id() for member in members}
+        gone = [worker_id for serial, worker_id in self._ids.items() if serial not in ids]
         async with self._database.transaction() as session:
             await session.execute(
                 "upsert_workers",

@@ -74,7 +74,7 @@ SELECT pg_notify('shares', payload) FROM unnest(%(payloads)s::text[]) AS payload
 SELECT DISTINCT w.block_index, f.custodial_wallet AS wallet, f.farmer_id
 FROM works w JOIN farmers f USING (farmer_id)
 WHERE w.pooler_id = %(pooler_id)s AND w.outcome = 'worked' AND w.block_index BETWEEN %(first)s AND %(last)s
-  AND NOT EXISTS (
+  AND f.status IN ('active', 'leaving') AND NOT EXISTS (
     SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
     AND (h.outcome = 'harvested' OR h.code IN ('pail-missing', 'block-missing')));
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from kalepool.cluster import members
-from kalepool.cluster.members import Cluster, Handle, Member, Place, WorkerError
-from kalepool.cluster.messages import Hello, Job, Report
-from kalepool.cluster.worker import Worker
+from kalepool.cluster.members import Cluster, Member, Place, WorkerError
+from kalepool.cluster.messages import Job, Report
 from kalepool.protocol.model import Block
+from tests.thread_fleet import ThreadFleet
 
 pytestmark = pytest.mark.anyio
 
@@ -25,52 +25,6 @@ def place(number: int) -> Place:
 
 def job(version: int, index: int, zeros: int = 0) -> Job:
     return Job(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4)
-
-
-class ThreadHandle:
-    """A worker in this process that can be killed or made deaf."""
-
-    def __init__(self, serial: int, version: str | None) -> None:
-        self.worker = Worker(serial, 1)
-        self.version = version
-        self.dead = False
-        self.deaf = False
-        self.speed: Callable[[Report], Report] = lambda report: report
-
-    async def hello(self) -> Hello:
-        hello = self.worker.hello()
-        return replace(hello, code_version=self.version) if self.version else hello
-
-    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
-        report = await asyncio.to_thread(self.worker.exchange, packed, serial, wait_seconds)
-        if self.deaf:
-            await asyncio.sleep(3600)
-        if self.dead:
-            raise WorkerError("it is dead")
-        return self.speed(report)
-
-    def assign(self, packed: bytes) -> None:
-        self.worker.assign(packed)
-
-    def kill(self) -> None:
-        self.dead = True
-        self.worker.end()
-
-
-class ThreadFleet:
-    def __init__(self, *places: Place) -> None:
-        self.present = set(places)
-        self.version: str | None = None
-        self.handles: dict[Place, ThreadHandle] = {}
-        self.started: list[Place] = []
-
-    async def places(self) -> set[Place]:
-        return set(self.present)
-
-    def start(self, place: Place, serial: int) -> Handle:
-        self.started.append(place)
-        self.handles[place] = ThreadHandle(serial, self.version)
-        return self.handles[place]
 
 
 class Running:

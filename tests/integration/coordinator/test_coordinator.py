@@ -1,0 +1,128 @@
+"""The coordinator against a real pool (database, devnet, API as processes), with workers in its own process."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from benchmarks.pool import Pool, running_pool
+from kalepool.cluster.members import Place
+from kalepool.config import Settings
+from kalepool.coordinator import run as run_module
+from kalepool.coordinator.run import Coordinator, coordinator
+from kalepool.errors import ConfigError, ConflictError
+from tests.thread_fleet import ThreadFleet
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+FARMERS = 4
+BLOCK_SECONDS = 15
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    async with running_pool(FARMERS, 0.5, BLOCK_SECONDS) as made:
+        yield made
+
+
+def settings(pool: Pool, key: str | None = None) -> Settings:
+    return Settings.load(
+        network="devnet",
+        rpc_url=pool.parts.rpc_url,
+        ledger_seconds=0.5,
+        block_seconds=BLOCK_SECONDS,
+        database_url=pool.database_url,
+        api_url=pool.parts.api_url,
+        api_key=key or pool.key,
+        metrics_port=pool.metrics_port,
+    )
+
+
+@asynccontextmanager
+async def running(pool: Pool) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
+    fleet = ThreadFleet(Place("node", "here", "cpu", 0, 1))
+
+    @asynccontextmanager
+    async def given() -> AsyncIterator[ThreadFleet]:
+        yield fleet
+
+    async with coordinator(settings(pool)) as made:
+        task = asyncio.create_task(made.run(given()))
+        try:
+            yield made, fleet
+        finally:
+            task.cancel()
+            ended = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended[0], asyncio.CancelledError)  # it ran until it was told to end
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await psycopg.AsyncConnection.connect(pool.database_url, autocommit=True) as connection:
+
+        async def rows(query: str) -> list[tuple]:
+            return await (await connection.execute(query.encode())).fetchall()
+
+        async def has_shares() -> bool:
+            found = await rows("SELECT farmer_id, max(zeros) FROM shares WHERE block_index = 1 GROUP BY 1")
+            return len(found) == FARMERS and min(zeros for _, zeros in found) >= 3
+
+        async with running(pool) as (first, fleet):
+            await until(has_shares, 2 * BLOCK_SECONDS + 30)
+
+            # Nobody else may coordinate this pooler.
+            monkeypatch.setattr(run_module, "LOCK_SECONDS", 0.3)
+            async with coordinator(settings(pool)) as second:
+                with pytest.raises(ConflictError, match="another process holds"):
+                    await second.run()
+
+            metrics = await pool.metrics()
+            assert metrics["kalepool_block"] == 1 and metrics["kalepool_farmers"] == FARMERS
+            assert metrics["kalepool_shares_rejected_total"] == 0
+            assert metrics["kalepool_hashes_total"] > 0
+            best = {wallet: first.state.best_zeros(wallet) for wallet in first.state.farmers}
+            assert fleet.started
+
+        # Ended and started again in mid-block: it knows what had been found before any worker finds it again.
+        assert await rows("SELECT count(*) FROM workers WHERE status = 'alive'") == [(0,)]
+        async with running(pool) as (again, _):
+
+            async def remembers() -> bool:
+                return bool(again.state.records) and all(again.state.best_zeros(w) >= z for w, z in best.items())
+
+            await until(remembers, 5)
+
+            async def harvested() -> bool:
+                done = await rows("SELECT planted, worked, harvested FROM block_completion WHERE block_index = 1")
+                return done == [(FARMERS, FARMERS, FARMERS)]
+
+            await until(harvested, 2 * BLOCK_SECONDS)
+        worked = await rows(
+            "SELECT custodial_wallet, max(zeros) FROM works JOIN farmers USING (farmer_id) "
+            "WHERE block_index = 1 AND outcome = 'worked' GROUP BY 1"
+        )
+        assert all(zeros >= best[wallet] for wallet, zeros in worked)
+        assert await rows("SELECT status, reason FROM block_operations WHERE block_index = 1") == [("finished", None)]
+        assert await rows("SELECT final FROM blocks WHERE block_index = 1") == [(True,)]
+        # Each thing happened once.
+        assert await rows("SELECT count(*) FROM plantings WHERE block_index = 1 AND outcome = 'planted'") == [
+            (FARMERS,)
+        ]
+        assert await rows("SELECT count(*) FROM harvests WHERE block_index = 1 AND outcome = 'harvested'") == [
+            (FARMERS,)
+        ]
+
+    with pytest.raises(ConfigError, match="not a key of this pool"):
+        async with coordinator(settings(pool, key="kp_wrong")):
+            pass
+    assert "kp_" not in json.dumps(str(settings(pool)))
