@@ -1,4 +1,7 @@
-"""What there is to start, and what each child is told. A child learns no more than it needs."""
+"""What there is to start, and what each child is told. A child learns no more than it needs.
+
+The seconds each has to end, and the last look at the blocks, make less than the ten that Ctrl-C may take.
+"""
 
 import os
 import secrets
@@ -59,7 +62,7 @@ class Parts:
 
         server = Postgres.start(data, programs=self.settings.postgres_bin, log_file=log)
         url = server.create_database("kalepool")
-        service = Service("postgres", start, log, stop_signal=signal.SIGINT)
+        service = Service("postgres", start, log, stop_signal=signal.SIGINT, seconds=1.5)
         service.process = server.process
         return service, url
 
@@ -73,7 +76,7 @@ class Parts:
         ]
         if rivals:
             arguments += ["--rivals", str(rivals)]
-        return self._service("devnet", arguments, {}, without=(*SECRETS, *DATABASE), seconds=1.5)
+        return self._service("devnet", arguments, {}, without=(*SECRETS, *DATABASE), seconds=1.0)
 
     def api(self, database_url: str) -> Service:
         told = {
@@ -91,7 +94,7 @@ class Parts:
         }
         if self.settings.ray_address:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
-        return self._service("coordinator", ["coordinate"], told, without=SECRETS, seconds=4.0)
+        return self._service("coordinator", ["coordinate"], told, without=SECRETS, seconds=3.5)
 
     def _service(
         self, name: str, arguments: list[str], told: dict[str, str], *, without: tuple[str, ...], seconds: float

@@ -25,7 +25,7 @@ from kalepool.up.watch import Voice, Watch, show
 
 READY_SECONDS = 60.0  # for a part to serve
 CHECK_SECONDS = 0.25
-LAST_LOOK_SECONDS = 2.0  # for the table after Ctrl-C
+LAST_LOOK_SECONDS = 1.0  # for the table after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
     async with (
         Database.open(database_url, connections=3) as database,
         Chain(parts.network) as chain,
-        _guarded(supervisor),
+        _guarded(supervisor, voice),
     ):
         pooler_id, key = await ensure_pooler(database)
         if options.farmers:
@@ -128,7 +128,8 @@ async def _wait_for(supervisor: Supervisor, name: str, serves: Callable[[httpx2.
 
 
 async def _answers(client: httpx2.AsyncClient, url: str) -> bool:
-    return (await client.get(url)).status_code < 500
+    await client.get(url)
+    return True
 
 
 async def _devnet_serves(client: httpx2.AsyncClient, url: str) -> bool:
@@ -150,12 +151,15 @@ def _running(parts: Parts) -> Running:
 
 
 @contextlib.asynccontextmanager
-async def _guarded(supervisor: Supervisor) -> AsyncIterator[None]:
+async def _guarded(supervisor: Supervisor, voice: Voice) -> AsyncIterator[None]:
     """Dead children are started again while the body runs."""
 
     async def guard() -> None:
         while True:
-            supervisor.check()
+            try:
+                supervisor.check()
+            except Exception as error:  # whatever it is, the others are still to be looked after
+                voice.say(f"looking after the children: {type(error).__name__}: {error}")
             await asyncio.sleep(CHECK_SECONDS)
 
     task = asyncio.create_task(guard())

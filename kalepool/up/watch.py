@@ -87,15 +87,16 @@ class Watch:
 
 async def show(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
     """Show the pool until `blocks` blocks are finished; None: until cancelled."""
-    looking = asyncio.create_task(_look_on(watch, voice))
+    shown = _paint(watch, voice, title, blocks) if voice.has_terminal else _speak(watch, voice, blocks)
+    tasks = {asyncio.create_task(_look_on(watch, voice)), asyncio.create_task(shown)}
     try:
-        if voice.has_terminal:
-            await _paint(watch, voice, title, blocks)
-        else:
-            await _speak(watch, voice, blocks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _look_on(watch: Watch, voice: Voice) -> None:
