@@ -255,6 +255,28 @@ async def test_every_operation_is_in_the_table(api) -> None:
     assert sorted(operations(api.app)) == sorted(TABLE)
 
 
+def undescribed(app) -> set[str]:
+    """The paths of routes that the description leaves out; "METHOD path" where it is not only read."""
+    found = set()
+    for mounted in app.routes:
+        inner = getattr(mounted, "original_router", None)
+        for route in inner.routes if inner is not None else [mounted]:
+            if getattr(route, "include_in_schema", False) and getattr(inner, "include_in_schema", True):
+                continue
+            found |= {route.path if method in ("GET", "HEAD") else f"{method} {route.path}" for method in route.methods}
+    return found
+
+
+PAGE = {"/", "/events", "/block/{index:int}", "/farmer/{farmer_id:uuid}", "/miner/{miner_id:uuid}", "/static/{name}"}
+DESCRIPTION = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+OWN_TEST = {"/metrics"}
+"""For operators and this machine; see test_metrics.py."""
+
+
+async def test_what_the_description_leaves_out_is_public_and_only_read(api) -> None:
+    assert undescribed(api.app) - OWN_TEST == PAGE | DESCRIPTION
+
+
 async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
     number = 0
     wrong = []
