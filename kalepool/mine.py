@@ -257,7 +257,6 @@ class Miner:
         self.job: Job | None = None
         self.connected = False
         self.outcomes: Counter[str] = Counter()
-        self.credited = 0
         self._nonces = Nonces()
         self._changed = threading.Condition()
         self._stop_job = threading.Event()  # set: the engines let go of the present job
@@ -422,11 +421,9 @@ class Miner:
                 except (httpx2.TransportError, OSError):
                     failures += 1
                     await asyncio.sleep(random.uniform(0.1, min(0.25 * 2**failures, 5.0)))
-            for share, result in zip(shares, answer.json()["results"], strict=True):
+            for result in answer.json()["results"]:
                 self.outcomes[result["outcome"]] += 1
-                if result["outcome"] == "accepted":
-                    self.credited += share.job.difficulty
-                else:
+                if result["outcome"] != "accepted":
                     self.say(
                         f"share refused: {result['outcome']}"
                         + (f", {result['detail']}" if result.get("detail") else "")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from kalepool.policy.placement import assign, job_difficulty
 from kalepool.policy.ranges import NonceRange, prefix_range
-from kalepool.policy.shares import Job, Pace, adjust
+from kalepool.policy.shares import MIN_DIFFICULTY, Job, Pace, adjust
 from kalepool.services.mining.jobs import JobIds, Terms
 
 ACTIVE_SECONDS = 60.0
@@ -57,6 +57,7 @@ class Rig:
     given: GivenJob | None = None
     given_at: datetime | None = None
     seen_at: datetime | None = None
+    proven: bool = False  # it has brought a share: its pace is more than a claim
     streams: int = 0  # open connections that wait for its next job
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set when `given` changes; then there is a new one
 
@@ -70,6 +71,10 @@ class Rig:
 
     def is_active(self, now: datetime) -> bool:
         return self.streams > 0 or (self.seen_at is not None and (now - self.seen_at).total_seconds() < ACTIVE_SECONDS)
+
+    def add_share(self, credited_hashes: int) -> None:
+        """Notes an accepted share."""
+        self.pace, self.proven = self.pace.add(credited_hashes), True
 
     def give(self, given: GivenJob | None, now: datetime) -> None:
         """Hands it a job, or none, and tells whoever waits. A pause does not count as slowness."""
@@ -133,7 +138,9 @@ class Board:
         """Gives every active rig the job it should have. Whether some rig must wait a little for its next one."""
         rigs = {searcher: rig for searcher, rig in self.rigs.items() if rig.is_active(now)}
         zeros = {farmer_id: place.zeros for farmer_id, place in self.places.items()}
-        speeds = {searcher: rig.pace.difficulty / self._share_seconds for searcher, rig in rigs.items()}
+        # Who only claims to be fast must not keep the others from a farmer.
+        paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
+        speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}
         placed = assign(zeros, speeds, self._present(rigs))
         waiting = False
         for searcher, rig in rigs.items():

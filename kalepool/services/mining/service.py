@@ -240,7 +240,7 @@ class Mining:
             if self.board.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
             if rig := self.board.rigs.get(entry.searcher):
-                rig.pace = rig.pace.add(answer.credited_hashes)
+                rig.add_share(answer.credited_hashes)
         self.gate.count(entry.miner_id, answer.outcome, _now())
 
     def _end_streams(self, miner_id: UUID) -> None:

@@ -175,6 +175,13 @@ async def test_a_share_that_could_not_be_stored_at_first_is_news_when_it_is(
     assert json.loads(await anext(news))["nonce"] == offer.nonce
 
 
+async def test_a_claim_to_be_fast_keeps_nobody_from_a_farmer(mining: Mining, field, miner_id: UUID):
+    liar = await mining.claim_rig(miner_id, "liar", hashes_per_second=1e12)
+    others = [await mining.claim_rig(miner_id, name, hashes_per_second=SLOW) for name in "abcdefg"]
+    farmers = [rig.given.place.farmer_id for rig in (liar, *others) if rig.given]
+    assert sorted(farmers) == sorted([*field.farmers] * 2), "eight rigs, two at each of four farmers"
+
+
 async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_id: UUID):
     rig = await mining.claim_rig(miner_id, "a", hashes_per_second=1e9)
     await given_job(mining, rig)
