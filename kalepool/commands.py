@@ -221,9 +221,11 @@ def status() -> None:
             return await read_view(database, chain, None)
 
     view = _with(settings, read)
-    title = f"kalepool on {settings.network}" + (f"   API {settings.api_url}/docs" if settings.api_url else "")
+    title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
     seconds = settings.chain.block_seconds
-    _print(render(view, view.at, [], title=title, block_seconds=seconds, height=10_000), workers_table(view.workers))
+    _print(render(view, view.at, [], title=title, block_seconds=seconds, height=10_000))
+    if view.workers:
+        _print(workers_table(view.workers))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
