@@ -46,8 +46,6 @@ LASTING = frozenset({"stake-lost", "forecast-off"})
 OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm"})
 """Kinds that nobody can judge while the chain is silent."""
 
-MOST_NAMED = 5
-
 log = structlog.get_logger()
 
 Form = Literal["json", "discord", "telegram"]
@@ -86,7 +84,7 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
-    gone_nodes: Sequence[tuple[str, str]] = ()  # (node, kind)
+    gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +123,10 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
-    for node, kind in seen.gone_nodes:
-        found.append(Condition("worker-gone", f"worker-gone:{node}:{kind}", f"No {kind} worker on {node} any more."))
+    for machine, kind in seen.gone_machines:
+        found.append(
+            Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
+        )
     return found
 
 
@@ -248,6 +248,7 @@ class Alerts:
     async def look(self) -> Changes:
         """Keeps what is new and what is over. Raises DatabaseError."""
         database = self._ctx.database
+        await database.execute("forget_gone_machines")
         seen = await self._observe()
         rows = await database.fetch_all("select_open_alerts")
         changes = decide({row["key"]: row["kind"] for row in rows}, seen)
@@ -307,7 +308,7 @@ class Alerts:
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
-        gone = await database.fetch_all("select_gone_nodes", silent_seconds=SILENT_SECONDS)
+        gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
         return Observation(
             chain_silent_seconds=silent,
             missed_block=missed,
@@ -318,7 +319,7 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.needs.native_stroops if self._ctx.needs else 0,
-            gone_nodes=[(row["node"], row["kind"]) for row in gone],
+            gone_machines=[(row["machine"], row["kind"]) for row in gone],
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Amount | None:

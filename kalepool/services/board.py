@@ -304,8 +304,12 @@ class BoardReader:
 
 
 async def sample_miners(database: Database) -> None:
-    """One point of every rig's hashrate, as the coordinator does for its workers. Call every SAMPLE_SECONDS."""
+    """One point of every rig's hashrate, as the coordinator does for its workers; old points go.
+
+    Call every SAMPLE_SECONDS.
+    """
     await database.execute("insert_miner_hashrates")
+    await database.execute("delete_old_hashrates")
 
 
 def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:

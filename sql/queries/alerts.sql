@@ -28,16 +28,23 @@ FROM harvests
 WHERE outcome = 'harvested' AND block_index BETWEEN %(first_index)s AND %(last_index)s AND forecast_stroops <> reward_stroops
 GROUP BY block_index;
 
--- name: select_gone_nodes
--- Nodes whose workers of a kind are all silent: heard of within the last day, or told of before and not back yet.
-SELECT node, kind, max(last_seen_at) AS last_seen_at
-FROM workers
-GROUP BY node, kind
+-- name: select_gone_machines
+-- Machines whose workers of a kind are all silent: heard of within the last day, or told of before and not forgotten. A
+-- node is named machine/number, and gets another number whenever Ray starts there.
+SELECT machine, kind
+FROM (SELECT split_part(node, '/', 1) AS machine, kind, status, last_seen_at FROM workers) w
+GROUP BY machine, kind
 HAVING NOT coalesce(
         bool_or(status = 'alive' AND last_seen_at > now() - make_interval(secs => %(silent_seconds)s)), false)
-   AND (max(last_seen_at) BETWEEN now() - interval '1 day' AND now() - make_interval(secs => %(silent_seconds)s)
-        OR EXISTS (SELECT FROM alerts WHERE key = 'worker-gone:' || node || ':' || kind AND resolved_at IS NULL))
-ORDER BY node, kind;
+   AND max(last_seen_at) < now() - make_interval(secs => %(silent_seconds)s)
+   AND (max(last_seen_at) > now() - interval '1 day'
+        OR EXISTS (SELECT FROM alerts WHERE key = 'worker-gone:' || machine || ':' || kind AND resolved_at IS NULL))
+ORDER BY machine, kind;
+
+-- name: forget_gone_machines
+-- After a day nobody waits for a machine any more. That is no good news, so it is not told.
+UPDATE alerts SET resolved_at = now(), end_told_at = now()
+WHERE kind = 'worker-gone' AND resolved_at IS NULL AND raised_at < now() - interval '1 day';
 
 -- name: select_open_alerts
 -- Raised and not resolved: what cannot be resolved, for as long as it is looked at.

@@ -32,7 +32,7 @@ SELECT block_index, min(started_at) AS started_at, bool_or(status = 'open') AS o
        sum(harvested)::bigint AS harvested, max(best_zeros) AS best_zeros, sum(staked_stroops) AS staked_stroops,
        sum(rewarded_stroops) AS rewarded_stroops, sum(forecast_stroops) AS forecast_stroops
 FROM block_completion
-WHERE block_index > %(newest_index)s - %(count)s AND block_index <= %(newest_index)s
+WHERE block_index > %(newest_index)s::bigint - %(count)s::bigint AND block_index <= %(newest_index)s
 GROUP BY block_index
 ORDER BY block_index DESC;
 

@@ -31,7 +31,7 @@ EVERYTHING = Observation(
     wrong_forecasts=[Amount(39, 1, 10_000_000, 10_000_001)],
     poor_farmers={"GABC": 5_000_000},
     pool_lacks_stroops=100_000_000,
-    gone_nodes=[("10.0.0.7", "cuda")],
+    gone_machines=[("10.0.0.7", "cuda")],
 )
 
 observations = st.builds(
@@ -45,7 +45,7 @@ observations = st.builds(
     ),
     poor_farmers=st.dictionaries(st.sampled_from(["GA", "GB"]), st.integers(1, 10**8)),
     pool_lacks_stroops=st.integers(0, 10**8),
-    gone_nodes=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["cpu", "cuda"])), unique=True),
+    gone_machines=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["cpu", "cuda"])), unique=True),
 )
 
 

@@ -67,9 +67,17 @@ async def test_what_is_not_there(api) -> None:
 async def test_a_miner_s_name_is_text(api) -> None:
     await api.farm.rows("INSERT INTO miners (miner_id, name) VALUES (gen_random_uuid(), %s)", HOSTILE)
     miner_id = (await api.farm.rows("SELECT miner_id FROM miners"))[0][0]
-    page = (await api.anybody.get(f"/miner/{miner_id}")).text
-    assert HOSTILE not in page
-    assert "&lt;script&gt;" in page
+    await api.farm.rows("INSERT INTO rigs (miner_id, name) VALUES (%s, 'a rig')", miner_id)
+    await api.farm.rows(
+        "INSERT INTO hashrates SELECT now() - part * interval '10 seconds', searcher, 4e6 "
+        "FROM rigs, generate_series(0, 12) part"
+    )
+    for path in (f"/miner/{miner_id}", "/"):
+        page = (await api.anybody.get(path)).text
+        assert HOSTILE not in page
+        assert "&lt;script&gt;" in page
+        assert "4.0 MH/s" in page
+        assert "a rig" not in page
 
 
 async def test_many_viewers_one_reading(api) -> None:

@@ -74,7 +74,7 @@ async def test_from_trouble_to_its_end(
         await farm.start_block(2)
         await farm.rows(
             "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
-            "VALUES (gen_random_uuid(), 1, '10.0.0.7', 'cpu', 'numba', 2, '1', now() - interval '5 minutes')"
+            "VALUES (gen_random_uuid(), 1, '10.0.0.7/a1b2c3', 'cpu', 'numba', 2, '1', now() - interval '5 minutes')"
         )
         raised = {new.key for new in (await alerts.look()).raised}
         assert raised == {"block-missed", "stake-lost:0", "worker-gone:10.0.0.7:cpu"}
