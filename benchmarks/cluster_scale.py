@@ -235,7 +235,7 @@ async def swarming(count: int) -> AsyncIterator[SwarmFleet]:
 
 async def coordinate(count: int, seconds: float) -> None:
     """The coordinator's process: runs it with `count` simulated workers, prints what it used as JSON."""
-    from kalepool.coordinator.run import coordinator
+    from kalepool.coordinator.process import coordinator
 
     async with swarming(count) as fleet, coordinator(Settings.load()) as running:
 

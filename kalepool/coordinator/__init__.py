@@ -1,6 +1,6 @@
 """The coordinator of one pooler: reads chain and database, lets the policy decide, acts through API and cluster.
 
-run.py      the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
+process.py  the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
 state.py    all it knows, in memory; gives the policy its snapshot and the workers their job
 watch.py    follows the chain, ledger by ledger
 acting.py   carries out what the policy decided, through the API (api.py is its client)
@@ -13,6 +13,6 @@ from kalepool.config import Settings
 
 def run(settings: Settings) -> None:
     """Coordinate until SIGINT or SIGTERM. Raises KalepoolError where it cannot start."""
-    from kalepool.coordinator.run import main  # with all it needs, which `kalepool --help` does not
+    from kalepool.coordinator.process import main  # with all it needs, which `kalepool --help` does not
 
     main(settings)

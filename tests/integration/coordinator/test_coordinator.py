@@ -11,8 +11,8 @@ import pytest
 from benchmarks.pool import Pool, running_pool
 from kalepool.cluster.members import Place
 from kalepool.config import Settings
-from kalepool.coordinator import run as run_module
-from kalepool.coordinator.run import Coordinator, coordinator
+from kalepool.coordinator import process
+from kalepool.coordinator.process import Coordinator, coordinator
 from kalepool.errors import ConfigError, ConflictError
 from tests.thread_fleet import ThreadFleet
 
@@ -81,7 +81,7 @@ async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
             await until(has_shares, 2 * BLOCK_SECONDS + 30)
 
             # Nobody else may coordinate this pooler.
-            monkeypatch.setattr(run_module, "LOCK_SECONDS", 0.3)
+            monkeypatch.setattr(process, "LOCK_SECONDS", 0.3)
             async with coordinator(settings(pool)) as second:
                 with pytest.raises(ConflictError, match="another process holds"):
                     await second.run()
