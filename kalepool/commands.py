@@ -51,13 +51,13 @@ def coordinate(
     ] = None,
 ) -> None:
     """Run the coordinator: watch the chain, have farmers planted, search, hand in work, harvest."""
-    from kalepool.coordinator.run import main
+    from kalepool.coordinator import run
 
     settings = _with_database(_settings())
     if no_ray or ray_address:
         settings = settings.model_copy(update={"ray_address": "none" if no_ray else ray_address})
     configure(settings.log_level)
-    main(settings)
+    run(settings)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
