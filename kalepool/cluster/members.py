@@ -89,7 +89,6 @@ class Member:
     busy_share: float = 0.0
     hashes: int = 0
     best_zeros: int = 0
-    joined_at: float = field(default_factory=time.monotonic)
     fast_at: float = field(default_factory=time.monotonic)
 
     def count(self, report: Report) -> None:

@@ -26,7 +26,7 @@ from kalepool.coordinator.watch import Watch
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.keys import key_hash
-from kalepool.policy.schedule import ScheduleSettings, decide, ledger_now
+from kalepool.policy.schedule import ScheduleSettings, Submit, decide, ledger_now
 from kalepool.protocol.model import Block
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
@@ -124,6 +124,7 @@ class Coordinator:
         )
         self._status = Status(database)
         self._metrics = Metrics(self.state, self.shares)
+        self._counted_index: int | None = None  # the block whose past works were counted
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
@@ -210,8 +211,12 @@ class Coordinator:
                     self._publish()
             now = await self._now()
             snapshot = self.state.snapshot(self.cluster.hashes_per_second if self.cluster else 0.0)
-            if snapshot is not None:
-                self._acting.start(decide(snapshot, now, self._rules), ledger_now(snapshot.chain, now))
+            if snapshot is None:
+                continue
+            actions = decide(snapshot, now, self._rules)
+            if not self.state.recalled:  # after a restart, better shares may be known than those in memory
+                actions = [action for action in actions if not isinstance(action, Submit)]
+            self._acting.start(actions, ledger_now(snapshot.chain, now))
 
     async def _record_block(self) -> None:
         """What the database is to know of a block that began, and what it knows of it already."""
@@ -231,11 +236,13 @@ class Coordinator:
         await self._database.execute("upsert_block", **_columns(index, farm.block, farm.ledger, final=False))
         if previous is not None:
             await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
-        record = await self._database.fetch_one(
-            "select_works_record", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
-        )
-        if record:
+        if self._counted_index != index:
+            record = await self._database.fetch_one(
+                "select_works_record", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+            )
+            assert record is not None
             state.works_due, state.works_lost = record["due"], record["lost"]
+            self._counted_index = index
 
     async def _read_database(self) -> None:
         """Farmers, pails to harvest, and blocks that can be closed."""

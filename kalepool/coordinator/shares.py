@@ -118,6 +118,7 @@ class Shares:
             zeros = count_zeros(hash_work(index, row["nonce"], entropy, row["wallet"]))
             if zeros == row["zeros"] and state.index == index:  # else of another chain's block
                 state.saw_share(row["wallet"], Found(zeros, row["nonce"]))
+        state.recalled = state.index == index
 
     def heard(self, payload: str) -> None:
         """A notice of a share that somebody wrote to the database, verified by them."""

@@ -53,6 +53,7 @@ class State:
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)
     passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) that cannot be planted
+    recalled: bool = False  # whether the database was asked for the current block's shares
     harvests: set[tuple[int, str]] = field(default_factory=set)
     failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
     planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
@@ -101,6 +102,7 @@ class State:
         )
         if is_other:
             self.awaited = {wallet: index for wallet, index in self.awaited.items() if index > (farm.index or 0)}
+            self.recalled = False
             self.pails.clear()
             self.records.clear()
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
