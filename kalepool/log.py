@@ -9,7 +9,7 @@ import sys
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-NOISY = ("aiohttp", "asyncio", "httpx2", "httpcore2", "psycopg.pool", "uvicorn.access")  # say less: warnings only
+NOISY = ("aiohttp", "asyncio", "httpx2", "httpcore2", "uvicorn.access")  # say less: warnings only
 
 
 def configure(level: str = "info") -> None:
@@ -42,3 +42,5 @@ def configure(level: str = "info") -> None:
     root.setLevel(LEVELS[level])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
+    # While the database is away our own loops say so once; the pool would say it at every try.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -15,7 +15,7 @@ from kalepool.processes import carrying, end
 
 MARK = "CHILD_OF_KALEPOOL"  # in the environment of every child and of what it starts; Ray nodes lose KALEPOOL_…
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds before a dead child is started again, doubled each time
-STEADY_SECONDS = 30.0  # a child that lived this long starts again at once
+STEADY_SECONDS = 30.0  # a child that lived this long waits no longer than after a first failure
 QUIET_SECONDS = 30.0  # the same warning is said once in this time
 SHOWN = ("warning", "error", "critical")
 
