@@ -75,6 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
+        docs_url=None,  # page.py shows it, with nothing from elsewhere
+        redoc_url=None,
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -56,6 +57,8 @@ STATIC = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "swagger-ui/swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 }
 
 log = structlog.get_logger()
@@ -279,7 +282,21 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
     return _page(request, "miner.html", miner=miner, hashes_per_second=now, blocks=blocks)
 
 
-@router.get("/static/{name}")
+@router.get("/docs")
+async def show_docs() -> Response:
+    """The API's description to read and try: Swagger UI from here, since keys are pasted into it."""
+    html = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="kalepool API",
+        swagger_js_url="/static/swagger-ui/swagger-ui-bundle.js",
+        swagger_css_url="/static/swagger-ui/swagger-ui.css",
+        swagger_favicon_url="/static/icon.svg",
+    )
+    html.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    return html
+
+
+@router.get("/static/{name:path}")
 async def show_static(name: str) -> Response:
     """The page's own style, script and icon: nothing comes from anywhere else."""
     if name not in STATIC:

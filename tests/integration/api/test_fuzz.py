@@ -26,7 +26,7 @@ from kalepool.services.mining import accounts as mining_accounts
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 HOOKS = Path(__file__).with_name("fuzz_hooks.py")
-EXAMPLES = int(os.environ.get("KALEPOOL_FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("KALEPOOL_FUZZ_EXAMPLES", "20"))
 HIGHEST = 10**6
 PARTS = (("public", "poolers", "keys", "sign-in", "miners"), ("farmers", "operators"))
 """All tags, in parts that go on at the same time."""

@@ -15,6 +15,15 @@ pytestmark = pytest.mark.anyio
 HOSTILE = "<script>alert(1)</script>"
 
 
+async def test_the_description_comes_from_here_alone(api) -> None:
+    shown = await api.anybody.get("/docs")
+    assert not re.search(r"https?://", shown.text)
+    parts = re.findall(r'(?:src|href)="(/[^"]+)"', shown.text)
+    assert len(parts) >= 3
+    for part in parts:
+        assert (await api.anybody.get(part)).status_code == 200, part
+
+
 async def test_a_block_on_every_page(api) -> None:
     farm = api.farm
     await farm.add_farmers(2)
