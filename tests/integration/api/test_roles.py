@@ -269,7 +269,14 @@ def undescribed(app) -> set[str]:
     return found
 
 
-PAGE = {"/", "/events", "/block/{index:int}", "/farmer/{farmer_id:uuid}", "/miner/{miner_id:uuid}", "/static/{name:path}"}
+PAGE = {
+    "/",
+    "/events",
+    "/block/{index:int}",
+    "/farmer/{farmer_id:uuid}",
+    "/miner/{miner_id:uuid}",
+    "/static/{name:path}",
+}
 DESCRIPTION = {"/openapi.json", "/docs"}
 OWN_TEST = {"/metrics"}
 """For operators and this machine; see test_metrics.py."""
