@@ -120,35 +120,43 @@ def chi_row(ops: Ops[W], row: Sequence[W]) -> list[W]:
     return [ops.chi(row[x], row[(x + 1) % 5], row[(x + 2) % 5]) for x in range(5)]
 
 
+def _effect(ops: Ops[W], state: State[W], ternary: bool) -> Effect[W]:
+    """Theta's effect on a state that is all in registers, as `linear` takes it."""
+    parts = range(len(state[0]))
+    columns = list(zip(*(parity(ops, state, part) for part in parts), strict=True))
+    effects: list[list[Sequence[W]]] = [[theta_effect(ops, columns, x, part) for part in parts] for x in range(5)]
+    if not ternary:
+        effects = [[[ops.xor(*effect)] for effect in column] for column in effects]
+    return lambda x, part: effects[x][part]
+
+
 def keccak_round(ops: Ops[W], state: State[W], constant: Sequence[W], *, ternary: bool = False) -> list[list[W]]:
     """One round, for backends that hold the whole state in registers.
 
     `constant` is the round's constant in parts. With `ternary` theta's effect is added in one xor of three words.
     """
     parts = len(state[0])
-    columns = list(zip(*(parity(ops, state, part) for part in range(parts)), strict=True))
-    effects = [[theta_effect(ops, columns, x, part) for part in range(parts)] for x in range(5)]
-    sums = effects if ternary else [[(ops.xor(*effect),) for effect in column] for column in effects]
+    effect = _effect(ops, state, ternary)
     lanes: list[list[W]] = [[] for _ in range(25)]
     for part in range(parts):
         for first in range(0, 25, 5):
-            row = linear(ops, state, lambda x, cut: sums[x][cut], part, range(first, first + 5))
+            row = linear(ops, state, effect, part, range(first, first + 5))
             for lane, word in enumerate(chi_row(ops, row), first):
                 lanes[lane].append(word)
         lanes[0][part] = ops.xor(lanes[0][part], constant[part])
     return lanes
 
 
+def next_linear(ops: Ops[W], state: State[W], *, ternary: bool = False) -> list[W]:
+    """The 25 lanes after theta, rho and pi of a state that is not cut into parts."""
+    return linear(ops, state, _effect(ops, state, ternary), 0, range(25))
+
+
 def first_lane(ops: Ops[W], state: State[W], constant: Sequence[W], *, ternary: bool = False) -> list[W]:
     """Lane 0 after one more round, in parts: all that the first 64 bits of a digest need."""
-    parts = len(state[0])
-    columns = list(zip(*(parity(ops, state, part) for part in range(parts)), strict=True))
-
-    def effect(x: int, part: int) -> Sequence[W]:
-        words = theta_effect(ops, columns, x, part)
-        return words if ternary else (ops.xor(*words),)
-
-    return [ops.xor(ops.chi(*linear(ops, state, effect, part, (0, 1, 2))), constant[part]) for part in range(parts)]
+    effect = _effect(ops, state, ternary)
+    rows = [linear(ops, state, effect, part, (0, 1, 2)) for part in range(len(state[0]))]
+    return [ops.xor(ops.chi(*row), word) for row, word in zip(rows, constant, strict=True)]
 
 
 class _Turns:
@@ -168,10 +176,24 @@ class _Turns:
 def influence(lane: int) -> tuple[tuple[int, ...], ...]:
     """For each lane after theta, rho and pi: the rotations by which a change of input lane `lane` is added to it."""
     ops = _Turns()
-    state = [[frozenset({0} if number == lane else ())] for number in range(25)]
-    columns = [parity(ops, state, 0)[x : x + 1] for x in range(5)]
-    reached = linear(ops, state, lambda x, part: theta_effect(ops, columns, x, part), 0, range(25))
+    reached = next_linear(ops, [[frozenset({0} if number == lane else ())] for number in range(25)])
     return tuple(tuple(sorted(turns)) for turns in reached)
+
+
+def affine_bits(lane: int, bits: Sequence[int]) -> int:
+    """How many of these bits of the lane, from the first on, may change while round 1 stays affine in them.
+
+    Chi multiplies neighbours in a row, so two bits must not come to stand side by side. As long as they do not,
+    flipping one of them flips the same bits after round 1, and after the linear half of round 2, whatever the others
+    are.
+    """
+    reach = influence(lane)
+    neighbours = [(5 * y + x, 5 * y + (x + 1) % 5) for y in range(5) for x in range(5)]
+    apart = {(a - b) % 64 for left, right in neighbours for a in reach[left] for b in reach[right]}
+    for count, bit in enumerate(bits):
+        if any((bit - other) % 64 in apart or (other - bit) % 64 in apart for other in bits[:count]):
+            return count
+    return len(bits)
 
 
 class _Ints:
@@ -189,9 +211,7 @@ class _Ints:
 
 def first_linear(state: Sequence[int]) -> list[int]:
     """The 25 lanes after theta, rho and pi of the first round."""
-    ops = _Ints()
-    columns = [[word] for word in parity(ops, [[lane] for lane in state], 0)]
-    return linear(ops, [[lane] for lane in state], lambda x, part: theta_effect(ops, columns, x, part), 0, range(25))
+    return next_linear(_Ints(), [[lane] for lane in state])
 
 
 class _PythonSource:

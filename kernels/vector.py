@@ -6,6 +6,7 @@ block that may hold a digest whose first 64 bits, big-endian, are at most `limit
 
 - While the high word stays, only the nonce's low word changes, and that reaches 11 lanes of round 1. `prefix`
   holds the 25 lanes after the linear half of round 1 with a low word of zero.
+- By lanes, a block's state after the linear half of round 2 is the last block's, xored with a table (`_Steps`).
 - The last round makes nothing but the first 64 bits.
 
 Two layouts, by what the processor lacks:
@@ -32,7 +33,7 @@ from kernels import keccak
 
 Value = Any  # of llvmlite's, which says little about its types
 
-I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 NONCE_LANE = 1  # its low 32 bits are the nonce's low word, bytes reversed
 
 
@@ -62,14 +63,15 @@ def build_scan(module: ir.Module, layout: Layout) -> ir.Function:
     prefix, low, blocks, limit = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     words = _Words(builder, layout)
-    hits = _lane_hits(words, prefix, limit) if layout.parts == 1 else _interleaved_hits(words, prefix, limit)
+    hits = (_lane_hits if layout.parts == 1 else _interleaved_hits)(words, prefix, limit)
 
     entry, head, done = builder.block, function.append_basic_block("block"), function.append_basic_block("done")
     builder.branch(head)
     builder.position_at_end(head)
     block = builder.phi(I64)
     block.add_incoming(I64(0), entry)
-    hit = hits(builder.add(low, builder.mul(block, I64(layout.nonces))))
+    first = builder.icmp_unsigned("==", block, I64(0))
+    hit = hits(builder.add(low, builder.mul(block, I64(layout.nonces))), first)
     following = builder.add(block, I64(1))
     block.add_incoming(following, builder.block)
     result = builder.select(hit, block, blocks)
@@ -89,7 +91,8 @@ def build_score(module: ir.Module) -> ir.Function:
     lanes, low = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     words = _Words(builder, layout)
-    builder.ret(builder.extract_element(_lane_prefixes(words, lanes, words.splat(low)), I32(0)))
+    prefixes = _lane_prefixes(words, _lanes_of_round_2(words, lanes, words.splat(low)))
+    builder.ret(builder.extract_element(prefixes, I32(0)))
     return function
 
 
@@ -222,47 +225,113 @@ class _Words:
         builder.position_at_end(after)
 
 
-def _lane_hits(words: _Words, prefix: Value, limit: Value) -> Callable[[Value], Value]:
-    """hits(low) -> i1 for the layout by lanes."""
+# hits(low, first): whether the block at that low word may hold a hit (i1), and whether it is the first of its scan.
+Hits = Callable[[Value, Value], Value]
+
+
+class _Steps:
+    """From a block to the next: what its lanes are after the linear half of round 2, by one xor each.
+
+    Within a group of blocks these are affine in the bits that number the block (see `keccak.affine_bits`). Counting up
+    flips the lowest bits up to some bit, so it xors one of a few tables, which are made where a group begins.
+    """
+
+    def __init__(self, words: _Words, lanes_at: Callable[[Value], Sequence[Value]]) -> None:
+        self.words, self.lanes_at = words, lanes_at
+        self.nonces = words.layout.nonces
+        bits = range(self.nonces.bit_length() - 1, 32)  # of the low word; in the nonce lane its bytes are reversed
+        self.bits = keccak.affine_bits(NONCE_LANE, [24 - bit // 8 * 8 + bit % 8 for bit in bits])
+        # 25 lanes each: of the block, zeros for the first one, and what flipping the lowest 1, 2, … bits changes.
+        self.memory = words.memory(25 * (self.bits + 2))
+
+    def at(self, low: Value, first: Value) -> list[Value]:
+        """The lanes of the block at `low`, the one after that of the last call unless it is the `first`."""
+        words, builder = self.words, self.words.builder
+        number = builder.udiv(low, I64(self.nonces))
+        begins = builder.icmp_unsigned("==", builder.urem(number, I64(2**self.bits)), I64(0))
+        flips = words.call("llvm.cttz.i64", I64, number, I1(0))
+        starts = builder.or_(first, begins)
+        with builder.if_then(starts):
+            self._begin(low)
+        table = builder.add(builder.select(starts, I64(0), builder.add(flips, I64(1))), I64(1))
+        here, change = self._table(I64(0)), self._table(table)
+        lanes = []
+        for lane in range(25):
+            lanes.append(words.xor(words.load(here, lane), words.load(change, lane)))
+            words.store(lanes[-1], here, lane)
+        return lanes
+
+    def _begin(self, low: Value) -> None:
+        """Prepare for the block at `low` and those that follow it in its group."""
+        words, builder = self.words, self.words.builder
+        here, none = self._table(I64(0)), self._table(I64(1))
+        with words.counted(0, self.bits + 1) as (number, _):  # the block itself, then one bit flipped
+            bit = builder.zext(number, I64)
+            flipped = builder.and_(builder.lshr(builder.shl(I64(self.nonces), bit), I64(1)), I64(-self.nonces))
+            for lane, word in enumerate(self.lanes_at(builder.xor(low, flipped))):
+                words.store(word, self._table(builder.add(bit, I64(1))), lane)
+        for lane in range(25):
+            words.store(words.load(none, lane), here, lane)
+            words.store(ir.Constant(words.type, None), none, lane)
+        with words.counted(2, self.bits + 2) as (number, _):
+            table = builder.zext(number, I64)
+            flipped, fewer = self._table(table), self._table(builder.sub(table, I64(1)))
+            for lane in range(25):
+                words.store(words.xor(*(words.load(at, lane) for at in (flipped, here, fewer))), flipped, lane)
+
+    def _table(self, number: Value) -> Value:
+        return self.words.builder.gep(self.memory, [self.words.builder.mul(number, I64(25))])
+
+
+def _lane_hits(words: _Words, prefix: Value, limit: Value) -> Hits:
+    """The layout by lanes."""
     builder, count = words.builder, words.type.count
     limits = words.splat(limit)
-    steps = ir.Constant(words.type, list(range(count)))
+    numbers = ir.Constant(words.type, list(range(count)))
     mask = ir.IntType(count)
+    steps = _Steps(words, lambda low: _lanes_of_round_2(words, prefix, builder.or_(words.splat(low), numbers)))
 
-    def hits(low: Value) -> Value:
-        prefixes = _lane_prefixes(words, prefix, builder.or_(words.splat(low), steps))
-        hit = builder.icmp_unsigned("<=", prefixes, limits)
+    def hits(low: Value, first: Value) -> Value:
+        hit = builder.icmp_unsigned("<=", _lane_prefixes(words, steps.at(low, first)), limits)
         return builder.icmp_unsigned("!=", builder.bitcast(hit, mask), mask(0))
 
     return hits
 
 
-def _lane_prefixes(words: _Words, prefix: Value, nonces: Value) -> Value:
-    """The first 64 bits, big-endian, of the digests of a vector of low words."""
-    builder, kind, ternary = words.builder, words.type, words.layout.ternary
+def _lane_constant(words: _Words, number: Value) -> list[Value]:
+    constants = table(words.builder.module, I64, keccak.ROUND_CONSTANTS)
+    return [words.splat(words.builder.load(words.builder.gep(constants, [I32(0), number])))]
+
+
+def _lanes_of_round_2(words: _Words, prefix: Value, nonces: Value) -> list[Value]:
+    """The 25 lanes after the linear half of round 2, of a vector of low words."""
+    builder, kind = words.builder, words.type
     lanes = builder.bitcast(prefix, I64.as_pointer())
-    constants = table(builder.module, I64, keccak.ROUND_CONSTANTS)
-
-    def element(pointer: Value, *indices: Value) -> Value:
-        return words.splat(builder.load(builder.gep(pointer, indices)))
-
-    def swapped(value: Value) -> Value:
-        return words.call(f"llvm.bswap.v{kind.count}i64", kind, value)
-
-    delta = builder.lshr(swapped(nonces), ir.Constant(kind, [32] * kind.count))
+    delta = builder.lshr(_swapped(words, nonces), ir.Constant(kind, [32] * kind.count))
     state = []
     for lane, reach in enumerate(keccak.influence(NONCE_LANE)):
-        state.append(words.xor(element(lanes, I32(lane)), *(words.rol(delta, turn) for turn in reach)))
+        word = words.splat(builder.load(builder.gep(lanes, [I32(lane)])))
+        state.append(words.xor(word, *(words.rol(delta, turn) for turn in reach)))
     state = [word for first in range(0, 25, 5) for word in keccak.chi_row(words, state[first : first + 5])]
-    state[0] = words.xor(state[0], element(constants, I32(0), I32(0)))
+    state[0] = words.xor(state[0], *_lane_constant(words, I32(0)))
+    return keccak.next_linear(words, [[word] for word in state])
 
-    with words.counted(1, keccak.ROUNDS - 1, *state) as (number, lane_words):
-        constant = [element(constants, I32(0), number)]
-        made = keccak.keccak_round(words, [[word] for word in lane_words], constant, ternary=ternary)
-        lane_words[:] = [word for [word] in made]
-    constant = [element(constants, I32(0), I32(keccak.ROUNDS - 1))]
-    [word] = keccak.first_lane(words, [[word] for word in lane_words], constant, ternary=ternary)
-    return swapped(word)
+
+def _lane_prefixes(words: _Words, state: Sequence[Value]) -> Value:
+    """The first 64 bits, big-endian, of the digests that these lanes of round 2 lead to."""
+    state = [word for first in range(0, 25, 5) for word in keccak.chi_row(words, state[first : first + 5])]
+    state[0] = words.xor(state[0], *_lane_constant(words, I32(1)))
+    with words.counted(2, keccak.ROUNDS - 1, *state) as (number, lanes):
+        constant = _lane_constant(words, number)
+        made = keccak.keccak_round(words, [[word] for word in lanes], constant)
+        lanes[:] = [word for [word] in made]
+    constant = _lane_constant(words, I32(keccak.ROUNDS - 1))
+    [word] = keccak.first_lane(words, [[word] for word in lanes], constant)
+    return _swapped(words, word)
+
+
+def _swapped(words: _Words, value: Value) -> Value:
+    return words.call(f"llvm.bswap.v{words.type.count}i64", words.type, value)
 
 
 class _Stored(Sequence[Value]):
@@ -278,8 +347,8 @@ class _Stored(Sequence[Value]):
         return self.words.load(self.state, self.lane * len(self) + part)
 
 
-def _interleaved_hits(words: _Words, prefix: Value, limit: Value) -> Callable[[Value], Value]:
-    """hits(low) -> i1 for the interleaved layout."""
+def _interleaved_hits(words: _Words, prefix: Value, limit: Value) -> Hits:
+    """The interleaved layout."""
     builder, layout = words.builder, words.layout
     parts = layout.parts
     reach = keccak.influence(NONCE_LANE)
@@ -337,7 +406,7 @@ def _interleaved_hits(words: _Words, prefix: Value, limit: Value) -> Callable[[V
                 row.append(words.xor(word, *turned))
             yield row
 
-    def hits(low: Value) -> Value:
+    def hits(low: Value, first: Value) -> Value:
         lane = words.spread(builder.lshr(builder.bswap(low), I64(32)))
         delta = [words.xor(word, step) for word, step in zip(lane, steps, strict=True)]
         finish(I32(0), lambda part: first_rows(delta, part))

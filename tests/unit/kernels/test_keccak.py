@@ -1,9 +1,13 @@
 """The readable hash and the abstract permutation, against a library, recorded answers and each other."""
 
 import base64
+import functools
 import json
+import operator
+import random
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -82,6 +86,39 @@ def test_influence_is_what_a_change_of_a_lane_does(state: list[int], lane: int, 
         for turn in turns:
             difference ^= (change << turn | change >> (64 - turn)) & keccak.LANE_MASK
         assert difference == 0
+
+
+def test_affine_bits_flip_the_same_whatever_the_others_are() -> None:
+    """The lowest bits of a nonce that number a block of 8: two rounds' linear half changes by a xor for each."""
+    bits = [24 - bit // 8 * 8 + bit % 8 for bit in range(3, 32)]
+    count = keccak.affine_bits(1, bits)
+    assert count == 10  # the eleventh meets the sixth
+    numbers = random.Random(2)
+    start = [numbers.getrandbits(64) for _ in range(25)]
+
+    def after(flipped: Iterable[int]) -> list[int]:
+        state = start.copy()
+        for bit in flipped:
+            state[1] ^= 1 << bit
+        lanes = keccak.first_linear(state)
+        for row in range(0, 25, 5):
+            a, b, c, d, e = lanes[row : row + 5]
+            lanes[row : row + 5] = [a ^ ~b & c, b ^ ~c & d, c ^ ~d & e, d ^ ~e & a, e ^ ~a & b]
+        return keccak.first_linear([lane & keccak.LANE_MASK for lane in lanes])
+
+    nothing = after([])
+    alone = {bit: [a ^ b for a, b in zip(after([bit]), nothing, strict=True)] for bit in bits}
+
+    def sum_of(chosen: Sequence[int]) -> list[int]:
+        return [
+            functools.reduce(operator.xor, column)
+            for column in zip(nothing, *(alone[bit] for bit in chosen), strict=True)
+        ]
+
+    for _ in range(50):
+        chosen = [bit for bit in bits[:count] if numbers.random() < 0.5]
+        assert after(chosen) == sum_of(chosen)
+    assert after(bits[: count + 1]) != sum_of(bits[: count + 1])
 
 
 def test_the_readable_hash_and_the_package_load_neither_numba_nor_numpy() -> None:

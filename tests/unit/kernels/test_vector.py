@@ -45,11 +45,11 @@ def test_a_forced_backend_uses_nothing_newer(backend: str, has: tuple[str, ...],
     assert not re.search(has_not, text)
 
 
-def test_avx512_spends_one_instruction_on_three_inputs_and_on_a_rotation() -> None:
+def test_avx512_spends_one_instruction_on_chi_and_on_a_rotation() -> None:
     used = instructions(assembly(cpu.layout("avx512"), "x86_64-unknown-linux-gnu", "sapphirerapids", ""))
-    # One round in the loop, chi of the first round, and the last round: 10 + 25 + 25, 25, 10 + 3 + 1.
-    assert used["vpternlogq"] == 99
-    assert 29 + 5 <= used["vprolq"] <= 29 + 5 + 11
+    assert used["vpternlogq"] > 3 * 25  # chi of rounds 1, 2 and the loop
+    assert 2 * 29 <= used["vprolq"] <= 2 * 29 + 11 + 5  # round 2, the loop, what reaches round 1, the last round
+    assert not {"vpandnq", "vpsrlq"} & used.keys()
 
 
 @pytest.mark.parametrize(
