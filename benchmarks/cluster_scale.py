@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import itertools
 import json
 import os
@@ -159,11 +160,15 @@ class Swarm:
     def __init__(self) -> None:
         self.workers: dict[int, SlowWorker] = {}
         self.found: dict[int, float] = {}  # nonce: when
+        # One process unpacks for thousands: a job that all of them hold is unpacked once.
+        Job.unpack = staticmethod(functools.lru_cache(8)(Job.unpack))
+
+    async def start(self) -> None:
+        """Begin to hash; before, all of them are to have joined."""
+        self.loop = asyncio.get_running_loop()
+        threading.Thread(target=self._hash, daemon=True).start()
 
     async def hello(self, number: int, serial: int) -> Hello:
-        if not self.workers:
-            self.loop = asyncio.get_running_loop()
-            threading.Thread(target=self._hash, daemon=True).start()
         self.workers[number] = SlowWorker(serial, self)
         return Hello(code_version(), f"simulated-{number}", os.getpid(), self.workers[number].backend, 1)
 
@@ -248,8 +253,9 @@ async def coordinate(count: int, seconds: float) -> None:
             await asyncio.sleep(0.5)
             if task.done():
                 task.result()
-        await asyncio.sleep(SETTLE_SECONDS)
+        await fleet.actor.start.remote()
         cluster = running.cluster
+        await asyncio.sleep(max(SETTLE_SECONDS, cluster.report_seconds))
         commits: dict[int, float] = {}
 
         async def listen() -> None:
