@@ -20,7 +20,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "miner.py"
 
 def environment(data: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KALEPOOL_", "DATABASE_"))}
-    return {**kept, "KALEPOOL_DATA_DIR": str(data), "KALEPOOL_MINER_REGISTRATION": "open", **more}
+    ours = {"KALEPOOL_API_PORT": "0", "KALEPOOL_DATA_DIR": str(data), "KALEPOOL_MINER_REGISTRATION": "open"}
+    return {**kept, **ours, **more}
 
 
 def test_miners_alone_get_every_farmer_worked(tmp_path: Path) -> None:

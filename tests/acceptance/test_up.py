@@ -26,7 +26,7 @@ FAST = ["--ledger-seconds", "0.5", "--block-seconds", "15"]
 
 def environment(data: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KALEPOOL_", "DATABASE_"))}
-    return {**kept, "KALEPOOL_DATA_DIR": str(data), "TESTED": str(data)}
+    return {**kept, "KALEPOOL_API_PORT": "0", "KALEPOOL_DATA_DIR": str(data), "TESTED": str(data)}
 
 
 def up(data: Path, *options: str, **settings: object) -> subprocess.Popen[bytes]:
