@@ -16,7 +16,7 @@ from kalepool.api.server import Server
 from kalepool.services import plant, work
 from kalepool.services.work import Submission
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
