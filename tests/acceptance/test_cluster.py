@@ -129,13 +129,13 @@ async def test_a_block_survives_a_dead_node_a_dead_coordinator_and_a_new_node(
     await asyncio.to_thread(coordinator.process.wait)
     ray_cluster.add_node(num_cpus=1)
 
-    async def four_again() -> bool:
-        return await look_.alive() == 4
+    # Those of the dead coordinator are gone, not orphaned: every node has one worker, and it is a new one. The
+    # database alone would not tell: for a moment it still knows the old ones.
+    async def four_new_ones() -> bool:
+        workers = searchers()
+        return len(workers) == 4 and not workers & first_workers and await look_.alive() == 4
 
-    await look_.until(four_again, 60, "four workers again")
-    # Those of the dead coordinator are gone, not orphaned: every node has one worker, and it is a new one.
-    workers = searchers()
-    assert len(workers) == 4 and not workers & first_workers
+    await look_.until(four_new_ones, 60, "four new workers, and no old one")
 
     async def closed() -> bool:
         return bool(await look_.rows("SELECT FROM block_operations WHERE block_index = %s AND status <> 'open'", index))
