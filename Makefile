@@ -18,7 +18,8 @@ run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after 
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
 test: setup check ## lint, types, and the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 -m "not ray and not acceptance"
+	@$(BIN)/python -m pytest -m "ray or acceptance"
 
 fuzz: setup ## the whole API under schemathesis, 200 examples an operation
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest tests/integration/api/test_fuzz.py

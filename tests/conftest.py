@@ -13,13 +13,6 @@ from kalepool.postgres import Postgres
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, what starts a Ray or a whole pool takes turns: together they would crowd the cores."""
-    for item in items:
-        if item.get_closest_marker("ray") or item.get_closest_marker("acceptance"):
-            item.add_marker(pytest.mark.xdist_group("crowded"))
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
