@@ -91,7 +91,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         watch = Watch(database, chain, pooler_id, books.since)
         title = f"kalepool on {settings.network}   page {parts.api_url}/   API {parts.api_url}/docs"
         try:
-            await show(watch, voice, title, options.blocks)
+            await show(watch, voice, title, options.blocks, f"{parts.api_url}/health")
         except asyncio.CancelledError:
             await _last_look(books, watch, voice)
             raise

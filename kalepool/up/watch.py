@@ -1,10 +1,12 @@
 """Following the pool while it runs, and showing it: a picture in a terminal, plain lines anywhere else."""
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import httpx2
 from rich.console import Console, Group
 from rich.live import Live
 
@@ -19,6 +21,7 @@ NOTICES = 6  # shown below the picture
 LOOK_SECONDS = 1.0
 LOOK_TIMEOUT_SECONDS = 10.0
 PAINT_SECONDS = 0.5
+HEALTH_SECONDS = 5.0
 LEAST_PATIENCE_SECONDS = 30
 
 
@@ -85,10 +88,10 @@ class Watch:
         return blocks is not None and len(self.finished()) >= blocks
 
 
-async def show(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
+async def show(watch: Watch, voice: Voice, title: str, blocks: int | None, health_url: str) -> None:
     """Show the pool until `blocks` blocks are finished; None: until cancelled."""
     shown = _paint(watch, voice, title, blocks) if voice.has_terminal else _speak(watch, voice, blocks)
-    tasks = {asyncio.create_task(_look_on(watch, voice)), asyncio.create_task(shown)}
+    tasks = {asyncio.create_task(work) for work in (_look_on(watch, voice), _mind_health(health_url, voice), shown)}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -111,6 +114,20 @@ async def _look_on(watch: Watch, voice: Voice) -> None:
                 voice.say(f"cannot look at the pool just now: {error or 'no answer in time'}")
             trouble = type(error).__name__
         await asyncio.sleep(max(0.2, LOOK_SECONDS - (time.monotonic() - started)))
+
+
+async def _mind_health(url: str, voice: Voice) -> None:
+    """Say what the API finds wanting, above all which account the operator has to send XLM to."""
+    said: dict[str, str] = {}
+    async with httpx2.AsyncClient(timeout=LOOK_TIMEOUT_SECONDS) as client:
+        while True:
+            with contextlib.suppress(httpx2.HTTPError, ValueError, KeyError):  # its end is the supervisor's to tell
+                for name, part in (await client.get(url)).json()["components"].items():
+                    wanting = "" if part["state"] == "up" or name == "workers" else part["detail"] or part["state"]
+                    if wanting and wanting != said.get(name):
+                        voice.say(f"{name}: {wanting}")
+                    said[name] = wanting
+            await asyncio.sleep(HEALTH_SECONDS)
 
 
 async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
