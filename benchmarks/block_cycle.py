@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.bare import bare_rate
 from benchmarks.pool import Pool, running_pool
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.5
 
 TARGETS = "all planted within 10 s, all worked, all harvested; idle <= 2 %; hash rate >= 80 % of the bare kernel"
 

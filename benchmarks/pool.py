@@ -34,6 +34,7 @@ class Pool:
     pooler_id: UUID
     key: str
     metrics_port: int
+    client: httpx2.AsyncClient
 
     def start_coordinator(self) -> Service:
         os.environ["KALEPOOL_METRICS_PORT"] = str(self.metrics_port)
@@ -43,8 +44,7 @@ class Pool:
 
     async def metrics(self) -> dict[str, float]:
         """The coordinator's metrics without labels, by name."""
-        async with httpx2.AsyncClient() as client:
-            text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
+        text = (await self.client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
         lines = (line.split() for line in text.splitlines() if line and not line.startswith("#") and "{" not in line)
         return {name: float(value) for name, value in lines}
 
@@ -76,10 +76,14 @@ async def running_pool(
                 await _answers(parts.rpc_url)
                 supervisor.add(parts.api(url))
                 await _answers(f"{parts.api_url}/info")
-                async with Database.open(url) as database, Chain(parts.network) as chain:
+                async with (
+                    Database.open(url) as database,
+                    Chain(parts.network) as chain,
+                    httpx2.AsyncClient() as client,
+                ):
                     pooler_id, key = await ensure_pooler(database)
                     await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
-                    yield Pool(parts, supervisor, database, url, pooler_id, key, _free_port())
+                    yield Pool(parts, supervisor, database, url, pooler_id, key, _free_port(), client)
             finally:
                 supervisor.stop_all()
 

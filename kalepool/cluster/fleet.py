@@ -129,6 +129,7 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
         folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # what kill -9 of us leaves ends by then
         os.environ.setdefault("RAY_worker_niceness", "0")  # a worker lowers its search threads, not its answers
         options: dict[str, Any] = {
             "address": "local",

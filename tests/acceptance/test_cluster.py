@@ -1,12 +1,9 @@
 """A cluster of four nodes that loses one, loses its coordinator and gets another node, all within one block."""
 
 import asyncio
-import contextlib
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +11,7 @@ import psycopg
 import pytest
 
 from benchmarks.pool import Pool, running_pool
-from kalepool.cluster.fleet import SYSTEM_CONFIG
+from tests.ray_nodes import kill_node, ray_nodes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -25,33 +22,8 @@ AFTER_RESTART_SECONDS = 22.0  # from the restart to the last works: Ray connects
 
 @pytest.fixture
 def ray_cluster() -> Iterator[Any]:
-    """A head without cores, and four nodes of one."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory(prefix="kp-", ignore_cleanup_errors=True) as folder,
-    ):
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        from ray.cluster_utils import Cluster
-
-        Path("/tmp/ray").mkdir(exist_ok=True)  # it notes its address there, whatever its own folder is
-        head = {"num_cpus": 0, "temp_dir": folder, "include_dashboard": False, "_system_config": SYSTEM_CONFIG}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(4):
-            cluster.add_node(num_cpus=1, wait=False)
-        cluster.wait_for_nodes()
+    with ray_nodes(4) as cluster:
         yield cluster
-        cluster.shutdown()
-
-
-def kill_node(node: Any) -> None:
-    """kill -9 of a node's Ray daemon and all under it: as if the machine had lost its power."""
-    daemons = [process.process.pid for group in node.all_processes.values() for process in group]
-    family = [psutil.Process(pid) for pid in daemons if psutil.pid_exists(pid)]
-    for process in [child for parent in family for child in parent.children(recursive=True)] + family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def searchers() -> set[int]:

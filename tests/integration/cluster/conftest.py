@@ -2,52 +2,25 @@
 
 import asyncio
 import itertools
-import os
-import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from kalepool.cluster.fleet import SYSTEM_CONFIG, RayFleet, connect
+from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, Member
 from kalepool.cluster.messages import Job, Report
 from kalepool.protocol.model import Block
+from tests.ray_nodes import ray_nodes
 
 
 @pytest.fixture(scope="module")
-def ray_cluster() -> Any:
+def ray_cluster() -> Iterator[Any]:
     """A head without cores to search on; tests add nodes. Ends with the module, whatever is left of it."""
-    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster as RayTestCluster
-
-    Path("/tmp/ray").mkdir(exist_ok=True)  # it notes its address there, whatever its own folder is
-
-    with tempfile.TemporaryDirectory(prefix="kp-", ignore_cleanup_errors=True) as folder:
-        head = {
-            "num_cpus": 0,
-            "temp_dir": folder,
-            "include_dashboard": False,
-            "_system_config": SYSTEM_CONFIG,
-        }
-        cluster = RayTestCluster(initialize_head=True, head_node_args=head)
+    with ray_nodes() as cluster:
         yield cluster
-        cluster.shutdown()
-
-
-def kill_node(node: Any) -> None:
-    """kill -9 of a node's Ray daemon and of every process under it: as if the machine had lost its power."""
-    processes = [process.process.pid for group in node.all_processes.values() for process in group]
-    family = [psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)]
-    for process in [child for parent in family for child in parent.children(recursive=True)] + family:
-        if process.is_running():
-            os.kill(process.pid, signal.SIGKILL)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import psutil
 import pytest
 
 from kalepool.cluster.fleet import RayHandle, connect
+from kalepool.cluster.members import Member, Place
 from kalepool.cluster.messages import code_version
 from kalepool.errors import ConfigError
+from tests.ray_nodes import kill_node
 
-from .conftest import job, kill_node, searching
+from .conftest import job, searching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ray]
 
@@ -119,6 +122,21 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
             process.wait()
         _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
         assert not alive
+
+
+async def test_a_card_gets_a_worker_of_its_own(ray_cluster: Any) -> None:
+    """With Numba's simulator as the card. A worker that joined has hashed on it."""
+    node = ray_cluster.add_node(num_cpus=0, num_gpus=1, env_vars={"NUMBA_ENABLE_CUDASIM": "1"})
+    place = Place(node.node_id, "", "cuda", 0, 1)
+    async with searching(ray_cluster.address) as run:
+
+        def cards() -> list[Member]:
+            return [member for member in run.cluster.members.values() if member.place.kind == "cuda"]
+
+        await run.until(lambda: bool(cards()), 60)
+        (card,) = cards()
+        assert replace(card.place, host="") == place
+        assert (card.hello.backend, card.hello.threads) == ("cuda", 1)
 
 
 async def test_no_cluster_at_the_address() -> None:
