@@ -109,8 +109,9 @@ class Acting:
             for accepted in answer["accepted"]:
                 if wallet := names.get(accepted["farmer_id"]):
                     state.worked(wallet, index, int(accepted["zeros"]), int(accepted["gap"]))
-                    if accepted["ledger"] and not accepted["already"]:
-                        state.inclusion_ledgers.append(int(accepted["ledger"]) - ledger)
+            landed = [int(a["ledger"]) for a in answer["accepted"] if a["ledger"] and not a["already"]]
+            if landed:
+                state.inclusion_ledgers.append(max(landed) - ledger)
             now = await self._clock()
             for refused in answer["refused"]:
                 if wallet := names.get(refused["farmer_id"]):

@@ -65,9 +65,10 @@ class ScheduleSettings:
     insurance: bool = True
     """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
 
-    insurance_from: float = 0.5
-    """The part of the block after which a work may be handed in as insurance. Earlier covers longer outages, but an
-    early work also lowers the next block's min_gap, which helps those who work early."""
+    works_from: float = 0.5
+    """The part of the block before which no work leaves, neither as insurance nor because some of late landed slowly;
+    only more works than ledgers can take start earlier. Earlier covers longer outages, but an early work ends with few
+    zeros, and lowers the next block's min_gap, which helps those who work early."""
 
     insurance_improvable: float = 0.999
     """How likely a better share must be until the end, for the only share there is to be handed in as insurance."""
@@ -184,7 +185,7 @@ class _Running:
         ledger = self.clock.ledger_at(time)
         left = self.last_safe - ledger
         farmers = len(self.snapshot.farmers)
-        insure = settings.insurance and time >= self.ends_at - (1 - settings.insurance_from) * self.chain.block_seconds
+        insure = settings.insurance and time >= self.ends_at - self._works_seconds
         if not insure and left > self.inclusion.threshold + MOST_LEDGERS + farmers // settings.works_per_ledger:
             return
         planted = [(f, f.pail) for f in self.snapshot.farmers if f.pail is not None and f.shares and not f.working]
@@ -240,7 +241,13 @@ class _Running:
         else:
             probability = self.settings.saved_landing_probability
             loss = self._gain(pail, best, gap, stroops_per_point)
-        return self.inclusion.ledgers_needed(probability, loss, worth * stroops_per_point)
+        needed = self.inclusion.ledgers_needed(probability, loss, worth * stroops_per_point)
+        return min(needed, int(self._works_seconds / self.chain.ledger_seconds))
+
+    @property
+    def _works_seconds(self) -> float:
+        """How long before the block's end works may leave."""
+        return (1 - self.settings.works_from) * self.chain.block_seconds
 
     def _gain(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> float:
         """What replacing the pail's work by `share` at `gap` earns, in stroops."""

@@ -78,9 +78,9 @@ class HarvestState:
 class Snapshot:
     """All that `schedule.decide` knows.
 
-    `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred works, the ledger that
-    included each minus `ledger_now` when it was decided. `works_due`, `works_lost`: pails of late that had to be
-    worked, and those of them that were not in time.
+    `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred calls that sent works,
+    the last ledger that included one minus `ledger_now` when it was decided: works of one call wait for the same
+    things. `works_due`, `works_lost`: pails of late that had to be worked, and those of them that were not in time.
     """
 
     chain: ChainState

@@ -160,6 +160,12 @@ def test_slow_inclusion_leaves_earlier(late: float) -> None:
     assert first_submit(farmer(), samples=slow)[0] < first_submit(farmer())[0]
 
 
+def test_works_that_once_landed_very_late_do_not_end_the_search_before_half_way() -> None:
+    outages = (1,) * 20 + (50,) * 20
+    assert first_submit(farmer(), samples=outages)[0] == 145  # 30 ledgers before the last that is surely the block's
+    assert first_submit(farmer(), samples=outages, rules=replace(RULES, works_from=0.2))[0] < 145
+
+
 def test_a_large_stake_leaves_earlier() -> None:
     small = farmer(pail=Pail(1000, None, KALE // 100, None))
     large = farmer(pail=Pail(1000, None, 100_000 * KALE, None))
