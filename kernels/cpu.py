@@ -51,15 +51,28 @@ class _Engine:
         self.slice_nonces = 2**14
         self.grain = self.layout.nonces
 
+        self.scan = functools.lru_cache(maxsize=512)(self._scan)
+
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
+        return [self.scan(template)] * threads
+
+    def _scan(self, template: Template) -> Scan:
         kernel, layout = self.kernel, self.layout
+        first = _window(template, 0, layout)
+        latest = 0, first.lanes, first.words, first
 
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
-            window = _window(template, start >> 32, layout)
-            low, prefix = kernel(window.lanes, window.words, start & 0xFFFFFFFF, count, limit, lowest)
-            return None if low >> 32 else (start >> 32 << 32 | low, prefix)
+            nonlocal latest
+            high = start >> 32
+            cached, lanes, words, window = latest
+            if cached != high:
+                window = _window(template, high, layout)
+                lanes, words = window.lanes, window.words
+                latest = high, lanes, words, window  # all at once: threads share it
+            low, prefix = kernel(lanes, words, start & 0xFFFFFFFF, count, limit, lowest)
+            return None if low >> 32 else (high << 32 | low, prefix)
 
-        return [scan] * threads
+        return scan
 
 
 class _Window:
@@ -72,7 +85,6 @@ class _Window:
         self.words = self._words.ctypes.data
 
 
-@functools.lru_cache(maxsize=512)
 def _window(template: Template, high: int, layout: Layout) -> _Window:
     message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)
     return _Window(keccak.first_linear(keccak.absorb(message)), layout)

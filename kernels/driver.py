@@ -69,10 +69,10 @@ def search(
         KernelError: no such backend here.
         SearchStoppedError: stopped before the end; its `progress` has what was found until then.
     """
-    progress = search_until(template, start, count, above_zeros, backend=backend, threads=threads, stop=stop)
-    if progress.tried < count:
-        raise SearchStoppedError(progress, count)
-    return progress.best
+    best, tried = _search(template, start, count, above_zeros, backend, threads, stop)
+    if tried < count:
+        raise SearchStoppedError(Progress(best, tried), count)
+    return best
 
 
 def search_until(
@@ -86,11 +86,7 @@ def search_until(
     stop: Stop | None = None,
 ) -> Progress:
     """As `search`, for callers that expect to stop it: the best of the nonces tried, and how many these were."""
-    _check(template, start, count, threads)
-    check_int("above_zeros", above_zeros, -1, 64)
-    run = _Run(template, start, count, above_zeros, None, stop)
-    run.drive(engine(backend), threads)
-    return Progress(run.best, run.tried)
+    return Progress(*_search(template, start, count, above_zeros, backend, threads, stop))
 
 
 def find(
@@ -139,6 +135,37 @@ def _engine(name: str | None) -> Engine:
     return cpu.engine(name)
 
 
+def _search(
+    template: Template,
+    start: int,
+    count: int,
+    above_zeros: int,
+    backend: str | None,
+    threads: int,
+    stop: Stop | None,
+) -> tuple[Best | None, int]:
+    """The best nonce and how many were tried."""
+    # A short call takes some ten microseconds: what is tested here at once is looked into only when it fails.
+    if not (
+        type(template) is Template
+        and type(start) is type(count) is type(threads) is type(above_zeros) is int
+        and start >= 0 <= count
+        and start + count <= 2**64 > count
+        and 1 <= threads <= 4096
+        and -1 <= above_zeros <= 64
+    ):
+        _check(template, start, count, threads)
+        check_int("above_zeros", above_zeros, -1, 64)
+    chosen = _engine(backend) if backend else engine()
+    is_one_slice = count <= chosen.slice_nonces and start >> 32 == start + count - 1 >> 32
+    if is_one_slice and threads == 1 and count and not (stop and stop.is_set()):
+        # A short call is not to wait for what threads would share.
+        return _best_of_slice(chosen.scans(template, 1)[0], template, start, count, above_zeros), count
+    run = _Run(template, start, count, above_zeros, None, stop)
+    run.drive(chosen, threads)
+    return run.best, run.tried
+
+
 def _check(template: Template, start: int, count: int, threads: int) -> None:
     if type(template) is not Template:
         raise TypeError(f"template must be a Template, not {type(template).__name__}")
@@ -151,7 +178,29 @@ def _check(template: Template, start: int, count: int, threads: int) -> None:
 
 def limit_above(zeros: int) -> int:
     """The largest 64-bit prefix of a digest with more than `zeros` zero digits, as far as a prefix can tell."""
-    return 2 ** max(64 - 4 * (zeros + 1), 0) - 1
+    return _LIMITS[zeros + 1]
+
+
+_LIMITS = [2 ** max(64 - 4 * zeros, 0) - 1 for zeros in range(66)]
+
+
+def _best_of_slice(scan: Scan, template: Template, start: int, count: int, above_zeros: int) -> Best | None:
+    """The best nonce of a range that lies in one window."""
+    hit = scan(start, count, _LIMITS[above_zeros + 1], False)
+    if hit is None:
+        return None
+    if hit[1]:
+        return Best(16 - (hit[1].bit_length() + 3) // 4, hit[0])
+    found = None
+    while hit:  # 16 zeros or more: the prefix alone no longer tells, so look at each of them
+        nonce = hit[0]
+        digest = keccak.hash_nonce(template.index, nonce, template.entropy, template.farmer)
+        zeros = keccak.leading_zeros(digest)
+        if zeros > above_zeros:
+            above_zeros, found = zeros, Best(zeros, nonce)
+        rest = start + count - nonce - 1
+        hit = scan(nonce + 1, rest, 0, True) if rest else None
+    return found
 
 
 class _Run:
@@ -223,22 +272,7 @@ class _Run:
         above = self.above_zeros
         if best:  # of an earlier slice in time, which may lie further on in the range: then it loses ties
             above = best.zeros if best.nonce < start else best.zeros - 1
-        hit = scan(start, count, limit_above(above), False)
-        if hit and hit[1]:
-            return Best(16 - (hit[1].bit_length() + 3) // 4, hit[0])
-        found = None
-        while hit:  # 16 zeros or more: the prefix alone no longer tells, so look at each of them
-            nonce = hit[0]
-            zeros = self.zeros(nonce)
-            if zeros > above:
-                above, found = zeros, Best(zeros, nonce)
-            rest = start + count - nonce - 1
-            hit = scan(nonce + 1, rest, 0, True) if rest else None
-        return found
-
-    def zeros(self, nonce: int) -> int:
-        template = self.template
-        return keccak.leading_zeros(keccak.hash_nonce(template.index, nonce, template.entropy, template.farmer))
+        return _best_of_slice(scan, self.template, start, count, above)
 
 
 class _PythonEngine:
