@@ -89,7 +89,7 @@ class Acting:
                     state.failed("plant", wallet, index, failed["code"], now)
                     missing.discard(wallet)
             for wallet in missing:  # beyond the pooler's limit, or no longer active
-                state.pass_over(wallet, index)
+                state.failed("plant", wallet, index, "not-eligible", now)
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))
         except Exception as error:
             await self._failed("plant", ((index, wallet) for wallet in wallets), error)

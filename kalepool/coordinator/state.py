@@ -11,7 +11,7 @@ from uuid import UUID
 
 from kalepool.chain import Farm, Ledger
 from kalepool.cluster.messages import Job
-from kalepool.policy.schedule import HOPELESS
+from kalepool.policy.schedule import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
@@ -52,7 +52,7 @@ class State:
     farmers: dict[str, Farmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)
-    passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) that cannot be planted
+    passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) not planted, and not to be now
     recalled: bool = False  # whether the database was asked for the current block's shares
     harvests: set[tuple[int, str]] = field(default_factory=set)
     failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
@@ -121,6 +121,8 @@ class State:
     def saw_pails(self, pails: dict[str, Pail]) -> None:
         """What the chain has. A pail it does not show yet, of a plant we know to have landed, stays."""
         self.pails.update(pails)
+        for wallet in pails:
+            self._pass_no_more(wallet)
 
     def saw_share(self, wallet: str, found: Found) -> bool:
         """A verified share of the current block. True if it has more zeros than all before."""
@@ -149,23 +151,26 @@ class State:
     def failed(self, action: str, wallet: str, index: int, code: str, now: datetime) -> None:
         before = self.failures.get((action, wallet, index))
         self.failures[action, wallet, index] = Failure(index, code, now, before.count + 1 if before else 1)
-        if action == "plant" and code in HOPELESS["plant"] - {"pail-exists"}:
-            self.pass_over(wallet, index)
+        if action == "plant" and code in (HOPELESS["plant"] | UNFIT) - {"pail-exists"}:
+            self.passed_over.add((index, wallet))  # not searched for, unless it gets a pail all the same
+            self.job_is_old = True
         self.stale_pails.add(wallet)
-
-    def pass_over(self, wallet: str, index: int) -> None:
-        """The farmer cannot be planted in this block: it is not searched for either, unless it has a pail."""
-        self.passed_over.add((index, wallet))
-        self.job_is_old = True
 
     def planted(self, wallet: str, index: int, pail: Pail) -> None:
         """A plant landed. The chain's own word on the pail is still to be read."""
         self.failures.pop(("plant", wallet, index), None)
         if index == self.index:
             self.pails.setdefault(wallet, pail)
+            self._pass_no_more(wallet)
             self.stale_pails.add(wallet)
         else:
             self.awaited[wallet] = index
+
+    def _pass_no_more(self, wallet: str) -> None:
+        """It has a pail in the current block: it is to be searched for."""
+        if (self.index, wallet) in self.passed_over:
+            self.passed_over.discard((self.index or 0, wallet))
+            self.job_is_old = True
 
     def worked(self, wallet: str, index: int, zeros: int, gap: int) -> None:
         self.failures.pop(("work", wallet, index), None)
@@ -213,7 +218,7 @@ class State:
         wallet = farmer.wallet
         return FarmerState(
             farmer=wallet,
-            may_plant=farmer.may_plant and (index, wallet) not in self.passed_over,
+            may_plant=farmer.may_plant,
             pail=self.pails.get(wallet),
             shares=tuple(self.records.get(wallet, ())),
             planting=wallet in self.planting or wallet in self.awaited,

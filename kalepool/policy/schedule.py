@@ -24,13 +24,14 @@ from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, scale
 
 HOPELESS = {
-    "plant": frozenset(
-        {"pail-exists", "asset-contract", "account-missing", "underfunded", "custody", "plant-amount-too-low"}
-    ),
+    "plant": frozenset({"pail-exists", "plant-amount-too-low"}),
     "work": frozenset({"pail-missing", "hash-invalid", "hash-mismatch", "block-over", "unknown-farmer"}),
     "harvest": frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
 }
 """Codes of failures that another try in the same block cannot mend. Everything else is retried."""
+
+UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody", "not-eligible"})
+"""Codes of plants that fail until somebody mends what is wanting: a deposit, a key, a limit. They are retried slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ class ScheduleSettings:
 
     retry_seconds: float = 1.0
     """Wait after a failure; it doubles with every further one, up to a ledger."""
+
+    unfit_retry_ledgers: float = 4.0
+    """Wait in ledgers before another plant of a farmer that cannot be planted until somebody mends it."""
 
     urgent_harvest_blocks: int = 200
     """A pail this many blocks old is harvested even while works are due: it is lost after a day (288 blocks)."""
@@ -344,5 +348,7 @@ def _may_retry(
         return True
     if failure.code in HOPELESS[action]:
         return False
+    if action == "plant" and failure.code in UNFIT:
+        return time >= failure.failed_at.timestamp() + settings.unfit_retry_ledgers * chain.ledger_seconds
     wait = min(settings.retry_seconds * 2.0 ** (failure.count - 1), max(chain.ledger_seconds, settings.retry_seconds))
     return time >= failure.failed_at.timestamp() + wait

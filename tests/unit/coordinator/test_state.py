@@ -106,10 +106,33 @@ def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
     state.failed("plant", WALLETS[1], 7, "rpc-unavailable", NOW)
     assert [farmer.wallet for farmer in state.searched()] == WALLETS[1:]
     assert planted_by(state, NOW + timedelta(seconds=5)) == set(WALLETS[1:])
+    state.job_is_old = False
     state.saw_pails({WALLETS[0]: PAIL})  # but who has a pail is, whatever was said
+    assert state.job_is_old
     assert [farmer.wallet for farmer in state.searched()] == WALLETS
     state.saw_farm(farm(8, 1))
     assert len(state.searched()) == 3
+
+
+def test_who_is_planted_after_all_is_searched_for_again(state: State) -> None:
+    state.failed("plant", WALLETS[0], 7, "custody", NOW)
+    assert planted_by(state, NOW + timedelta(seconds=19)) == set(WALLETS[1:])
+    assert planted_by(state, NOW + timedelta(seconds=20)) == set(WALLETS)
+    state.job_is_old = False
+    state.planted(WALLETS[0], 7, PAIL)
+    assert state.job_is_old and len(state.searched()) == 3
+
+
+def test_a_next_block_that_nobody_could_start_is_tried_again(state: State) -> None:
+    """Where nobody else plants there is no other block to wait for."""
+    over = NOW + timedelta(seconds=301)
+    for wallet in WALLETS:
+        state.failed("plant", wallet, 7, "underfunded", NOW)
+    assert planted_by(state, over) == set(WALLETS)  # another block's failure does not count
+    for wallet in WALLETS:
+        state.failed("plant", wallet, 8, "custody", over)
+    assert planted_by(state, over + timedelta(seconds=19)) == set()
+    assert planted_by(state, over + timedelta(seconds=20)) == set(WALLETS)
 
 
 def test_failures_are_counted_until_it_works(state: State) -> None:

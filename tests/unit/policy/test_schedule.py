@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kalepool.policy.schedule import (
     HOPELESS,
+    UNFIT,
     Action,
     Harvest,
     Plant,
@@ -241,6 +242,17 @@ def test_a_failed_work_is_tried_again_after_a_growing_wait() -> None:
 @pytest.mark.parametrize("code", sorted(HOPELESS["work"]))
 def test_what_cannot_be_mended_is_not_tried_again(code: str) -> None:
     assert submits(run(299, farmer(work_failure=failed(code, 290)))) == []
+
+
+@pytest.mark.parametrize("code", sorted(UNFIT))
+def test_a_plant_that_somebody_can_mend_is_tried_again_slowly(code: str) -> None:
+    bare = farmer(pail=None, shares=())
+    for began, index in ((10, INDEX), (300, INDEX + 1)):
+        unfit = replace(bare, plant_failure=failed(code, began, count=9, index=index))
+        assert run(began + 19.75, unfit) == []
+        assert run(began + 20, unfit) == [Plant(index, ("F",))]
+    hopeless = replace(bare, plant_failure=failed("pail-exists", 10))
+    assert run(200, hopeless) == []
 
 
 def test_an_earlier_blocks_failure_does_not_count() -> None:
