@@ -95,7 +95,8 @@ class Acting:
             await self._failed("plant", ((index, wallet) for wallet in wallets), error)
         finally:
             for wallet in wallets:
-                state.planting.pop(wallet, None)
+                if state.planting.get(wallet) == index:  # else the next block's plant has begun meanwhile
+                    del state.planting[wallet]
             self._on_change()
 
     async def _work(self, index: int, reason: str, submits: Sequence[Submit], ledger: int) -> None:

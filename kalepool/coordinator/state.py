@@ -163,7 +163,7 @@ class State:
             self.pails.setdefault(wallet, pail)
             self._pass_no_more(wallet)
             self.stale_pails.add(wallet)
-        else:
+        elif self.index is None or index > self.index:  # an answer may also come when its block is past
             self.awaited[wallet] = index
 
     def _pass_no_more(self, wallet: str) -> None:
@@ -221,7 +221,7 @@ class State:
             may_plant=farmer.may_plant,
             pail=self.pails.get(wallet),
             shares=tuple(self.records.get(wallet, ())),
-            planting=wallet in self.planting or wallet in self.awaited,
+            planting=max(self.planting.get(wallet, -1), self.awaited.get(wallet, -1)) >= index,
             working=(index, wallet) in self.working,
             plant_failure=self._failure("plant", wallet, index),
             work_failure=self._failure("work", wallet, index),

@@ -31,7 +31,7 @@ HOPELESS = {
 """Codes of failures that another try in the same block cannot mend. Everything else is retried."""
 
 UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody", "not-eligible"})
-"""Codes of plants that fail until somebody mends what is wanting: a deposit, a key, a limit. They are retried slowly."""
+"""Codes of plants that fail until somebody mends what is wanting (a deposit, a key, a limit): retried slowly."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ class Failure:
 class FarmerState:
     """A farmer in the current block.
 
-    `may_plant`: active; whether a plant can succeed is for a try to tell. `pail`: that of the current index. `shares`: every
-    record so far, zeros strictly increasing. `planting` and `working`: such a submission is in flight.
+    `may_plant`: active; whether a plant succeeds is for a try to tell. `pail`: that of the current index. `shares`:
+    every record so far, zeros strictly increasing. `planting` and `working`: such a submission is in flight.
     """
 
     farmer: str

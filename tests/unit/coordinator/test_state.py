@@ -101,6 +101,17 @@ def test_a_plant_that_started_the_next_block_is_not_repeated_until_it_is_seen(st
     assert planted_by(state, over + timedelta(seconds=1)) == {WALLETS[2]}  # the chain's word is what counts
 
 
+def test_an_answer_that_comes_when_its_block_is_past_holds_up_nothing(state: State) -> None:
+    state.planting[WALLETS[0]] = 7
+    state.saw_farm(farm(8, 1, seconds=301))
+    now = NOW + timedelta(seconds=302)
+    assert planted_by(state, now) == set(WALLETS)  # nor does the call that is still on its way
+    state.planted(WALLETS[0], 7, PAIL)
+    state.planting.clear()
+    assert planted_by(state, now) == set(WALLETS)
+    assert state.pails == {}
+
+
 def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
     state.failed("plant", WALLETS[0], 7, "underfunded", NOW)
     state.failed("plant", WALLETS[1], 7, "rpc-unavailable", NOW)

@@ -1,0 +1,92 @@
+"""What the answers of the pool's API make of the state."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.chain import Farm, Ledger
+from kalepool.coordinator.acting import Acting
+from kalepool.coordinator.api import ApiError, PoolApi
+from kalepool.coordinator.state import Farmer, State
+from kalepool.policy.schedule import Plant
+from kalepool.protocol.model import Block
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
+WALLETS = [farmer.wallet for farmer in FARMERS]
+
+
+class Pool:
+    """The pool's API, played: each call is answered by `answer`. `seconds`: how long into block 7 it is."""
+
+    def __init__(self) -> None:
+        self.seconds = 280.0
+        self.answer: Callable[..., Awaitable[dict[str, Any]]]
+        self.state = State(block_seconds=300, nominal_ledger_seconds=5)
+        self.state.saw_ledger(Ledger(1056, NOW + timedelta(seconds=280)))
+        self.state.saw_farmers(FARMERS)
+        self.see_block(7)
+        self.acting = Acting(self.state, cast(PoolApi, self), self.now, works_per_call=20, on_change=lambda: None)
+
+    def see_block(self, index: int, seconds: int = 0) -> None:
+        block = Block(int(NOW.timestamp()) + seconds, 0, 0, 0, 10, 0, 6, bytes([index]) * 32, 0, 0)
+        self.state.saw_farm(Farm(1056, None, index, block, block, False))
+
+    async def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    async def plant(self, index: int) -> dict[str, Any]:
+        return await self.answer(index)
+
+    async def work(self, index: int, submissions: object) -> dict[str, Any]:
+        return await self.answer(index)
+
+    async def done(self) -> None:
+        """When no call is under way any more."""
+        await asyncio.gather(*self.acting._calls)
+
+
+def fails(code: str) -> Callable[[int], Awaitable[dict[str, Any]]]:
+    async def answer(_: int) -> dict[str, Any]:
+        raise ApiError("it says no", code)
+
+    return answer
+
+
+async def test_a_plant_that_ends_late_leaves_the_next_blocks_alone() -> None:
+    pool = Pool()
+    old, new = asyncio.Event(), asyncio.Event()
+
+    async def answer(index: int) -> dict[str, Any]:
+        await (old if index == 7 else new).wait()
+        raise ApiError("no answer", "api-unavailable")
+
+    pool.answer = answer
+    pool.acting.start([Plant(7, (WALLETS[0],))], 1056)
+    pool.see_block(8, 300)
+    pool.acting.start([Plant(8, (WALLETS[0],))], 1060)
+    old.set()
+    await asyncio.sleep(0.01)
+    assert pool.state.planting == {WALLETS[0]: 8}
+    new.set()
+    await pool.done()
+    assert pool.state.planting == {}
+
+
+async def test_who_the_api_does_not_plant_is_asked_for_again_later() -> None:
+    pool = Pool()
+
+    async def answer(_: int) -> dict[str, Any]:
+        return {"planted": [], "failed": []}
+
+    pool.answer = answer
+    pool.acting.start([Plant(7, (WALLETS[0],))], 1056)
+    await pool.done()
+    assert pool.state.failures["plant", WALLETS[0], 7].code == "not-eligible"
