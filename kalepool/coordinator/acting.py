@@ -17,6 +17,11 @@ from kalepool.protocol.model import Pail
 
 HARVEST_TARGETS = 200  # pails asked for in one call
 
+TOO_LATE = frozenset({"block-over", "deadline-passed", "timeout", "in-flight", "transaction-expired"})
+"""Refusals of works that were not included for as long as they were tried. That our own API or the RPC server does not
+answer is none: it says nothing of ledgers."""
+MAYBE_OVER = frozenset({"pail-missing", "hash-invalid"})  # so the next block refuses works of the one before
+
 log = structlog.get_logger()
 
 
@@ -102,6 +107,7 @@ class Acting:
     async def _work(self, index: int, reason: str, submits: Sequence[Submit], ledger: int) -> None:
         state = self._state
         targets = [(index, submit.farmer) for submit in submits]
+        left = state.ledgers_left(ledger)
         try:
             answer = await self._api.work(
                 index, [(state.farmers[submit.farmer].farmer_id, submit.nonce) for submit in submits]
@@ -110,19 +116,36 @@ class Acting:
             for accepted in answer["accepted"]:
                 if wallet := names.get(accepted["farmer_id"]):
                     state.worked(wallet, index, int(accepted["zeros"]), int(accepted["gap"]))
-            landed = [int(a["ledger"]) for a in answer["accepted"] if a["ledger"] and not a["already"]]
-            if landed:
-                state.inclusion_ledgers.append(max(landed) - ledger)
             now = await self._clock()
+            landed = [int(a["ledger"]) - ledger for a in answer["accepted"] if a["ledger"] and not a["already"]]
+            landed += self._too_late(index, {refused["code"] for refused in answer["refused"]}, ledger, left, now)
+            if landed:
+                state.inclusion_ledgers.append(max(landed))
             for refused in answer["refused"]:
                 if wallet := names.get(refused["farmer_id"]):
                     state.failed("work", wallet, index, refused["code"], now)
             log.info("worked", block=index, reason=reason, **_counts(answer, "accepted", "refused"))
         except Exception as error:
+            if isinstance(error, ApiError):
+                now = await self._clock()
+                state.inclusion_ledgers.extend(self._too_late(index, {error.problem_code}, ledger, left, now))
             await self._failed("work", targets, error)
         finally:
             state.working.difference_update(targets)
             self._on_change()
+
+    def _too_late(self, index: int, codes: set[str], ledger: int, left: int, now: datetime) -> list[int]:
+        """The least number of ledgers that a call with these refusals would have taken, if they tell it.
+
+        Were only works counted that landed, slow ledgers would look quick: those that take the slow ones' works are not
+        seen. ledger, left: when the call was decided, and how many the block had left then.
+        """
+        passed = self._state.ledger_at(now) - ledger
+        is_over = "block-over" in codes or index != self._state.index
+        if is_over:
+            passed = min(passed, left)
+        late = codes & (TOO_LATE | MAYBE_OVER if is_over else TOO_LATE)
+        return [passed + 1] if late and passed > 0 else []
 
     async def _harvest(self, targets: Sequence[tuple[int, str]]) -> None:
         state = self._state

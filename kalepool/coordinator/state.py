@@ -13,6 +13,7 @@ from kalepool.chain import Farm, Ledger
 from kalepool.cluster.messages import Job
 from kalepool.policy.schedule import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.timing import LedgerClock
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
 
@@ -85,6 +86,21 @@ class State:
         first, last = self.ledgers[0], self.ledgers[-1]
         seconds = (last.closed_at - first.closed_at).total_seconds() / (last.sequence - first.sequence)
         return seconds or self.nominal_ledger_seconds
+
+    @property
+    def _clock(self) -> LedgerClock:
+        last = self.ledgers[-1]
+        return LedgerClock(last.sequence, last.closed_at.timestamp(), self.ledger_seconds)
+
+    def ledger_at(self, now: datetime) -> int:
+        """The last ledger closed now, read or foreseen; 0 while none was ever read."""
+        return self._clock.ledger_at(now.timestamp()) if self.ledgers else 0
+
+    def ledgers_left(self, ledger: int) -> int:
+        """How many ledgers after this one close before the current block may end."""
+        if self.farm is None or self.farm.farm_block is None or not self.ledgers:
+            return 0
+        return max(self._clock.last_before(self.farm.farm_block.timestamp + self.block_seconds) - ledger, 0)
 
     # What comes in
 

@@ -13,7 +13,7 @@ from kalepool.chain import Farm, Ledger
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.api import ApiError, PoolApi
 from kalepool.coordinator.state import Farmer, State
-from kalepool.policy.schedule import Plant
+from kalepool.policy.schedule import Plant, Submit
 from kalepool.protocol.model import Block
 
 pytestmark = pytest.mark.anyio
@@ -90,3 +90,58 @@ async def test_who_the_api_does_not_plant_is_asked_for_again_later() -> None:
     pool.acting.start([Plant(7, (WALLETS[0],))], 1056)
     await pool.done()
     assert pool.state.failures["plant", WALLETS[0], 7].code == "not-eligible"
+
+
+def refuses(*codes: str, landed: int | None = None) -> Callable[[int], Awaitable[dict[str, Any]]]:
+    accepted = {"farmer_id": str(FARMERS[0].farmer_id), "zeros": 3, "gap": 50, "ledger": landed, "already": False}
+
+    async def answer(_: int) -> dict[str, Any]:
+        refused = [{"farmer_id": str(FARMERS[1].farmer_id), "code": code} for code in codes]
+        return {"accepted": [accepted] if landed else [], "refused": refused}
+
+    return answer
+
+
+async def inclusion_of(
+    answer: Callable[[int], Awaitable[dict[str, Any]]], seconds: float, next_seen: bool
+) -> list[int]:
+    """What is learnt of a call that was decided in ledger 1056, four before the end of the block, and took so long."""
+    pool = Pool()
+
+    async def late(index: int) -> dict[str, Any]:
+        pool.seconds += seconds
+        if next_seen:
+            pool.see_block(8, 300)
+        return await answer(index)
+
+    pool.answer = late
+    pool.acting.start([Submit(7, wallet, 1, 3, "final") for wallet in WALLETS[:2]], 1056)
+    await pool.done()
+    return list(pool.state.inclusion_ledgers)
+
+
+@pytest.mark.parametrize("code", ["timeout", "in-flight", "transaction-expired", "deadline-passed"])
+async def test_works_that_were_tried_in_vain_count_with_the_ledgers_that_passed(code: str) -> None:
+    assert await inclusion_of(refuses(code), 12, False) == [3]  # two ledgers passed without it
+    assert await inclusion_of(refuses(code, landed=1057), 12, False) == [3]
+    assert await inclusion_of(refuses(code, landed=1060), 12, False) == [4]
+    assert await inclusion_of(refuses(code), 1, False) == []  # nothing passed: nothing is known
+
+
+@pytest.mark.parametrize("answer", [fails("block-over"), refuses("block-over"), refuses("pail-missing")])
+async def test_works_that_came_when_the_block_was_over_count_with_the_ledgers_it_had_left(answer: Any) -> None:
+    assert await inclusion_of(answer, 40, True) == [4]
+
+
+@pytest.mark.parametrize(
+    "answer", [fails("api-unavailable"), fails("database-unavailable"), refuses("rpc-unavailable"), refuses("not-best")]
+)
+async def test_what_did_not_answer_says_nothing_of_ledgers(answer: Any) -> None:
+    assert await inclusion_of(answer, 40, True) == []
+
+
+async def test_an_answer_that_is_none_says_nothing_of_ledgers() -> None:
+    async def broken(_: int) -> dict[str, Any]:
+        raise OSError("connection refused")
+
+    assert await inclusion_of(broken, 40, True) == []
