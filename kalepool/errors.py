@@ -10,6 +10,7 @@
     │   └── DuplicateRowError         a unique constraint said no
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
+        │   └── HistoryGoneError      its memory does not reach back so far
         ├── AccountMissingError    an account does not exist on the ledger
         ├── FeeTooHighError        the network asks for more than the cap
         ├── DeadlinePassedError    no time left to try again before the block is over
@@ -115,6 +116,12 @@ class RpcUnavailableError(ChainError):
     """The RPC server gave no usable answer. Nothing is known about the request's effect."""
 
     code = "rpc-unavailable"
+
+
+class HistoryGoneError(RpcUnavailableError):
+    """The RPC server's memory does not reach back to a transaction's life: asking it again tells nothing either."""
+
+    code = "history-gone"
 
 
 class AccountMissingError(ChainError):

@@ -21,6 +21,7 @@ from kalepool.api.pooler import context
 from kalepool.api.problems import documented
 from kalepool.api.results import CompensationView, PoolerView, compensation_page
 from kalepool.errors import NotFoundError
+from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators
 from kalepool.services.keys import Role
 
@@ -321,6 +322,28 @@ async def show_submission(request: Request, caller: Operator, submission_id: UUI
         raise NotFoundError(f"no submission {submission_id}")
     parts = await database.fetch_all("select_submission_parts", submission_id=submission_id)
     return SubmissionView.model_validate({**row, "parts": parts})
+
+
+class FoundOutcome(Sent):
+    """What an explorer says of a transaction: whether it was applied, and the ledger that took it."""
+
+    status: Literal["applied", "failed"]
+    ledger: Annotated[int, Field(strict=True, ge=1, le=U32_MAX), WHOLE]
+
+
+@router.put(
+    "/submissions/{submission_id}/outcome",
+    summary="Settle a transaction by hand",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def settle_submission(
+    request: Request, caller: Operator, submission_id: UUID, body: FoundOutcome
+) -> SubmissionView:
+    """For one that the RPC server has forgotten before its outcome was known, and of which the ledger does not tell:
+    an alert `outcome-unknown` and the log name it. Look its hash up in an explorer first: what you say here is booked,
+    and a withdrawal that failed is paid again. 409 for every other transaction."""
+    await operators.settle_submission(context(request), caller.key_id, submission_id, body.status, body.ledger)
+    return await show_submission(request, caller, submission_id)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

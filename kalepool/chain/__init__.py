@@ -30,6 +30,7 @@ from kalepool.chain.model import (
     Status,
 )
 from kalepool.chain.reader import ChainReader
+from kalepool.chain.submitting import expired
 
 __all__ = [
     "BASE_RESERVE_STROOPS",
@@ -48,5 +49,6 @@ __all__ = [
     "Prepared",
     "Signer",
     "Status",
+    "expired",
     "may_retry",
 ]

@@ -18,7 +18,7 @@ from kalepool.chain import decoding
 from kalepool.chain.model import Outcome, Prepared, Status
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.rpc import RateLimitedError
-from kalepool.errors import ChainError, RpcUnavailableError, TransactionExpiredError
+from kalepool.errors import ChainError, HistoryGoneError, RpcUnavailableError, TransactionExpiredError
 from kalepool.networks import Network
 
 log = structlog.get_logger(__name__)
@@ -85,8 +85,9 @@ class Submitter(ChainReader):
 
         `expired` is said only when two answers in a row, each of a time when a ledger had closed after `valid_until`,
         do not know the transaction: the server reads transactions before its ledger range, and may take in a ledger in
-        between. Where its memory does not reach back to the transaction's life, the status is `unknown`. `function` is
-        plant, work, harvest or harvest_many: it helps to name errors where the server gives no diagnostic events.
+        between. Where its memory does not reach back to the transaction's life, the status is `unknown` and the error
+        a HistoryGoneError. `function` is plant, work, harvest or harvest_many: it helps to name errors where the
+        server gives no diagnostic events.
         """
         for _ in range(2):
             answer = await self._rpc.read("getTransaction", GetTransactionResponse, {"hash": transaction_hash})
@@ -97,12 +98,12 @@ class Submitter(ChainReader):
                 return Outcome(transaction_hash, Status.UNKNOWN)
             remembered = datetime.fromtimestamp(answer.oldest_ledger_close_time, UTC)
             if answer.oldest_ledger > FIRST_LEDGERS and remembered > valid_until - LONGEST_LIFE:
-                error = RpcUnavailableError(
+                error = HistoryGoneError(
                     f"{self._rpc.place} remembers transactions since {remembered:%Y-%m-%d %H:%M:%S} only: "
                     f"look {transaction_hash} up elsewhere"
                 )
                 return Outcome(transaction_hash, Status.UNKNOWN, error=error)
-        return _expired(transaction_hash, valid_until)
+        return expired(transaction_hash, valid_until)
 
     async def settle(self, address: str) -> None:
         """Wait until no transaction of the account whose outcome is unknown can still apply."""
@@ -193,7 +194,8 @@ class Submitter(ChainReader):
         return Outcome(transaction_hash, Status.FAILED, error=error, **common)
 
 
-def _expired(transaction_hash: str, valid_until: datetime) -> Outcome:
+def expired(transaction_hash: str, valid_until: datetime) -> Outcome:
+    """The outcome of a transaction that no ledger took, and none can take any more."""
     error = TransactionExpiredError(
         f"no ledger took transaction {transaction_hash} until {valid_until:%H:%M:%S}",
         result_code="txTOO_LATE",

@@ -119,9 +119,11 @@ async def ensure(ctx: Context) -> Needs | None:
     if pool not in accounts:
         return ctx.needs
     ctx.pool = signers[pool]
-    # A transaction that a crash left open may still apply: its account waits until that is settled.
+    # A transaction that a crash left open may still apply: its account waits until that is settled. One that only an
+    # operator can settle has used its sequence number and holds nobody up.
     open_rows = await ctx.database.fetch_all("select_open_submissions", row=journal.Open)
-    busy = {row.source_account for row in open_rows if row.submission_id not in ctx.following}
+    known = ctx.following | ctx.undecided.keys()
+    busy = {row.source_account for row in open_rows if row.submission_id not in known}
     for address in channels:
         if address in accounts and address not in busy:
             ctx.channels.add(signers[address])

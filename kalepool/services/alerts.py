@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
+from uuid import UUID
 
 import httpx2
 import structlog
@@ -43,7 +44,7 @@ PAST_BLOCKS = 288
 LASTING = frozenset({"stake-lost", "forecast-off"})
 """Kinds that cannot be undone: never resolved, said once."""
 
-OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm"})
+OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
 """Kinds that nobody can judge while the chain is silent."""
 
 log = structlog.get_logger()
@@ -84,6 +85,7 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
+    undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
 
 
@@ -123,6 +125,12 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    for submission_id, action, transaction in seen.undecided:
+        said = (
+            f"The RPC server has forgotten transaction {transaction} ({action}). Look it up in an explorer, then say "
+            f"with PUT /operator/submissions/{submission_id}/outcome if it was applied or failed, and in which ledger."
+        )
+        found.append(Condition("outcome-unknown", f"outcome-unknown:{submission_id}", said))
     for machine, kind in seen.gone_machines:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
@@ -319,6 +327,7 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.needs.native_stroops if self._ctx.needs else 0,
+            undecided=[(key, *what) for key, what in self._ctx.undecided.items()],
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
         )
 

@@ -41,6 +41,8 @@ class Context:
     """What the operator has to send before the pool can work, or soon; None when all is well."""
     following: set[UUID] = field(default_factory=set)
     """Submissions this process follows at the moment; recovery leaves them alone."""
+    undecided: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    """Submissions (action, transaction hash) whose outcome only an operator can find out: see forgotten.py."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     calls: asyncio.Semaphore = field(init=False)
     """How many transactions may be prepared (simulated and signed) at the same time."""

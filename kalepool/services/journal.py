@@ -3,8 +3,9 @@
 `carry` takes an intent to the chain: claim and envelope in one database transaction, then send, follow, and settle:
 the submission closed and its events written, in one transaction again. A process that dies in between leaves the row
 open; `recover` looks every open row up by its hash, sends the same again if it may still apply, and settles it the
-same way. While a row is open the database refuses a second claim on the same (block, farmer, action), so a plant,
-work, harvest or payment happens once.
+same way. What the RPC server has forgotten is decided by what the ledger holds, see forgotten.py, or waits for an
+operator who looks it up elsewhere, see `settle_by_hand`. While a row is open the database refuses a second claim on the
+same (block, farmer, action), so a plant, work, harvest or payment happens once.
 """
 
 from __future__ import annotations
@@ -13,14 +14,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import structlog
 
 from kalepool.chain import Outcome, Prepared, Status
-from kalepool.database import new_id
-from kalepool.errors import ChainError, DuplicateRowError, Fault, KalepoolError
-from kalepool.services import events
+from kalepool.database import Session, new_id
+from kalepool.errors import (
+    ChainError,
+    ConflictError,
+    DuplicateRowError,
+    Fault,
+    HistoryGoneError,
+    KalepoolError,
+    NotFoundError,
+)
+from kalepool.services import events, forgotten
 from kalepool.services.context import Context
 from kalepool.services.events import Item
 from kalepool.services.results import CallTimeoutError, Failure, FarmerLeavesError, InFlightError
@@ -169,26 +179,30 @@ async def settle(ctx: Context, submission_id: UUID, intent: Intent, outcome: Out
     False: it was closed already, and nothing was done.
     """
     async with ctx.database.transaction() as session:
-        closed = await session.execute(
-            "close_submission",
-            submission_id=submission_id,
-            status=outcome.status,
-            ledger=outcome.ledger,
-            result_code=outcome.result_code,
-            fee_stroops=outcome.fee_stroops,
+        return await _close(session, submission_id, intent, outcome)
+
+
+async def _close(session: Session, submission_id: UUID, intent: Intent, outcome: Outcome) -> bool:
+    closed = await session.execute(
+        "close_submission",
+        submission_id=submission_id,
+        status=outcome.status,
+        ledger=outcome.ledger,
+        result_code=outcome.result_code,
+        fee_stroops=outcome.fee_stroops,
+    )
+    done = [True] * len(intent.items)
+    if closed and outcome.status is Status.APPLIED:
+        done = await events.insert_applied(
+            session, intent.action, submission_id, intent.pooler_id, intent.items, outcome
         )
-        done = [True] * len(intent.items)
-        if closed and outcome.status is Status.APPLIED:
-            done = await events.insert_applied(
-                session, intent.action, submission_id, intent.pooler_id, intent.items, outcome
-            )
-        if closed:
-            statuses = [outcome.status if each else Status.FAILED for each in done]
-            rows = [
-                {"submission_id": submission_id, "item_number": number, "status": status}
-                for number, status in enumerate(statuses)
-            ]
-            await session.execute_many("close_submission_item", rows)
+    if closed:
+        statuses = [outcome.status if each else Status.FAILED for each in done]
+        rows = [
+            {"submission_id": submission_id, "item_number": number, "status": status}
+            for number, status in enumerate(statuses)
+        ]
+        await session.execute_many("close_submission_item", rows)
     return bool(closed)
 
 
@@ -212,15 +226,63 @@ async def _recover_one(ctx: Context, row: Open, resend: bool) -> bool:
     outcome = await ctx.chain.look_up(row.transaction_hash.hex(), row.valid_until)
     if outcome.status is Status.UNKNOWN and resend and await ctx.chain.now() < row.valid_until:
         outcome = await ctx.chain.submit(row.prepared())
+    items = await ctx.database.fetch_all("select_submission_items", row=Item, submission_id=row.submission_id)
+    if isinstance(outcome.error, HistoryGoneError):
+        decided = await forgotten.decide(ctx, row, items)
+        if decided is None:
+            _leave_to_operator(ctx, row, outcome.error)
+            return False
+        outcome = decided
     if outcome.status is Status.UNKNOWN:
         return False
-    await _settle_orphan(ctx, row, outcome)
+    settled = await settle(ctx, row.submission_id, Intent(row.action, row.pooler_id, items), outcome)
+    await _after(ctx, row, items, outcome, settled)
     return True
 
 
-async def _settle_orphan(ctx: Context, row: Open, outcome: Outcome) -> None:
-    items = await ctx.database.fetch_all("select_submission_items", row=Item, submission_id=row.submission_id)
-    settled = await settle(ctx, row.submission_id, Intent(row.action, row.pooler_id, items), outcome)
+def _leave_to_operator(ctx: Context, row: Open, error: HistoryGoneError) -> None:
+    """It has used its sequence number, so its account may go on; what it did, an explorer of all ledgers knows."""
+    if row.submission_id not in ctx.undecided:
+        log.error(
+            "outcome_to_be_looked_up",
+            action=row.action,
+            transaction=row.transaction_hash.hex(),
+            reason=str(error),
+            then=f"PUT /operator/submissions/{row.submission_id}/outcome",
+        )
+    ctx.undecided[row.submission_id] = (row.action, row.transaction_hash.hex())
+
+
+async def settle_by_hand(
+    ctx: Context,
+    submission_id: UUID,
+    status: Literal["applied", "failed"],
+    ledger: int,
+    note: Callable[[Session], Awaitable[object]],
+) -> None:
+    """Closes a submission that only an operator can settle, with what was found elsewhere; `note` is written with it.
+
+    Raises NotFoundError, and ConflictError for one whose outcome is known, or is still to be found out by itself.
+    """
+    row = await ctx.database.fetch_one("select_open_submission", row=Open, submission_id=submission_id)
+    if row is None:
+        if await ctx.database.fetch_one("select_submission", submission_id=submission_id) is None:
+            raise NotFoundError(f"no submission {submission_id}")
+        raise ConflictError(f"the outcome of submission {submission_id} is known")
+    if submission_id not in ctx.undecided:
+        raise ConflictError(f"the pool itself finds out what became of transaction {row.transaction_hash.hex()}: wait")
+    items = await ctx.database.fetch_all("select_submission_items", row=Item, submission_id=submission_id)
+    outcome = await forgotten.by_hand(ctx, row, items, status, ledger)
+    async with ctx.database.transaction() as session:
+        settled = await _close(session, submission_id, Intent(row.action, row.pooler_id, items), outcome)
+        if settled:
+            await note(session)
+    await _after(ctx, row, items, outcome, settled)
+
+
+async def _after(ctx: Context, row: Open, items: Sequence[Item], outcome: Outcome, settled: bool) -> None:
+    """What follows once an orphan is closed: nobody waits for it any more, and its failures are events."""
+    ctx.undecided.pop(row.submission_id, None)
     log.info("submission_recovered", action=row.action, transaction=outcome.transaction_hash, status=outcome.status)
     if not settled or outcome.status is Status.APPLIED or row.pooler_id is None or row.action not in events.FAILURES:
         return

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -15,6 +15,7 @@ from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.services import journal
 from kalepool.services.context import Context
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
@@ -143,6 +144,20 @@ async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, tr
     if found.paid_transaction != transaction_hash:
         raise PaidAlreadyError(f"compensation {compensation_id} was paid with transaction {found.paid_transaction}")
     return found
+
+
+async def settle_submission(
+    ctx: Context, key_id: UUID, submission_id: UUID, status: Literal["applied", "failed"], ledger: int
+) -> None:
+    """Settles a transaction that the RPC server has forgotten, with what a ledger did with it.
+
+    Raises as journal.settle_by_hand.
+    """
+
+    async def note(session: Session) -> None:
+        await record(session, key_id, "settle-submission", submission_id, status=status, ledger=ledger)
+
+    await journal.settle_by_hand(ctx, submission_id, status, ledger, note)
 
 
 async def _compensation(database: Database, compensation_id: UUID) -> Compensation:

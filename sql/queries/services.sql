@@ -97,6 +97,20 @@ WHERE submission_id = %(submission_id)s AND item_number = %(item_number)s;
 SELECT submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr, valid_until, created_at
 FROM submissions WHERE status = 'open' ORDER BY created_at;
 
+-- name: select_open_submission
+SELECT submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr, valid_until, created_at
+FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
+
+-- name: select_sequence_taken
+-- Another transaction of the same account that a ledger took with the same sequence number.
+SELECT submission_id FROM submissions
+WHERE source_account = %(source_account)s AND sequence = %(sequence)s AND submission_id <> %(submission_id)s
+  AND status = 'applied'
+LIMIT 1;
+
+-- name: select_wallets
+SELECT farmer_id, custodial_wallet FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
+
 -- name: select_submission_items
 SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;

@@ -171,6 +171,7 @@ TABLE: dict[str, Call] = {
     "DELETE /operator/keys/{key_id}": Call({OPERATOR}),
     "GET /operator/submissions": Call({OPERATOR}),
     "GET /operator/submissions/{submission_id}": Call({OPERATOR}),
+    "PUT /operator/submissions/{submission_id}/outcome": Call({OPERATOR}, lambda _: {"status": "applied", "ledger": 1}),
     "GET /operator/fees": Call({OPERATOR}),
     "GET /operator/compensations": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/payment": Call(

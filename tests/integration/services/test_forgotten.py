@@ -1,0 +1,165 @@
+"""Transactions that the RPC server has forgotten: decided by the ledger, and where it does not tell, by an operator."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from kalepool.chain import Outcome, Status
+from kalepool.database import new_id
+from kalepool.errors import ConflictError, HistoryGoneError, NotFoundError
+from kalepool.services import accounts, alerts, journal, leaving, operators, withdrawals
+from kalepool.services.context import Context
+from kalepool.services.farmers import Farmer
+from kalepool.services.keys import create_key
+from kalepool.services.withdrawals import Withdrawal
+from tests.integration.services.test_crashes import CrashError, applied, arm, do
+
+pytestmark = pytest.mark.anyio
+
+
+def forget(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's memory begins after everything that was sent, and after its time bounds."""
+
+    async def look_up(transaction_hash: str, *_: object) -> Outcome:
+        return Outcome(transaction_hash, Status.UNKNOWN, error=HistoryGoneError("forgotten"))
+
+    monkeypatch.setattr(ctx.chain, "look_up", look_up)
+
+
+async def dies(farm, action: str, index: int, farmer: Farmer, nonce: int, point: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        arm(farm.ctx, point, patch)
+        with pytest.raises(CrashError):
+            await do(farm, action, index, farmer.farmer_id, nonce)
+    await farm.wait_ledger()
+
+
+async def restarted(farm, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, seconds: int = 60) -> Context:
+    ctx = await farm.restart(stack)
+    if seconds:
+        await farm.pass_time(seconds)
+    forget(ctx, monkeypatch)
+    return ctx
+
+
+@pytest.mark.parametrize("point", ["before send", "after send"])
+@pytest.mark.parametrize("action", ["plant", "work", "harvest"])
+async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was never sent is expired for certain; of one that was, the pail tells. Its account goes on."""
+    (farmer,) = await farm.add_farmers(1)
+    index, nonce = 0, 0
+    for step in ("plant", "work", "harvest"):
+        if step == "work":
+            nonce = await farm.nonce(farmer, index)
+        if step == "harvest":
+            await farm.end_block()
+            await farm.start_block(index + 1)
+        if step == action:
+            break
+        await do(farm, step, index, farmer.farmer_id, nonce)
+    await dies(farm, action, index, farmer, nonce, point)
+    async with AsyncExitStack() as stack:
+        ctx = await restarted(farm, stack, monkeypatch)
+        assert await journal.recover(ctx) == 0
+        assert ctx.undecided == {}
+        [(status,)] = await farm.rows("SELECT status FROM submissions WHERE action = %s", action)
+        assert status == ("applied" if point == "after send" else "expired")
+        assert len(await applied(farm, action)) == (point == "after send")
+        if action == "work" and point == "after send":
+            [(gap,)] = await farm.rows("SELECT gap FROM works")
+            pail = (await ctx.chain.read_pails([(farmer.custodial_wallet, index)]))[farmer.custodial_wallet, index]
+            assert gap == pail.gap
+        if action == "harvest" and point == "after send":
+            assert await farm.rows("SELECT reward_stroops = forecast_stroops FROM harvests") == [(True,)]
+        await accounts.ensure(ctx)
+        assert len(ctx.channels) == farm.settings.channel_accounts
+        await do(farm, action, index, farmer.farmer_id, nonce)  # through a chain that remembers nothing
+
+
+async def send_payment(farm, farmer: Farmer) -> Withdrawal:
+    """A withdrawal whose payment goes out, and whose process dies then."""
+    chain, ctx = farm.ctx.chain, farm.ctx
+    await chain.fund(farmer.payout_wallet)
+    with pytest.MonkeyPatch.context() as patch:
+        arm(ctx, "after send", patch)
+        with pytest.raises(CrashError):
+            await withdrawals.withdraw(ctx, farmer, "one", "XLM", 1_000_000)
+    await farm.wait_ledger()
+    [(withdrawal_id,)] = await farm.rows("SELECT withdrawal_id FROM withdrawals")
+    return await withdrawals.read(ctx, farmer.farmer_id, withdrawal_id)
+
+
+@pytest.mark.parametrize("found", ["applied", "failed"])
+async def test_an_operator_tells(farm, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a payment arrived no balance can say: it is told once, and waits for who looks it up elsewhere."""
+    (farmer,) = await farm.add_farmers(1)
+    begun = await send_payment(farm, farmer)
+    [(submission_id,)] = await farm.rows("SELECT submission_id FROM submissions WHERE status = 'open'")
+    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+    async with AsyncExitStack() as stack:
+        ctx = await restarted(farm, stack, monkeypatch)
+        with pytest.raises(ConflictError, match="wait"):
+            await operators.settle_submission(ctx, key_id, submission_id, "applied", 7)
+        for _ in range(2):
+            assert await journal.recover(ctx) == 1
+        assert ctx.undecided == {submission_id: ("payment", begun.transaction_hash)}
+        (said,) = alerts.conditions(alerts.Observation(undecided=[(submission_id, "payment", "ab" * 32)]))
+        assert "ab" * 32 in said.message
+        assert str(submission_id) in said.message
+        await accounts.ensure(ctx)
+        assert len(ctx.channels) == farm.settings.channel_accounts
+
+        with pytest.raises(NotFoundError):
+            await operators.settle_submission(ctx, key_id, new_id(), "applied", 7)
+        await operators.settle_submission(ctx, key_id, submission_id, found, 7)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ConflictError, match="known"):
+            await operators.settle_submission(ctx, key_id, submission_id, "failed", 7)
+        assert ctx.undecided == {}
+        assert await farm.rows("SELECT action, detail->>'status' FROM operator_actions") == [
+            ("settle-submission", found)
+        ]
+        monkeypatch.undo()  # what is sent from now on is remembered
+        await withdrawals.resume(ctx)
+        now = await withdrawals.read(ctx, farmer.farmer_id, begun.withdrawal_id)
+        assert now.status == "paid"
+        assert (now.transaction_hash == begun.transaction_hash) == (found == "applied"), "paid again where it failed"
+
+
+async def test_a_harvest_of_which_nothing_is_left_is_booked_by_hand(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await do(farm, "plant", 0, farmer.farmer_id, 0)
+    nonce = await farm.nonce(farmer, 0)
+    await do(farm, "work", 0, farmer.farmer_id, nonce)
+    await farm.end_block()
+    await farm.start_block(1)
+    await dies(farm, "harvest", 0, farmer, nonce, "after send")
+    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+    async with AsyncExitStack() as stack:
+        ctx = await restarted(farm, stack, monkeypatch)
+
+        async def gone(_: object) -> dict:
+            return {}
+
+        monkeypatch.setattr(ctx.chain, "read_blocks", gone)
+        assert await journal.recover(ctx) == 1
+        (submission_id,) = ctx.undecided
+        await operators.settle_submission(ctx, key_id, submission_id, "applied", 99)
+        assert await farm.rows("SELECT outcome, ledger, reward_stroops = forecast_stroops FROM harvests") == [
+            ("harvested", 99, True)
+        ]
+
+
+async def test_a_farmer_that_left_is_seen_to_be_gone(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    (farmer,) = await farm.add_farmers(1, kale_stroops=0)
+    await farm.ctx.chain.fund(farmer.payout_wallet)
+    await farm.rows("UPDATE farmers SET status = 'leaving', leaving_at = now() WHERE farmer_id = %s", farmer.farmer_id)
+    with pytest.MonkeyPatch.context() as patch:
+        arm(farm.ctx, "after send", patch)
+        with pytest.raises(CrashError):
+            await leaving.advance(farm.ctx)
+    await farm.wait_ledger()
+    async with AsyncExitStack() as stack:
+        ctx = await restarted(farm, stack, monkeypatch)
+        assert await journal.recover(ctx) == 0
+        assert await leaving.advance(ctx) == 1
+        assert await farm.rows("SELECT status FROM submissions WHERE action = 'merge'") == [("applied",)]
