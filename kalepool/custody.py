@@ -8,6 +8,7 @@ database. Several keys may be there during a rotation: the first seals, all open
 import hashlib
 import os
 import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -19,7 +20,7 @@ from stellar_sdk import Keypair
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import CustodyError
+from kalepool.errors import ConfigError, CustodyError
 
 log = structlog.get_logger()
 
@@ -122,17 +123,39 @@ class Custody:
             ) from None
 
 
-def load_custody(settings: Settings) -> Custody:
+def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Custody:
     """Custody with the configured master keys: KALEPOOL_MASTER_KEY (several separated by commas), else the key file,
-    which is made on first use. Raises CustodyError when a key is malformed or the file is open to others."""
+    which is made on first use. Raises CustodyError when a key is malformed or the file is open to others.
+
+    `sealed_under`: the keys that seal what there is. ConfigError unless one of them is here; no new one is made then.
+    """
     if settings.master_key is not None:
         masters = tuple(MasterKey.from_hex(part) for part in settings.master_key.get_secret_value().split(","))
+        _require_known(masters, sealed_under, "KALEPOOL_MASTER_KEY holds another key: set it to the old one")
         return Custody(*masters)
     path = key_file_path(settings)
     if not path.exists():
+        _require_known((), sealed_under, f"put the old master.key at {path}")
         _write_key_file(path, (MasterKey.new(),), must_be_new=True)
         log.info("master key made", file=str(path))
-    return Custody(*read_key_file(path), key_file=path)
+    masters = read_key_file(path)
+    _require_known(masters, sealed_under, f"put the old master.key at {path}; what is there now is another")
+    return Custody(*masters, key_file=path)
+
+
+async def open_custody(settings: Settings, database: Database) -> Custody:
+    """Custody for what this database holds. Raises as load_custody, and DatabaseError."""
+    rows = await database.fetch_all("select_master_key_ids")
+    return load_custody(settings, [row["master_key_id"] for row in rows])
+
+
+def _require_known(masters: Sequence[MasterKey], sealed_under: Collection[str], remedy: str) -> None:
+    if sealed_under and not {master.key_id for master in masters} & set(sealed_under):
+        names = ", ".join(sorted(sealed_under))
+        raise ConfigError(
+            f"the secrets in the database are sealed by master key {names}, which is not here: {remedy}. "
+            "Without it no farmer's wallet can be opened"
+        )
 
 
 def key_file_path(settings: Settings) -> Path:
@@ -184,7 +207,7 @@ async def rotate(settings: Settings, database: Database) -> int:
     """
     path = key_file_path(settings)
     if settings.master_key is None:
-        load_custody(settings)
+        await open_custody(settings, database)
         _write_key_file(path, (MasterKey.new(), *read_key_file(path)))
     custody = load_custody(settings)
     async with database.transaction() as session:

@@ -16,7 +16,7 @@ from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.public import VERSION
 from kalepool.chain import Chain
 from kalepool.config import Settings
-from kalepool.custody import load_custody
+from kalepool.custody import open_custody
 from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.services import upkeep
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
-            ctx = Context(settings, chain, load_custody(settings), database)
+            ctx = Context(settings, chain, await open_custody(settings, database), database)
             app.state.context = ctx
             app.state.health = Health(ctx)
             app.state.limits = RateLimits(settings)

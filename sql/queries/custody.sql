@@ -2,6 +2,12 @@
 -- Nobody adds an account or a farmer while the secrets are sealed again.
 LOCK TABLE accounts, farmers IN EXCLUSIVE MODE;
 
+-- name: select_master_key_ids
+-- The master keys that seal anything.
+SELECT master_key_id FROM accounts WHERE secret_sealed <> ''
+UNION
+SELECT master_key_id FROM farmers WHERE secret_sealed <> '';
+
 -- name: select_secrets_not_under
 -- Every secret that another master key than this one seals.
 SELECT 'accounts' AS kind, account_id AS row_id, address, secret_sealed, master_key_id

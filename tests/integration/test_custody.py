@@ -5,11 +5,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from kalepool.config import Settings
-from kalepool.custody import Custody, MasterKey, key_file_path, load_custody, rotate
+from kalepool.custody import Custody, MasterKey, key_file_path, load_custody, open_custody, rotate
 from kalepool.database import Database, new_id
-from kalepool.errors import CustodyError
+from kalepool.errors import ConfigError, CustodyError
 
 pytestmark = pytest.mark.anyio
 
@@ -76,3 +77,27 @@ async def test_a_secret_that_does_not_open_stops_the_rotation_whole(
     for row, (address, sealed, key_id) in stored.items():
         if key_id == custody.master_key_id:
             assert load_custody(settings).signer(row, address, sealed).sign(b"x")
+
+
+async def test_a_lost_master_key_is_asked_for_and_not_replaced(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    settings = Settings.load(data_dir=tmp_path, _env_file=None)
+    custody = await open_custody(settings, database)  # nothing is sealed yet: the first key is made
+    await add_farmers(custody, database_url, 1)
+    path = key_file_path(settings)
+    kept = path.read_text()
+    path.unlink()
+    for starts in (open_custody, rotate):
+        with pytest.raises(ConfigError, match=f"put the old master.key at {path}"):
+            await starts(settings, database)
+        assert not path.exists()
+    path.touch(mode=0o600)
+    path.write_text(MasterKey.new().secret.hex())
+    with pytest.raises(ConfigError, match="is another"):
+        await open_custody(settings, database)
+    elsewhere = settings.model_copy(update={"master_key": SecretStr(MasterKey.new().secret.hex())})
+    with pytest.raises(ConfigError, match="KALEPOOL_MASTER_KEY"):
+        await open_custody(elsewhere, database)
+    path.write_text(kept)
+    assert (await open_custody(settings, database)).master_key_id == custody.master_key_id
