@@ -1,5 +1,7 @@
 """Amounts, rates and times as people read them."""
 
+from decimal import Decimal
+
 
 def kale(stroops: int | None, places: int = 2) -> str:
     """Stroops as KALE, rounded towards zero."""
@@ -8,6 +10,11 @@ def kale(stroops: int | None, places: int = 2) -> str:
     scale = 10 ** (7 - places)
     whole, part = divmod(abs(stroops) // scale, 10**places)
     return f"{'-' if stroops < 0 else ''}{whole:,}" + (f".{part:0{places}}" if places else "")
+
+
+def amount(stroops: int) -> str:
+    """Stroops as KALE or XLM, to the last digit and without needless zeros: for what somebody is to send."""
+    return f"{Decimal(stroops).scaleb(-7).normalize():f}"
 
 
 def rate(hashes_per_second: float) -> str:

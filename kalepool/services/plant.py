@@ -18,6 +18,7 @@ from kalepool.services.blocks import Opening, open_block
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.services.results import Failure, InFlightError, PlantingPausedError, UnderfundedError
+from kalepool.units import amount
 
 log = structlog.get_logger()
 
@@ -92,10 +93,7 @@ async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[UUID
 async def _plant_all(ctx: Context, block_index: int, opening: Opening, rest: list[Farmer]) -> list[Planted | Failure]:
     """Plants for all of `rest`, `plant_batch` in flight at a time."""
     wallets = [farmer.custodial_wallet for farmer in rest]
-    accounts, pails = await asyncio.gather(
-        ctx.chain.read_accounts(wallets),
-        ctx.chain.read_pails([(wallet, block_index) for wallet in wallets]),
-    )
+    pails = await ctx.chain.read_pails([(wallet, block_index) for wallet in wallets])
     slots = asyncio.Semaphore(ctx.settings.plant_batch)
 
     async def one(farmer: Farmer) -> Planted | Failure:
@@ -105,7 +103,7 @@ async def _plant_all(ctx: Context, block_index: int, opening: Opening, rest: lis
                 pail = pails.get((wallet, block_index))
                 if pail is not None:
                     return await _found(ctx, block_index, farmer, pail)
-                return await _plant_one(ctx, block_index, opening, farmer, accounts.get(wallet))
+                return await _plant_one(ctx, block_index, opening, farmer)
             except Exception as error:
                 return Failure.of(error, block_index, farmer.farmer_id)
 
@@ -119,21 +117,21 @@ def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -
     missing = farmers.missing_funds(account, min_spare_stroops)
     if missing.native_stroops:
         raise UnderfundedError(
-            f"wallet {farmer.custodial_wallet} lacks {missing.native_stroops} stroops of XLM beyond its reserve"
+            f"wallet {farmer.custodial_wallet} lacks {amount(missing.native_stroops)} XLM beyond its reserve"
         )
     if account.kale_stroops is None:
         raise UnderfundedError(f"wallet {farmer.custodial_wallet} has no KALE trustline")
     return farmer.stake_of(account.kale_stroops)
 
 
-async def _plant_one(
-    ctx: Context, block_index: int, opening: Opening, farmer: Farmer, account: Account | None
-) -> Planted:
-    stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer) -> Planted:
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
-    item = journal.Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
     async with ctx.lock("wallet", farmer.farmer_id):
+        # Read only now: what went out of the wallet before is no part of the stake.
+        account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
+        stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+        item = journal.Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
         outcome = await journal.carry(
             ctx,
             journal.Intent("plant", farmer.pooler_id, [item]),

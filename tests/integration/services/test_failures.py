@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.chain import Status
 from kalepool.errors import Fault, HarvestNotReadyError, NotFoundError
 from kalepool.services import accounts, farmers, harvest, journal, plant, poolers, upkeep, work
 from kalepool.services.harvest import Target
 from kalepool.services.results import BlockNotOpenError, BlockOverError
 from kalepool.services.work import Submission
+from tests.integration.conftest import ISSUER, KALE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +36,8 @@ async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
     assert [item.farmer_id for item in result.planted] == [rich.farmer_id]
     (failure,) = result.failed
     assert (failure.farmer_id, failure.code, failure.fault) == (poor.farmer_id, "underfunded", Fault.FARMER)
+    assert "lacks 0.9" in failure.message
+    assert "XLM" in failure.message
     assert await farm.rows("SELECT code, fault FROM plantings WHERE outcome = 'failed'") == [("underfunded", "farmer")]
 
 
@@ -246,3 +250,24 @@ async def test_a_plant_survives_a_bad_network(farm) -> None:
     result = await plant.plant(farm.ctx, 0, farm.pooler_id)
     assert len(result.planted) == 2
     assert not result.failed
+
+
+async def test_a_stake_is_part_of_what_is_there_when_it_is_planted(farm) -> None:
+    """A withdrawal is under way when the plant begins: the stake is that of the balance it leaves."""
+    (farmer,) = await farm.add_farmers(1, kale_stroops=100 * KALE, stake="1")
+    chain = farm.ctx.chain
+    async with farm.ctx.lock("wallet", farmer.farmer_id):
+        planting = asyncio.create_task(plant.plant(farm.ctx, 0, farm.pooler_id))
+        for _ in range(3):
+            await farm.wait_ledger()
+        signer = farm.ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+        prepared = await chain.prepare_payment(
+            signer,
+            ISSUER.public_key,
+            kale_stroops=60 * KALE,
+            pool=farm.ctx.payer,
+            deadline=await chain.now() + timedelta(seconds=30),
+        )
+        assert (await chain.submit(prepared)).status is Status.APPLIED
+    result = await planting
+    assert [item.stake_stroops for item in result.planted] == [40 * KALE], result.failed

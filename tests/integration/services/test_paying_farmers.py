@@ -136,9 +136,8 @@ async def test_nobody_is_planted_who_leaves(farm) -> None:
     farmer = await add_farmer(farm)
     await leaving.leave(farm.ctx, farmer)
     opening = await plant.open_block(farm.ctx, 0)
-    account = (await farm.ctx.chain.read_accounts([farmer.custodial_wallet]))[farmer.custodial_wallet]
     with pytest.raises(FarmerLeavesError):
-        await plant._plant_one(farm.ctx, 0, opening, farmer, account)
+        await plant._plant_one(farm.ctx, 0, opening, farmer)
     assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(0,)]
 
 
