@@ -87,6 +87,11 @@ class ChainReader:
         return (await self._read_health(self._rpc.read))[0]
 
     @property
+    def ledger_age_seconds(self) -> float:
+        """For how long no new ledger was seen. Whose clock is wrong does not matter."""
+        return time.monotonic() - self._latest_at if self._latest is not None else 0.0
+
+    @property
     def rpc_errors(self) -> Mapping[str, int]:
         """Unusable answers of the server so far, by method. Tries that were repeated count each."""
         return self._rpc.errors

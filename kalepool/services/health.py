@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from kalepool.errors import DatabaseError, KalepoolError
 from kalepool.services.context import Context
+from kalepool.units import amount
 
 PATIENCE_SECONDS = 3.0
 """A part that does not answer in this time is down."""
@@ -93,9 +94,10 @@ class Health:
 
     async def _chain(self) -> tuple[str, str]:
         health = await self._ctx.chain.read_health()
-        age = datetime.now(UTC) - health.ledger.closed_at
-        if age > timedelta(seconds=LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5):
-            return "down", f"no ledger closed for {age.total_seconds():.0f} s, the last is {health.ledger.sequence}"
+        # By our own count of time: its close time and our clock need not agree.
+        age = self._ctx.chain.ledger_age_seconds
+        if age > LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5:
+            return "down", f"no ledger closed for {age:.0f} s, the last is {health.ledger.sequence}"
         return "up", f"ledger {health.ledger.sequence}"
 
     async def _custody(self) -> tuple[str, str]:
@@ -107,11 +109,11 @@ class Health:
     async def _accounts(self) -> tuple[str, str]:
         needs = self._ctx.needs
         ready, wanted = len(self._ctx.channels), self._ctx.settings.channel_accounts
-        works = self._ctx.pool is not None and ready
-        state = "up" if works else "waiting"
         if needs is not None:
-            return state, f"send {needs.native_stroops} stroops of XLM to {needs.address}"
-        return state, f"{ready} of {wanted} channel accounts" if works else "the pool's accounts are being made"
+            return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
+        if self._ctx.pool is None or not ready:
+            return "waiting", "the pool's accounts are being made"
+        return "up", f"{ready} of {wanted} channel accounts"
 
     async def _workers(self) -> tuple[str, str]:
         counts = await self._ctx.database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
