@@ -154,7 +154,10 @@ def operator_add(label: Annotated[str, typer.Argument(help="Who it is for.")]) -
 def farmer_add(
     payout_wallet: Annotated[str, typer.Argument(help="The G… address that is paid when the farmer leaves.")],
     stake_percentage: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Part of the balance staked in each block (0.1).")
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth, 1 is everything (0.1)."
+        ),
     ] = None,
     pooler: Pooler = OWN_POOLER,
 ) -> None:
@@ -172,6 +175,7 @@ def farmer_add(
     typer.echo(f"farmer_id         {made['farmer_id']}")
     typer.echo(f"custodial_wallet  {made['custodial_wallet']}")
     typer.echo(f"api_key           {made['api_key']}")
+    typer.echo(f"The farmer {made['stake']}.")
     typer.echo(f"The key cannot be shown again. Send {native / 10**7:g} XLM to the custodial wallet; the rest follows.")
 
 

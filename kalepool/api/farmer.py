@@ -14,7 +14,7 @@ from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from kalepool.api.auth import Anyone, Principal, SignedIn, record
 from kalepool.api.export import PAGE, Row, documented_export, export
-from kalepool.api.models import Described, Metadata, Nonce, Sent, Stroops
+from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.pooler import FarmerView, Missing, RegisteredFarmer, Status, context, finish, may_see
 from kalepool.api.problems import Problem, documented
@@ -25,18 +25,6 @@ from kalepool.services.farmers import Farmer
 from kalepool.services.results import FarmerLeavesError
 
 router = APIRouter(tags=["farmers"])
-
-Percentage = Annotated[
-    float,
-    Field(
-        strict=True,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="The part of the KALE balance to stake in each block, 0 to 1, rounded to six decimals.",
-        examples=[0.1],
-    ),
-]
 
 SignedStroops = Annotated[
     int,
@@ -89,7 +77,9 @@ class SelfRegistration(Sent):
     """A farmer to be registered for the wallet that signed in."""
 
     pooler_id: UUID
-    stake_percentage: Percentage | None = None
+    stake_percentage: StakeWish | None = Field(
+        default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
+    )
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -150,7 +140,7 @@ async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Pag
 class FarmerChange(Sent):
     """What a farmer may change of itself."""
 
-    stake_percentage: Percentage
+    stake_percentage: StakeWish
 
 
 @router.patch(

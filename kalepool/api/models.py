@@ -132,6 +132,24 @@ Metadata = Annotated[
 ]
 
 
+STAKE_PART = (
+    "The part of the KALE balance that is staked in each block, from 0 to 1, rounded to six decimals: 0.1 is a "
+    "tenth, 1 is everything. It is a part, not a percentage."
+)
+
+StakePart = Annotated[float, Field(description=STAKE_PART, examples=[0.1])]
+
+StakeWish = Annotated[
+    float, Field(strict=True, ge=0, le=1, allow_inf_nan=False, description=STAKE_PART, examples=[0.1])
+]
+
+
+def stakes(part: float) -> str:
+    """A stake in words, so that nobody takes 1 for 1 %."""
+    percent = f"{part * 100:.4f}".rstrip("0").rstrip(".")
+    return f"stakes {percent} % of the KALE balance in each block"
+
+
 def _account(address: str) -> str:
     try:
         require_account_address(address)

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from kalepool.api.auth import Anyone, PoolerOrOperator, Principal
 from kalepool.api.models import (
     DIGEST,
     FARMER,
     POOLER,
+    STAKE_PART,
     WALLET,
     WHOLE,
     AccountAddress,
@@ -28,8 +29,11 @@ from kalepool.api.models import (
     Nonce,
     NonceText,
     Sent,
+    StakePart,
+    StakeWish,
     Stroops,
     example,
+    stakes,
 )
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
@@ -87,11 +91,8 @@ class Registration(Sent):
 
     pooler_id: UUID
     payout_wallet: AccountAddress
-    stake_percentage: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = Field(
-        default=None,
-        description="The part of the KALE balance to stake in each block, 0 to 1, rounded to six decimals. "
-        "The pool's default where absent.",
-        examples=[0.1],
+    stake_percentage: StakeWish | None = Field(
+        default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
     metadata: Metadata = Field(default_factory=dict)
 
@@ -110,11 +111,16 @@ class FarmerView(Described):
     custodial_wallet: str = Field(description="Send XLM here; the farmer's KALE lives here.")
     pooler_id: UUID
     payout_wallet: str
-    stake_percentage: float
+    stake_percentage: StakePart
     status: Status
     metadata: dict[str, Any]
     registered_at: datetime
     activated_at: datetime | None
+
+    @computed_field(description="The stake in words.", examples=["stakes 10 % of the KALE balance in each block"])
+    @property
+    def stake(self) -> str:
+        return stakes(self.stake_percentage)
 
 
 class RegisteredFarmer(FarmerView):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from kalepool.api.auth import PoolerOrOperator
 from kalepool.api.limits import MOST_BYTES, per_address
-from kalepool.api.models import Described, Hash, Stroops
+from kalepool.api.models import STAKE_PART, Described, Hash, Stroops
 from kalepool.api.problems import documented
 from kalepool.errors import ChainError, NotFoundError
 from kalepool.protocol.model import U32_MAX, Block
@@ -93,7 +93,7 @@ class InfoView(Described):
     pool_account: str | None = Field(description="Pays the fees; null before the first start is done.")
     limits: LimitsView
     fees: dict[str, float] = Field(description="The pool's part of rewards.")
-    stake_percentage: float = Field(description="What a farmer stakes where it does not say.")
+    stake_percentage: float = Field(description=f"For a farmer that does not say. {STAKE_PART}", examples=[0.1])
     started_at: datetime
     uptime_seconds: float
 

@@ -4,13 +4,16 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import httpx2
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.services import accounts
 from kalepool.services.keys import create_key
 from kalepool.services.poolers import add_pooler
+from tests.integration.conftest import ISSUER
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +48,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert answer.status_code == 201, answer.text
     made = answer.json()
     assert made["status"] == "registered"
+    assert (made["stake_percentage"], made["stake"]) == (0.25, "stakes 25 % of the KALE balance in each block")
     assert made["needs_funding"]
     assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
     assert made["metadata"] == {"name": "Ann"}
@@ -184,3 +188,24 @@ async def test_health_tells_who_is_down(api) -> None:
     workers = answer.json()["components"]["workers"]
     assert (workers["state"], workers["detail"]) == ("down", "0 of 1 workers, 0 hashes per second")
     assert answer.json()["components"]["database"]["state"] == "up"
+
+
+async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:
+    """It still works, on what its channels have left: who has to send what is said all the same."""
+    await wait_up(api)
+    ctx, chain = api.farm.ctx, api.farm.ctx.chain
+    address = ctx.payer.public_key
+    account = (await chain.read_accounts([address]))[address]
+    async with chain.pool_lock:
+        prepared = await chain.prepare_payment(
+            ctx.payer,
+            ISSUER.public_key,
+            native_stroops=account.spendable_stroops - 5_000_000,
+            deadline=await chain.now() + timedelta(seconds=30),
+        )
+        await chain.submit(prepared)
+    await accounts.ensure(ctx)
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
+    part = answer.json()["components"]["accounts"]
+    assert part["state"] == "waiting"
+    assert re.fullmatch(rf"send 0\.\d+ XLM to the pool's account {address}", part["detail"])

@@ -36,3 +36,17 @@ def test_every_error_is_a_problem() -> None:
 def test_no_service_without_a_database() -> None:
     with pytest.raises(ConfigError, match="KALEPOOL_DATABASE_URL"):
         create_app(Settings(_env_file=None))  # pyright: ignore[reportCallIssue]
+
+
+def test_a_stake_is_a_part_wherever_it_is_named() -> None:
+    """1 is everything and not 1 %: whoever reads of it is told so."""
+    named = {
+        name: schema["properties"]["stake_percentage"]
+        for name, schema in description()["components"]["schemas"].items()
+        if "stake_percentage" in schema.get("properties", {})
+    }
+    kinds = {name.rpartition("__")[2] for name in named}
+    assert {"Registration", "SelfRegistration", "FarmerChange", "FarmerView", "InfoView"} <= kinds
+    for name, field in named.items():
+        assert "0.1 is a tenth, 1 is everything" in field["description"], name
+        assert field["examples"] == [0.1], name
