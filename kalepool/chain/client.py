@@ -50,6 +50,8 @@ class Chain(Submitter):
     def __init__(self, network: Network, *, fee_cap_stroops: int = 10_000_000, timeout_seconds: float = 10.0) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._fee_cap_stroops = fee_cap_stroops
+        self.pool_lock = asyncio.Lock()
+        """Held while the pool's own account is the source of a transaction."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -249,8 +251,7 @@ class Chain(Submitter):
         await self._in_time(deadline)
         simulation = await self._simulate(call, source.public_key)
         if simulation.restore_preamble is not None:
-            await self._restore(simulation.restore_preamble, payer or source, deadline)
-            simulation = await self._simulate(call, source.public_key)
+            simulation = await self._restored(call, source, payer or source, deadline)
         data, auth, forecast = await self._simulated(call, simulation)
         operations = [call.operation(auth)]
         bid = building.bid((await self.read_fees()).contract, attempt, self._fee_cap_stroops, 2 if payer else 1)
@@ -346,8 +347,22 @@ class Chain(Submitter):
         limits = await self.read_limits()
         return self._decoded(lambda found: building.simulated(found, limits, call.function), simulation)
 
+    async def _restored(
+        self, call: building.Call, source: Signer, payer: Signer, deadline: datetime
+    ) -> SimulateTransactionResponse:
+        """The call's simulation once what is archived was brought back: by one call for all that need it."""
+        async with self.pool_lock:
+            simulation = await self._simulate(call, source.public_key)
+            if simulation.restore_preamble is not None:
+                await self._restore(simulation.restore_preamble, payer, deadline)
+                simulation = await self._simulate(call, source.public_key)
+        return simulation
+
     async def _restore(self, preamble: RestorePreamble, payer: Signer, deadline: datetime) -> None:
-        """Bring back archived entries the call needs: only a contract's instance or code can be. Safe to repeat."""
+        """Bring back archived entries the call needs: only a contract's instance or code can be.
+
+        The one transaction that is sent without being in the journal: it moves nothing, and again does no harm.
+        """
         limits = await self.read_limits()
         data = building.padded(preamble.transaction_data, preamble.min_resource_fee, limits, "restore")
         bid = building.bid((await self.read_fees()).contract, 1, self._fee_cap_stroops, 1)

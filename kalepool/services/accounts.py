@@ -134,7 +134,7 @@ async def ensure(ctx: Context) -> Needs | None:
 
 async def _create_and_fill(ctx: Context, signers: Mapping[str, Signer], todo: Plan) -> None:
     """Carries the plan out: channels created a hundred at a time, filled up one by one."""
-    async with ctx.pool_lock:
+    async with ctx.chain.pool_lock:
         for start in range(0, len(todo.create), OPERATIONS):
             created = [(address, CHANNEL_STROOPS + RESERVE) for address in todo.create[start : start + OPERATIONS]]
             await _carry(

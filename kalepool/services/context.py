@@ -46,8 +46,6 @@ class Context:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     calls: asyncio.Semaphore = field(init=False)
     """How many transactions may be prepared (simulated and signed) at the same time."""
-    pool_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the pool's own account is the source of a transaction."""
 
     def __post_init__(self) -> None:
         self.channels = Channels(self.chain)

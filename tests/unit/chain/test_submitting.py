@@ -14,6 +14,7 @@ from kalepool.chain.entries import account_key
 from kalepool.errors import (
     BadSequenceError,
     DeadlinePassedError,
+    HistoryGoneError,
     PailExistsError,
     RpcUnavailableError,
     TransactionExpiredError,
@@ -199,7 +200,7 @@ async def test_a_server_that_forgot_cannot_say_expired(world: World, network: Ne
     async with Chain(network) as chain:
         outcome = await chain.look_up("ab" * 32, world.start + timedelta(seconds=850))
         assert outcome.status is Status.UNKNOWN
-        assert isinstance(outcome.error, RpcUnavailableError)
+        assert isinstance(outcome.error, HistoryGoneError)
         world.oldest = 500
         assert (await chain.look_up("ab" * 32, world.start + timedelta(seconds=850))).status is Status.EXPIRED
 
@@ -493,6 +494,36 @@ async def test_archived_entries_are_restored_first(world: World, network: Networ
     restore = TransactionEnvelope.from_xdr(sent, network.passphrase).transaction
     assert isinstance(restore.operations[0], RestoreFootprint)
     assert (restore.source.account_id, restore.sequence, work.sequence, work.forecast) == (SOURCE.public_key, 41, 42, 4)
+
+
+async def test_what_many_calls_need_restored_is_restored_once(world: World, network: Network):
+    """At the opening of a block all farmers are planted at once: one transaction of the pool's account at a time."""
+    data = SorobanDataBuilder().set_resources(1000, 0, 100).build().to_xdr()
+    fine = {
+        "transactionData": data,
+        "minResourceFee": "1000",
+        "events": [],
+        "results": [{"auth": [], "xdr": scval.to_uint32(4).to_xdr()}],
+    }
+
+    async def simulate(_: Any) -> Any:
+        archived = {"restorePreamble": {"transactionData": data, "minResourceFee": "500"}}
+        return fine | ({} if world.known else archived) | {"latestLedger": world.sequence}
+
+    async def entries(params: Any) -> Any:
+        return account_entries(world, params)
+
+    world.rpc.answers["simulateTransaction"] = [simulate]
+    world.rpc.answers["getLedgerEntries"] = [entries]
+    deadline = world.start + timedelta(seconds=500)
+    async with Chain(network) as chain:
+        await chain.read_ledger()
+        calls = [
+            chain.prepare_work(OTHER.public_key, b"\1" * 32, nonce, channel=SOURCE, deadline=deadline)
+            for nonce in range(3)
+        ]
+        assert {each.sequence for each in await asyncio.gather(*calls)} == {42}
+    assert len(set(world.sent)) == 1
 
 
 async def test_time_is_the_ledgers_when_the_clocks_disagree(world: World, network: Network):
