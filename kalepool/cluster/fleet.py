@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -120,7 +121,7 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
 
     Our own asks for a token, sends no usage statistics, has no dashboard, gets no secret from our environment and ends
     with this process. A cluster's autoscaler is asked to have `cpus` and `gpus` in all, where it has one.
-    Raises ConfigError when there is no such cluster.
+    Raises ConfigError when there is no such cluster, or Ray does not start or take us, for whatever reason.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -152,14 +153,34 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
 
     ended = threading.Event()
     try:
-        await _in_daemon(start, ended)
+        try:
+            await _in_daemon(start, ended)
+        except Exception as error:  # Ray raises anything, from plain Exception to its own AuthenticationError
+            raise ConfigError(_why_not(error, options["address"])) from None
         _restore_signals()
         yield RayFleet(ray)
     finally:
-        await asyncio.to_thread(ray.shutdown)
+        try:
+            await asyncio.to_thread(ray.shutdown)
+        except Exception as error:  # it was not up, or is gone: what is wanted anyway
+            log.debug("Ray did not end as it should", reason=str(error))
         ended.set()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why_not(error: BaseException, address: str) -> str:
+    """What to tell whose Ray raised this when it was started or connected to."""
+    import ray
+
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if address == "local":
+        return f"Ray does not start on this machine ({said}): `kalepool coordinate --no-ray` goes without"
+    return (
+        f"the Ray cluster at {address} does not take us ({said}): has it another token (RAY_AUTH_MODE and "
+        "RAY_AUTH_TOKEN or ~/.ray/auth_token must be the same on all machines), or another version of Ray or Python "
+        f"(here Ray {ray.__version__}, Python {platform.python_version()})?"
+    )
 
 
 async def _reachable(address: str) -> str:
@@ -189,7 +210,7 @@ async def _in_daemon(work: Callable[[], None], until: threading.Event) -> None:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
-    def settle(error: Exception | None) -> None:
+    def settle(error: BaseException | None) -> None:
         if not done.done():
             done.set_result(None) if error is None else done.set_exception(error)
 
@@ -197,6 +218,8 @@ async def _in_daemon(work: Callable[[], None], until: threading.Event) -> None:
         error = None
         try:
             work()
+        except SystemExit as failure:  # a future takes no such; Ray ends the process where it knows no better
+            error = RuntimeError(f"it wanted to end the process: {failure}")
         except Exception as failure:
             error = failure
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -285,6 +285,8 @@ class Coordinator:
                     await self.cluster.run()
             except (ConfigError, WorkerError) as error:
                 log.error("no workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+            except Exception as error:  # planting, works and harvests go on without workers of our own
+                log.error("no workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
             finally:
                 self.cluster = self._metrics.cluster = None
             await asyncio.sleep(RECONNECT_SECONDS)

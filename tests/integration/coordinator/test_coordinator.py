@@ -122,6 +122,29 @@ async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
             (FARMERS,)
         ]
 
+    # Whatever becomes of Ray, the coordinator goes on without workers.
+    tries = 0
+
+    @asynccontextmanager
+    async def broken(*_: object, **__: object) -> AsyncIterator[ThreadFleet]:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("Ray has its moods")
+        yield
+
+    monkeypatch.setattr(process, "connect", broken)
+    monkeypatch.setattr(process, "RECONNECT_SECONDS", 0.1)
+    async with coordinator(settings(pool)) as alone:
+        task = asyncio.create_task(alone.run())
+
+        async def tried_again() -> bool:
+            assert not task.done()
+            return tries >= 3 and alone.state.index is not None
+
+        await until(tried_again, 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
     with pytest.raises(ConfigError, match="not a key of this pool"):
         async with coordinator(settings(pool, key="kp_wrong")):
             pass

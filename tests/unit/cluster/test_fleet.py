@@ -1,0 +1,56 @@
+"""What is said of a Ray that does not start or take us, with a Ray that is played."""
+
+import os
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import AuthenticationError
+
+from kalepool.cluster import fleet
+from kalepool.errors import ConfigError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+
+
+@pytest.fixture(autouse=True)
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reachable(address: str) -> str:
+        return address
+
+    monkeypatch.setattr(fleet, "_reachable", reachable)
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # a local Ray's settings go there
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("it hung up"),
+        TimeoutError("the node timed out during startup"),
+        AuthenticationError("the token is another"),
+        RuntimeError("Version mismatch: the cluster was started with another"),
+        Exception("whatever"),
+        SystemExit(1),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("address", [None, "192.0.2.1:6379"])
+async def test_whatever_ray_raises_is_told_with_its_likely_causes(
+    error: BaseException, address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: Any) -> None:
+        raise error
+
+    def shutdown() -> None:
+        raise RuntimeError("it was never up")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    with pytest.raises(ConfigError) as caught:
+        async with fleet.connect(address):
+            raise AssertionError("connected")
+    said = str(caught.value)
+    if address is None:
+        assert "does not start on this machine" in said
+    else:
+        assert address in said and "another token" in said and f"Ray {ray.__version__}" in said
