@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 import structlog
@@ -22,7 +22,7 @@ REPORT_SECONDS = 1.0  # between two reports of one worker, in a small cluster
 REPORTS_PER_SECOND = 250  # of all workers together: a report costs this process about 0.5 ms
 START_SECONDS = 60.0  # for a worker to say hello
 SILENT_SECONDS = 10.0  # this much over time, and a worker is given up
-SLOW_SHARE = 0.2  # of the speed a worker once had; below it for SLOW_SECONDS it is replaced …
+SLOW_SHARE = 0.2  # of the speed a worker once had; below it for SLOW_SECONDS of search it is replaced …
 SLOW_SECONDS = 30.0
 SLOW_PAUSE_SECONDS = 600.0  # … but not again before this
 UNREACHABLE_SECONDS = 15.0
@@ -77,7 +77,11 @@ class Fleet(Protocol):
 
 @dataclass(slots=True)
 class Member:
-    """A worker at work. `busy_share`: the part of its threads' time spent searching, over its last report."""
+    """A worker at work. `busy_share`: the part of its threads' time spent searching, over its last report.
+
+    `busy_speed` is what it does in hashes/s while it searches, `slow_seconds` for how long it has searched too slowly:
+    with nothing to search, a worker is not slow.
+    """
 
     place: Place
     hello: Hello
@@ -85,11 +89,12 @@ class Member:
     serials: list[int]  # the present one last
     job_version: int = -1
     hashes_per_second: float | None = None
-    top_hashes_per_second: float = 0.0
     busy_share: float = 0.0
     hashes: int = 0
     best_zeros: int = 0
-    fast_at: float = field(default_factory=time.monotonic)
+    busy_speed: float | None = None
+    top_busy_speed: float = 0.0
+    slow_seconds: float = 0.0
 
     def count(self, report: Report) -> None:
         self.hashes += report.hashes
@@ -97,9 +102,13 @@ class Member:
             return
         self.busy_share = min(report.busy_seconds / (report.seconds * self.hello.threads), 1.0)
         self.hashes_per_second = measure_speed(self.hashes_per_second, report.hashes, report.seconds)
-        self.top_hashes_per_second = max(self.top_hashes_per_second, self.hashes_per_second)
-        if self.hashes_per_second >= SLOW_SHARE * self.top_hashes_per_second:
-            self.fast_at = time.monotonic()
+        busy_seconds = report.busy_seconds / self.hello.threads
+        if busy_seconds <= 0:
+            return
+        self.busy_speed = measure_speed(self.busy_speed, report.hashes, busy_seconds)
+        self.top_busy_speed = max(self.top_busy_speed, self.busy_speed)
+        is_slow = self.busy_speed < SLOW_SHARE * self.top_busy_speed
+        self.slow_seconds = self.slow_seconds + busy_seconds if is_slow else 0.0
 
 
 class Cluster:
@@ -256,15 +265,14 @@ class Cluster:
 
     def _give_up_if_slow(self, member: Member) -> None:
         now = time.monotonic()
-        slow_for = now - member.fast_at
         if (
-            slow_for > SLOW_SECONDS
+            member.slow_seconds > SLOW_SECONDS
             and now - self._replaced_at.get(member.place, -SLOW_PAUSE_SECONDS) > SLOW_PAUSE_SECONDS
         ):
             self._replaced_at[member.place] = now
             raise WorkerError(
-                f"slow: {member.hashes_per_second or 0:.0f} of once {member.top_hashes_per_second:.0f} hashes/s "
-                f"for {slow_for:.0f} s; it is replaced"
+                f"slow: {member.busy_speed or 0:.0f} of once {member.top_busy_speed:.0f} hashes/s "
+                f"for {member.slow_seconds:.0f} s; it is replaced"
             )
 
 

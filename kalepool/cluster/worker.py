@@ -65,6 +65,7 @@ class Worker:
         self._urgent = False
         self._hashes = 0
         self._busy_seconds = 0.0
+        self._busy_since: dict[int, float] = {}  # of each thread that is in the kernel, not counted yet
         self._reported_at = time.monotonic()
         # Compile or load the kernel before saying hello.
         kernels.search_until(kernels.Template(0, bytes(32), bytes(32)), 0, 1, backend=self.backend)
@@ -130,6 +131,9 @@ class Worker:
 
     def _report(self) -> Report:
         now = time.monotonic()
+        for number, since in self._busy_since.items():  # a call that never ends is no idleness
+            self._busy_seconds += now - since
+            self._busy_since[number] = now
         report = Report(
             index=self._job.index if self._job else -1,
             finds=tuple(self._finds.values()),
@@ -159,14 +163,14 @@ class Worker:
         count = FIRST_CALL
         while call := self._take(number, count):
             template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
-            began, began_clock = time.monotonic(), clock()
+            began_clock = clock()
             progress = kernels.search_until(
                 template, call.nonces.start, call.nonces.count, call.above_zeros, backend=self.backend, stop=call.stop
             )
             seconds = clock() - began_clock
             if progress.tried == count:
                 count = max(int(count * min(CALL_SECONDS / max(seconds, 1e-6), 4)), 16)
-            self._put(call, progress, time.monotonic() - began)
+            self._put(number, call, progress)
 
     def _take(self, number: int, count: int) -> _Call | None:
         """The next call to make; waits while there is nothing to search. None when the worker ends."""
@@ -182,15 +186,16 @@ class Worker:
                     # Every thread of every worker has an offset of its own, lest all search for the same among equals.
                     offset = self._searcher.serial * self.threads + number
                     farmer = self._job.farmers[pick(list(self._zeros.values()), offset, self._job.block.min_zeros)][0]
+                    self._busy_since[number] = time.monotonic()
                     return _Call(self._job, farmer, self._zeros[farmer], nonces, self._stop)
                 self._changed.wait()
             return None
 
-    def _put(self, call: _Call, progress: kernels.Progress, seconds: float) -> None:
+    def _put(self, number: int, call: _Call, progress: kernels.Progress) -> None:
         best = progress.best
         with self._changed:
             self._hashes += progress.tried
-            self._busy_seconds += seconds
+            self._busy_seconds += time.monotonic() - self._busy_since.pop(number)
             if not best or call.stop is not self._stop or best.zeros <= self._zeros.get(call.farmer, best.zeros):
                 return
             self._zeros[call.farmer] = best.zeros

@@ -127,6 +127,20 @@ async def test_a_slow_worker_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -
         assert len(fleet.started) == 2  # the place itself is slow: replacing would not help
 
 
+async def test_a_worker_with_nothing_to_search_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "SLOW_SECONDS", 0.3)
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: len([r for _, r in run.reports if r.hashes]) > 3)
+        run.cluster.publish(Job(2, 3, BLOCK, (), 4))
+        await run.until(lambda: run.reports[-1][1].hashes == 0)
+        seen = len(run.reports)
+        monkeypatch.setattr(members, "measure_speed", lambda before, count, seconds: count / seconds)
+        await run.until(lambda: len(run.reports) > seen + 10)
+        assert len(fleet.started) == 1
+
+
 async def test_other_code_is_refused_with_a_reason() -> None:
     fleet = ThreadFleet(place(1))
     fleet.version = "0.0.9+000000000000"

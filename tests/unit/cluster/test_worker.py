@@ -102,6 +102,22 @@ def test_without_farmers_it_waits(worker: Worker) -> None:
     assert (report.hashes, report.busy_seconds) == (0, 0)
 
 
+def test_a_kernel_that_hangs_is_busy(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who judges its speed must not take it for idle."""
+    going_on = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> kernels.Progress:
+        going_on.wait()
+        return kernels.Progress(None, 1)
+
+    monkeypatch.setattr(kernels, "search_until", hang)
+    worker.assign(job(1, 3).pack())
+    worker.exchange(None, None, 0.1)
+    report = worker.exchange(None, None, 0.3)
+    going_on.set()
+    assert report.hashes == 0 and report.busy_seconds == pytest.approx(2 * report.seconds, rel=0.1)
+
+
 def test_a_used_up_range_asks_for_a_serial_and_goes_on_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "COUNTERS", 2**16)
     worker = Worker(7, 1)
