@@ -118,7 +118,6 @@ class Coordinator:
         self._database = database
         self._api = api
         self._rules = ScheduleSettings(works_per_ledger=settings.channel_accounts)
-        self._watch = Watch(chain, self.state, self._saw)
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
@@ -128,6 +127,7 @@ class Coordinator:
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
+        self._watch = Watch(chain, self.state, self._saw, self._new_block.set)
 
     async def run(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None = None) -> None:
         """Until cancelled. fleet: where to search instead of the settings' Ray.
@@ -221,7 +221,7 @@ class Coordinator:
     async def _record_block(self) -> None:
         """What the database is to know of a block that began, and what it knows of it already."""
         state = self.state
-        farm, previous = state.farm, state.previous_block
+        farm, previous = state.farm, state.previous_block if state.previous_is_final else None
         if farm is None or farm.block is None:
             return
         index = farm.index or 0

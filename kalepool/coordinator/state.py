@@ -50,6 +50,7 @@ class State:
     nominal_ledger_seconds: float
     farm: Farm | None = None
     previous_block: Block | None = None
+    previous_is_final: bool = False  # whether it was read when it was over
     farmers: dict[str, Farmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)

@@ -18,12 +18,22 @@ log = structlog.get_logger()
 
 
 class Watch:
-    """Keeps the state's view of the chain current. on_change: called after each look; True: there is another block."""
+    """Keeps the state's view of the chain current.
 
-    def __init__(self, chain: ChainReader, state: State, on_change: Callable[[bool], None]) -> None:
+    on_change: called after each look; True: there is another block. on_previous: the last block as it ended was read.
+    """
+
+    def __init__(
+        self,
+        chain: ChainReader,
+        state: State,
+        on_change: Callable[[bool], None],
+        on_previous: Callable[[], None],
+    ) -> None:
         self._chain = chain
         self._state = state
         self._on_change = on_change
+        self._on_previous = on_previous
 
     async def run(self) -> None:
         """For ever. While the chain cannot be read, what was known stays."""
@@ -51,20 +61,23 @@ class Watch:
         is_other = state.saw_farm(farm)
         if is_other:
             log.info("block began", block=farm.index, ledger=farm.ledger, max_zeros=farm.block and farm.block.max_zeros)
+            state.previous_is_final = False  # the last look at it may be older than its last works
             state.previous_block = old.block if old and farm.index is not None and old.index == farm.index - 1 else None
         self._on_change(is_other)
-        if is_other and farm.index:
-            await self._read_previous(farm)
         await self._read_pails()
+        if farm.index and not state.previous_is_final:
+            await self._read_previous(farm)
         # No ledger closes for a while: leave the server alone until shortly before the next one should.
         pause = state.ledger_seconds * 0.7 - (time.monotonic() - looked_at)
         await asyncio.sleep(max(pause, 0))
 
     async def _read_previous(self, farm: Farm) -> None:
-        """The last block as it ended."""
+        """The last block as it ended. Where it cannot be read, the next look tries again."""
         index = (farm.index or 0) - 1
         blocks = await self._chain.read_blocks([index])
         self._state.previous_block = blocks.get(index)
+        self._state.previous_is_final = True
+        self._on_previous()
 
     async def _read_pails(self) -> None:
         state = self._state
