@@ -19,7 +19,7 @@ from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.pooler import context
 from kalepool.api.problems import documented
-from kalepool.api.results import CompensationView, PoolerView, compensation_page
+from kalepool.api.results import CompensationView, PoolerView, Standing, compensation_page
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators
@@ -400,9 +400,10 @@ async def list_compensations(
     paging: Paging,
     pooler_id: Annotated[UUID | None, Query(description="Of this pooler's farmers.")] = None,
     paid: Annotated[bool | None, Query(description="Only what was paid, or was not.")] = None,
+    standing: Annotated[Standing | None, Query(description="Only these.")] = None,
 ) -> Page[CompensationView]:
     """For every stake that was lost, the newest first."""
-    return await compensation_page(request, pooler_id, paid, paging)
+    return await compensation_page(request, pooler_id, paid, standing, paging)
 
 
 class PaidWith(Sent):
@@ -419,11 +420,32 @@ class PaidWith(Sent):
 async def pay_compensation(
     request: Request, caller: Operator, compensation_id: UUID, body: PaidWith
 ) -> CompensationView:
-    """With a transaction that a ledger has applied; one may pay several. 409: `transaction-unknown`, `paid-already`."""
+    """With a transaction that a ledger has applied; one may pay several. 409: `transaction-unknown`, `paid-already`,
+    `not-owed`."""
     paid = await operators.pay_compensation(
         context(request), caller.key_id, compensation_id, body.transaction_hash.lower()
     )
     return CompensationView.model_validate(paid)
+
+
+class Checked(Sent):
+    """What a look at the farmer's wallet in an explorer has told."""
+
+    owed: Annotated[bool, Field(strict=True, description="False: somebody harvested it, the stake came back.")]
+
+
+@router.put(
+    "/compensations/{compensation_id}/check",
+    summary="Say whether a compensation is owed",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def check_compensation(
+    request: Request, caller: Operator, compensation_id: UUID, body: Checked
+) -> CompensationView:
+    """For one that is `to-check`: its pail was worked, and is gone together with its block. Look in an explorer whether
+    KALE was minted to the farmer's custodial wallet for that block. 409 for every other compensation."""
+    checked = await operators.check_compensation(context(request), caller.key_id, compensation_id, body.owed)
+    return CompensationView.model_validate(checked)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

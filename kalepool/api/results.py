@@ -20,6 +20,8 @@ from kalepool.services.operators import Compensation
 
 router = APIRouter(prefix="/poolers/{pooler_id}", tags=["poolers"])
 
+Standing = Literal["owed", "to-check", "not-owed"]
+
 PROBLEMS = documented(401, 403, 404, 422, 429, 503)
 
 
@@ -36,8 +38,9 @@ class PoolerView(Described):
     active: int
     leaving: int
     departed: int
-    unpaid: int = Field(description="Compensations that were not paid.")
+    unpaid: int = Field(description="Compensations that are owed and were not paid.")
     owed_stroops: Stroops
+    to_check: int = Field(description="Compensations that an operator has to check before they count as owed.")
     created_at: datetime
     last_seen_at: datetime | None
 
@@ -132,6 +135,10 @@ class CompensationView(Described):
     created_at: datetime
     paid_transaction: str | None
     paid_at: datetime | None
+    standing: Standing = Field(
+        description="to-check: a worked pail that went with its block and may have been harvested by somebody else; it "
+        "counts as owed once an operator has found that nothing came back. not-owed: it came back."
+    )
 
 
 @router.get("/compensations", summary="What is owed to a pooler's farmers", responses=PROBLEMS)
@@ -141,18 +148,25 @@ async def compensations(
     caller: PoolerOrOperator,
     paging: Paging,
     paid: Annotated[bool | None, Query(description="Only what was paid, or was not.")] = None,
+    standing: Annotated[Standing | None, Query(description="Only these.")] = None,
 ) -> Page[CompensationView]:
     """Every stake that was lost, by whose fault and why, the newest first."""
     caller.require_pooler(pooler_id)
-    return await compensation_page(request, pooler_id, paid, paging)
+    return await compensation_page(request, pooler_id, paid, standing, paging)
 
 
 async def compensation_page(
-    request: Request, pooler_id: UUID | None, paid: bool | None, paging: Paging
+    request: Request, pooler_id: UUID | None, paid: bool | None, standing: Standing | None, paging: Paging
 ) -> Page[CompensationView]:
     """A page of compensations, of all poolers where `pooler_id` is None."""
     rows = await context(request).database.fetch_all(
-        "select_compensations", row=Compensation, pooler_id=pooler_id, paid=paid, after=paging.after, limit=paging.limit
+        "select_compensations",
+        row=Compensation,
+        pooler_id=pooler_id,
+        paid=paid,
+        standing=standing,
+        after=paging.after,
+        limit=paging.limit,
     )
     items = [CompensationView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.compensation_id for item in items], paging))

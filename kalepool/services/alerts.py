@@ -86,6 +86,7 @@ class Observation:
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
+    to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
 
 
@@ -131,6 +132,12 @@ def conditions(seen: Observation) -> list[Condition]:
             f"with PUT /operator/submissions/{submission_id}/outcome if it was applied or failed, and in which ledger."
         )
         found.append(Condition("outcome-unknown", f"outcome-unknown:{submission_id}", said))
+    if seen.to_check:
+        said = (
+            f"{seen.to_check} worked pail{'' if seen.to_check == 1 else 's'} went with their blocks and may have been "
+            "harvested by somebody else: see GET /operator/compensations?standing=to-check."
+        )
+        found.append(Condition("compensation-to-check", "compensation-to-check", said))
     for machine, kind in seen.gone_machines:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
@@ -316,6 +323,7 @@ class Alerts:
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
+        checks = await database.fetch_one("select_to_check")
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
         return Observation(
             chain_silent_seconds=silent,
@@ -328,6 +336,7 @@ class Alerts:
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.needs.native_stroops if self._ctx.needs else 0,
             undecided=[(key, *what) for key, what in self._ctx.undecided.items()],
+            to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
         )
 

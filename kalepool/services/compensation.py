@@ -1,4 +1,8 @@
-"""What is owed to a farmer whose stake was lost, by whom: recorded once per farmer and block."""
+"""What is owed to a farmer whose stake was lost, by whom: recorded once per farmer and block.
+
+Anyone may harvest for anyone. Of a worked pail that is gone together with its block nobody can tell whether that was
+done: it is recorded `to-check`, and owed only once an operator has found that nothing came back.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, reward
 
 log = structlog.get_logger()
+
+MAY_BE_HARVESTED = "may-be-harvested"
+"""Code of a worked pail that is gone with its block: evicted, or harvested by somebody else before."""
 
 
 def missed_reward(block: Block, index: int, stake_stroops: int, zeros: int) -> int:
@@ -62,6 +69,9 @@ async def record_lost(
     attempts = await database.fetch_all("select_work_attempts", **at)
     best = await database.fetch_one("select_best_zeros", **at)
     fault, code = fault_of(attempts, error)
+    standing = "owed"
+    if block is None and pail.zeros is not None:
+        standing, code = "to-check", MAY_BE_HARVESTED
     zeros = pail.zeros if pail.zeros is not None else (best["zeros"] if best else 0)
     forecast = missed_reward(block, block_index, pail.stake, zeros) if block is not None else 0
     recorded = await database.execute(
@@ -72,7 +82,9 @@ async def record_lost(
         code=code,
         stake_stroops=pail.stake,
         forecast_stroops=forecast,
+        standing=standing,
         **at,
     )
     if recorded:
-        log.error("stake_lost", block=block_index, farmer=str(farmer_id), fault=fault, code=code, stake=pail.stake)
+        said = "stake_lost" if standing == "owed" else "stake_to_be_looked_for"
+        log.error(said, block=block_index, farmer=str(farmer_id), fault=fault, code=code, stake=pail.stake)

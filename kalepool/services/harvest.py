@@ -248,12 +248,15 @@ async def _harvest_all(
 async def _not_ripe(
     ctx: Context, pooler_id: UUID, target: Target, block: Block | None, pail: Pail | None, error: Exception
 ) -> Harvested | Failure:
-    """Why a target cannot be harvested. A lost stake is recorded as owed, a pail somebody else harvested as that."""
+    """Why a target cannot be harvested. A lost stake is recorded as owed, or to be checked where nobody can tell any
+    more, and a pail somebody else harvested as that."""
     try:
         if isinstance(error, PailMissingError) and block is not None:
             elsewhere = await _harvested_elsewhere(ctx, pooler_id, target, block)
             if elsewhere is not None:
                 return elsewhere
+        elif isinstance(error, BlockMissingError):
+            await _require_none_in_flight(ctx, target)
         if isinstance(error, WorkMissingError | BlockMissingError):
             await compensation.record_lost(ctx.database, pooler_id, target.block_index, target.farmer_id, block, error)
     except Exception as failed:
@@ -266,15 +269,20 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
 
     The block is final, so its reward is known from what was planted and worked. None where we know of no such pail.
     """
+    await _require_none_in_flight(ctx, target)
     at = {"block_index": target.block_index, "farmer_id": target.farmer_id}
-    if await ctx.database.fetch_one("select_open_item", action="harvest", **at):
-        raise InFlightError("the harvest is on the chain or about to be; its journal entry is being settled")
     known = await ctx.database.fetch_one("select_pail", row=Pail, **at)
     if known is None or known.zeros is None:
         return None
     forecast = reward(block, known, target.block_index)
     await events.insert_found_harvest(ctx.database, pooler_id, target.farmer_id, target.block_index, known, forecast)
     return Harvested(target.block_index, target.farmer_id, forecast, known.stake, forecast, None, already=True)
+
+
+async def _require_none_in_flight(ctx: Context, target: Target) -> None:
+    at = {"block_index": target.block_index, "farmer_id": target.farmer_id}
+    if await ctx.database.fetch_one("select_open_item", action="harvest", **at):
+        raise InFlightError("the harvest is on the chain or about to be; its journal entry is being settled")
 
 
 async def _harvest_pack(ctx: Context, pooler_id: UUID, items: Sequence[Ripe]) -> list[Harvested | Failure]:

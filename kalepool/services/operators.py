@@ -27,6 +27,12 @@ class TransactionUnknownError(ConflictError):
     code = "transaction-unknown"
 
 
+class NotOwedError(ConflictError):
+    """It is not known to be owed."""
+
+    code = "not-owed"
+
+
 class PaidAlreadyError(ConflictError):
     """It was marked as paid, with another transaction."""
 
@@ -37,7 +43,8 @@ class PaidAlreadyError(ConflictError):
 class Compensation:
     """What is owed to a farmer for a stake that was lost in a block: the stake and the reward it would have brought.
 
-    `fault`: who owes it; `code`: the error that lost it. `paid_transaction` once it was paid.
+    `fault`: who owes it; `code`: the error that lost it. `paid_transaction` once it was paid. `standing`: owed;
+    to-check: it may have come back; not-owed: it did.
     """
 
     compensation_id: UUID
@@ -52,6 +59,7 @@ class Compensation:
     created_at: datetime
     paid_transaction: str | None
     paid_at: datetime | None
+    standing: Literal["owed", "to-check", "not-owed"]
 
 
 async def record(
@@ -125,9 +133,12 @@ def platform_fee(rewarded_stroops: int, settings: Settings) -> int:
 async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, transaction_hash: str) -> Compensation:
     """Marks a compensation as paid with a transaction that a ledger has applied; the same again changes nothing.
 
-    Raises NotFoundError, PaidAlreadyError, TransactionUnknownError, ChainError where the ledger cannot be asked.
+    Raises NotFoundError, NotOwedError, PaidAlreadyError, TransactionUnknownError, ChainError where the ledger cannot be
+    asked.
     """
     found = await _compensation(ctx.database, compensation_id)
+    if found.standing != "owed":
+        raise NotOwedError(f"compensation {compensation_id} is {found.standing}: only what is owed can be paid")
     if found.paid_transaction is None:
         outcome = await ctx.chain.look_up(transaction_hash, datetime.now(UTC))
         if outcome.status is not Status.APPLIED:
@@ -143,6 +154,22 @@ async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, tr
         found = await _compensation(ctx.database, compensation_id)
     if found.paid_transaction != transaction_hash:
         raise PaidAlreadyError(f"compensation {compensation_id} was paid with transaction {found.paid_transaction}")
+    return found
+
+
+async def check_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, owed: bool) -> Compensation:
+    """Says of one that is to be checked whether it is owed; the same again changes nothing.
+
+    Raises NotFoundError, and ConflictError where it was said otherwise, or never in question.
+    """
+    standing = "owed" if owed else "not-owed"
+    async with ctx.database.transaction() as tx:
+        changed = await tx.execute("check_compensation", compensation_id=compensation_id, standing=standing)
+        if changed:
+            await record(tx, key_id, "check-compensation", compensation_id, owed=owed)
+    found = await _compensation(ctx.database, compensation_id)
+    if found.standing != standing:
+        raise ConflictError(f"compensation {compensation_id} is {found.standing}: it is not to be checked")
     return found
 
 

@@ -14,7 +14,7 @@ SELECT p.block_index, count(*) AS farmers, sum(p.stake_stroops) AS stake_stroops
 FROM plantings p
 LEFT JOIN pooler_compensations c USING (block_index, farmer_id)
 WHERE p.outcome = 'planted' AND p.block_index BETWEEN %(first_index)s AND %(last_index)s
-  AND (c.compensation_id IS NOT NULL OR (
+  AND (c.standing = 'owed' OR (c.compensation_id IS NULL AND
     NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
     AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
     AND NOT EXISTS (SELECT FROM submission_items i WHERE i.block_index = p.block_index AND i.farmer_id = p.farmer_id
@@ -73,3 +73,7 @@ UPDATE alerts SET end_told_at = now() WHERE alert_id = %(alert_id)s;
 
 -- name: select_active_wallets
 SELECT custodial_wallet FROM farmers WHERE status = 'active' ORDER BY registered_at, farmer_id;
+
+-- name: select_to_check
+-- Stakes of which nobody knows whether they came back.
+SELECT count(*) AS compensations FROM pooler_compensations WHERE standing = 'to-check';

@@ -86,7 +86,7 @@ LEFT JOIN LATERAL (
     WHERE block_index = i.block_index AND farmer_id = %(farmer_id)s AND outcome = 'worked'
     ORDER BY zeros DESC LIMIT 1) w ON true
 LEFT JOIN harvests h ON h.block_index = i.block_index AND h.farmer_id = %(farmer_id)s AND h.outcome = 'harvested'
-LEFT JOIN pooler_compensations c ON c.block_index = i.block_index AND c.farmer_id = %(farmer_id)s
+LEFT JOIN pooler_compensations c ON c.block_index = i.block_index AND c.farmer_id = %(farmer_id)s AND c.standing = 'owed'
 LEFT JOIN LATERAL (
     SELECT code, fault, message FROM (
         SELECT event_id, code, fault, message FROM plantings

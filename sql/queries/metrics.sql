@@ -49,7 +49,7 @@ SELECT newest.block_index,
         WHERE w.outcome = 'worked' AND w.block_index BETWEEN newest.block_index - 288 AND newest.block_index - 1
           AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
                           AND h.outcome = 'harvested')) AS unharvested,
-       (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL) AS unpaid_compensations,
+       (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL AND standing = 'owed') AS unpaid_compensations,
        (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts
 FROM (SELECT max(block_index) AS block_index FROM block_operations) newest;
 
@@ -57,4 +57,4 @@ FROM (SELECT max(block_index) AS block_index FROM block_operations) newest;
 SELECT status, count(*) AS farmers FROM farmers GROUP BY status;
 
 -- name: sum_compensations
-SELECT fault, sum(stake_stroops) AS stake_stroops, count(*) AS stakes FROM pooler_compensations GROUP BY fault;
+SELECT fault, sum(stake_stroops) AS stake_stroops, count(*) AS stakes FROM pooler_compensations WHERE standing = 'owed' GROUP BY fault;

@@ -4,14 +4,16 @@
 -- A pooler with how many farmers it has in each state, and what is owed to them and not paid.
 SELECT p.pooler_id, p.name, p.max_farmers, p.status, p.open,
        p.planting_paused OR (SELECT planting_paused FROM pool_switches) AS planting_paused, p.created_at, p.last_seen_at,
-       f.registered, f.active, f.leaving, f.departed, c.unpaid, c.owed_stroops
+       f.registered, f.active, f.leaving, f.departed, c.unpaid, c.owed_stroops, c.to_check
 FROM poolers p
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE status = 'registered') AS registered, count(*) FILTER (WHERE status = 'active') AS active,
            count(*) FILTER (WHERE status = 'leaving') AS leaving, count(*) FILTER (WHERE status = 'departed') AS departed
     FROM farmers WHERE pooler_id = p.pooler_id) f
 CROSS JOIN LATERAL (
-    SELECT count(*) AS unpaid, coalesce(sum(stake_stroops + forecast_stroops), 0) AS owed_stroops
+    SELECT count(*) FILTER (WHERE standing = 'owed') AS unpaid,
+           coalesce(sum(stake_stroops + forecast_stroops) FILTER (WHERE standing = 'owed'), 0) AS owed_stroops,
+           count(*) FILTER (WHERE standing = 'to-check') AS to_check
     FROM pooler_compensations WHERE pooler_id = p.pooler_id AND paid_at IS NULL) c
 WHERE (%(pooler_id)s::uuid IS NULL OR p.pooler_id = %(pooler_id)s) AND (%(after)s::uuid IS NULL OR p.pooler_id > %(after)s)
 ORDER BY p.pooler_id
@@ -50,12 +52,14 @@ ORDER BY event_id DESC
 LIMIT %(limit)s;
 
 -- name: select_compensations
--- A page of what is owed, the newest first; of one pooler, and paid or not, unless these are null.
+-- A page of what is owed, the newest first; of one pooler, paid or not, and of one standing, unless these are null.
 SELECT compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
-       stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at
+       stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at,
+       standing
 FROM pooler_compensations
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND (%(paid)s::boolean IS NULL OR (paid_at IS NOT NULL) = %(paid)s)
+  AND (%(standing)s::text IS NULL OR standing = %(standing)s)
   AND (%(after)s::uuid IS NULL OR compensation_id < %(after)s)
 ORDER BY compensation_id DESC
 LIMIT %(limit)s;
@@ -111,13 +115,19 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %(ke
 
 -- name: select_compensation
 SELECT compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
-       stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at
+       stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at,
+       standing
 FROM pooler_compensations WHERE compensation_id = %(compensation_id)s;
 
 -- name: pay_compensation
--- Touches no row where it was paid before.
+-- Touches no row where it was paid before, or is not owed.
 UPDATE pooler_compensations SET paid_transaction = %(transaction_hash)s, paid_at = now()
-WHERE compensation_id = %(compensation_id)s AND paid_at IS NULL;
+WHERE compensation_id = %(compensation_id)s AND paid_at IS NULL AND standing = 'owed';
+
+-- name: check_compensation
+-- Says whether it is owed. Touches no row where that was never in question, or said before.
+UPDATE pooler_compensations SET standing = %(standing)s
+WHERE compensation_id = %(compensation_id)s AND standing = 'to-check';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- What operators look at
@@ -184,7 +194,7 @@ FROM submissions WHERE submission_id > %(after)s AND submission_id < %(before)s 
 
 -- name: audit_compensations
 SELECT compensation_id, created_at, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
-       paid_transaction, paid_at
+       paid_transaction, paid_at, standing
 FROM pooler_compensations
 WHERE compensation_id > %(after)s AND compensation_id < %(before)s ORDER BY compensation_id LIMIT %(limit)s;
 

@@ -216,9 +216,9 @@ WHERE block_index = %(block_index)s AND farmer_id = %(farmer_id)s;
 -- name: insert_compensation
 -- Touches no row where it was recorded before.
 INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops,
-                                  forecast_stroops)
+                                  forecast_stroops, standing)
 VALUES (%(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fault)s, %(code)s, %(stake_stroops)s,
-        %(forecast_stroops)s)
+        %(forecast_stroops)s, %(standing)s)
 ON CONFLICT (block_index, farmer_id) DO NOTHING;
 
 -- name: select_forgotten

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,8 @@ EVERYTHING = Observation(
     poor_farmers={"GABC": 5_000_000},
     pool_lacks_stroops=100_000_000,
     gone_machines=[("10.0.0.7", "cuda")],
+    undecided=[(UUID(int=7), "payment", "ab" * 32)],
+    to_check=2,
 )
 
 observations = st.builds(
@@ -59,6 +62,11 @@ def test_each_trouble_is_said_in_words() -> None:
         "farmer-out-of-xlm": "Farmer GABC lacks 0.50 XLM and is not planted for.",
         "pool-out-of-xlm": "The pool's account needs 10.00 XLM; GET /health says where to send it.",
         "worker-gone": "No cuda worker on 10.0.0.7 any more.",
+        "outcome-unknown": f"The RPC server has forgotten transaction {'ab' * 32} (payment). Look it up in an "
+        f"explorer, then say with PUT /operator/submissions/{UUID(int=7)}/outcome if it was applied or failed, and in which "
+        "ledger.",
+        "compensation-to-check": "2 worked pails went with their blocks and may have been harvested by somebody else: "
+        "see GET /operator/compensations?standing=to-check.",
     }
 
 

@@ -8,9 +8,10 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Status
-from kalepool.errors import Fault, HarvestNotReadyError, NotFoundError
-from kalepool.services import accounts, farmers, harvest, journal, plant, poolers, upkeep, work
+from kalepool.errors import ConflictError, Fault, HarvestNotReadyError, NotFoundError
+from kalepool.services import accounts, farmers, harvest, journal, operators, plant, poolers, upkeep, work
 from kalepool.services.harvest import Target
+from kalepool.services.keys import create_key
 from kalepool.services.results import BlockNotOpenError, BlockOverError
 from kalepool.services.work import Submission
 from tests.integration.conftest import ISSUER, KALE
@@ -271,3 +272,46 @@ async def test_a_stake_is_part_of_what_is_there_when_it_is_planted(farm) -> None
         assert (await chain.submit(prepared)).status is Status.APPLIED
     result = await planting
     assert [item.stake_stroops for item in result.planted] == [40 * KALE], result.failed
+
+
+async def test_a_worked_pail_that_went_with_its_block_is_owed_only_once_checked(
+    farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have harvested it before. Of one that was never worked it is clear: it is owed."""
+    worked, idle = await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(worked.farmer_id, await farm.nonce(worked, 0))])
+    await farm.end_block()
+    await farm.start_block(1)
+    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+
+    async def gone(_: object) -> dict:
+        return {}
+
+    monkeypatch.setattr(farm.ctx.chain, "read_blocks", gone)
+    monkeypatch.setattr(farm.ctx.chain, "read_pails", gone)
+    for _ in range(2):
+        result = await harvest.harvest(farm.ctx, farm.pooler_id, 0)
+        assert {item.code for item in result.failed} == {"block-missing"}
+    rows = "SELECT farmer_id, standing, code, fault, stake_stroops FROM pooler_compensations ORDER BY standing DESC"
+    assert await farm.rows(rows) == [
+        (worked.farmer_id, "to-check", "may-be-harvested", "backend", 100_000_000),
+        (idle.farmer_id, "owed", "work-missing", "pooler", 100_000_000),
+    ]
+    at = {"pooler_id": farm.pooler_id, "after": None, "limit": 1}
+    summary = await farm.ctx.database.fetch_one("select_pooler_summary", **at)
+    assert (summary["unpaid"], summary["owed_stroops"], summary["to_check"]) == (1, 100_000_000, 1)
+
+    [(checked,)] = await farm.rows("SELECT compensation_id FROM pooler_compensations WHERE standing = 'to-check'")
+    [(clear,)] = await farm.rows("SELECT compensation_id FROM pooler_compensations WHERE standing = 'owed'")
+    with pytest.raises(operators.NotOwedError):
+        await operators.pay_compensation(farm.ctx, key_id, checked, "ab" * 32)
+    with pytest.raises(ConflictError, match="not to be checked"):
+        await operators.check_compensation(farm.ctx, key_id, clear, owed=False)
+    for _ in range(2):
+        assert (await operators.check_compensation(farm.ctx, key_id, checked, owed=True)).standing == "owed"
+    with pytest.raises(ConflictError):
+        await operators.check_compensation(farm.ctx, key_id, checked, owed=False)
+    summary = await farm.ctx.database.fetch_one("select_pooler_summary", **at)
+    assert (summary["unpaid"], summary["owed_stroops"], summary["to_check"]) == (2, 200_000_000, 0)
+    assert await farm.rows("SELECT action FROM operator_actions") == [("check-compensation",)]
