@@ -398,6 +398,8 @@ async def me(request: Request, caller: Miner) -> MinerView:
 class CreditView(Described):
     """What a miner earns with a block: fee_stroops * window_hashes / window_total_hashes, to the stroop (what the
     rounding leaves over goes to the largest remainders). `final`: no reward of the block is to come any more.
+
+    A credit is bookkeeping: nothing is paid out by itself, the pool's operator settles it.
     """
 
     block_index: int
@@ -417,7 +419,8 @@ BlockCursor = Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` 
 async def credits(
     request: Request, caller: Miner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: BlockCursor = None
 ) -> Page[CreditView]:
-    """Block by block, the newest first."""
+    """Block by block, the newest first. Credits are bookkeeping, which the pool's operator settles: nothing is paid out
+    by itself."""
     indexes = await accounts.credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
     me = str(caller.subject_id)
     items = [
@@ -463,15 +466,17 @@ class BlockTotalsView(Described):
     dependencies=[Depends(per_address)],
 )
 async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, le=U32_MAX)]) -> BlockTotalsView:
-    """Published for everybody, so that credits can be checked: a credit is its miner's part of the window's hashes."""
-    settings = _settings(request)
-    blocks = await accounts.read_block_totals(_database(request), settings, [block_index])
+    """Published for everybody, so that credits can be checked: a credit is its miner's part of the window's hashes.
+
+    Fee and window are those that held when the block began. Credits are bookkeeping, which the pool's operator settles.
+    """
+    blocks = await accounts.read_block_totals(_database(request), _settings(request), [block_index])
     if not blocks:
         raise NotFoundError(f"no share was brought for block {block_index}")
     [block] = blocks
     return BlockTotalsView(
         block_index=block_index,
-        window_blocks=settings.pplns_blocks,
+        window_blocks=block.window_blocks,
         fee_stroops=block.fee_stroops,
         final=block.final,
         miners=[

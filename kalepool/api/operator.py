@@ -359,8 +359,10 @@ class NetworkFees(Described):
 
 
 class FeesView(Described):
-    """`platform_fee_stroops`: the pool's part (`platform_fee`) of the KALE that was harvested since then, of which
-    external miners earn the part `miner_fee_part`. `network`: XLM that transactions cost."""
+    """`platform_fee_stroops`: the pool's part of the KALE that was harvested since then, by the fee that held for each
+    block. It is bookkeeping: the KALE is in the farmers' wallets, nothing is collected or paid out by itself, and the
+    operator settles it, with external miners too, who earn the part `miner_fee_part` of it. `platform_fee` and
+    `miner_fee_part` are those of new blocks. `network`: XLM that transactions cost."""
 
     since: datetime
     platform_fee: float
@@ -379,14 +381,13 @@ async def fees(
     """What the pool earns, and what it pays the network."""
     ctx = context(request)
     begin = since or datetime.now(UTC) - timedelta(days=1)
-    rewards = await ctx.database.fetch_one("select_rewards_since", since=begin)
-    assert rewards is not None
+    rewarded, platform_fee = await operators.rewards_since(ctx.database, ctx.settings, begin)
     return FeesView(
         since=begin,
         platform_fee=ctx.settings.platform_fee,
         miner_fee_part=ctx.settings.miner_fee_part,
-        rewarded_stroops=rewards["rewarded_stroops"],
-        platform_fee_stroops=operators.platform_fee(rewards["rewarded_stroops"], ctx.settings),
+        rewarded_stroops=rewarded,
+        platform_fee_stroops=platform_fee,
         network=[
             NetworkFees.model_validate(row) for row in await ctx.database.fetch_all("select_network_fees", since=begin)
         ],

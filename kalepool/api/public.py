@@ -92,7 +92,10 @@ class InfoView(Described):
     network: NetworkView
     pool_account: str | None = Field(description="Pays the fees; null before the first start is done.")
     limits: LimitsView
-    fees: dict[str, float] = Field(description="The pool's part of rewards.")
+    fees: dict[str, float] = Field(
+        description="The pool's part of rewards: 0.05 is a twentieth. It is bookkeeping, which the operator settles: "
+        "nothing is taken from a wallet by itself."
+    )
     stake_percentage: float = Field(description=f"For a farmer that does not say. {STAKE_PART}", examples=[0.1])
     started_at: datetime
     uptime_seconds: float

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal
 from uuid import UUID
 
@@ -124,10 +125,13 @@ async def revoke_key(database: Database, key_id: UUID, revoked_id: UUID) -> None
         await record(tx, key_id, "revoke-key", revoked_id)
 
 
-def platform_fee(rewarded_stroops: int, settings: Settings) -> int:
-    """The pool's part of a reward, rounded down. Exact, no float."""
-    numerator, denominator = Decimal(str(settings.platform_fee)).as_integer_ratio()
-    return rewarded_stroops * numerator // denominator
+async def rewards_since(database: Database, settings: Settings, since: datetime) -> tuple[int, int]:
+    """What was harvested, and the pool's part of it by the terms of each block, rounded down. Exact, no float."""
+    rows = await database.fetch_all(
+        "select_rewards_since", since=since, platform_fee=Decimal(str(settings.platform_fee))
+    )
+    fee = sum(row["rewarded_stroops"] * Fraction(row["platform_fee"]) for row in rows)
+    return sum(row["rewarded_stroops"] for row in rows), int(fee)
 
 
 async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, transaction_hash: str) -> Compensation:

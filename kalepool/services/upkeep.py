@@ -16,6 +16,7 @@ from kalepool.errors import ChainError, DatabaseError, KalepoolError
 from kalepool.services import accounts, board, farmers, harvest, journal, leaving, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
+from kalepool.services.mining.accounts import fix_terms
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
+        asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
         asyncio.create_task(_repeat("samples", lambda: board.sample_miners(ctx.database), board.SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]

@@ -157,13 +157,31 @@ WHERE outcome = 'accepted' AND block_index BETWEEN %(first)s AND %(last)s
 ORDER BY block_index DESC, miner_id;
 
 -- name: select_block_rewards
--- What the farmers got for each block of a range, and whether some of it is still to be harvested.
+-- What the farmers got for each block of a range, and whether none of it is to come any more: all that was worked is
+-- harvested or lost.
 SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops,
-       bool_and(w.worked <= h.harvested) AND bool_and(o.status <> 'open') AS harvested
+       bool_and(w.unsettled = 0) AND bool_and(o.status <> 'open') AS final
 FROM block_operations o
-CROSS JOIN LATERAL (SELECT coalesce(sum(reward_stroops), 0) AS rewarded, count(*) AS harvested FROM harvests
+CROSS JOIN LATERAL (SELECT coalesce(sum(reward_stroops), 0) AS rewarded FROM harvests
                     WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h
-CROSS JOIN LATERAL (SELECT count(DISTINCT farmer_id) AS worked FROM works
-                    WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'worked') w
+CROSS JOIN LATERAL (
+    SELECT count(*) AS unsettled FROM works w
+    WHERE w.block_index = o.block_index AND w.pooler_id = o.pooler_id AND w.outcome = 'worked'
+      AND NOT EXISTS (SELECT FROM harvests h
+                      WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id AND h.outcome = 'harvested')
+      AND NOT EXISTS (SELECT FROM pooler_compensations c
+                      WHERE c.block_index = w.block_index AND c.farmer_id = w.farmer_id)) w
 WHERE o.block_index BETWEEN %(first)s AND %(last)s
 GROUP BY o.block_index;
+
+-- name: fix_block_terms
+-- Fixes what the credits of blocks are reckoned with, for those that have no terms yet.
+INSERT INTO block_terms (block_index, platform_fee, miner_fee_part, pplns_blocks)
+SELECT block_index, %(platform_fee)s, %(miner_fee_part)s, %(pplns_blocks)s
+FROM (SELECT block_index FROM block_operations UNION SELECT block_index FROM share_counts) seen
+WHERE block_index > (SELECT coalesce(max(block_index), -1) - 300 FROM block_terms)
+ON CONFLICT DO NOTHING;
+
+-- name: select_block_terms
+SELECT block_index, platform_fee, miner_fee_part, pplns_blocks FROM block_terms
+WHERE block_index BETWEEN %(first)s AND %(last)s;

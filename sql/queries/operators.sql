@@ -159,7 +159,11 @@ SELECT action, count(*) AS transactions, coalesce(sum(fee_stroops), 0) AS fee_st
 FROM submissions WHERE created_at >= %(since)s AND fee_stroops IS NOT NULL GROUP BY action ORDER BY action;
 
 -- name: select_rewards_since
-SELECT coalesce(sum(reward_stroops), 0) AS rewarded_stroops FROM harvests WHERE outcome = 'harvested' AND created_at >= %(since)s;
+-- Rewards by the platform fee of their blocks.
+SELECT coalesce(t.platform_fee, %(platform_fee)s::numeric) AS platform_fee, sum(h.reward_stroops) AS rewarded_stroops
+FROM harvests h LEFT JOIN block_terms t USING (block_index)
+WHERE h.outcome = 'harvested' AND h.created_at >= %(since)s
+GROUP BY 1;
 
 -- name: select_operator_actions
 -- A page of what operators did, the newest first.

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from kalepool.database import Database, new_id
 from kalepool.policy.ranges import COUNTERS
 from kalepool.policy.shares import MIN_DIFFICULTY
 from kalepool.protocol.hashing import farmer_bytes
+from kalepool.services import operators
 from kalepool.services.keys import create_key
+from kalepool.services.mining import accounts
 from kernels import Template, find
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +286,59 @@ async def test_credits_follow_from_the_published_totals(pool: Pool):
                 zip(ids, credits, strict=True)
             )
             assert (await anybody.get("/miner/blocks/7")).status_code == 404
+
+
+async def test_a_setting_changes_no_past_blocks_credits(field, database: Database):
+    """Fee and window are fixed when a block is first seen. What is lost keeps no block from being final."""
+    before, after = [
+        Settings(platform_fee=fee, pplns_blocks=blocks, _env_file=None)  # pyright: ignore[reportCallIssue]
+        for fee, blocks in ((0.05, 2), (0.5, 1))
+    ]
+    miner = await accounts.register(database, before.model_copy(update={"miner_registration": "open"}), "one")
+    farmer_id = next(iter(field.farmers))
+
+    async def harvested(index: int) -> None:
+        for earlier in (index - 1, index):
+            await field.execute(
+                "INSERT INTO share_counts VALUES (%s, %s, 'accepted', 1, 100) ON CONFLICT DO NOTHING",
+                *(earlier, miner.miner.miner_id),
+            )
+        await field.open_block(index)
+        await field.execute(
+            "INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, "
+            "stake_stroops) VALUES (%s, %s, %s, %s, 'harvested', 1000, 0)",
+            *(new_id(), index, field.pooler_id, farmer_id),
+        )
+
+    async def read(index: int, settings: Settings) -> tuple[int, int, int]:
+        (block,) = await accounts.read_block_totals(database, settings, [index])
+        return block.fee_stroops, block.window_blocks, sum(block.window_hashes.values())
+
+    await harvested(40)
+    assert await accounts.fix_terms(database, before) == 2
+    assert await accounts.fix_terms(database, after) == 0
+    await harvested(42)
+    await accounts.fix_terms(database, after)
+    assert await read(40, after) == await read(40, before) == (50, 2, 200)
+    assert await read(42, before) == (500, 1, 100)
+    assert await operators.rewards_since(database, before, datetime.now(UTC) - timedelta(hours=1)) == (2000, 550)
+
+    other = list(field.farmers)[1]
+    await field.execute(
+        "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap) "
+        "VALUES (%s, 40, %s, %s, 'worked', 3, 5)",
+        *(new_id(), field.pooler_id, other),
+    )
+    await field.execute("UPDATE block_operations SET status = 'finished', closed_at = now()")
+    (block,) = await accounts.read_block_totals(database, after, [40])
+    assert not block.final
+    await field.execute(
+        "INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, "
+        "stake_stroops, forecast_stroops) VALUES (%s, 40, %s, %s, 'backend', 'block-missing', 1, 2)",
+        *(new_id(), field.pooler_id, other),
+    )
+    (block,) = await accounts.read_block_totals(database, after, [40])
+    assert block.final, "the pail was lost: nothing is to come any more"
 
 
 async def test_the_client_survives_kill_9_of_the_pool(field, database: Database, database_url: str, tmp_path: Path):
