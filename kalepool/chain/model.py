@@ -79,7 +79,6 @@ class FeeBids:
     """What was paid for inclusion in recent ledgers, in stroops per operation."""
 
     min: int
-    p50: int
     p70: int
     p90: int
     p99: int

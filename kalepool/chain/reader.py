@@ -289,4 +289,4 @@ class ChainReader:
 
 
 def _bids(stats: FeeDistribution) -> FeeBids:
-    return FeeBids(min=stats.min, p50=stats.p50, p70=stats.p70, p90=stats.p90, p99=stats.p99, max=stats.max)
+    return FeeBids(min=stats.min, p70=stats.p70, p90=stats.p90, p99=stats.p99, max=stats.max)

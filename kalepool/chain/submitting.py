@@ -77,6 +77,8 @@ class Submitter(ChainReader):
             status=str(outcome.status),
             ledger=outcome.ledger,
             result_code=outcome.result_code,
+            fee_bid_stroops=prepared.fee_bid_stroops,
+            fee_stroops=outcome.fee_stroops,
         )
         return outcome
 

@@ -182,8 +182,8 @@ SELECT event_id, created_at, block_index, pooler_id, farmer_id, outcome, stake_s
 FROM plantings WHERE event_id > %(after)s AND event_id < %(before)s ORDER BY event_id LIMIT %(limit)s;
 
 -- name: audit_works
-SELECT event_id, created_at, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, gap, forecast_stroops,
-       submission_id, transaction_hash, ledger, code, message, fault
+SELECT event_id, created_at, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, gap, submission_id,
+       transaction_hash, ledger, code, message, fault
 FROM works WHERE event_id > %(after)s AND event_id < %(before)s ORDER BY event_id LIMIT %(limit)s;
 
 -- name: audit_harvests

@@ -3,7 +3,7 @@
 -- name: select_page_farmers
 -- Every farmer that takes part, or took part in this block, with how far it is in it; the best work counts.
 SELECT f.farmer_id, f.custodial_wallet, f.status, p.stake_stroops, best.zeros AS found_zeros,
-       w.zeros AS worked_zeros, w.gap, w.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
+       w.zeros AS worked_zeros, w.gap, h.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
        h.transaction_hash AS harvest_transaction,
        CASE WHEN h.reward_stroops IS NULL THEN coalesce(lost.code, failed.code) END AS failed_code
@@ -13,7 +13,7 @@ LEFT JOIN LATERAL (
     SELECT zeros FROM shares
     WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id ORDER BY hash LIMIT 1) best ON true
 LEFT JOIN LATERAL (
-    SELECT zeros, gap, forecast_stroops, transaction_hash FROM works
+    SELECT zeros, gap, transaction_hash FROM works
     WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id AND outcome = 'worked'
     ORDER BY zeros DESC, event_id DESC LIMIT 1) w ON true
 LEFT JOIN harvests h ON h.block_index = %(block_index)s AND h.farmer_id = f.farmer_id AND h.outcome = 'harvested'

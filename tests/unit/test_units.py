@@ -2,7 +2,7 @@
 
 import pytest
 
-from kalepool.units import kale, rate, seconds
+from kalepool.units import amount, kale, rate, seconds
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,13 @@ def test_stroops_read_as_kale(stroops: int | None, text: str):
 
 def test_whole_kale():
     assert kale(19_999_999, places=0) == "1"
+
+
+@pytest.mark.parametrize(
+    ("stroops", "text"), [(0, "0"), (1, "0.0000001"), (25_000_000, "2.5"), (1_000_000_000, "100"), (-5_000_000, "-0.5")]
+)
+def test_what_is_to_be_sent_is_said_to_the_last_digit(stroops: int, text: str):
+    assert amount(stroops) == text
 
 
 @pytest.mark.parametrize(
