@@ -24,10 +24,11 @@ class Books:
         pooler_id: UUID,
         since: datetime,
         ledger: int,
+        index: int,
         before: dict[str, int],
     ) -> None:
         self._database, self._chain, self._pooler_id = database, chain, pooler_id
-        self._ledger, self._before = ledger, before
+        self._ledger, self._index, self._before = ledger, index, before
         self.since = since
 
     @classmethod
@@ -37,14 +38,19 @@ class Books:
         clock = await database.fetch_one("select_now")
         assert clock
         before = await _balances(database, chain, pooler_id)
-        return cls(database, chain, pooler_id, clock["now"], (await chain.read_farm()).ledger, before)
+        farm = await chain.read_farm()
+        return cls(database, chain, pooler_id, clock["now"], farm.ledger, farm.index or 0, before)
 
     async def close(self, indexes: Sequence[int]) -> Report:
         """Read the end of these blocks, with no transaction of ours on its way any more."""
         await _settle(self._database)
         after = await _balances(self._database, self._chain, self._pooler_id)
         movements = await self._database.fetch_all(
-            "select_movements", row=Movement, pooler_id=self._pooler_id, ledger=self._ledger
+            "select_movements",
+            row=Movement,
+            pooler_id=self._pooler_id,
+            ledger=self._ledger,
+            block_index=self._index,
         )
         return close(await self.blocks(indexes), movements, self._before, after)
 

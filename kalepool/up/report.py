@@ -11,7 +11,10 @@ from kalepool.units import kale
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One farmer over the run, by the database's events. Amounts in stroops; `returned`: stakes that came back."""
+    """One farmer over the run, by the database's events. Amounts in stroops; `returned`: stakes that came back.
+
+    `paid_in`, `paid_out`: what the pool paid from and to this wallet besides, as withdrawals and on leaving.
+    """
 
     farmer_id: object
     custodial_wallet: str
@@ -24,6 +27,18 @@ class Movement:
     worked: int
     harvested: int
     best_zeros: int | None
+    paid_in_stroops: int = 0
+    paid_out_stroops: int = 0
+
+    @property
+    def paid_stroops(self) -> int:
+        """What payments made of the balance, taken together."""
+        return self.paid_in_stroops - self.paid_out_stroops
+
+    @property
+    def moved_stroops(self) -> int:
+        """What everything together made of the balance."""
+        return self.returned_stroops + self.rewarded_stroops - self.staked_stroops + self.paid_stroops
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +52,7 @@ class Line:
     @property
     def difference(self) -> int:
         """What the chain moved beyond what the events say: 0 when they agree."""
-        move = self.movement
-        return self.after - (self.before - move.staked_stroops + move.returned_stroops + move.rewarded_stroops)
+        return self.after - self.before - self.movement.moved_stroops
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +72,17 @@ def close(
     problems = [_block_problem(block) for block in blocks if not block.is_whole]
     problems += [
         f"{line.movement.name or line.movement.custodial_wallet}: the chain's balance differs from the table by "
-        f"{kale(line.difference, 7)} KALE"
+        f"{kale(line.difference, 7)} KALE: {_likely_cause(line.difference)}"
         for line in lines
         if line.difference
     ]
     return Report(blocks, lines, problems)
+
+
+def _likely_cause(difference: int) -> str:
+    if difference > 0:
+        return "somebody paid into the wallet, or harvested a pail of before for it?"
+    return "somebody with the wallet's key paid out of it, or planted?"
 
 
 def _block_problem(block: BlockView) -> str:
@@ -92,24 +112,23 @@ def blocks_table(report: Report) -> Table:
 
 
 def farmers_table(report: Report) -> Table:
-    """The farmers: balance before, less stakes, with stakes back and rewards, is the balance after."""
-    table = Table(title="Farmers: before - staked + back + rewards = balance on the chain (KALE)", title_justify="left")
-    for heading in ("farmer", "before", "staked", "back", "rewards", "balance", "adds up"):
+    """The farmers: balance before, less stakes, with stakes back, rewards and what was paid, is the balance after."""
+    paid = any(line.movement.paid_in_stroops or line.movement.paid_out_stroops for line in report.lines)
+    sum_of = "before - staked + back + rewards" + (" + paid" if paid else "")
+    table = Table(title=f"Farmers: {sum_of} = balance on the chain (KALE)", title_justify="left")
+    for heading in ("farmer", "before", "staked", "back", "rewards", *["paid"] * paid, "balance", "adds up"):
         table.add_column(heading, justify="left" if heading == "farmer" else "right", no_wrap=True)
-    for line in report.lines:
+
+    def amounts(line: Line) -> list[int]:
         move = line.movement
-        amounts = (line.before, move.staked_stroops, move.returned_stroops, move.rewarded_stroops, line.after)
-        name = move.name or f"{move.custodial_wallet[:8]}…"
-        table.add_row(name, *(kale(amount, 7) for amount in amounts), "no" if line.difference else "yes")
-    moves = [line.movement for line in report.lines]
-    sums = (
-        sum(line.before for line in report.lines),
-        sum(move.staked_stroops for move in moves),
-        sum(move.returned_stroops for move in moves),
-        sum(move.rewarded_stroops for move in moves),
-        sum(line.after for line in report.lines),
-    )
+        moved = [move.staked_stroops, move.returned_stroops, move.rewarded_stroops, *[move.paid_stroops] * paid]
+        return [line.before, *moved, line.after]
+
+    for line in report.lines:
+        name = line.movement.name or f"{line.movement.custodial_wallet[:8]}…"
+        table.add_row(name, *(kale(amount, 7) for amount in amounts(line)), "no" if line.difference else "yes")
     table.add_section()
     all_well = not any(line.difference for line in report.lines)
+    sums = [sum(column) for column in zip(*map(amounts, report.lines), strict=True)]
     table.add_row("together", *(kale(amount, 7) for amount in sums), "yes" if all_well else "no")
     return table

@@ -38,30 +38,42 @@ class Options:
 
 
 def run(settings: Settings, options: Options) -> int:
-    """Run until interrupted or done. Returns the exit status: 1 when a finished block was not whole, else 0."""
+    """Run until interrupted or done. Returns the exit status.
+
+    With `blocks`: 0 when all was well in them, 1 when not, 128 + the signal's number when one came before they were
+    done. Without: 0 at any of the signals that end it.
+    """
     with DataFolder(settings.data_dir) as folder:
         folder.claim_network(settings.network)
         voice = Voice()
         supervisor = Supervisor(voice.say)
         try:
-            return asyncio.run(_until_stopped(_run(settings, options, folder, supervisor, voice), voice))
+            work = _run(settings, options, folder, supervisor, voice)
+            return asyncio.run(_until_stopped(work, voice, promised=options.blocks is not None))
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):  # from here on another Ctrl-C means: at once
                 signal.signal(number, lambda *_: supervisor.kill_all())
             supervisor.stop_all()
 
 
-async def _until_stopped(work: Awaitable[int], voice: Voice) -> int:
-    """Ctrl-C, SIGTERM and a closed terminal end the run in an orderly way; that is not a failure."""
+async def _until_stopped(work: Awaitable[int], voice: Voice, *, promised: bool) -> int:
+    """Ctrl-C, SIGTERM and a closed terminal end the run in an orderly way; that is a failure only of what was promised
+    to be done before."""
     task = asyncio.ensure_future(work)
+    came: list[int] = []
+
+    def stop(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop, number)
     try:
         return await task
     except asyncio.CancelledError:
         voice.say("stopping …")
-        return 0
+        return 128 + came[0] if promised and came else 0
 
 
 async def _run(settings: Settings, options: Options, folder: DataFolder, supervisor: Supervisor, voice: Voice) -> int:

@@ -54,10 +54,12 @@ SELECT now() AS now;
 SELECT count(*) AS open FROM submissions WHERE status = 'open';
 
 -- name: select_movements
--- What each farmer staked and got back in ledgers after this one: its balance moved by received - staked, and nothing else
--- unless it paid or was paid.
+-- What each farmer staked, got back, paid out (withdrawn or on leaving) and was paid by others of the pool in ledgers
+-- after this one: its KALE moved by that, and by what others sent. Somebody else's harvest has no ledger: it counts if
+-- the block began no earlier than block_index, and was harvested after this ledger for sure.
 SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, p.staked_stroops, h.rewarded_stroops,
-       h.returned_stroops, h.forecast_stroops, p.planted, w.worked, h.harvested, w.best_zeros
+       h.returned_stroops, h.forecast_stroops, p.planted, w.worked, h.harvested, w.best_zeros,
+       paid.in_stroops AS paid_in_stroops, paid.out_stroops AS paid_out_stroops
 FROM farmers f
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(stake_stroops), 0) AS staked_stroops, count(*) AS planted
@@ -68,6 +70,16 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(reward_stroops), 0) AS rewarded_stroops, coalesce(sum(stake_stroops), 0) AS returned_stroops,
            coalesce(sum(forecast_stroops), 0) AS forecast_stroops, count(*) AS harvested
-    FROM harvests WHERE farmer_id = f.farmer_id AND outcome = 'harvested' AND ledger > %(ledger)s) h
+    FROM harvests WHERE farmer_id = f.farmer_id AND outcome = 'harvested'
+      AND (ledger > %(ledger)s OR (ledger IS NULL AND block_index >= %(block_index)s))) h
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(i.amount_stroops) FILTER (WHERE i.farmer_id = f.farmer_id), 0) AS out_stroops,
+           coalesce(sum(i.amount_stroops) FILTER (WHERE i.destination = f.custodial_wallet), 0) AS in_stroops
+    FROM submission_items i
+    JOIN submissions s USING (submission_id)
+    LEFT JOIN withdrawals wish USING (withdrawal_id)
+    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge')
+      AND (i.action = 'merge' OR wish.asset = 'KALE')
+      AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
 WHERE f.pooler_id = %(pooler_id)s
 ORDER BY f.registered_at, f.farmer_id;

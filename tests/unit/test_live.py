@@ -170,5 +170,15 @@ def test_one_stroop_too_few_or_a_lost_stake_is_a_problem() -> None:
     report = close([lost], [movement(), movement("demo 2")], {}, {"G-demo 1": 490, "G-demo 2": 489})
     assert report.problems == [
         "block 41: 10 planted, 9 worked, 9 harvested",
-        "demo 2: the chain's balance differs from the table by -0.0000001 KALE",
+        "demo 2: the chain's balance differs from the table by -0.0000001 KALE: somebody with the wallet's key "
+        "paid out of it, or planted?",
     ]
+
+
+def test_payments_that_the_pool_made_add_up_and_deposits_are_named_as_likely() -> None:
+    paid = replace(movement(), paid_in_stroops=7, paid_out_stroops=300)
+    report = close([BLOCK], [paid, movement("demo 2")], {"G-demo 1": 100}, {"G-demo 1": 297, "G-demo 2": 500})
+    assert [line.difference for line in report.lines] == [0, 10]
+    assert "somebody paid into the wallet" in report.problems[0] and len(report.problems) == 1
+    text = shown(farmers_table(report))
+    assert "rewards + paid" in text and "-0.0000293" in text
