@@ -1,5 +1,6 @@
 """Settings: one row per option, read from the environment (KALEPOOL_…) and `.env`, checked here and nowhere else."""
 
+import os
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +12,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kalepool.errors import ConfigError
 from kalepool.networks import NETWORKS, Network
 
+ENV_FILE = "KALEPOOL_ENV_FILE"
+"""Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
+
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
     """All options of all processes. Environment names are the field names in capitals behind KALEPOOL_."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="KALEPOOL_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="KALEPOOL_", extra="ignore", frozen=True, populate_by_name=True)
 
     # The chain
     network: Literal["devnet", "testnet", "mainnet"] = "devnet"
@@ -93,12 +95,21 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Read the environment. Raises ConfigError naming each wrong option, never showing a secret's value."""
+        """Read the environment and `.env`. Raises ConfigError naming each wrong option, never a secret's value."""
         try:
-            return cls(**overrides)  # pyright: ignore[reportArgumentType]
+            return cls(**{"_env_file": os.environ.get(ENV_FILE, ".env") or None, **overrides})  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"wrong settings: {wrong}") from None
+
+    def as_environment(self) -> dict[str, str]:
+        """What was given, wherever it came from, as a process reads it from its environment. Secrets are among it."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            f"KALEPOOL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in given.items()
+            if value is not None
+        }
 
     @cached_property
     def chain(self) -> Network:

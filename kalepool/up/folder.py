@@ -14,7 +14,7 @@ LARGEST_LOG = 20_000_000  # bytes; a longer one is put aside at the next start
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a running `kalepool up` is to be found. Nothing secret."""
+    """Where a running `kalepool up` is to be found. For its user alone: an RPC server's address may hold a key."""
 
     pid: int
     network: str
@@ -74,7 +74,10 @@ class DataFolder:
 
     def publish(self, running: Running) -> None:
         """Let other commands find us."""
-        (self.path / "up.json").write_text(json.dumps(asdict(running), indent=1) + "\n")
+        note = self.path / "up.json"
+        note.unlink(missing_ok=True)  # another's file keeps its mode
+        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(json.dumps(asdict(running), indent=1) + "\n")
 
 
 def find_running(path: Path) -> Running | None:

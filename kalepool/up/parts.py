@@ -1,4 +1,4 @@
-"""What there is to start, and what each child is told. A child learns no more than it needs.
+"""What there is to start, and what each child is told. A child learns no more than it needs: it reads no `.env`.
 
 The seconds each has to end, and the last look at the blocks, make less than the ten that Ctrl-C may take.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 
-from kalepool.config import Settings
+from kalepool.config import ENV_FILE, Settings
 from kalepool.errors import ConfigError
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
@@ -19,7 +19,7 @@ from kalepool.processes import spawn
 from kalepool.up.folder import DataFolder
 from kalepool.up.supervisor import MARK, Service
 
-SECRETS = ("KALEPOOL_MASTER_KEY", "KALEPOOL_MASTER_KEY_FILE", "KALEPOOL_API_KEY")
+SECRETS = ("KALEPOOL_MASTER_KEY", "KALEPOOL_MASTER_KEY_FILE", "KALEPOOL_API_KEY", "KALEPOOL_ALERT_WEBHOOK")
 DATABASE = ("KALEPOOL_DATABASE_URL", "DATABASE_URL")
 
 
@@ -100,8 +100,11 @@ class Parts:
         self, name: str, arguments: list[str], told: dict[str, str], *, without: tuple[str, ...], seconds: float
     ) -> Service:
         mark = f"{self.run_id}:{name}"
-        environment = {key: value for key, value in os.environ.items() if key not in without}
+        # Settings are read whatever their case.
+        environment = {key: value for key, value in os.environ.items() if key.upper() not in without}
+        environment |= {key: value for key, value in self.settings.as_environment().items() if key not in without}
         environment |= {
+            ENV_FILE: "",
             "KALEPOOL_NETWORK": self.network.name,
             "KALEPOOL_RPC_URL": self.rpc_url,
             "KALEPOOL_LEDGER_SECONDS": f"{self.network.ledger_seconds:g}",

@@ -1,0 +1,90 @@
+"""The parts of `kalepool up`: what its children are told."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kalepool.config import Settings
+from kalepool.up import parts as parts_module
+from kalepool.up.folder import DataFolder, Running, find_running
+from kalepool.up.parts import Parts
+from kalepool.up.supervisor import Service
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFolder]:
+    """A working directory of its own, without settings from outside."""
+    for name in [name for name in os.environ if name.upper().startswith(("KALEPOOL_", "DATABASE_URL"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    with DataFolder(tmp_path / "data") as made:
+        yield made
+
+
+def environment_of(service: Service, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    given: dict[str, str] = {}
+
+    def look(_: object, *, environment: dict[str, str], **__: object) -> None:
+        given.update(environment)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts_module, "spawn", look)
+        service.start()
+    return given
+
+
+LOOK = """
+from kalepool.config import Settings
+s = Settings.load()
+secrets = (s.master_key, s.api_key, s.alert_webhook, s.database_url)
+print(s.channel_accounts, s.landing_probability, *map(bool, secrets))
+"""
+
+
+def test_a_child_learns_what_it_needs_of_the_env_file_and_no_more(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".env").write_text(
+        f"KALEPOOL_MASTER_KEY={'5e' * 32}\nkalepool_channel_accounts=7\nDATABASE_URL=postgresql://nowhere/db\n"
+        "KALEPOOL_ALERT_WEBHOOK=https://secret.example/\nKALEPOOL_API_KEY=kp_old\n"
+    )
+    monkeypatch.setenv("kalepool_landing_probability", "0.9")
+    monkeypatch.setenv("kalepool_master_key", "5e" * 32)
+    parts = Parts.plan(Settings.load(), folder)
+    url = "postgresql://here/db"
+    for service, known in (
+        (parts.api(url), "True False True True"),
+        (parts.coordinator(url, "kp_new"), "False True False True"),
+        (parts.devnet(0), "False False False False"),
+    ):
+        given = environment_of(service, monkeypatch)
+        seen = subprocess.run([sys.executable, "-c", LOOK], env=given, capture_output=True, text=True, check=True)
+        assert seen.stdout.split(" ", 2) == ["7", "0.9", known + "\n"], service.name
+        assert ("5e" * 32 in str(given)) == (service.name == "api")
+
+
+def test_another_env_file_may_be_named(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("KALEPOOL_PLATFORM_FEE=0.1\n")
+    Path("other").write_text("KALEPOOL_PLATFORM_FEE=0.2\n")
+    assert Settings.load().platform_fee == 0.1
+    monkeypatch.setenv("KALEPOOL_ENV_FILE", "other")
+    assert Settings.load().platform_fee == 0.2
+    monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
+    assert Settings.load().platform_fee == 0.05
+
+
+def test_where_it_runs_is_for_its_user_alone(folder: DataFolder) -> None:
+    note = folder.path / "up.json"
+    note.write_text("{}")
+    note.chmod(0o644)
+    running = Running(os.getpid(), "testnet", "https://rpc.example/key", None, "http://127.0.0.1:1", 5.0, 300)
+    folder.publish(running)
+    assert note.stat().st_mode & 0o777 == 0o600
+    assert json.loads(note.read_text())["rpc_url"] == "https://rpc.example/key" and find_running(folder.path) == running
