@@ -312,7 +312,7 @@ async def _ask_api(
 
     from kalepool.services.keys import create_key
 
-    url = settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
+    url = settings.own_api_url
     soon = datetime.now(UTC) + timedelta(minutes=1)
     key = (await create_key(database, "operator", label="command line", expires_at=soon)).key
     async with httpx2.AsyncClient(base_url=url, timeout=60.0) as client:

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
             wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"wrong settings: {wrong}") from None
 
+    @property
+    def own_api_url(self) -> str:
+        """Where the API is that these settings start."""
+        return self.api_url or local_url(self.api_host, self.api_port)
+
     def as_environment(self) -> dict[str, str]:
         """What was given, wherever it came from, as a process reads it from its environment. Secrets are among it."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
@@ -128,3 +133,9 @@ class Settings(BaseSettings):
             "block_seconds": self.block_seconds,
         }
         return replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def local_url(host: str, port: int) -> str:
+    """The address of a server of this machine that listens on `host`, any of this machine's if that names all."""
+    named = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"

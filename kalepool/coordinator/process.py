@@ -81,14 +81,13 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
     if settings.database_url is None:
         raise ConfigError("the coordinator needs the database: set KALEPOOL_DATABASE_URL")
     key = settings.api_key.get_secret_value()
-    url = settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
     longest = max(settings.plant_timeout_seconds, settings.work_timeout_seconds, settings.harvest_timeout_seconds)
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url.get_secret_value()))
         pooler_id = await _pooler_of(database, key)
         chain = await stack.enter_async_context(ChainReader(settings.chain))
         api = await stack.enter_async_context(
-            PoolApi(url, key, pooler_id, timeout_seconds=longest + CALL_MARGIN_SECONDS)
+            PoolApi(settings.own_api_url, key, pooler_id, timeout_seconds=longest + CALL_MARGIN_SECONDS)
         )
         yield Coordinator(settings, pooler_id, chain, database, api)
 

@@ -3,6 +3,7 @@
 The seconds each has to end, and the last look at the blocks, make less than the ten that Ctrl-C may take.
 """
 
+import errno
 import os
 import secrets
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 
-from kalepool.config import ENV_FILE, Settings
+from kalepool.config import ENV_FILE, Settings, local_url
 from kalepool.errors import ConfigError
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
@@ -50,8 +51,7 @@ class Parts:
 
     @property
     def api_url(self) -> str:
-        host = self.settings.api_host
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{self.api_port}"  # noqa: S104
+        return local_url(self.settings.api_host, self.api_port)
 
     def postgres(self) -> tuple[Service, str]:
         """The embedded server, and its database's address. The server is started by this call."""
@@ -134,6 +134,11 @@ def _api_port(settings: Settings) -> int:
     try:
         return _free_port(settings.api_host, settings.api_port)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise ConfigError(
+                f"the API cannot listen on {settings.api_host!r} ({error.strerror}): set KALEPOOL_API_HOST to an "
+                "address of this machine, or to 0.0.0.0 or :: for all of them"
+            ) from None
         if "api_port" in settings.model_fields_set:
             raise ConfigError(
                 f"the API cannot listen on {settings.api_host}:{settings.api_port} ({error.strerror}): "
@@ -143,5 +148,10 @@ def _api_port(settings: Settings) -> int:
 
 
 def _free_port(host: str, port: int) -> int:
-    with socket.create_server((host, port)) as listener:  # SO_REUSEADDR is set: a port just left is free
-        return listener.getsockname()[1]
+    """`port`, or for 0 any, that is free at every address of `host`. Raises OSError."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, _, _, _, (name, _, *rest) in found:
+        # SO_REUSEADDR is set: a port just left is free.
+        with socket.create_server((name, port, *rest), family=family) as listener:  # pyright: ignore[reportArgumentType]
+            port = listener.getsockname()[1]
+    return port

@@ -1,7 +1,8 @@
-"""The parts of `kalepool up`: what its children are told."""
+"""The parts of `kalepool up`: what its children are told, and where they listen."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.config import Settings
+from kalepool.config import Settings, local_url
+from kalepool.errors import ConfigError
 from kalepool.up import parts as parts_module
 from kalepool.up.folder import DataFolder, Running, find_running
 from kalepool.up.parts import Parts
@@ -88,3 +90,33 @@ def test_where_it_runs_is_for_its_user_alone(folder: DataFolder) -> None:
     folder.publish(running)
     assert note.stat().st_mode & 0o777 == 0o600
     assert json.loads(note.read_text())["rpc_url"] == "https://rpc.example/key" and find_running(folder.path) == running
+
+
+# Where the API listens
+
+
+def can_listen(host: str) -> bool:
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1", "localhost", ""])
+def test_any_address_of_this_machine_will_do(host: str, folder: DataFolder) -> None:
+    if host.startswith(":") and not can_listen(host):
+        pytest.skip("no IPv6 here")
+    assert Parts.plan(Settings.load(api_host=host, api_port=0), folder).api_port > 0
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
+def test_another_machines_address_is_told(host: str, folder: DataFolder) -> None:
+    with pytest.raises(ConfigError, match="KALEPOOL_API_HOST"):
+        Parts.plan(Settings.load(api_host=host), folder)
+
+
+def test_an_address_to_call_it_at() -> None:
+    assert local_url("0.0.0.0", 1) == local_url("", 1) == local_url("127.0.0.1", 1) == "http://127.0.0.1:1"
+    assert local_url("::", 1) == local_url("::1", 1) == "http://[::1]:1"
+    assert local_url("pool.example", 1) == "http://pool.example:1"
