@@ -1,5 +1,6 @@
 """Starting child processes that never outlive us, and ending them."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -83,6 +84,28 @@ def carrying(variable: str, value: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether the process itself listens on this TCP port; True where the system does not tell."""
+    if sys.platform != "linux":
+        return True
+    held: set[str] = set()
+    tables: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            held.add(str(entry.readlink()))
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):  # the process has ended, or the system has no such addresses
+            tables.append(Path(f"/proc/{pid}/net/{name}").read_text())
+    if not tables:
+        return is_alive(pid)
+    # Columns: number, local address:port, remote, state (0A: listening), …, inode as the tenth.
+    lines = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return any(
+        line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port and f"socket:[{line[9]}]" in held
+        for line in lines
+    )
 
 
 def working_in(folder: Path) -> list[int]:

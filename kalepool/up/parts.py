@@ -53,6 +53,16 @@ class Parts:
     def api_url(self) -> str:
         return local_url(self.settings.api_host, self.api_port)
 
+    def with_another_port(self) -> "Parts | None":
+        """The same with another port for the API. None where that would not help: its port is free, or was chosen."""
+        if _chose_port(self.settings):
+            return None
+        try:
+            _free_port(self.settings.api_host, self.api_port)
+        except OSError:
+            return replace(self, api_port=_free_port(self.settings.api_host, 0))
+        return None
+
     def postgres(self) -> tuple[Service, str]:
         """The embedded server, and its database's address. The server is started by this call."""
         data, log = self.folder.path / "postgres", self.folder.logs / "postgres.log"
@@ -129,6 +139,10 @@ def needs_devnet(settings: Settings) -> bool:
     return settings.network == "devnet" and settings.rpc_url is None
 
 
+def _chose_port(settings: Settings) -> bool:
+    return "api_port" in settings.model_fields_set and settings.api_port != 0
+
+
 def _api_port(settings: Settings) -> int:
     """The configured port; another where nobody chose one and the default is taken."""
     try:
@@ -139,7 +153,7 @@ def _api_port(settings: Settings) -> int:
                 f"the API cannot listen on {settings.api_host!r} ({error.strerror}): set KALEPOOL_API_HOST to an "
                 "address of this machine, or to 0.0.0.0 or :: for all of them"
             ) from None
-        if "api_port" in settings.model_fields_set:
+        if _chose_port(settings):
             raise ConfigError(
                 f"the API cannot listen on {settings.api_host}:{settings.api_port} ({error.strerror}): "
                 "set KALEPOOL_API_PORT to another port"

@@ -15,6 +15,7 @@ from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError
+from kalepool.processes import listens
 from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
@@ -81,12 +82,12 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
     database_url = await _start_database(parts, supervisor, voice)
     if needs_devnet(settings):
         supervisor.add(parts.devnet(options.rivals))
-        await _wait_for(supervisor, "devnet", lambda client: _devnet_serves(client, parts.rpc_url))
+        url, port = parts.rpc_url, int(parts.rpc_url.rpartition(":")[2])
+        await _wait_for(supervisor, "devnet", port, lambda client: _devnet_serves(client, url))
         rivals = f", {options.rivals} rival farmers" if options.rivals else ""
         times = f"ledgers of {parts.network.ledger_seconds:g} s, blocks of {parts.network.block_seconds} s"
         voice.say(f"devnet: {parts.rpc_url}, {times}{rivals}")
-    supervisor.add(parts.api(database_url))
-    await _wait_for(supervisor, "api", lambda client: _answers(client, f"{parts.api_url}/info"))
+    parts = await _start_api(parts, database_url, supervisor)
     voice.say(f"page: {parts.api_url}/")
     voice.say(f"API: {parts.api_url}/docs")
     folder.publish(_running(parts))
@@ -125,14 +126,33 @@ async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) ->
     return url
 
 
-async def _wait_for(supervisor: Supervisor, name: str, serves: Callable[[httpx2.AsyncClient], Awaitable[bool]]) -> None:
+async def _start_api(parts: Parts, database_url: str, supervisor: Supervisor) -> Parts:
+    """Start the API and wait until it serves; on another port where its own was taken by somebody quicker."""
+    while True:
+        supervisor.add(parts.api(database_url))
+        url = f"{parts.api_url}/info"
+        try:
+            await _wait_for(supervisor, "api", parts.api_port, lambda client, url=url: _answers(client, url))
+            return parts
+        except ConfigError:
+            elsewhere = parts.with_another_port() if supervisor.failed_to_start("api") else None
+            if elsewhere is None:
+                raise
+            supervisor.stop("api")
+            parts = elsewhere
+
+
+async def _wait_for(
+    supervisor: Supervisor, name: str, port: int, serves: Callable[[httpx2.AsyncClient], Awaitable[bool]]
+) -> None:
+    """Until this child, and nobody else who may have its port, serves."""
     give_up_at = time.monotonic() + READY_SECONDS
     async with httpx2.AsyncClient(timeout=5.0) as client:
         while True:
             if reason := supervisor.failed_to_start(name):
                 raise ConfigError(reason)
             with contextlib.suppress(httpx2.HTTPError):
-                if await serves(client):
+                if listens(supervisor.pid(name), port) and await serves(client):
                     return
             if time.monotonic() > give_up_at:
                 raise ConfigError(f"{name} does not serve after {READY_SECONDS:.0f} s: look into its log")

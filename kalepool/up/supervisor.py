@@ -59,6 +59,12 @@ class Supervisor:
         service.started_at = time.monotonic()
         self._services.append(service)
 
+    def pid(self, name: str) -> int:
+        """The child's process id, as it was last started."""
+        process = self._find(name).process
+        assert process is not None
+        return process.pid
+
     def failed_to_start(self, name: str) -> str | None:
         """For who waits until a child serves: the reason why it never will, once it has ended."""
         service = self._find(name)

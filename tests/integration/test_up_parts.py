@@ -1,5 +1,6 @@
 """The parts of `kalepool up`: what its children are told, and where they listen."""
 
+import asyncio
 import json
 import os
 import socket
@@ -12,12 +13,15 @@ import pytest
 
 from kalepool.config import Settings, local_url
 from kalepool.errors import ConfigError
+from kalepool.processes import listens, spawn
 from kalepool.up import parts as parts_module
 from kalepool.up.folder import DataFolder, Running, find_running
 from kalepool.up.parts import Parts
-from kalepool.up.supervisor import Service
+from kalepool.up.run import _start_api
+from kalepool.up.supervisor import Service, Supervisor
 
 pytestmark = pytest.mark.timeout(60)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and prctl")
 
 
 @pytest.fixture
@@ -120,3 +124,52 @@ def test_an_address_to_call_it_at() -> None:
     assert local_url("0.0.0.0", 1) == local_url("", 1) == local_url("127.0.0.1", 1) == "http://127.0.0.1:1"
     assert local_url("::", 1) == local_url("::1", 1) == "http://[::1]:1"
     assert local_url("pool.example", 1) == "http://pool.example:1"
+
+
+def test_a_taken_port_is_told_only_where_it_was_chosen(folder: DataFolder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError, match="KALEPOOL_API_PORT"):
+            Parts.plan(Settings.load(api_port=port), folder)
+        assert listens(os.getpid(), port)
+    assert not listens(os.getpid(), port)
+
+
+SERVER = """
+import http.server, sys, time
+time.sleep(float(sys.argv[2]))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@linux
+def test_who_was_slower_takes_another_port_and_not_the_others_api(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts.plan(Settings.load(api_port=0), folder)
+    supervisor = Supervisor(lambda _: None)
+    rival = spawn([sys.executable, "-c", SERVER, str(parts.api_port), "0"])
+
+    def api(self: Parts, _: str) -> Service:
+        log = folder.logs / "api.log"
+        return Service("api", lambda: spawn([sys.executable, "-c", SERVER, str(self.api_port), "1"], log=log), log)
+
+    monkeypatch.setattr(Parts, "api", api)
+    try:
+        started = asyncio.run(_start_api(parts, "", supervisor))
+        assert started.api_port != parts.api_port
+        assert listens(supervisor.pid("api"), started.api_port) and listens(rival.pid, parts.api_port)
+        # A port that the user chose is not given up; nor does another help who ends for another reason.
+        supervisor.stop("api")
+        chosen = Parts(Settings.load(api_port=parts.api_port), folder, parts.network, parts.api_port, "run")
+        with pytest.raises(ConfigError, match="api ended at once"):
+            asyncio.run(_start_api(chosen, "", supervisor))
+    finally:
+        supervisor.kill_all()
+        rival.kill()
+        rival.wait()
+    assert parts.with_another_port() is None
