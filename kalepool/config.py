@@ -55,6 +55,13 @@ class Settings(BaseSettings):
     ray_gpus: Annotated[int, Field(ge=0)] = 0  # cards to ask Ray's autoscaler for
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None  # loopback port for Prometheus; None: none
 
+    # When works leave: the policy's numbers that depend on whose money it is (see policy/schedule.py for the others)
+    landing_probability: Annotated[float, Field(gt=0, lt=1)] = 0.999  # of a last work; lower: later, and more are lost
+    insurance: bool = True  # hand in an early, weak work for a stake that is worth its fee
+    work_fee_stroops: Annotated[int, Field(ge=0)] = (
+        100_000_000  # what one more work is taken to cost, in stroops of KALE: its XLM fee converted; 10 KALE
+    )
+
     # Custody
     master_key: SecretStr | None = None  # 32 bytes, hex; else master_key_file
     master_key_file: Path | None = None  # mode 0600; default data_dir/master.key

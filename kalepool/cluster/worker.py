@@ -46,12 +46,16 @@ class _Call:
 class Worker:
     """Searches with `threads` threads from its making until its process ends. Any thread may call its methods.
 
-    serial: names the worker's own range of nonces. backend: a kernel's name; None takes the fastest of the CPU's.
+    serial: names the worker's own range of nonces. backend: a kernel's name; None takes the node's KALEPOOL_BACKEND, or
+    else the fastest of the CPU's. One for cards says nothing of the cores.
     """
 
     def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
         drop_secrets()
-        self.backend = backend or next(name for name in kernels.backends() if not name.startswith("cuda"))
+        wished = backend or os.environ.get("KALEPOOL_BACKEND")
+        if not wished or (backend is None and wished.startswith("cuda")):
+            wished = next(name for name in kernels.backends() if not name.startswith("cuda"))
+        self.backend = wished
         self.threads = threads
         self._changed = threading.Condition()
         self._searcher = Searcher(serial)

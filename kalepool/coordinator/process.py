@@ -116,7 +116,7 @@ class Coordinator:
         self._chain = chain
         self._database = database
         self._api = api
-        self._rules = ScheduleSettings(works_per_ledger=settings.channel_accounts)
+        self._rules = rules_of(settings)
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
@@ -326,6 +326,16 @@ class Coordinator:
     async def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
         async for payload in self._database.listen(channel):
             heard(payload)
+
+
+def rules_of(settings: Settings) -> ScheduleSettings:
+    """The schedule's numbers as the operator wants them; the others have their defaults."""
+    return ScheduleSettings(
+        works_per_ledger=settings.channel_accounts,
+        landing_probability=settings.landing_probability,
+        insurance=settings.insurance,
+        work_fee_stroops=settings.work_fee_stroops,
+    )
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

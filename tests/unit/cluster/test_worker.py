@@ -159,6 +159,18 @@ def test_it_takes_secrets_out_of_its_environment(monkeypatch: pytest.MonkeyPatch
     assert os.environ["KALEPOOL_BACKEND"] == "portable"
 
 
+def test_a_node_may_choose_its_cores_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    fastest = next(name for name in kernels.backends() if not name.startswith("cuda"))
+    for wished, taken in (("portable", "portable"), ("", fastest), ("cuda", fastest)):
+        monkeypatch.setenv("KALEPOOL_BACKEND", wished)
+        worker = Worker(1, 1)
+        worker.end()
+        assert worker.hello().backend == taken
+    monkeypatch.setenv("KALEPOOL_BACKEND", "abacus")
+    with pytest.raises(kernels.KernelError, match="abacus"):
+        Worker(1, 1)
+
+
 def test_hello_says_which_code_it_runs(worker: Worker) -> None:
     hello = worker.hello()
     assert (hello.code_version, hello.threads, hello.pid) == (code_version(), 2, os.getpid())

@@ -1,0 +1,29 @@
+"""What an operator may set of the schedule."""
+
+import pytest
+
+from kalepool.config import Settings
+from kalepool.coordinator.process import rules_of
+from kalepool.errors import ConfigError
+from kalepool.policy.schedule import ScheduleSettings
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
+
+
+def test_unless_they_are_set_the_schedules_numbers_are_its_own() -> None:
+    assert rules_of(Settings.load()) == ScheduleSettings()
+
+
+def test_an_operator_sets_what_works_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KALEPOOL_LANDING_PROBABILITY", "0.99")
+    monkeypatch.setenv("KALEPOOL_INSURANCE", "false")
+    monkeypatch.setenv("KALEPOOL_WORK_FEE_STROOPS", "5")
+    monkeypatch.setenv("KALEPOOL_CHANNEL_ACCOUNTS", "40")
+    rules = rules_of(Settings.load())
+    assert rules == ScheduleSettings(landing_probability=0.99, insurance=False, work_fee_stroops=5, works_per_ledger=40)
+    monkeypatch.setenv("KALEPOOL_LANDING_PROBABILITY", "1")
+    with pytest.raises(ConfigError, match="KALEPOOL_LANDING_PROBABILITY"):
+        Settings.load()
