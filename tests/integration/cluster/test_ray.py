@@ -143,3 +143,32 @@ async def test_no_cluster_at_the_address() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster"):
         async with connect("127.0.0.1:1"):
             pass
+
+
+def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
+    """In a process of its own: Ray reads the token once."""
+    driver = textwrap.dedent(
+        """
+        import asyncio, sys
+        from kalepool.cluster.fleet import connect
+        from kalepool.errors import ConfigError
+
+        async def main():
+            try:
+                async with connect(sys.argv[1]):
+                    print("connected")
+            except ConfigError as error:
+                print("told:", error)
+
+        asyncio.run(main())
+        """
+    )
+    tried = subprocess.run(
+        [sys.executable, "-c", driver, ray_cluster.address],
+        env={**os.environ, "RAY_AUTH_TOKEN": "1" * 64},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "told: the Ray cluster at" in tried.stdout and "another token" in tried.stdout, tried
