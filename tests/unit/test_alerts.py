@@ -63,8 +63,8 @@ def test_each_trouble_is_said_in_words() -> None:
         "pool-out-of-xlm": "The pool's account needs 10.00 XLM; GET /health says where to send it.",
         "worker-gone": "No cuda worker on 10.0.0.7 any more.",
         "outcome-unknown": f"The RPC server has forgotten transaction {'ab' * 32} (payment). Look it up in an "
-        f"explorer, then say with PUT /operator/submissions/{UUID(int=7)}/outcome if it was applied or failed, and in which "
-        "ledger.",
+        f"explorer, then say with PUT /operator/submissions/{UUID(int=7)}/outcome if it was applied or failed, and in "
+        "which ledger.",
         "compensation-to-check": "2 worked pails went with their blocks and may have been harvested by somebody else: "
         "see GET /operator/compensations?standing=to-check.",
     }
