@@ -67,6 +67,11 @@ class Acting:
                 self._state.working.update((index, submit.farmer) for submit in part)
                 self._run(self._work(index, reason, part, ledger))
 
+    async def finish(self, seconds: float) -> None:
+        """Wait so long for the calls under way."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=seconds)
+
     async def stop(self) -> None:
         for call in self._calls:
             call.cancel()

@@ -26,12 +26,13 @@ from kalepool.coordinator.watch import Watch
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.keys import key_hash
-from kalepool.policy.schedule import ScheduleSettings, Submit, decide, ledger_now
+from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.protocol.model import Block
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
 RECONNECT_SECONDS = 5.0
+STOP_SECONDS = 2.0  # for works under way when told to stop; `kalepool up` gives 3.5 for all of it
 LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
 SAMPLE_SECONDS = 10.0
 CALL_MARGIN_SECONDS = 15.0  # what a call to the API may take beyond the API's own limit
@@ -153,11 +154,23 @@ class Coordinator:
                         self._tell(),
                     ):
                         group.create_task(loop)
+        except asyncio.CancelledError:
+            await self._hand_in_what_there_is()
+            raise
         finally:
             await self._acting.stop()
             with contextlib.suppress(DatabaseError):
                 await self._status.write(None)
             await lock.aclose()
+
+    async def _hand_in_what_there_is(self) -> None:
+        """Told to stop: nobody knows for how long, and a stake whose work misses the block's end is lost."""
+        snapshot = self.state.snapshot(0.0)
+        works = last_works(snapshot) if snapshot else []
+        if snapshot and works:
+            log.info("stopping in mid-block, handing in what there is", works=len(works))
+            self._acting.start(works, ledger_now(snapshot.chain, await self._now()))
+        await self._acting.finish(STOP_SECONDS)
 
     async def _now(self) -> datetime:
         """The ledger's clock; our own while the chain cannot be read."""
@@ -215,6 +228,8 @@ class Coordinator:
             actions = decide(snapshot, now, self._rules)
             if not self.state.recalled:  # after a restart, better shares may be known than those in memory
                 actions = [action for action in actions if not isinstance(action, Submit)]
+            if not self.state.knows_stakes:  # starting the next block loses those not saved
+                actions = [a for a in actions if not isinstance(a, Plant) or a.index == self.state.index]
             self._acting.start(actions, ledger_now(snapshot.chain, now))
 
     async def _record_block(self) -> None:

@@ -198,6 +198,12 @@ class State:
 
     # What goes out
 
+    @property
+    def knows_stakes(self) -> bool:
+        """Whether the current block's pails and shares have been read, of the chain and of the database."""
+        unread = (self.stale_pails & self.farmers.keys()) - self.pails.keys()
+        return self.block is None or (self.recalled and not unread)
+
     def snapshot(self, hashes_per_second: float) -> Snapshot | None:
         """What the policy decides from. None while nothing is known of the chain."""
         if self.farm is None or not self.ledgers:

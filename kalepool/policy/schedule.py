@@ -60,8 +60,9 @@ class ScheduleSettings:
     holds them until then: a plant that lands early fails."""
 
     hold_start_ledgers: float = 1.0
-    """How long planting the next block waits for works of ours in flight whose stakes are not saved: they still count
-    until somebody plants. 0 never waits."""
+    """How long after a block's time planting the next one waits for works of ours whose stakes are not saved: they
+    still count until somebody plants. It always waits for a work that has not failed before, which a pool that was
+    away may only hand in now. 0 never waits."""
 
     insurance: bool = True
     """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
@@ -133,6 +134,15 @@ def decide(snapshot: Snapshot, now: datetime, settings: ScheduleSettings) -> lis
     actions.extend(_plants(snapshot, block, time, settings))
     actions.extend(_harvests(snapshot, block, time, settings))
     return actions
+
+
+def last_works(snapshot: Snapshot) -> list[Submit]:
+    """What to hand in when the pool stops in mid-block: of every stake not saved the best share there is."""
+    return [
+        Submit(snapshot.chain.index or 0, f.farmer, f.shares[-1].nonce, f.shares[-1].zeros, "final")
+        for f in snapshot.farmers
+        if f.is_unsaved and f.shares and not f.working
+    ]
 
 
 def ledger_now(chain: ChainState, now: datetime) -> int:
@@ -290,9 +300,10 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
     index = chain.index or 0
     ends_at = chain.farm_block.timestamp + chain.block_seconds
     if time >= ends_at - settings.plant_lead_seconds:
-        hold_until = ends_at + settings.hold_start_ledgers * chain.ledger_seconds
-        if time < hold_until and any(
-            f.working and f.pail is not None and f.pail.zeros is None for f in snapshot.farmers
+        hold = settings.hold_start_ledgers * chain.ledger_seconds
+        if hold and any(
+            f.is_unsaved and (f.working or f.shares) and (time < ends_at + hold or f.work_failure is None)
+            for f in snapshot.farmers
         ):
             return
         index += 1

@@ -63,6 +63,11 @@ class FarmerState:
     plant_failure: Failure | None = None
     work_failure: Failure | None = None
 
+    @property
+    def is_unsaved(self) -> bool:
+        """Planted and not worked: its stake is lost if that stays so."""
+        return self.pail is not None and self.pail.zeros is None
+
 
 @dataclass(frozen=True, slots=True)
 class HarvestState:

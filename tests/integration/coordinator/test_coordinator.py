@@ -93,7 +93,11 @@ async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
             best = {wallet: first.state.best_zeros(wallet) for wallet in first.state.farmers}
             assert fleet.started
 
-        # Ended and started again in mid-block: it knows what had been found before any worker finds it again.
+        # Told to stop in mid-block, it handed in what there was: no stake hangs on when it comes back.
+        worked_now = "SELECT count(DISTINCT farmer_id) FROM works WHERE block_index = 1 AND outcome = 'worked'"
+        assert await rows(worked_now) == [(FARMERS,)]
+
+        # Started again, it knows what had been found before any worker finds it again.
         assert await rows("SELECT count(*) FROM workers WHERE status = 'alive'") == [(0,)]
         async with running(pool) as (again, _):
 

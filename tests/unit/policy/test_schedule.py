@@ -19,6 +19,7 @@ from kalepool.policy.schedule import (
     ScheduleSettings,
     Submit,
     decide,
+    last_works,
     ledger_now,
     miss_probability,
 )
@@ -122,12 +123,35 @@ def test_the_time_counts_from_the_farm_block() -> None:
     assert run(250, done, farm_block=new_farm_block(START - 60)) == [Plant(INDEX + 1, ("F",))]
 
 
-def test_the_next_block_waits_a_ledger_for_a_stake_that_may_still_be_saved() -> None:
-    late = farmer("late", working=True)
+def test_the_next_block_waits_for_a_stake_that_may_still_be_saved() -> None:
+    never = replace(RULES, hold_start_ledgers=0)
     done = farmer("done", pail=Pail(1000, 57, KALE, 6))
-    assert run(302, late, done) == []
-    assert run(305, late, done) == [Plant(INDEX + 1, ("late", "done"))]
-    assert run(302, late, done, rules=replace(RULES, hold_start_ledgers=0)) == [Plant(INDEX + 1, ("late", "done"))]
+    late = farmer("late", working=True)
+    assert run(302, late, done) == run(330, late, done) == []
+    assert run(302, late, done, rules=never) == [Plant(INDEX + 1, ("late", "done"))]
+    # One that failed before gets a ledger.
+    again = replace(late, work_failure=Failure(INDEX, "timeout", at(290), 1))
+    assert run(302, again, done) == []
+    assert run(305, again, done) == [Plant(INDEX + 1, ("late", "done"))]
+
+
+def test_a_pool_that_was_away_works_before_it_plants() -> None:
+    left = farmer("left")
+    [work] = run(900, left)
+    assert isinstance(work, Submit) and work.farmer == "left"
+    assert run(900, replace(left, working=True)) == []
+    assert run(900, replace(left, pail=Pail(1000, 57, KALE, 6))) == [Plant(INDEX + 1, ("left",))]
+    # Without a share, or with a work that was refused, there is nothing to wait for.
+    assert run(900, replace(left, shares=())) == [Plant(INDEX + 1, ("left",))]
+    refused = replace(left, work_failure=Failure(INDEX, "hash-invalid", at(899), 1))
+    assert run(900, refused) == [Plant(INDEX + 1, ("left",))]
+
+
+def test_a_pool_that_stops_hands_in_what_saves_a_stake() -> None:
+    saved = farmer("saved", pail=Pail(1000, 57, KALE, 5))
+    others = farmer("empty", shares=()), farmer("in flight", working=True), farmer("none", pail=None), saved
+    snapshot = Snapshot(chain(100), (farmer("left"), *others))
+    assert last_works(snapshot) == [Submit(INDEX, "left", 12, 6, "final")]
 
 
 @pytest.mark.parametrize(
