@@ -145,12 +145,11 @@ class SlowWorker(Worker):
         call = self._take(0, NONCES_A_TURN)
         if call is None:
             return
-        began = time.monotonic()
         template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
         progress = kernels.search_until(
             template, call.nonces.start, call.nonces.count, call.above_zeros, backend=self.backend
         )
-        self._put(call, progress, time.monotonic() - began)
+        self._put(0, call, progress)
         found = self._finds.get(call.farmer)
         if found and progress.best and found.nonce == progress.best.nonce:
             self._swarm.found[found.nonce] = time.time()

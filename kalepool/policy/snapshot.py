@@ -85,7 +85,8 @@ class Snapshot:
 
     `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred calls that sent works,
     the last ledger that included one minus `ledger_now` when it was decided: works of one call wait for the same
-    things. Of a call whose works came too late, one more than the ledgers it had. `works_due`, `works_lost`: pails of late that had to be worked, and those of them that were not in time.
+    things. Of a call whose works came too late, one more than the ledgers it had. `works_due`, `works_lost`: pails of
+    late that had to be worked, and those of them that were not in time.
     """
 
     chain: ChainState
