@@ -27,31 +27,51 @@ def assign(
 ) -> dict[RigT, FarmerT]:
     """The farmer of every rig. `speeds` in hashes/s; `present` is where the rigs are now, as far as they are anywhere.
 
-    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros, or too much power is there; the
-    rest goes, fastest first, to the farmer with the least.
+    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros, or when too much power is there
+    and less would be where it goes. Who has no place goes, fastest first, to the farmer with the least power. Who is
+    placed well stays: assign(zeros, speeds, placed) is placed.
     """
     if not zeros:
         return {}
     fewest = min(zeros.values())
-    load = {farmer: 0.0 for farmer, z in zeros.items() if z == fewest}
-    most = sum(speeds.values()) / len(load) * CROWDED
-    placed: dict[RigT, FarmerT] = {}
+    power = {rig: round(speed) for rig, speed in speeds.items()}  # whole numbers add up the same in any order
+    rigs: dict[FarmerT, list[RigT]] = {farmer: [] for farmer, z in zeros.items() if z == fewest}
     homeless: list[RigT] = []
-    for rig in sorted(speeds, key=lambda rig: -speeds[rig]):
-        farmer = present.get(rig)
-        if farmer is not None and farmer in load and (load[farmer] == 0 or load[farmer] + speeds[rig] <= most):
-            load[farmer] += speeds[rig]
-            placed[rig] = farmer
-        else:
-            homeless.append(rig)
+    for rig in sorted(power, key=lambda rig: -power[rig]):
+        rigs.get(present[rig], homeless).append(rig) if rig in present else homeless.append(rig)
+    load = {farmer: sum(power[rig] for rig in there) for farmer, there in rigs.items()}
     order = {farmer: position for position, farmer in enumerate(load)}
-    heap = [(power, order[farmer], farmer) for farmer, power in load.items()]
+    # The least power first. A farmer's entry is made anew when its power changes; older ones are passed over.
+    heap = [(here, order[farmer], farmer) for farmer, here in load.items()]
     heapq.heapify(heap)
+
+    def lightest() -> FarmerT:
+        while heap[0][0] != load[heap[0][2]]:
+            heapq.heappop(heap)
+        return heap[0][2]
+
+    def carry(rig: RigT, farmer: FarmerT, sign: int) -> None:
+        load[farmer] += sign * power[rig]
+        heapq.heappush(heap, (load[farmer], order[farmer], farmer))
+
     for rig in homeless:
-        power, position, farmer = heap[0]
-        placed[rig] = farmer
-        heapq.heapreplace(heap, (power + speeds[rig], position, farmer))
-    return placed
+        farmer = lightest()
+        rigs[farmer].append(rig)
+        carry(rig, farmer, 1)
+    most = sum(power.values()) / len(load) * CROWDED
+    moved = True
+    while moved:  # every move brings two farmers' power closer together, so this ends
+        moved = False
+        for crowd in sorted(load, key=lambda farmer: -load[farmer]):
+            for rig in list(rigs[crowd]):
+                farmer = lightest()
+                if load[crowd] > most and load[farmer] + power[rig] < load[crowd]:
+                    rigs[crowd].remove(rig)
+                    rigs[farmer].append(rig)
+                    carry(rig, crowd, -1)
+                    carry(rig, farmer, 1)
+                    moved = True
+    return {rig: farmer for farmer, there in rigs.items() for rig in there}
 
 
 def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False) -> int:
