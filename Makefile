@@ -21,8 +21,8 @@ test: setup check ## lint, types, and the whole test suite
 	@$(BIN)/python -m pytest -n 2 -m "not ray and not acceptance"
 	@$(BIN)/python -m pytest -m "ray or acceptance"
 
-fuzz: setup ## the whole API under schemathesis, 200 examples an operation
-	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest tests/integration/api/test_fuzz.py
+fuzz: setup ## the whole API and all property tests, 200 examples of each, others every time
+	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
 
 check: setup ## formatting, lint, types, import direction, lock file
 	@$(BIN)/python tests/check.py

@@ -1,16 +1,23 @@
 """What every test may ask for: an embedded PostgreSQL and fresh, migrated databases on it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kalepool.database import Database, migrate
 from kalepool.postgres import Postgres
 
 _numbers = count(1)
+
+# Property tests try the same examples every time; other ones, and more, in `make fuzz`. No deadline: cores are shared.
+settings.register_profile("test", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=int(os.environ.get("KALEPOOL_FUZZ_EXAMPLES", "100")), deadline=None)
+settings.load_profile("fuzz" if "KALEPOOL_FUZZ_EXAMPLES" in os.environ else "test")
 
 
 @pytest.fixture(scope="session")
