@@ -56,6 +56,8 @@ def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
             Text(searchers),
         ]
     )
+    if view.planting_paused:
+        return Panel(Group(grid, counts, Text("paused by the operator: nothing is planted", style="bold yellow")))
     return Panel(Group(grid, counts))
 
 

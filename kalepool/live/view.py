@@ -74,7 +74,8 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The pool at `at`, by the ledger's clock. `block` is None before the first plant ever."""
+    """The pool at `at`, by the ledger's clock. `block` is None before the first plant ever. `planting_paused`: by an
+    operator."""
 
     at: datetime
     ledger: int
@@ -86,6 +87,7 @@ class View:
     workers: tuple[WorkerView, ...]
     miners: int
     miners_hashes_per_second: float
+    planting_paused: bool = False
 
     @property
     def hashes_per_second(self) -> float:
@@ -133,6 +135,7 @@ async def read_view(
     )
     workers = await database.fetch_all("select_live_workers", row=WorkerView)
     miners = await database.fetch_one("select_miners_hashrate") or {}
+    paused = await database.fetch_one("select_paused") or {}
     return View(
         at=await chain.now(),
         ledger=farm.ledger,
@@ -147,6 +150,7 @@ async def read_view(
         workers=tuple(workers),
         miners=miners.get("miners", 0),
         miners_hashes_per_second=miners.get("hashes_per_second", 0.0),
+        planting_paused=paused.get("planting_paused", False),
     )
 
 

@@ -126,8 +126,20 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The stakes that a block lost."""
+
+    block_index: int
+    farmers: int
+    stake_stroops: int
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
-    """The pool at `at`, by the ledger's clock."""
+    """The pool at `at`, by the ledger's clock.
+
+    `paused`: by the contract; `planting_paused`: by an operator. `lost`: in the newest block with plants that is over.
+    """
 
     at: datetime
     index: int | None
@@ -142,6 +154,8 @@ class Board:
     searchers: tuple[Searcher, ...]
     events: tuple[dict[str, Any], ...]
     history: History = field(default_factory=History)
+    planting_paused: bool = False
+    lost: Lost | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -192,7 +206,21 @@ class Verdict:
 
 
 def judge(board: Board) -> Verdict:
-    """Whether this block's stakes are safe, in words for somebody who was just woken."""
+    """Whether stakes are safe, in words for somebody who was just woken: those of this block, and, until the next one
+    is over, those of the last."""
+    now = _judge_block(board)
+    if now.level == "bad":
+        return now
+    lost = board.lost
+    if lost is not None:
+        stakes = f"{lost.farmers} stake{'' if lost.farmers == 1 else 's'}"
+        title = f"Block {lost.block_index} lost {stakes}, {kale(lost.stake_stroops)} KALE"
+        return Verdict("bad", title, f"This block: {now.title}. {now.detail}")
+    return now
+
+
+def _judge_block(board: Board) -> Verdict:
+    """Of this block alone."""
     left = board.seconds_left
     if board.chain_problem:
         return Verdict("bad", "Chain does not answer", "The node is silent: what is shown here may be old.")
@@ -203,6 +231,8 @@ def judge(board: Board) -> Verdict:
     if board.paused:
         return Verdict("warn", "Farm paused", "The KALE contract takes no plants.")
     elapsed = board.block_seconds - left
+    if board.planting_paused and not board.unworked:
+        return Verdict("warn", *PAUSED)
     if not board.planted:
         if left == 0:
             return Verdict("busy", "Between blocks", "The next block begins with the next plant.")
@@ -223,9 +253,13 @@ def judge(board: Board) -> Verdict:
         return Verdict("warn", "Shares missing", f"{_farmers(empty)} without any share after half the block: {risk}.")
     if left <= max(4 * board.ledger_seconds, 0.05 * board.block_seconds):
         return Verdict("warn", "Closing", f"{count} planted farmers still to be worked: {risk} at risk.")
-    return Verdict(
-        "busy", "On course", f"{count} planted farmers to be worked before the end. Works go out late on purpose."
-    )
+    course = f"{count} planted farmers to be worked before the end. Works go out late on purpose."
+    if board.planting_paused:
+        return Verdict("warn", PAUSED[0], f"Nothing more is planted; {course}")
+    return Verdict("busy", "On course", course)
+
+
+PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
 
 
 def _safe(board: Board) -> Verdict:
@@ -234,7 +268,9 @@ def _safe(board: Board) -> Verdict:
         return Verdict(
             "warn", "Safe, not whole", f"All {board.planted} planted are worked; {_farmers(missing)} could not plant."
         )
-    return Verdict("good", "Safe", f"All {_farmers(board.planted)} planted are worked. No stake is at risk.")
+    return Verdict(
+        "good", "Safe", f"All {_farmers(board.planted)} planted are worked. No stake of this block is at risk."
+    )
 
 
 def _farmers(count: int) -> str:
@@ -270,6 +306,8 @@ class BoardReader:
         farmers = await database.fetch_all("select_page_farmers", row=FarmerRow, block_index=shown, everybody=True)
         if index is not None and block is not None:
             farmers = [farmer.with_forecast(block, index) for farmer in farmers]
+        lost = await database.fetch_one("select_page_lost", row=Lost, before_index=shown)
+        paused = await database.fetch_one("select_paused")
         network = ctx.settings.chain
         ends_at = None
         if farm is not None and farm.farm_block is not None:
@@ -290,6 +328,8 @@ class BoardReader:
             searchers=tuple(await database.fetch_all("select_page_searchers", row=Searcher)),
             events=tuple(await database.fetch_all("select_page_events", farmer_id=None, limit=EVENTS)),
             history=await self._read_history(),
+            planting_paused=paused is not None and paused["planting_paused"],
+            lost=lost,
         )
 
     async def _read_history(self) -> History:

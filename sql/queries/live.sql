@@ -46,6 +46,12 @@ CROSS JOIN LATERAL (
     WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute') recent
 WHERE m.last_seen_at > now() - interval '5 minutes';
 
+-- name: select_paused
+-- Whether operators have paused planting: for the whole pool, or for each of the poolers that are active.
+SELECT planting_paused OR EXISTS (SELECT FROM poolers WHERE status = 'active' AND planting_paused)
+       AND NOT EXISTS (SELECT FROM poolers WHERE status = 'active' AND NOT planting_paused) AS planting_paused
+FROM pool_switches;
+
 -- name: select_now
 -- The database's clock, which stamps the events.
 SELECT now() AS now;

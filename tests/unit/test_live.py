@@ -182,3 +182,8 @@ def test_payments_that_the_pool_made_add_up_and_deposits_are_named_as_likely() -
     assert "somebody paid into the wallet" in report.problems[0] and len(report.problems) == 1
     text = shown(farmers_table(report))
     assert "rewards + paid" in text and "-0.0000293" in text
+
+
+def test_the_operator_s_pause_is_in_the_picture() -> None:
+    assert "paused by the operator" not in picture(VIEW)
+    assert "paused by the operator" in picture(replace(VIEW, planting_paused=True))

@@ -56,6 +56,14 @@ async def test_a_block_on_every_page(api) -> None:
     for wallet in (first.payout_wallet, second.payout_wallet):
         assert wallet not in page + own
     assert "example.org" not in page + own
+    await asyncio.sleep(TICK_SECONDS)
+    assert "Block 0 lost 1 stake, " in (await api.anybody.get("/")).text
+
+    changed = await api.operator.put("/operator/planting", json={"paused": True, "reason": "a look at it"})
+    assert changed.status_code == 200
+    await farm.rows("UPDATE pooler_compensations SET standing = 'not-owed'")
+    await asyncio.sleep(TICK_SECONDS)
+    assert "Paused by the operator" in (await api.anybody.get("/")).text
 
 
 async def test_what_is_not_there(api) -> None:
