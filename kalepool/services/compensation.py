@@ -7,7 +7,7 @@ done: it is recorded `to-check`, and owed only once an operator has found that n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,19 +24,28 @@ MAY_BE_HARVESTED = "may-be-harvested"
 """Code of a worked pail that is gone with its block: evicted, or harvested by somebody else before."""
 
 
-def missed_reward(block: Block, index: int, stake_stroops: int, zeros: int) -> int:
-    """The reward a pail would have brought, had it been worked with `zeros` and the block's longest gap.
+@dataclass(frozen=True, slots=True)
+class Unworked:
+    """A pail that nobody worked, with the most zeros that were found for it."""
 
-    The pail takes part as it would have: its points in the total, its stake not among those shared out. 0 where the
-    block's own numbers allow no answer.
+    stake: int
+    zeros: int
+
+
+def missed_reward(block: Block, index: int, lost: Unworked, others: Sequence[Unworked] = ()) -> int:
+    """The reward a pail would have brought, had it and the pool's others that were lost in the block been worked, with
+    the block's longest gap.
+
+    They all take part as they would have: their points in the total, their stakes not among those shared out. Alone,
+    each of them would be promised what can be had once. 0 where the block's own numbers allow no answer.
     """
-    worked = Pail(sequence=0, gap=block.max_gap, stake=stake_stroops, zeros=zeros)
+    worked = Pail(sequence=0, gap=block.max_gap, stake=lost.stake, zeros=lost.zeros)
     try:
-        points = sum(normalise(block, block.max_gap, stake_stroops, zeros))
+        points = sum(sum(normalise(block, block.max_gap, each.stake, each.zeros)) for each in (lost, *others))
         with_it = replace(
             block,
             normalized_total=block.normalized_total + points,
-            staked_total=block.staked_total - stake_stroops,
+            staked_total=max(block.staked_total - sum(each.stake for each in (lost, *others)), 0),
         )
         return max(reward(with_it, worked, index), 0)
     except ChainError:
@@ -73,7 +82,10 @@ async def record_lost(
     if block is None and pail.zeros is not None:
         standing, code = "to-check", MAY_BE_HARVESTED
     zeros = pail.zeros if pail.zeros is not None else (best["zeros"] if best else 0)
-    forecast = missed_reward(block, block_index, pail.stake, zeros) if block is not None else 0
+    forecast = 0
+    if block is not None:
+        others = await database.fetch_all("select_unworked_beside", row=Unworked, **at)
+        forecast = missed_reward(block, block_index, Unworked(pail.stake, zeros), others)
     recorded = await database.execute(
         "insert_compensation",
         compensation_id=new_id(),

@@ -213,6 +213,15 @@ ORDER BY created_at;
 SELECT coalesce(max(zeros), 0) AS zeros FROM shares
 WHERE block_index = %(block_index)s AND farmer_id = %(farmer_id)s;
 
+-- name: select_unworked_beside
+-- The other pails of a farmer's block that were never worked, with the most zeros found for each.
+SELECT p.stake_stroops AS stake, coalesce(
+    (SELECT max(zeros) FROM shares WHERE block_index = p.block_index AND farmer_id = p.farmer_id), 0) AS zeros
+FROM plantings p
+WHERE p.block_index = %(block_index)s AND p.farmer_id <> %(farmer_id)s AND p.outcome = 'planted'
+  AND NOT EXISTS (SELECT FROM works w
+                  WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked');
+
 -- name: insert_compensation
 -- Touches no row where it was recorded before.
 INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops,

@@ -26,7 +26,7 @@ from kalepool.errors import (
 )
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Block, Pail
-from kalepool.protocol.rewards import reward
+from kalepool.protocol.rewards import block_reward, reward
 from kalepool.services import accounts, compensation, events, farmers, harvest, plant, work
 from kalepool.services.blocks import Opening, plan_opening
 from kalepool.services.farmers import Farmer
@@ -248,8 +248,17 @@ def test_the_missed_reward_is_what_working_would_have_brought() -> None:
     pail = Pail(0, before.max_gap, stake, zeros)
     points = sum(compensation.normalise(before, before.max_gap, stake, zeros))
     worked = block(normalized_total=before.normalized_total + points, staked_total=before.staked_total - stake)
-    assert compensation.missed_reward(before, 6, stake, zeros) == reward(worked, pail, 6) > 0
-    assert compensation.missed_reward(block(min_gap=50), 6, stake, zeros) == 0, "bounds that contradict each other"
+    lost = compensation.Unworked(stake, zeros)
+    assert compensation.missed_reward(before, 6, lost) == reward(worked, pail, 6) > 0
+    assert compensation.missed_reward(block(min_gap=50), 6, lost) == 0, "bounds that contradict each other"
+
+
+def test_what_can_be_had_once_is_promised_once() -> None:
+    """Ten lost in a block where nobody worked: together they missed its reward, and not each of them all of it."""
+    lost = compensation.Unworked(400_000_000, 6)
+    nobody = block(normalized_total=0, staked_total=10 * lost.stake)
+    missed = compensation.missed_reward(nobody, 6, lost, [lost] * 9)
+    assert 0 <= block_reward(6) - 10 * missed < 10
 
 
 @pytest.mark.parametrize(
