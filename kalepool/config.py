@@ -1,11 +1,16 @@
 """Settings: one row per option, read from the environment (KALEPOOL_…) and `.env`, checked here and nowhere else."""
 
+import io
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,13 +20,18 @@ from kalepool.networks import NETWORKS, Network
 ENV_FILE = "KALEPOOL_ENV_FILE"
 """Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
 
+NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)")
+"""Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
+
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
     """All options of all processes. Environment names are the field names in capitals behind KALEPOOL_."""
 
-    model_config = SettingsConfigDict(env_prefix="KALEPOOL_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KALEPOOL_", env_file_encoding="utf-8-sig", extra="ignore", frozen=True, populate_by_name=True
+    )
 
     # The chain
     network: Literal["devnet", "testnet", "mainnet"] = "devnet"
@@ -102,9 +112,22 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Read the environment and `.env`. Raises ConfigError naming each wrong option, never a secret's value."""
+        """Read the environment and `.env`. Raises ConfigError naming each wrong option, never a secret's value.
+
+        A name behind KALEPOOL_ that is no option, and a line that is none, are wrong: what was meant would be left out.
+        """
+        given = {"_env_file": os.environ.get(ENV_FILE, ".env") or None, **overrides}
+        known = [f"KALEPOOL_{name.upper()}" for name in cls.model_fields]
+        named = [("", name) for name, value in os.environ.items() if not value.startswith("tcp://")]
+        if given["_env_file"]:
+            named += _names_in(Path(str(given["_env_file"])).expanduser(), must_be=bool(os.environ.get(ENV_FILE)))
+        for place, name in named:
+            upper = name.upper()
+            if upper.startswith("KALEPOOL_") and upper not in known and not NOT_OURS.fullmatch(upper):
+                meant = get_close_matches(upper, known, 1)
+                raise ConfigError(f"{place}unknown setting {name}" + (f": did you mean {meant[0]}?" if meant else ""))
         try:
-            return cls(**{"_env_file": os.environ.get(ENV_FILE, ".env") or None, **overrides})  # pyright: ignore[reportArgumentType]
+            return cls(**given)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"wrong settings: {wrong}") from None
@@ -140,6 +163,30 @@ class Settings(BaseSettings):
             "block_seconds": self.block_seconds,
         }
         return replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def _names_in(file: Path, *, must_be: bool) -> Iterator[tuple[str, str]]:
+    """Each line's place and name. Raises ConfigError where the file or a line cannot be read."""
+    if file.is_fifo():
+        return  # it can be read but once
+    try:
+        text = file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        if must_be:
+            raise ConfigError(f"there is no {file}, which {ENV_FILE} names") from None
+        return
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file}, line {line}: not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    for binding in parse_stream(io.StringIO(text)):
+        written = binding.original.string
+        line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise ConfigError(f"{file}, line {line}: not a setting: write NAME=value")
+        if binding.key is not None:
+            yield f"{file}, line {line}: ", binding.key
 
 
 def local_url(host: str, port: int) -> str:

@@ -1,0 +1,60 @@
+"""Settings: what is written wrongly is told, and never left out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kalepool.config import Settings
+from kalepool.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith(("KALEPOOL_", "DATABASE_URL"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def told() -> str:
+    with pytest.raises(ConfigError) as wrong:
+        Settings.load()
+    return str(wrong.value)
+
+
+def test_an_unknown_name_is_told_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("# mine\n\nPATH_OF_OTHERS=1\n\nexport KALEPOOL_NETWROK=mainnet\n")
+    assert told() == ".env, line 5: unknown setting KALEPOOL_NETWROK: did you mean KALEPOOL_NETWORK?"
+    monkeypatch.setenv("kalepool_data_dri", "/tmp")
+    assert told() == "unknown setting kalepool_data_dri: did you mean KALEPOOL_DATA_DIR?"
+
+
+def test_names_that_others_read_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ("BACKEND", "FUZZ_EXAMPLES", "SERVICE_HOST", "DB_SERVICE_PORT_PG", "PORT_8737_TCP_ADDR")
+    for name in others:
+        monkeypatch.setenv(f"KALEPOOL_{name}", "1")
+    monkeypatch.setenv("KALEPOOL_PORT", "tcp://10.0.0.1:8737")
+    assert Settings.load().network == "devnet"
+
+
+@pytest.mark.parametrize("line", ["KALEPOOL_NETWORK: mainnet", "KALEPOOL_NETWORK", 'KALEPOOL_API_KEY="secret', "=1"])
+def test_a_line_that_is_no_setting_is_told_without_its_text(line: str) -> None:
+    Path(".env").write_text(f"\nDATABASE_URL=postgresql://x\n\n{line}\nKALEPOOL_PLATFORM_FEE=0.1\n")
+    assert told() == ".env, line 4: not a setting: write NAME=value"
+
+
+def test_a_file_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_bytes("A=1\nKALEPOOL_HOME_DOMAIN=münchen\n".encode("latin-1"))
+    assert ".env, line 2: not UTF-8" in told()
+    Path(".env").write_bytes("KALEPOOL_NETWORK=mainnet\n".encode("utf-16"))
+    assert ".env, line 1: not UTF-8" in told()
+    Path(".env").unlink()
+    Path(".env").mkdir()
+    assert told() == ".env cannot be read: Is a directory"
+    monkeypatch.setenv("KALEPOOL_ENV_FILE", "gone")
+    assert told() == "there is no gone, which KALEPOOL_ENV_FILE names"
+
+
+def test_a_byte_order_mark_hides_nothing() -> None:
+    Path(".env").write_bytes("KALEPOOL_NETWORK=mainnet\n".encode("utf-8-sig"))
+    assert Settings.load().network == "mainnet"
