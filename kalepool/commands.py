@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -68,7 +69,7 @@ def migrate() -> None:
     """Bring the database's schema up to date. Starts the embedded server for it where that does not run."""
     from kalepool.database import migrate as bring_up_to_date
 
-    with _database_url(_settings()) as url:
+    with _database_url(_settings(), new=True) as url:
         applied = asyncio.run(bring_up_to_date(url))
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
@@ -219,6 +220,8 @@ def status() -> None:
     from kalepool.live.view import View, read_view
 
     settings = _settings()
+    if settings.network == "devnet" and settings.rpc_url is None:
+        raise _no_pool(settings)
 
     async def read(database: Database) -> View:
         async with ChainReader(settings.chain) as chain:
@@ -260,9 +263,26 @@ def _with_database(settings: Settings) -> Settings:
     return settings
 
 
+def _no_pool(settings: Settings) -> ConfigError:
+    note = settings.data_dir / "up.json"
+    running = find_running(settings.data_dir)
+    if running is not None and running.network == settings.network:
+        return ConfigError("the pool that runs here has another database: set DATABASE_URL to its address")
+    if running is not None:
+        return ConfigError(
+            f"the pool here is on {running.network}, not {settings.network}: set KALEPOOL_NETWORK={running.network}"
+        )
+    where = f"{note}" if note.is_absolute() else f"{note} in {Path.cwd()}"
+    found = f"{where} is of one that ended" if note.exists() else f"no {where}"
+    return ConfigError(f"no pool here: {found}; start `kalepool up`, or go to its folder (KALEPOOL_DATA_DIR)")
+
+
 @contextmanager
-def _database_url(settings: Settings) -> Iterator[str]:
-    """For one look: the configured database, the running embedded one, or that one started for as long as it takes."""
+def _database_url(settings: Settings, *, new: bool = False) -> Iterator[str]:
+    """For one look: the configured database, the running embedded one, or that one started for as long as it takes.
+
+    new: make the embedded one where there is none; else that is a ConfigError, and no folder is made.
+    """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -271,6 +291,8 @@ def _database_url(settings: Settings) -> Iterator[str]:
     if url is not None:
         yield url
         return
+    if not new and not (data / "PG_VERSION").exists():
+        raise _no_pool(settings)
     with (
         DataFolder(settings.data_dir) as folder,
         Postgres.start(data, programs=settings.postgres_bin, log_file=folder.logs / "postgres.log") as server,
