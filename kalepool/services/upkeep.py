@@ -1,13 +1,15 @@
 """What the API process does by itself: settles what a crash left open, keeps its accounts funded, makes farmers
-active, pays what is to be paid to them, harvests what nobody asked for, and tells operators of trouble.
+active, pays what is to be paid to them, records lost stakes, harvests what nobody asked for, and tells operators of
+trouble.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,6 +24,9 @@ log = structlog.get_logger()
 
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
+
+LOSSES_SECONDS = 10.0
+"""How often the blocks that are over are looked at for pails that were never worked."""
 
 REFILL_SECONDS = 30.0
 """How often the pool's accounts are looked at once they all work."""
@@ -48,6 +53,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
         asyncio.create_task(_repeat("samples", lambda: board.sample_miners(ctx.database), board.SAMPLE_SECONDS)),
+        asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
     if alerts is not None:
@@ -91,7 +97,18 @@ async def sweep(ctx: Context) -> int:
     """
     farm_index = (await ctx.chain.read_farm()).index or 0
     newest = farm_index - FORGOTTEN_BLOCKS
-    rows = await ctx.database.fetch_all("select_forgotten", newest_index=newest)
+    return await _harvest_all(ctx, await ctx.database.fetch_all("select_forgotten", newest_index=newest))
+
+
+async def record_losses(ctx: Context) -> int:
+    """Records the stakes of pails that were never worked once their block is over: nobody else asks for them until they
+    count as forgotten. Returns how many pails it tried, each of them once."""
+    farm_index = (await ctx.chain.read_farm()).index or 0
+    blocks = {"oldest_index": farm_index - FORGOTTEN_BLOCKS, "newest_index": farm_index - 1}
+    return await _harvest_all(ctx, await ctx.database.fetch_all("select_never_worked", **blocks))
+
+
+async def _harvest_all(ctx: Context, rows: Sequence[Mapping[str, Any]]) -> int:
     targets: dict[UUID, list[harvest.Target]] = defaultdict(list)
     for row in rows:
         targets[row["pooler_id"]].append(harvest.Target(row["block_index"], row["farmer_id"]))

@@ -242,6 +242,23 @@ WHERE p.block_index <= %(newest_index)s AND p.outcome = 'planted'
 ORDER BY p.block_index
 LIMIT 1000;
 
+-- name: select_never_worked
+-- What was planted up to a block, never worked, and neither looked at since nor given up as lost. Nothing is in flight.
+SELECT p.block_index, p.pooler_id, p.farmer_id
+FROM plantings p JOIN farmers f USING (farmer_id)
+WHERE p.block_index BETWEEN %(oldest_index)s AND %(newest_index)s AND p.outcome = 'planted'
+  AND f.status IN ('active', 'leaving')
+  AND NOT EXISTS (SELECT FROM works w
+                  WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
+  AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id)
+  AND NOT EXISTS (SELECT FROM pooler_compensations c
+                  WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+  AND NOT EXISTS (SELECT FROM submission_items i
+                  WHERE i.block_index = p.block_index AND i.farmer_id = p.farmer_id AND i.action = 'work'
+                    AND i.status = 'open')
+ORDER BY p.block_index
+LIMIT 1000;
+
 ------------------------------------------------------------------------------------------------------------------------
 -- Health
 

@@ -140,6 +140,20 @@ async def test_a_lost_stake_is_owed_once(farm) -> None:
     ]
 
 
+async def test_a_stake_is_booked_as_lost_when_its_block_is_over(farm) -> None:
+    worked, _ = await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await work.work(farm.ctx, 0, farm.pooler_id, [Submission(worked.farmer_id, await farm.nonce(worked, 0))])
+    assert await upkeep.record_losses(farm.ctx) == 0
+    await farm.end_block()
+    await farm.start_block(1)
+    assert [await upkeep.record_losses(farm.ctx) for _ in range(2)] == [1, 0]
+    idle = farm.farmers[1].farmer_id
+    assert await farm.rows("SELECT farmer_id, standing, code FROM pooler_compensations") == [
+        (idle, "owed", "work-missing")
+    ]
+
+
 async def test_harvests_what_only_the_chain_knows(farm) -> None:
     """Planted and worked, and then the database is put back to a state before."""
     (farmer,) = await farm.add_farmers(1)
