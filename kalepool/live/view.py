@@ -95,7 +95,8 @@ class View:
 
     @property
     def active(self) -> int:
-        return sum(farmer.status == "active" for farmer in self.farmers)
+        """Farmers that this block can count on: those that may be planted, and those that are."""
+        return sum(farmer.status == "active" or farmer.planted for farmer in self.farmers)
 
     @property
     def planted(self) -> int:

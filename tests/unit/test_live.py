@@ -187,3 +187,11 @@ def test_payments_that_the_pool_made_add_up_and_deposits_are_named_as_likely() -
 def test_the_operator_s_pause_is_in_the_picture() -> None:
     assert "paused by the operator" not in picture(VIEW)
     assert "paused by the operator" in picture(replace(VIEW, planting_paused=True))
+
+
+def test_who_leaves_after_the_plant_is_counted_on_both_sides() -> None:
+    leaving = replace(VIEW, farmers=(replace(FARMER, status="leaving"), *VIEW.farmers[1:]))
+    gone = replace(leaving, farmers=(replace(FARMER, status="leaving", planted=False), *VIEW.farmers[1:]))
+    for view, counted in ((VIEW, "10/10"), (leaving, "10/10"), (gone, "9/9")):
+        assert f"planted {counted}  " in changes(None, view, 0)[-1]
+        assert f"planted {counted}  " in picture(view)
