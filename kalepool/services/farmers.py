@@ -86,8 +86,8 @@ async def register(
 ) -> Registered:
     """Makes a farmer with a keypair of its own, sealed by custody.
 
-    Raises InputError for a wallet that is no G… address, ConflictError when the pooler is full, and as
-    poolers.active_pooler.
+    Raises InputError for a wallet that is no G… address, ConflictError for one that is a farmer's custodial wallet and
+    when the pooler is full, and as poolers.active_pooler.
     """
     require_account_address(payout_wallet)
     farmer_id = new_id()
@@ -95,6 +95,11 @@ async def register(
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         async with ctx.database.transaction() as tx:
+            if await tx.fetch_one("select_wallet_owner", custodial_wallet=payout_wallet):
+                raise ConflictError(
+                    f"{payout_wallet} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
+                    "you have"
+                )
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
             if count is not None and count["farmers"] >= pooler.max_farmers:
                 raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")

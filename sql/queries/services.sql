@@ -27,6 +27,10 @@ VALUES (%(account_id)s, %(purpose)s, %(name)s, %(address)s, %(secret_sealed)s, %
 -- How many farmers a pooler has that have not left.
 SELECT count(*) AS farmers FROM farmers WHERE pooler_id = %(pooler_id)s AND status <> 'departed';
 
+-- name: select_wallet_owner
+-- The farmer that the pool keeps this wallet for.
+SELECT farmer_id FROM farmers WHERE custodial_wallet = %(custodial_wallet)s;
+
 -- name: insert_farmer
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
                      metadata)

@@ -226,6 +226,13 @@ async def test_forgotten_pails_are_swept(farm) -> None:
     assert await farm.rows("SELECT outcome FROM harvests") == [("harvested",)]
 
 
+async def test_a_wallet_that_the_pool_keeps_is_nobody_s_payout_wallet(farm) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    with pytest.raises(ConflictError, match="keeps for a farmer"):
+        await farmers.register(farm.ctx, farm.pooler_id, farmer.custodial_wallet, farmer.stake_percentage)
+    assert await farm.rows("SELECT count(*) FROM farmers") == [(1,)]
+
+
 async def test_targets_of_others_are_refused(farm) -> None:
     with pytest.raises(NotFoundError):
         await harvest.harvest(farm.ctx, farm.pooler_id, targets=[Target(0, farm.pooler_id)])
