@@ -130,7 +130,7 @@ def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Cust
     `sealed_under`: the keys that seal what there is. ConfigError unless one of them is here; no new one is made then.
     """
     if settings.master_key is not None:
-        masters = tuple(MasterKey.from_hex(part) for part in settings.master_key.get_secret_value().split(","))
+        masters = _keys(settings.master_key.get_secret_value().split(","), "KALEPOOL_MASTER_KEY")
         _require_known(masters, sealed_under, "KALEPOOL_MASTER_KEY holds another key: set it to the old one")
         return Custody(*masters)
     path = key_file_path(settings)
@@ -169,12 +169,19 @@ def read_key_file(path: Path) -> tuple[MasterKey, ...]:
         status = path.stat()
         if status.st_mode & 0o077:
             raise CustodyError(f"{path} holds the master key and is open to others: chmod 600 {path}")
-        lines = path.read_text().split()
+        lines = path.read_text(errors="replace").split()
     except OSError as error:
         raise CustodyError(f"the master key file cannot be read: {error}") from None
     if not lines:
         raise CustodyError(f"{path} is empty: it should hold the master key")
-    return tuple(MasterKey.from_hex(line) for line in lines)
+    return _keys(lines, str(path))
+
+
+def _keys(texts: Sequence[str], place: str) -> tuple[MasterKey, ...]:
+    try:
+        return tuple(MasterKey.from_hex(text) for text in texts)
+    except CustodyError as error:
+        raise CustodyError(f"{place}: {error}") from None
 
 
 def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: bool = False) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -143,8 +144,7 @@ class Supervisor:
                 continue
             if shown and now - service.said_at.get(event, -QUIET_SECONDS) >= QUIET_SECONDS:
                 service.said_at[event] = now
-                told = {key: value for key, value in record.items() if key not in ("event", "level", "at", "exception")}
-                self._say(f"{service.name}: {event} " + " ".join(f"{key}={value}" for key, value in told.items()))
+                self._say(f"{service.name}: {event} {_details(record)}")
 
     def _new_lines(self, service: Service) -> list[str]:
         try:
@@ -159,12 +159,27 @@ class Supervisor:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log that says something, short."""
+    """The last line of a log that says something, short; of a traceback, what went wrong."""
     try:
-        lines = [line for line in log.read_text(errors="replace")[-5000:].splitlines() if line.strip()]
+        lines = [line for line in log.read_text(errors="replace")[-50_000:].splitlines() if line.strip()]
     except OSError:
         lines = []
-    return lines[-1].strip()[:300] if lines else "it said nothing"
+    for line in reversed(lines):
+        said = line.strip()
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            record = json.loads(line)
+            said = f"{record['event']} {_details(record)}".strip()
+            if "Traceback " in (traceback := str(record.get("exception") or record["event"])):
+                said = traceback.strip().splitlines()[-1]
+        if not said.startswith("Application startup failed"):  # uvicorn's; why is before it
+            return re.sub(r"^kalepool\.errors\.\w+: ", "", said)[:300]
+    return "it said nothing"
+
+
+def _details(record: dict[str, object]) -> str:
+    """What a record of the log says beside its event."""
+    left_out = ("event", "level", "at", "exception", "color_message")
+    return " ".join(f"{key}={value}" for key, value in record.items() if key not in left_out)
 
 
 def _ending(status: int) -> str:

@@ -74,9 +74,13 @@ def test_a_malformed_key_is_refused_without_being_shown(tmp_path: Path) -> None:
     for text in ("", "abc", "zz" * 32, "ab" * 31, "ab" * 33):
         with pytest.raises(CustodyError) as caught:
             load_custody(settings(tmp_path, master_key=SecretStr(text)))
-        assert not text or text not in str(caught.value)
-    key_file_path(settings(tmp_path)).touch(mode=0o600)
+        assert str(caught.value).startswith("KALEPOOL_MASTER_KEY: ") and (not text or text not in str(caught.value))
+    file = key_file_path(settings(tmp_path))
+    file.touch(mode=0o600)
     with pytest.raises(CustodyError, match="empty"):
+        load_custody(settings(tmp_path))
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(CustodyError, match=f"{file}: a master key is 64 hexadecimal digits"):
         load_custody(settings(tmp_path))
 
 
