@@ -94,8 +94,8 @@ def _block_problem(block: BlockView) -> str:
 
 def blocks_table(report: Report) -> Table:
     """The blocks, for people."""
-    table = Table(title="Blocks", title_justify="left")
-    for heading in ("block", "planted", "worked", "harvested", "best zeros", "staked", "forecast", "reward (KALE)"):
+    table = Table(title="Blocks, amounts in KALE", title_justify="left")
+    for heading in ("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward"):
         table.add_column(heading, justify="right", no_wrap=True)
     for block in report.blocks:
         table.add_row(
@@ -104,9 +104,9 @@ def blocks_table(report: Report) -> Table:
             str(block.worked),
             str(block.harvested),
             "-" if block.best_zeros is None else str(block.best_zeros),
-            kale(block.staked_stroops, 7),
-            kale(block.forecast_stroops, 7),
-            kale(block.rewarded_stroops, 7),
+            kale(block.staked_stroops),
+            kale(block.forecast_stroops),
+            kale(block.rewarded_stroops),
         )
     return table
 
@@ -126,9 +126,9 @@ def farmers_table(report: Report) -> Table:
 
     for line in report.lines:
         name = line.movement.name or f"{line.movement.custodial_wallet[:8]}…"
-        table.add_row(name, *(kale(amount, 7) for amount in amounts(line)), "no" if line.difference else "yes")
+        table.add_row(name, *(kale(amount) for amount in amounts(line)), "no" if line.difference else "yes")
     table.add_section()
     all_well = not any(line.difference for line in report.lines)
     sums = [sum(column) for column in zip(*map(amounts, report.lines), strict=True)]
-    table.add_row("together", *(kale(amount, 7) for amount in sums), "yes" if all_well else "no")
+    table.add_row("together", *(kale(amount) for amount in sums), "yes" if all_well else "no")
     return table

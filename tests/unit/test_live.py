@@ -159,10 +159,19 @@ def movement(name: str = "demo 1") -> Movement:
 
 
 def test_a_run_that_adds_up_has_no_problems() -> None:
-    report = close([BLOCK], [movement()], {"G-demo 1": 100}, {"G-demo 1": 590})
+    million = 1_000_000 * KALE
+    report = close([BLOCK], [movement()], {"G-demo 1": million}, {"G-demo 1": million + 490})
     assert report.problems == [] and report.lines[0].difference == 0
-    assert "0.0000590 │     yes" in shown(farmers_table(report))
-    assert "2,505.0000000" in shown(blocks_table(report))
+    assert "1,000,000.00 │     yes" in shown(farmers_table(report))
+    assert "2,505.00" in shown(blocks_table(report))
+
+
+def test_the_closing_table_fits_a_terminal() -> None:
+    huge = 234_567 * KALE
+    moved = replace(movement("demo 10"), paid_in_stroops=huge, staked_stroops=huge, returned_stroops=huge)
+    report = close([replace(BLOCK, staked_stroops=huge, forecast_stroops=huge)], [moved], {"G-demo 10": huge}, {"G-demo 10": huge})
+    text = shown(blocks_table(report), farmers_table(report), width=100)
+    assert text.count("234,567.00") == 12 and "…" not in text
 
 
 def test_one_stroop_too_few_or_a_lost_stake_is_a_problem() -> None:
@@ -176,12 +185,13 @@ def test_one_stroop_too_few_or_a_lost_stake_is_a_problem() -> None:
 
 
 def test_payments_that_the_pool_made_add_up_and_deposits_are_named_as_likely() -> None:
-    paid = replace(movement(), paid_in_stroops=7, paid_out_stroops=300)
-    report = close([BLOCK], [paid, movement("demo 2")], {"G-demo 1": 100}, {"G-demo 1": 297, "G-demo 2": 500})
+    paid = replace(movement(), paid_in_stroops=KALE // 2, paid_out_stroops=2 * KALE)
+    after = {"G-demo 1": 2 * KALE + 490 - 3 * KALE // 2, "G-demo 2": 500}
+    report = close([BLOCK], [paid, movement("demo 2")], {"G-demo 1": 2 * KALE}, after)
     assert [line.difference for line in report.lines] == [0, 10]
     assert "somebody paid into the wallet" in report.problems[0] and len(report.problems) == 1
     text = shown(farmers_table(report))
-    assert "rewards + paid" in text and "-0.0000293" in text
+    assert "rewards + paid" in text and "-1.50" in text
 
 
 def test_the_operator_s_pause_is_in_the_picture() -> None:
