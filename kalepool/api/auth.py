@@ -124,9 +124,8 @@ def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:
 
     async def check(caller: Annotated[Principal, Depends(principal)]) -> Principal:
         if caller.role not in roles:
-            raise Problem(
-                403, "forbidden", f"a {caller.role}'s key may not do this; it takes a key of: {', '.join(roles)}"
-            )
+            key = f"{'an' if caller.role == 'operator' else 'a'} {caller.role}'s key"
+            raise Problem(403, "forbidden", f"{key} may not do this; it takes a key of: {', '.join(roles)}")
         return caller
 
     return check

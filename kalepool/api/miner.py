@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
 from kalepool.api.auth import Principal, bearer, principal, record, require, still_valid
 from kalepool.api.limits import per_address
@@ -270,11 +270,23 @@ class ShareBatch(Sent):
     shares: Annotated[list[ShareOffer], Field(min_length=1, max_length=MOST_SHARES)]
 
 
+OUTCOMES = """What became of it:
+
+- `accepted`: counted, and credited.
+- `stale`: its block is over, or its farmer is out of it. Some come at every change of block.
+- `duplicate`: this nonce was brought before.
+- `low-difficulty`: the hash is not below the target of the job.
+- `out-of-range`: the nonce is not in the range of the job.
+- `unknown-job`: no such job was given to you.
+- `malformed`: the nonce is not a decimal number of 64 bits.
+"""
+
+
 class ShareAnswer(Described):
     """What became of a share. An accepted one has its zeros and the hashes it is credited with."""
 
     nonce: str
-    outcome: Outcome
+    outcome: Annotated[Outcome, Field(description=OUTCOMES)]
     zeros: int | None
     credited_hashes: Nonce
     detail: str = Field(description="Why it was refused; empty for an accepted one.")
@@ -286,7 +298,17 @@ class ShareAnswers(Described):
     results: list[ShareAnswer]
 
 
-_SENT = TypeAdapter[ShareBatch | ShareOffer](ShareBatch | ShareOffer)
+def _shape(sent: object) -> str:
+    """Which of the two was sent, so that what is wrong with it is told of that one alone."""
+    return "batch" if isinstance(sent, ShareBatch) or (isinstance(sent, dict) and "shares" in sent) else "share"
+
+
+_SENT = TypeAdapter[ShareBatch | ShareOffer](
+    Annotated[
+        Annotated[ShareBatch, Tag("batch")] | Annotated[ShareOffer, Tag("share")],
+        Discriminator(_shape),
+    ]
+)
 _ANSWERS = TypeAdapter(ShareAnswers)
 _OFFER = ShareOffer.model_json_schema()
 _BATCH = {key: value for key, value in ShareBatch.model_json_schema().items() if key != "$defs"}
@@ -327,7 +349,8 @@ async def shares(request: Request) -> Response:
     try:
         sent = _SENT.validate_json(await request.body())
     except ValidationError as error:
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from None
+        # the tag that the union puts first is no part of what was sent
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"][1:])} for each in error.errors()]) from None
     offers = [Offer(each.job_id, each.nonce) for each in (sent.shares if isinstance(sent, ShareBatch) else [sent])]
     with _telling_to_wait():
         answers = await _mining(request).take_shares(caller.subject_id, offers, request_key)

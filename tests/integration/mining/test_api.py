@@ -109,6 +109,7 @@ async def test_registration_by_invitation(field, database: Database, database_ur
         assert refused.status_code == 403 and refused.json()["code"] == "invite-needed"
         assert (await anybody.post("/miner/invites", json={})).status_code == 401
         async with pool.client(operator_key) as operator:
+            assert (await operator.get("/miner/me")).json()["detail"].startswith("an operator's key may not do this")
             made = (await operator.post("/miner/invites", json={"uses": 2, "label": "friends"})).json()
         form = {"name": "x", "invite": made["invite"]}
         wrong = await anybody.post("/miner/register", json=form | {"payout_wallet": "G" + "A" * 55})
@@ -207,6 +208,14 @@ async def test_shares_one_or_many_and_the_same_again(pool: Pool):
         for wrong in ({}, {"shares": []}, {"shares": [share] * 101}, {"job_id": 1, "nonce": 2}, [share], None):
             refused = await miner.post("/miner/shares", json=wrong)
             assert refused.status_code == 422 and refused.json()["errors"], wrong
+        for wrong, where in (
+            ({**share, "nonce": 5}, "body.nonce"),
+            ({"shares": [{**share, "nonce": 5}]}, "body.shares.0.nonce"),
+        ):
+            refused = (await miner.post("/miner/shares", json=wrong)).json()
+            assert refused["detail"] == f"{where}: Input should be a valid string", (
+                "of what was sent, and of that alone"
+            )
         assert (await miner.post("/miner/shares", content=b"\xff{")).status_code == 422
         lone = await miner.post("/miner/shares", content=json.dumps(share | {"nonce": "\ud800"}))
         assert lone.status_code == 422

@@ -6,6 +6,7 @@ import pytest
 from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.errors import ConfigError
+from kalepool.policy.shares import Outcome
 
 
 def description() -> dict:
@@ -50,3 +51,8 @@ def test_a_stake_is_a_part_wherever_it_is_named() -> None:
     for name, field in named.items():
         assert "0.1 is a tenth, 1 is everything" in field["description"], name
         assert field["examples"] == [0.1], name
+
+
+def test_every_outcome_of_a_share_is_explained() -> None:
+    described = description()["components"]["schemas"]["ShareAnswer"]["properties"]["outcome"]["description"]
+    assert all(f"- `{outcome}`: " in described for outcome in Outcome)
