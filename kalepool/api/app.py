@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (public, pooler, results, farmer, sep10, keys, miner, operator, page, metrics)
     for audience in audiences:
         app.include_router(audience.router)
-    problems.install(app, [route for audience in audiences for route in audience.router.routes])
+    problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)
     app.openapi = lambda: _describe(app)
     return app
 

@@ -218,6 +218,11 @@ def _missing(request: Request, what: str) -> HTMLResponse:
     return _page(request, "missing.html", 404, what=what)
 
 
+def show_missing(request: Request) -> HTMLResponse:
+    """For an address that is none of ours."""
+    return _missing(request, "there is nothing at this address")
+
+
 def _database(request: Request) -> Database:
     return request.app.state.context.database
 

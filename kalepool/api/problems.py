@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -101,8 +101,13 @@ def of_error(error: KalepoolError) -> Problem:
     return Problem(status, error.code, str(error), fault=error.fault)
 
 
-def install(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
-    """Makes every error of the app a problem. `routes`: all there are; a 405 names what each of them allows."""
+def install(
+    app: FastAPI, routes: Sequence[BaseRoute] = (), missing: Callable[[Request], Response] | None = None
+) -> None:
+    """Makes every error of the app a problem. `routes`: all there are; a 405 names what each of them allows.
+
+    `missing`: what a browser is shown at an address that is none of theirs.
+    """
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> JSONResponse:
@@ -123,7 +128,9 @@ def install(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
         return Problem(422, "invalid-input", detail, fault="pooler", errors=errors).response()
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and missing is not None and "text/html" in request.headers.get("accept", ""):
+            return missing(request)
         if error.detail == "There was an error parsing the body":  # FastAPI's word for what is not even UTF-8
             return Problem(422, "invalid-input", "body: this is no JSON").response()
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")

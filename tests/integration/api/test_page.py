@@ -71,6 +71,11 @@ async def test_what_is_not_there(api) -> None:
         answer = await api.anybody.get(path)
         assert answer.status_code == 404
         assert answer.headers["Content-Type"].startswith("text/html")
+    for path in ("/farmer/xyz", "/nowhere", "/block/x"):
+        answer = await api.anybody.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert "there is nothing at this address" in answer.text
+        assert (await api.anybody.get(path)).json()["code"] == "not-found"
     assert (await api.anybody.get("/static/..%2fpage.py")).status_code == 404
     assert (await api.anybody.get(f"/block/{2**32}")).status_code == 422
     assert (await api.anybody.get("/miner/me")).status_code == 401  # not taken for a miner's page
