@@ -169,7 +169,9 @@ def test_a_run_that_adds_up_has_no_problems() -> None:
 def test_the_closing_table_fits_a_terminal() -> None:
     huge = 234_567 * KALE
     moved = replace(movement("demo 10"), paid_in_stroops=huge, staked_stroops=huge, returned_stroops=huge)
-    report = close([replace(BLOCK, staked_stroops=huge, forecast_stroops=huge)], [moved], {"G-demo 10": huge}, {"G-demo 10": huge})
+    report = close(
+        [replace(BLOCK, staked_stroops=huge, forecast_stroops=huge)], [moved], {"G-demo 10": huge}, {"G-demo 10": huge}
+    )
     text = shown(blocks_table(report), farmers_table(report), width=100)
     assert text.count("234,567.00") == 12 and "…" not in text
 
