@@ -1,11 +1,12 @@
-"""A complete kalepool miner. Needs pycryptodome and requests; the key is in KALEPOOL_API_KEY.
+"""A complete kalepool miner. Needs pycryptodome and requests; Ctrl-C ends it. With your miner's key:
 
-python examples/miner.py http://127.0.0.1:8737
+KALEPOOL_API_KEY=kp_… python examples/miner.py http://127.0.0.1:8737
 """
 
 import base64
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -13,6 +14,9 @@ import time
 import requests
 from Crypto.Hash import keccak
 
+if len(sys.argv) != 2 or not sys.argv[1].startswith(("http://", "https://")) or not os.environ.get("KALEPOOL_API_KEY"):
+    sys.exit(__doc__)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 pool = sys.argv[1].rstrip("/")
 headers = {"Authorization": f"Bearer {os.environ['KALEPOOL_API_KEY']}"}
 job: dict = {}

@@ -499,6 +499,8 @@ def mine(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="End by itself after so long.")] = None,
 ) -> None:
     """Hash for a pool. Ctrl-C ends it."""
+    if not url.startswith(("http://", "https://")) or not url.partition("://")[2]:
+        raise ConfigError(f"{url!r} is not a pool's address: write it as http://127.0.0.1:8737")
     try:
         engines = choose_engines(backend, threads, command)
         asyncio.run(run(url.rstrip("/"), key, engines, rig or socket.gethostname(), seconds))
