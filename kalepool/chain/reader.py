@@ -98,17 +98,20 @@ class ChainReader:
 
     async def read_health(self) -> Health:
         """One round trip to the server. Raises RpcUnavailableError, and ConfigError where it serves another network."""
+        await self._check_network()
+        started = time.perf_counter()
+        ledger, oldest = await self._read_health(self._rpc.call)
+        return Health(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
+
+    async def _check_network(self) -> None:
         if not self._checked_network:
             found = await self._rpc.call("getNetwork", GetNetworkResponse)
             if found.passphrase != self.network.passphrase:
                 raise ConfigError(
-                    f"{self._rpc.place} serves the network {found.passphrase!r}, and KALEPOOL_NETWORK wants "
-                    f"{self.network.passphrase!r}: set KALEPOOL_RPC_URL to a server of that network"
+                    f"the RPC server {self._rpc.place} serves {found.passphrase!r}, not {self.network.name}: set "
+                    "KALEPOOL_RPC_URL to a server of that network"
                 )
             self._checked_network = True
-        started = time.perf_counter()
-        ledger, oldest = await self._read_health(self._rpc.call)
-        return Health(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
 
     async def next_ledger(self, after: int, timeout_seconds: float) -> Ledger | None:
         """Wait for a ledger beyond `after`; None when none came in time. All who wait share one poll of the server."""
@@ -149,6 +152,12 @@ class ChainReader:
             block_keys = {index: entries.block_entry_key(contract, index) for index in (guess, guess + 1)}
             found, ledger = await self._read_entries([instance_key, *block_keys.values()])
             if instance_key not in found:
+                try:
+                    await self._check_network()
+                except ConfigError as error:
+                    raise ChainError(str(error)) from None
+                except ChainError as error:
+                    log.debug("which network the server serves is not known", error=str(error))
                 raise ChainError(f"no contract {contract} on {self.network.name}: is KALEPOOL_CONTRACT_ID right?")
             index, farm_block, paused = self._decoded(entries.farm_state, found[instance_key])
             if index is not None:

@@ -82,6 +82,19 @@ async def test_a_server_that_is_silent_or_gone_is_unavailable(rpc, network: Netw
     assert "secret-key" not in str(caught.value)
 
 
+async def test_where_the_contract_is_missing_another_network_s_server_is_told_first(rpc, network: Network):
+    rpc.answers["getHealth"] = [health()]
+    rpc.answers["getLedgerEntries"] = [{"latestLedger": 10, "entries": []}]
+    rpc.answers["getNetwork"] = [{"passphrase": "Elsewhere", "protocolVersion": 23}]
+    async with ChainReader(network) as chain:
+        with pytest.raises(ChainError, match=f"serves 'Elsewhere', not {network.name}: set KALEPOOL_RPC_URL"):
+            await chain.read_farm()
+    rpc.answers["getNetwork"] = [{"passphrase": network.passphrase, "protocolVersion": 23}]
+    async with ChainReader(network) as chain:
+        with pytest.raises(ChainError, match="is KALEPOOL_CONTRACT_ID right"):
+            await chain.read_farm()
+
+
 async def test_a_rate_limit_is_waited_for(rpc, network: Network):
     rpc.answers["getHealth"] = [web.Response(status=429, headers={"Retry-After": "0.3"}), health()]
     async with ChainReader(network) as chain:
