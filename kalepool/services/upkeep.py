@@ -104,8 +104,10 @@ async def record_losses(ctx: Context) -> int:
     """Records the stakes of pails that were never worked once their block is over: nobody else asks for them until they
     count as forgotten. Returns how many pails it tried, each of them once."""
     farm_index = (await ctx.chain.read_farm()).index or 0
-    blocks = {"oldest_index": farm_index - FORGOTTEN_BLOCKS, "newest_index": farm_index - 1}
-    return await _harvest_all(ctx, await ctx.database.fetch_all("select_never_worked", **blocks))
+    rows = await ctx.database.fetch_all(
+        "select_never_worked", oldest_index=farm_index - FORGOTTEN_BLOCKS, newest_index=farm_index - 1
+    )
+    return await _harvest_all(ctx, rows)
 
 
 async def _harvest_all(ctx: Context, rows: Sequence[Mapping[str, Any]]) -> int:
