@@ -1,11 +1,9 @@
 """A complete kalepool miner. Needs pycryptodome and requests; Ctrl-C ends it. With your miner's key:
 
-KALEPOOL_API_KEY=kp_… python examples/miner.py http://127.0.0.1:8737
-"""
+KALEPOOL_API_KEY=kp_… python examples/miner.py http://127.0.0.1:8737"""
 
 import base64
 import os
-import random
 import signal
 import sys
 import threading
@@ -25,13 +23,12 @@ job: dict = {}
 def follow() -> None:
     """Keep `job` the pool's newest: the request waits until there is another one than `after`."""
     global job
-    params = {"rig": f"example-{os.getpid() % 8}", "wait": 30, "after": ""}
     while True:
+        params = {"rig": f"example-{os.getpid() % 8}", "wait": 30, "after": job.get("job_id", "")}
         try:
             answer = requests.get(f"{pool}/miner/job", params=params, headers=headers, timeout=40)
             if answer.status_code == 200:
                 job = answer.json()
-                params["after"] = job["job_id"]
             elif answer.status_code != 204:  # 204: nothing new
                 print(answer.status_code, answer.text)
                 time.sleep(float(answer.headers.get("Retry-After", 5)))
@@ -50,14 +47,13 @@ def bring(share: dict) -> None:
 
 
 threading.Thread(target=follow, daemon=True).start()
+while not job:
+    time.sleep(0.1)
 while True:
-    if not job:
-        time.sleep(0.1)
-        continue
     now, target = job, bytes.fromhex(job["target"])
     head, entropy = now["block_index"].to_bytes(4, "big"), bytes.fromhex(now["entropy"])
     tail = entropy + base64.b32decode(now["farmer"])[1:33]
-    start = int(now["nonce_start"]) + random.randrange(int(now["nonce_count"]) - 20_000)
+    start = int(now["nonce_start"]) + int.from_bytes(os.urandom(8)) % (int(now["nonce_count"]) - 20_000)
     for nonce in range(start, start + 20_000):
         if keccak.new(digest_bits=256, data=head + nonce.to_bytes(8, "big") + tail).digest() < target:
             bring({"job_id": now["job_id"], "nonce": str(nonce)})
