@@ -9,17 +9,11 @@ WHERE f.status = 'active' AND f.activated_at < %(started_by)s AND p.status = 'ac
   AND NOT EXISTS (SELECT FROM plantings WHERE block_index = %(block_index)s AND outcome = 'planted');
 
 -- name: select_lost_stakes
--- Stakes of these blocks, which are over, that do not come back: never worked, or found to be lost. Nothing is in flight.
-SELECT p.block_index, count(*) AS farmers, sum(p.stake_stroops) AS stake_stroops
-FROM plantings p
-LEFT JOIN pooler_compensations c USING (block_index, farmer_id)
-WHERE p.outcome = 'planted' AND p.block_index BETWEEN %(first_index)s AND %(last_index)s
-  AND (c.standing = 'owed' OR (c.compensation_id IS NULL AND
-    NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
-    AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
-    AND NOT EXISTS (SELECT FROM submission_items i WHERE i.block_index = p.block_index AND i.farmer_id = p.farmer_id
-                    AND i.action = 'work' AND i.status = 'open')))
-GROUP BY p.block_index;
+-- What these blocks, which are over, lost.
+SELECT block_index, count(*) AS farmers, sum(stake_stroops) AS stake_stroops
+FROM lost_stakes
+WHERE block_index BETWEEN %(first_index)s AND %(last_index)s
+GROUP BY block_index;
 
 -- name: select_wrong_forecasts
 -- Harvests of these blocks that brought something else than their final forecast.

@@ -37,19 +37,12 @@ GROUP BY block_index
 ORDER BY block_index DESC;
 
 -- name: select_page_lost
--- Stakes that the newest block before this one with plants lost: never worked, or found to be lost. Nothing is in flight.
-SELECT p.block_index, count(*) AS farmers, sum(p.stake_stroops) AS stake_stroops
-FROM plantings p
-LEFT JOIN pooler_compensations c USING (block_index, farmer_id)
-WHERE p.outcome = 'planted'
-  AND p.block_index = (
+-- What the newest block before this one with plants lost.
+SELECT block_index, count(*) AS farmers, sum(stake_stroops) AS stake_stroops
+FROM lost_stakes
+WHERE block_index = (
     SELECT max(block_index) FROM plantings WHERE outcome = 'planted' AND block_index < %(before_index)s)
-  AND (c.standing = 'owed' OR (c.compensation_id IS NULL AND
-    NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
-    AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
-    AND NOT EXISTS (SELECT FROM submission_items i WHERE i.block_index = p.block_index AND i.farmer_id = p.farmer_id
-                    AND i.action = 'work' AND i.status = 'open')))
-GROUP BY p.block_index;
+GROUP BY block_index;
 
 -- name: select_page_block
 -- What the chain said of a block when it was last read.
