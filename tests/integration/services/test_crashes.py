@@ -7,6 +7,7 @@ import pytest
 
 from kalepool.services import accounts, events, harvest, journal, plant, work
 from kalepool.services.context import Context
+from kalepool.services.farmers import Farmer
 from kalepool.services.work import Submission
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +42,21 @@ async def do(farm, action: str, index: int, farmer_id: UUID, nonce: int) -> None
             await harvest.harvest(farm.ctx, farm.pooler_id, index)
 
 
+async def come_to(farm, action: str, index: int, farmer: Farmer) -> int:
+    """All that a block needs before the action. Returns the nonce to work with, 0 before there is a pail."""
+    nonce = 0
+    for step in ("plant", "work", "harvest"):
+        if step == "work":
+            nonce = await farm.nonce(farmer, index)
+        if step == "harvest":
+            await farm.end_block()
+            await farm.start_block(index + 1)
+        if step == action:
+            break
+        await do(farm, step, index, farmer.farmer_id, nonce)
+    return nonce
+
+
 async def applied(farm, action: str) -> list[tuple]:
     table, outcome = {
         "plant": ("plantings", "planted"),
@@ -69,16 +85,8 @@ async def test_done_once_after_a_crash(
 ) -> None:
     """`late`: the restart comes when the transaction's time bound has passed."""
     (farmer,) = await farm.add_farmers(1)
-    index, nonce = await farm.current_index(), 0
-    for step in ("plant", "work", "harvest"):
-        if step == "work":
-            nonce = await farm.nonce(farmer, index)
-        if step == "harvest":
-            await farm.end_block()
-            await farm.start_block(index + 1)
-        if step == action:
-            break
-        await do(farm, step, index, farmer.farmer_id, nonce)
+    index = await farm.current_index()
+    nonce = await come_to(farm, action, index, farmer)
 
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:

@@ -12,7 +12,7 @@ from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.services.keys import create_key
 from kalepool.services.withdrawals import Withdrawal
-from tests.integration.services.test_crashes import CrashError, applied, arm, do
+from tests.integration.services.test_crashes import CrashError, applied, arm, come_to, do
 
 pytestmark = pytest.mark.anyio
 
@@ -47,16 +47,8 @@ async def restarted(farm, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was never sent is expired for certain; of one that was, the pail tells. Its account goes on."""
     (farmer,) = await farm.add_farmers(1)
-    index, nonce = 0, 0
-    for step in ("plant", "work", "harvest"):
-        if step == "work":
-            nonce = await farm.nonce(farmer, index)
-        if step == "harvest":
-            await farm.end_block()
-            await farm.start_block(index + 1)
-        if step == action:
-            break
-        await do(farm, step, index, farmer.farmer_id, nonce)
+    index = 0
+    nonce = await come_to(farm, action, index, farmer)
     await dies(farm, action, index, farmer, nonce, point)
     async with AsyncExitStack() as stack:
         ctx = await restarted(farm, stack, monkeypatch)

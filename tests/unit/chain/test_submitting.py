@@ -1,6 +1,7 @@
 """What became of a transaction is said only when it is certain, and nothing is sent that was not written down."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -468,8 +469,8 @@ async def test_the_fee_rises_with_the_attempt_and_no_account_is_needed_twice(wor
         assert reads == before + 1
 
 
-async def test_archived_entries_are_restored_first(world: World, network: Network):
-    """Where simulation asks for it, the paying account restores, and the call is simulated anew."""
+def archive(world: World, until: Callable[[], bool]) -> None:
+    """Simulation asks for a restore until this is so."""
     data = SorobanDataBuilder().set_resources(1000, 0, 100).build().to_xdr()
     fine = {
         "transactionData": data,
@@ -479,14 +480,19 @@ async def test_archived_entries_are_restored_first(world: World, network: Networ
     }
 
     async def simulate(_: Any) -> Any:
-        preamble = {} if world.sent else {"restorePreamble": {"transactionData": data, "minResourceFee": "500"}}
-        return fine | preamble | {"latestLedger": world.sequence}
+        archived = {"restorePreamble": {"transactionData": data, "minResourceFee": "500"}}
+        return fine | ({} if until() else archived) | {"latestLedger": world.sequence}
 
     async def entries(params: Any) -> Any:
         return account_entries(world, params)
 
     world.rpc.answers["simulateTransaction"] = [simulate]
     world.rpc.answers["getLedgerEntries"] = [entries]
+
+
+async def test_archived_entries_are_restored_first(world: World, network: Network):
+    """Where simulation asks for it, the paying account restores, and the call is simulated anew."""
+    archive(world, until=lambda: bool(world.sent))
     deadline = world.start + timedelta(seconds=500)
     async with Chain(network) as chain:
         work = await chain.prepare_work(OTHER.public_key, b"\1" * 32, 7, channel=SOURCE, deadline=deadline)
@@ -498,23 +504,7 @@ async def test_archived_entries_are_restored_first(world: World, network: Networ
 
 async def test_what_many_calls_need_restored_is_restored_once(world: World, network: Network):
     """At the opening of a block all farmers are planted at once: one transaction of the pool's account at a time."""
-    data = SorobanDataBuilder().set_resources(1000, 0, 100).build().to_xdr()
-    fine = {
-        "transactionData": data,
-        "minResourceFee": "1000",
-        "events": [],
-        "results": [{"auth": [], "xdr": scval.to_uint32(4).to_xdr()}],
-    }
-
-    async def simulate(_: Any) -> Any:
-        archived = {"restorePreamble": {"transactionData": data, "minResourceFee": "500"}}
-        return fine | ({} if world.known else archived) | {"latestLedger": world.sequence}
-
-    async def entries(params: Any) -> Any:
-        return account_entries(world, params)
-
-    world.rpc.answers["simulateTransaction"] = [simulate]
-    world.rpc.answers["getLedgerEntries"] = [entries]
+    archive(world, until=lambda: bool(world.known))
     deadline = world.start + timedelta(seconds=500)
     async with Chain(network) as chain:
         await chain.read_ledger()
