@@ -75,7 +75,8 @@ async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
 
         async def has_shares() -> bool:
             found = await rows("SELECT farmer_id, max(zeros) FROM shares WHERE block_index = 1 GROUP BY 1")
-            return len(found) == FARMERS and min(zeros for _, zeros in found) >= 3
+            # Not each of them: zeros up to the block's min_zeros earn nothing, so search stays with one farmer then.
+            return len(found) == FARMERS and max(zeros for _, zeros in found) >= 3
 
         async with running(pool) as (first, fleet):
             await until(has_shares, 2 * BLOCK_SECONDS + 30)
