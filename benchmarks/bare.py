@@ -1,7 +1,6 @@
 """The kernel alone on all cores: what the other benchmarks compare with.
 
-In a process of its own, and with the priority of the workers' threads: what else runs on the machine takes the same
-from both.
+In a process of its own, and with the priority of the workers' threads.
 
     python -m benchmarks.bare [SECONDS]
 """
@@ -12,28 +11,69 @@ import os
 import subprocess
 import sys
 import time
+from types import TracebackType
+from typing import Self
 
 import kernels
 from kalepool.cluster.worker import NICENESS
 
 
+class BareKernel:
+    """A process that hashes when it is told to, and sleeps in between."""
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "benchmarks.bare", "-"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def rate(self, seconds: float) -> float:
+        """Hashes a second, over this many seconds."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+
 def bare_rate(seconds: float = 5.0) -> float:
-    """Hashes a second of a fresh process that does nothing else."""
-    command = [sys.executable, "-m", "benchmarks.bare", str(seconds)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    """The rate of a fresh process."""
+    with BareKernel() as kernel:
+        return kernel.rate(seconds)
 
 
-def _measure(seconds: float) -> float:
-    os.nice(NICENESS)
-    template = kernels.Template(1, os.urandom(32), os.urandom(32))
-    backend = next(name for name in kernels.backends() if not name.startswith("cuda"))
-    threads = len(os.sched_getaffinity(0))
-    kernels.search_until(template, 0, 2**20, 15, backend=backend, threads=threads)
-    tried, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        tried += kernels.search_until(template, tried, 2**25, 15, backend=backend, threads=threads).tried
-    return tried / (time.perf_counter() - began)
+class _Search:
+    def __init__(self) -> None:
+        os.nice(NICENESS)
+        self.template = kernels.Template(1, os.urandom(32), os.urandom(32))
+        self.backend = next(name for name in kernels.backends() if not name.startswith("cuda"))
+        self.threads = len(os.sched_getaffinity(0))
+        self.next = 0
+        self.hash(2**20)
+
+    def hash(self, count: int) -> None:
+        kernels.search_until(self.template, self.next, count, 15, backend=self.backend, threads=self.threads)
+        self.next += count
+
+    def rate(self, seconds: float) -> float:
+        first, began = self.next, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            self.hash(2**25)
+        return (self.next - first) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
-    print(_measure(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0))
+    search = _Search()
+    asked = sys.stdin if sys.argv[1:] == ["-"] else sys.argv[1:] or ["5"]
+    for line in asked:
+        print(search.rate(float(line)), flush=True)

@@ -1,14 +1,14 @@
 """What the cluster loses, and what its coordinator costs.
 
-nodes      1, 2 and 4 real nodes of Ray on this machine, each pinned to its share of the cores, search a block for a
-           minute: their hash rate against the bare kernel on the same cores, measured before and after. In several
-           rounds, since a shared machine's own speed changes within a minute: the medians count.
+nodes      1, 2 and 4 real nodes of Ray on this machine, each pinned to its share of the cores: their hash rate over a
+           minute against the bare kernel's on the same cores. They take turns of ten seconds, since a shared machine's
+           own speed changes within a minute; what the resting cluster takes from the bare kernel is given back to that.
 workers    the real coordinator of a real pool (PostgreSQL, devnet, API, 50 farmers) with 100, 1,000 and 10,000 workers:
            its CPU time, messages a second, delay from a find to its commit in the database, memory. The workers are
            simulated: thousands share a process and a kernel, and each is as slow as that makes it. Their messages are
            real: every one sends and gets its own through Ray, and every find is a true one.
 
-    python -m benchmarks.cluster_scale [nodes] [workers] [--seconds 60] [--rounds 3] [--workers 100 1000] [--json FILE]
+    python -m benchmarks.cluster_scale [nodes] [workers] [--seconds 60] [--workers 100 1000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -36,19 +37,20 @@ import psutil
 import structlog
 
 import kernels
-from benchmarks.bare import bare_rate
+from benchmarks.bare import BareKernel
 from benchmarks.pool import Pool, running_pool
 from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
 from kalepool.cluster.members import Cluster, Handle, Member, Place
 from kalepool.cluster.messages import Hello, Job, Report, code_version
 from kalepool.cluster.worker import Worker
 from kalepool.config import Settings
+from kalepool.coordinator.state import report_zeros
 from kalepool.protocol.model import Block
 
 NODES = (1, 2, 4)
 FARMERS = 50
 SETTLE_SECONDS = 10.0
-BARE_SECONDS = 15.0
+TURN_SECONDS = 10.0
 NONCES_A_TURN = 2**13  # of one simulated worker, before the next has its turn
 
 
@@ -61,29 +63,32 @@ async def measure_nodes(count: int, seconds: float) -> dict[str, float]:
     from ray.cluster_utils import Cluster as RayTestCluster
 
     cores = sorted(os.sched_getaffinity(0))
-    bare = [bare_rate(BARE_SECONDS)]
     Path("/tmp/ray").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kp-", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "temp_dir": folder, "include_dashboard": False, "_system_config": SYSTEM_CONFIG}
+        head = {
+            "num_cpus": 0,
+            "temp_dir": folder,
+            "include_dashboard": False,
+            "include_log_monitor": False,
+            "_system_config": SYSTEM_CONFIG,
+        }
         ray_cluster = RayTestCluster(initialize_head=True, head_node_args=head)
         try:
             for number in range(count):
-                share = {
-                    cores[core * len(cores) // max(count, len(cores))] for core in range(number, len(cores), count)
-                }
-                share = share or {cores[number % len(cores)]}
+                share = set(cores[number::count]) or {cores[number % len(cores)]}
                 _pin(ray_cluster.add_node(num_cpus=len(share)), share)
-            hashes, busy = await _search_for(str(ray_cluster.address), count, seconds)
+            turns = await _take_turns(str(ray_cluster.address), count, max(round(seconds / TURN_SECONDS), 1))
         finally:
             ray_cluster.shutdown()
-    bare.append(bare_rate(BARE_SECONDS))
+    ratios = [turn.hashes_per_second / turn.bare for turn in turns]
     return {
         "nodes": count,
-        "hashes_per_second": hashes / seconds,
-        "bare_before": bare[0],
-        "bare_after": bare[1],
-        "efficiency": hashes / seconds / mean(bare),
-        "idle_share": max(1 - busy / (seconds * max(count, len(cores))), 0.0),
+        "hashes_per_second": mean(turn.hashes_per_second for turn in turns),
+        "bare": mean(turn.bare for turn in turns),
+        "efficiency": mean(turn.hashes_per_second for turn in turns) / mean(turn.bare for turn in turns),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "idle_share": mean(turn.idle_share for turn in turns),
     }
 
 
@@ -96,35 +101,88 @@ def _pin(node: Any, cores: set[int]) -> None:
                 process.cpu_affinity(sorted(cores))
 
 
-async def _search_for(address: str, count: int, seconds: float) -> tuple[int, float]:
-    """Hashes, and thread-seconds spent on them, of all nodes in `seconds`."""
-    serials = itertools.count(1)
-    hashes = busy = 0.0
-    counting = False
+@dataclass(slots=True)
+class Turn:
+    """What the cluster did in its turn, and the kernel alone in the one after."""
+
+    hashes_per_second: float
+    idle_share: float
+    bare: float
+
+
+@dataclass(slots=True)
+class Counted:
+    """What one worker reported in a turn. The first report is left out: its time began before."""
+
+    hashes: int = 0
+    seconds: float = 0.0
+    busy_seconds: float = 0.0
+    threads: int = 0
+
+
+async def _take_turns(address: str, count: int, turns: int) -> list[Turn]:
+    """One block: the cluster searches, then it rests and the bare kernel searches, and so on."""
+    serials, versions = itertools.count(1), itertools.count(1)
+    block = Block(0, 0, 0, 0, 0, 0, 8, os.urandom(32), 0, 0)
+    zeros = {os.urandom(32): 0 for _ in range(FARMERS)}
+    counts: dict[Place, Counted] | None = None
 
     async def next_serial() -> int:
         return next(serials)
 
-    def on_report(_: Member, report: Report) -> None:
-        nonlocal hashes, busy
-        if counting:
-            hashes += report.hashes
-            busy += report.busy_seconds
+    def on_report(member: Member, report: Report) -> None:
+        if counts is None:
+            return
+        if report.finds:
+            zeros.update((find.farmer, max(find.zeros, zeros[find.farmer])) for find in report.finds)
+            publish(zeros)
+        if member.place not in counts:
+            counts[member.place] = Counted(threads=member.hello.threads)
+            return
+        counted = counts[member.place]
+        counted.hashes += report.hashes
+        counted.seconds += report.seconds
+        counted.busy_seconds += report.busy_seconds
 
-    async with connect(address) as fleet:
-        cluster = Cluster(fleet, next_serial, on_report)
-        block = Block(0, 0, 0, 0, 0, 0, 8, os.urandom(32), 0, 0)
-        cluster.publish(Job(1, 1, block, tuple((os.urandom(32), 0) for _ in range(FARMERS)), 5))
-        task = asyncio.create_task(cluster.run())
-        while len(cluster.members) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-        await asyncio.sleep(SETTLE_SECONDS)
-        counting = True
-        await asyncio.sleep(seconds)
-        counting = False
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    return int(hashes), busy
+    def publish(farmers: dict[bytes, int]) -> None:
+        at_once = report_zeros(cluster.hashes_per_second)
+        cluster.publish(Job(next(versions), 1, block, tuple(farmers.items()), at_once))
+
+    done = []
+    with BareKernel() as kernel:
+        async with connect(address) as fleet:
+            cluster = Cluster(fleet, next_serial, on_report)
+            task = asyncio.create_task(cluster.run())
+            while len(cluster.members) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(SETTLE_SECONDS)
+            for _ in range(turns):
+                counts = {}
+                publish(zeros)
+                await asyncio.sleep(TURN_SECONDS + 2.0)
+                counted, counts = list(counts.values()), None
+                publish({})
+                await asyncio.sleep(2.0)
+                used, began = _family_cpu_seconds(kernel.pid), time.monotonic()
+                bare = await asyncio.to_thread(kernel.rate, TURN_SECONDS)
+                taken = (_family_cpu_seconds(kernel.pid) - used) / (time.monotonic() - began)
+                done.append(
+                    Turn(
+                        hashes_per_second=sum(c.hashes / c.seconds for c in counted),
+                        idle_share=1 - mean(c.busy_seconds / c.seconds / c.threads for c in counted),
+                        bare=bare / (1 - taken / len(os.sched_getaffinity(0))),
+                    )
+                )
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    return done
+
+
+def _family_cpu_seconds(but: int) -> float:
+    """Processor time so far of this process and all it started, Ray's own processes too, but one."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    times = [process.cpu_times() for process in family if process.pid != but]
+    return sum(t.user + t.system for t in times)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -324,7 +382,6 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["nodes", "workers"], help="nodes, workers; both by default")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rounds", type=int, default=3, help="of the nodes' minute")
     parser.add_argument("--workers", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--coordinate", type=int, help=argparse.SUPPRESS)
@@ -337,17 +394,15 @@ async def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     result: dict[str, list[dict[str, float]]] = {"nodes": [], "workers": []}
     if "nodes" in options.parts:
-        print("nodes    MH/s    bare kernel, before and after    efficiency    idle")
-        for count in NODES * options.rounds:
+        print("nodes    MH/s    bare kernel    efficiency    of single turns     idle")
+        for count in NODES:
             row = await measure_nodes(count, options.seconds)
             result["nodes"].append(row)
             print(
-                f"{count:>5} {row['hashes_per_second'] / 1e6:>7.1f} {row['bare_before'] / 1e6:>14.1f} "
-                f"{row['bare_after'] / 1e6:>10.1f} {row['efficiency']:>20.1%} {row['idle_share']:>7.1%}",
+                f"{count:>5} {row['hashes_per_second'] / 1e6:>7.1f} {row['bare'] / 1e6:>14.1f} "
+                f"{row['efficiency']:>13.1%} {row['lowest']:>9.1%} - {row['highest']:>6.1%} {row['idle_share']:>8.1%}",
                 flush=True,
             )
-        for count in NODES:
-            print(f"median of {count}: {median(r['efficiency'] for r in result['nodes'] if r['nodes'] == count):.1%}")
         print("wanted: efficiency >= 97 %")
     if "workers" in options.parts:
         lines = []

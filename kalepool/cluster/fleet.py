@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import platform
@@ -28,14 +29,13 @@ OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel 
 LOCAL_PREFIX = "kalepool-ray-"
 CONNECT_SECONDS = 5.0
 
-# A killed node is noticed after about a second instead of ten; one that is only busy has four seconds to answer.
-# The README's `ray start --system-config` and cluster.yaml say the same.
-SYSTEM_CONFIG = {
-    "health_check_initial_delay_ms": 500,
-    "health_check_period_ms": 400,
-    "health_check_timeout_ms": 1500,
-    "health_check_failure_threshold": 3,
-}
+SYSTEM_CONFIG: dict[str, int] = json.loads(Path(__file__).with_name("ray.json").read_text())
+"""Ray's own settings, of the whole cluster: what is in `ray.json` beside this file, which `ray start --head` takes too.
+
+A killed node is noticed after about a second instead of ten; one that is only busy has four seconds to answer. What
+Ray looks at several times a second for clusters with many short tasks, it looks at every second or two: every node's
+cores are for hashing.
+"""
 
 AnswerT = TypeVar("AnswerT")
 

@@ -56,6 +56,8 @@ def test_nothing_secret_travels(config: dict[str, Any]) -> None:
         assert command.endswith("ray stop") or command.startswith("RAY_AUTH_MODE=token")
 
 
-def test_a_killed_node_is_noticed_as_soon_as_on_a_local_ray(config: dict[str, Any]) -> None:
-    given = re.search(r"--system-config='(.*?)'", "".join(config["head_start_ray_commands"]))
-    assert given and json.loads(given[1]) == SYSTEM_CONFIG
+def test_a_cluster_started_by_hand_has_the_settings_of_a_local_ray(config: dict[str, Any]) -> None:
+    by_hand = (ROOT / "README.md").read_text()
+    for commands in ("".join(config["head_start_ray_commands"]).replace("~/kalepool/kalepool", "kalepool"), by_hand):
+        given = re.search(r'--system-config="\$\(cat (.*?)\)"', commands)
+        assert given and json.loads((ROOT / given[1]).read_text()) == SYSTEM_CONFIG
