@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 COMMANDS = [
     ("up", "kalepool.up.command:up", "Start and watch everything that is not configured elsewhere, and mine."),
     ("status", "kalepool.commands:status", "Show the block, the farmers, the workers and the last blocks."),
-    ("farmer", "kalepool.commands:farmer", "Add, list and show farmers."),
+    ("farmer", "kalepool.commands:farmer", "Add, list and show farmers, and let them go."),
     ("pooler", "kalepool.commands:pooler", "Add poolers."),
     ("miner", "kalepool.commands:miner", "Add external miners."),
     ("operator", "kalepool.commands:operator", "Make keys for operators."),

@@ -12,21 +12,24 @@ import typer
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConfigError, InputError, KalepoolError, NotFoundError
+from kalepool.errors import ConfigError, ConflictError, InputError, KalepoolError, NotFoundError
 from kalepool.log import configure
 from kalepool.postgres import Postgres, running_url
+from kalepool.units import plain
 from kalepool.up.folder import DataFolder, Running, find_running
 
-farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers.")
+farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers, and let them go.")
 pooler = typer.Typer(add_completion=False, no_args_is_help=True, help="Add poolers.")
 miner = typer.Typer(add_completion=False, no_args_is_help=True, help="Add external miners.")
 operator = typer.Typer(add_completion=False, no_args_is_help=True, help="Make keys for operators.")
 custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
 
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
+Called = Annotated[str, typer.Argument(metavar="FARMER", help="Its id, custodial wallet or name: see `farmer list`.")]
 OWN_POOLER = "home"
 SHOWN_ONCE = "The key is not kept and cannot be shown again."
 T = TypeVar("T")
@@ -160,13 +163,21 @@ def farmer_add(
             min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth, 1 is everything (0.1)."
         ),
     ] = None,
+    name: Annotated[str | None, typer.Option(help="What you call it: a name that no other farmer has.")] = None,
     pooler: Pooler = OWN_POOLER,
 ) -> None:
     """Register a farmer: makes its custodial wallet, and says what that has to be funded with."""
+    from kalepool.live.farmer import farmers_called
+
     settings = _settings()
 
     async def add(database: Database) -> dict[str, Any]:
         body: dict[str, Any] = {"pooler_id": str(await _pooler_id(database, pooler)), "payout_wallet": payout_wallet}
+        if name is not None:
+            for other in await farmers_called(database, name):
+                if other.status != "departed":
+                    raise ConflictError(f"farmer {other.farmer_id} is called {name!r} already: choose another --name")
+            body["metadata"] = {"name": name}
         if stake_percentage is not None:
             body["stake_percentage"] = stake_percentage
         return await _ask_api(settings, database, "POST", "/farmers/register", body)
@@ -189,24 +200,59 @@ def farmer_list(pooler: Annotated[str | None, typer.Option("--pooler", help="Onl
         return await database.fetch_all("select_farmers", pooler_id=pooler_id)
 
     table = Table(box=None, header_style="dim")
+    table.add_column("name", no_wrap=True, max_width=24)
     for heading in ("farmer_id", "status", "stake", "custodial_wallet"):
         table.add_column(heading, no_wrap=True)
     for row in _with(_settings(), read):
         stake = f"{float(row['stake_percentage']):.1%}"
-        table.add_row(str(row["farmer_id"]), row["status"], stake, row["custodial_wallet"])
+        name = Text(plain(str(row["metadata"].get("name") or "-")))
+        table.add_row(name, str(row["farmer_id"]), row["status"], stake, row["custodial_wallet"])
     _print(table)
 
 
 @farmer.command("show")
-def farmer_show(farmer_id: Annotated[str, typer.Argument(help="As `kalepool farmer list` prints it.")]) -> None:
-    """Show a farmer: its wallet, its balances on the chain, and how it did."""
+def farmer_show(called: Called) -> None:
+    """Show a farmer: its wallets, its balances on the chain, how it did, and what it waits for."""
+    from kalepool.live.farmer import Line, describe, find_farmer
+
     settings = _settings()
-    wanted = _uuid(farmer_id)
-    found = _with(settings, lambda database: _ask_api(settings, database, "GET", f"/farmers/{wanted}"))
-    for name, value in found.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        for key, item in inner:
-            typer.echo(f"{name + ('.' if key else '') + key:<32} {'-' if item is None else item}")
+
+    async def read(database: Database) -> list[Line]:
+        path = f"/farmers/{(await find_farmer(database, called)).farmer_id}"
+        found = await _ask_api(settings, database, "GET", path)
+        goes = found["status"] in ("leaving", "departed")
+        return describe(found, await _ask_api(settings, database, "GET", f"{path}/leave") if goes else None)
+
+    for name, value in _with(settings, read):
+        typer.echo(f"{name:<16}  {value}")
+
+
+@farmer.command("leave")
+def farmer_leave(
+    called: Called,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let a farmer go: no plants from now on; after its last harvest everything goes to its payout wallet."""
+    from kalepool.live.farmer import find_farmer, paid, waits
+
+    settings = _settings()
+    known = _with(settings, lambda database: find_farmer(database, called))
+    if not yes:
+        name = plain(known.name or str(known.farmer_id))
+        typer.echo(
+            f"{name} is planted for no more, and after its last harvest all its KALE and XLM go to its payout wallet\n"
+            f"{known.payout_wallet}; its custodial wallet is closed. There is no way back."
+        )
+        if not typer.confirm(f"Let {name} go?"):
+            typer.echo("Nothing was changed.")
+            raise typer.Exit(1)
+    path = f"/farmers/{known.farmer_id}/leave"
+    found = _with(settings, lambda database: _ask_api(settings, database, "POST", path))
+    if found["status"] == "departed":
+        typer.echo(f"It has departed, {paid(found)}.")
+        return
+    typer.echo(f"It leaves; {waits(found)}.")
+    typer.echo(f"It goes on by itself; `kalepool farmer show {known.farmer_id}` says how far it is.")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -317,13 +363,6 @@ async def _pooler_id(database: Database, name: str) -> UUID:
     if found is None:
         raise NotFoundError(f"no pooler is called {name!r}: `kalepool pooler add {name}` makes one")
     return found["pooler_id"]
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InputError(f"{text!r} is not a farmer's id: see `kalepool farmer list`") from None
 
 
 async def _ask_api(

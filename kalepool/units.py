@@ -28,3 +28,8 @@ def rate(hashes_per_second: float) -> str:
 
 def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} s"
+
+
+def plain(text: str) -> str:
+    """Text that somebody else chose, on one line and without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)

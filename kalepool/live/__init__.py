@@ -3,4 +3,5 @@
 view.py     View: one moment of the pool, and how it is read
 screen.py   View -> a picture for a terminal     (pure)
 lines.py    View, View -> what to say about it   (pure)
+farmer.py   one farmer: found by what somebody calls it, and described
 """

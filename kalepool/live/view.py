@@ -8,6 +8,7 @@ from kalepool.chain import Account, ChainReader
 from kalepool.database import Database
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import forecast
+from kalepool.units import plain
 
 RECENT_BLOCKS = 6
 
@@ -166,7 +167,7 @@ def _farmer(
     account = accounts.get(row["custodial_wallet"])
     worked = block is not None and pail is not None and pail.zeros is not None
     return FarmerView(
-        name=row["name"] or f"farmer {number}",
+        name=plain(row["name"] or f"farmer {number}"),
         address=row["custodial_wallet"],
         status=row["status"],
         planted=pail is not None,

@@ -14,6 +14,13 @@ LEFT JOIN LATERAL (
 WHERE f.status <> 'departed' AND (%(pooler_id)s::uuid IS NULL OR f.pooler_id = %(pooler_id)s)
 ORDER BY f.registered_at, f.farmer_id;
 
+-- name: select_farmers_called
+-- Farmers with this custodial wallet or name, and the one with this id.
+SELECT farmer_id, custodial_wallet, payout_wallet, status, metadata ->> 'name' AS name
+FROM farmers
+WHERE farmer_id = %(farmer_id)s::uuid OR custodial_wallet = %(called)s OR metadata ->> 'name' = %(called)s
+ORDER BY registered_at, farmer_id;
+
 -- name: select_live_blocks
 -- The newest blocks, each with how much of it was done, when planting began and how many plants came to nothing.
 SELECT b.block_index, b.status, b.started_at, b.closed_at, b.planted, b.worked, b.harvested, b.best_zeros,

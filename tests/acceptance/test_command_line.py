@@ -81,7 +81,6 @@ def test_every_command_explains_itself(kalepool: Run, command: str) -> None:
         (["up", "--block", "3"], {}, 2, "--blocks"),
         (["up", "--blocks", "many"], {}, 2, "--blocks"),
         (["up", "--blocks", "0"], {}, 2, "--blocks"),
-        (["farmer", "show", "me"], {}, 2, "'me' is not a farmer's id"),
         (["farmer", "list"], {"DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/pool"}, 1, "does not answer"),
         (["farmer", "list"], {"DATABASE_URL": "postgresql//me:hunter2@host"}, 1, "DATABASE_URL is not an address"),
         (["api"], {}, 2, "set DATABASE_URL, or start `kalepool up`"),
@@ -112,6 +111,9 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     assert kalepool("farmer", "list", "--pooler", "north").status == 0
     missing = kalepool("farmer", "list", "--pooler", "south")
     assert missing.status == 2 and "kalepool pooler add south" in missing.errors
+    for command in (["farmer", "show", "me"], ["farmer", "leave", "me", "--yes"]):
+        unknown = kalepool(*command)
+        assert unknown.status == 2 and "no farmer has the id, custodial wallet or name 'me'" in unknown.errors
     for command in (["miner", "add", "rig"], ["operator", "add", "me"]):
         made = kalepool(*command)
         assert made.status == 0 and re.search(r"^key +kp_\S{43}$", made.output, re.MULTILINE), made.errors

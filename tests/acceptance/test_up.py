@@ -34,12 +34,19 @@ def up(data: Path, *options: str, **settings: object) -> subprocess.Popen[bytes]
     return subprocess.Popen(command, env=environment(data), cwd=data.parent, **settings)  # pyright: ignore
 
 
-def kalepool(data: Path, *arguments: str) -> str:
+def kalepool(data: Path, *arguments: str, answer: str = "", status: int = 0) -> str:
     command = [sys.executable, "-m", "kalepool", *arguments]
     done = subprocess.run(
-        command, env=environment(data), cwd=data.parent, capture_output=True, text=True, check=False, timeout=60
+        command,
+        env=environment(data),
+        cwd=data.parent,
+        input=answer,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout
 
 
@@ -133,10 +140,19 @@ def test_the_next_start_goes_on_shows_it_live_and_ends_at_ctrl_c(data: Path) -> 
     assert f"in use by another kalepool (process {screen.process.pid})" in output and output.count("\n") == 1
 
     assert kalepool(data, "farmer", "list").count(" active ") == FARMERS
-    added = kalepool(data, "farmer", "add", Keypair.random().public_key, "--stake-percentage", "0.25")
-    farmer_id = re.findall(r"farmer_id +(\S+)", added)[0]
-    shown = kalepool(data, "farmer", "show", farmer_id)
-    assert re.search(r"status +registered", shown) and re.search(r"stake_percentage +0\.25", shown)
+    payout = Keypair.random().public_key
+    added = kalepool(data, "farmer", "add", payout, "--stake-percentage", "0.25", "--name", "ann")
+    farmer_id, wallet = re.findall(r"(?:farmer_id|custodial_wallet) +(\S+)", added)
+    shown = kalepool(data, "farmer", "show", "ann")
+    assert farmer_id in shown and re.search(r"missing +[\d.]+ XLM: send", shown)
+    assert re.search(r"status +registered", shown) and re.search(r"stake +25 % of the KALE", shown)
+    assert payout in kalepool(data, "farmer", "leave", wallet, answer="n\n", status=1)
+    assert re.search(r"status +registered", kalepool(data, "farmer", "show", wallet)), "nothing was changed"
+    assert f"`kalepool farmer show {farmer_id}`" in kalepool(data, "farmer", "leave", "ann", answer="y\n")
+    deadline = time.monotonic() + 20
+    while not re.search(r"departed +\S+ \S+ UTC, with nothing to pay out", kalepool(data, "farmer", "show", farmer_id)):
+        assert time.monotonic() < deadline
+    assert re.search(r"balance +[\d,.]+ KALE, [\d,.]+ XLM", kalepool(data, "farmer", "show", "demo 3"))
     status = kalepool(data, "status")
     assert "demo 10" in status and re.search(r"\d+ s left", status) and "finished" in status
 
