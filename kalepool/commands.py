@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import typer
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConfigError, ConflictError, InputError, KalepoolError, NotFoundError
+from kalepool.errors import ChainError, ConfigError, ConflictError, InputError, KalepoolError, NotFoundError
 from kalepool.log import configure
 from kalepool.postgres import Postgres, running_url
 from kalepool.units import plain
@@ -31,6 +32,9 @@ custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look aft
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
 Called = Annotated[str, typer.Argument(metavar="FARMER", help="Its id, custodial wallet or name: see `farmer list`.")]
 OWN_POOLER = "home"
+PATIENCE_SECONDS = 8.0
+"""`kalepool status` waits for the chain no longer."""
+
 SHOWN_ONCE = "The key is not kept and cannot be shown again."
 T = TypeVar("T")
 
@@ -260,7 +264,10 @@ def farmer_leave(
 
 
 def status() -> None:
-    """Show the block, the farmers, the workers and the last blocks, once."""
+    """Show the block, the farmers, the workers and the last blocks, once.
+
+    Where the chain cannot be read, what the database knows is shown, and the exit status is 1.
+    """
     from kalepool.chain import ChainReader
     from kalepool.live.screen import render, workers_table
     from kalepool.live.view import View, read_view
@@ -269,16 +276,25 @@ def status() -> None:
     if settings.network == "devnet" and settings.rpc_url is None:
         raise _no_pool(settings)
 
-    async def read(database: Database) -> View:
-        async with ChainReader(settings.chain) as chain:
-            return await read_view(database, chain, None)
+    async def read(database: Database) -> tuple[View, str | None]:
+        try:
+            async with ChainReader(settings.chain) as chain, asyncio.timeout(PATIENCE_SECONDS):
+                return await read_view(database, chain, None), None
+        except TimeoutError:
+            server = urlsplit(settings.chain.rpc_url or "").hostname  # the rest of the address may hold a key
+            trouble = f"the RPC server {server} did not answer within {PATIENCE_SECONDS:g} s"
+        except ChainError as error:
+            trouble = str(error)
+        return await read_view(database, None, None), trouble
 
-    view = _with(settings, read)
+    view, trouble = _with(settings, read)
     title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
     seconds = settings.chain.block_seconds
     _print(render(view, view.at, [], title=title, block_seconds=seconds, height=10_000))
     if view.workers:
         _print(workers_table(view.workers))
+    if trouble:
+        raise ChainError(f"the chain cannot be read: {trouble}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,9 @@ def render(
 def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
     left = view.seconds_left(now)
     grid = Table.grid(padding=(0, 3))
-    if left is None:
+    if view.ledger is None:
+        grid.add_row(Text("the chain cannot be read: this is what the database knows", style="bold red"))
+    elif left is None:
         grid.add_row("waiting for the first block")
     else:
         grid.add_row(
@@ -47,10 +49,10 @@ def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
     searchers = f"{len(view.workers)} worker{'s' if len(view.workers) != 1 else ''}"
     if view.miners:
         searchers += f", {view.miners} miner{'s' if view.miners != 1 else ''}"
+    on_chain = [_count("planted", view.planted, view.active), _count("worked", view.worked, view.planted)]
     counts = Text("   ").join(
         [
-            _count("planted", view.planted, view.active),
-            _count("worked", view.worked, view.planted),
+            *(on_chain if view.ledger is not None else []),
             _last_harvest(view),
             Text(rate(view.hashes_per_second), style="bold cyan"),
             Text(searchers),

@@ -76,10 +76,10 @@ class WorkerView:
 @dataclass(frozen=True, slots=True)
 class View:
     """The pool at `at`, by the ledger's clock. `block` is None before the first plant ever. `planting_paused`: by an
-    operator."""
+    operator. `ledger`: None where the chain was not read; then only what the database knows is there."""
 
     at: datetime
-    ledger: int
+    ledger: int | None
     index: int | None
     block: Block | None
     ends_at: datetime | None
@@ -120,32 +120,40 @@ class View:
 
 
 async def read_view(
-    database: Database, chain: ChainReader, pooler_id: UUID | None, *, from_index: int = 0, blocks: int = RECENT_BLOCKS
+    database: Database,
+    chain: ChainReader | None,
+    pooler_id: UUID | None,
+    *,
+    from_index: int = 0,
+    blocks: int = RECENT_BLOCKS,
 ) -> View:
     """Read one moment of one pooler's part, or of everybody's. Raises ChainError and DatabaseError.
 
-    from_index, blocks: the newest `blocks` blocks from that index on.
+    chain: None reads the database alone. from_index, blocks: the newest `blocks` blocks from that index on.
     """
-    farm = await chain.read_farm()
-    index = -1 if farm.index is None else farm.index
-    rows = await database.fetch_all("select_live_farmers", pooler_id=pooler_id, block_index=index)
-    wallets = [row["custodial_wallet"] for row in rows]
-    pails = await chain.read_pails([(wallet, index) for wallet in wallets]) if farm.block else {}
-    accounts = await chain.read_accounts(wallets) if wallets else {}
+    farm = await chain.read_farm() if chain else None
     recent = await database.fetch_all(
         "select_live_blocks", row=BlockView, pooler_id=pooler_id, from_index=from_index, limit=blocks
     )
+    newest = farm.index if farm else max((block.block_index for block in recent), default=None)
+    index = -1 if newest is None else newest
+    rows = await database.fetch_all("select_live_farmers", pooler_id=pooler_id, block_index=index)
+    wallets = [row["custodial_wallet"] for row in rows]
+    block = farm.block if farm else None
+    farm_block = farm.farm_block if farm else None
+    pails = await chain.read_pails([(wallet, index) for wallet in wallets]) if chain and block else {}
+    accounts = await chain.read_accounts(wallets) if chain and wallets else {}
     workers = await database.fetch_all("select_live_workers", row=WorkerView)
     miners = await database.fetch_one("select_miners_hashrate") or {}
     paused = await database.fetch_one("select_paused") or {}
     return View(
-        at=await chain.now(),
-        ledger=farm.ledger,
-        index=farm.index,
-        block=farm.block,
-        ends_at=None if farm.farm_block is None else _ends_at(farm.farm_block, chain.network.block_seconds),
+        at=await chain.now() if chain else datetime.now(UTC),
+        ledger=farm.ledger if farm else None,
+        index=newest,
+        block=block,
+        ends_at=_ends_at(farm_block, chain.network.block_seconds) if chain and farm_block else None,
         farmers=tuple(
-            _farmer(row, number, farm.block, pails.get((row["custodial_wallet"], index)), accounts, index)
+            _farmer(row, number, block, pails.get((row["custodial_wallet"], index)), accounts, index)
             for number, row in enumerate(rows, 1)
         ),
         blocks=tuple(recent),

@@ -3,8 +3,10 @@
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from kalepool import commands
 from kalepool.__main__ import COMMANDS, main
 
 HEAVY = {"ray", "numba", "numpy", "stellar_sdk", "psycopg", "fastapi", "pydantic", "aiohttp", "kalepool.config"}
@@ -122,3 +125,16 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     rotated = kalepool("custody", "rotate")
     assert rotated.output == "0 secrets sealed again\n"
     assert (tmp_path / "data" / "master.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_status_waits_for_no_silent_chain(kalepool: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "PATIENCE_SECONDS", 1.0)
+    assert kalepool("migrate").status == 0
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/secret-key"
+        began = time.monotonic()
+        done = kalepool("status", KALEPOOL_RPC_URL=url)
+    assert time.monotonic() - began < 8, "the database's start and end are among it"
+    assert done.status == 1 and "this is what the database knows" in done.output
+    assert done.errors.count("\n") == 1 and "127.0.0.1 did not answer within 1 s" in done.errors
+    assert "secret-key" not in done.errors

@@ -67,6 +67,14 @@ def shown(*parts: object, width: int = 120) -> str:
     return console.export_text()
 
 
+def test_without_the_chain_nothing_is_said_that_only_it_knows() -> None:
+    silent = replace(VIEW, ledger=None, ends_at=None, block=None)
+    said = picture(silent)
+    assert "the chain cannot be read: this is what the database knows" in said
+    assert "planted 10/10" not in said and "waiting for the first block" not in said
+    assert "harvested 10/10 of block 41" in said and "42.0 MH/s" in said and "demo 1" in said
+
+
 def picture(view: View | None, *, notices: tuple[str, ...] = (), height: int = 40, width: int = 120) -> str:
     return shown(render(view, NOW, list(notices), title="kalepool", block_seconds=60, height=height), width=width)
 
