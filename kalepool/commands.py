@@ -124,7 +124,7 @@ def _miner() -> None:
 
 @miner.command("add")
 def miner_add(
-    name: Annotated[str, typer.Argument(help="What the pool calls it.")],
+    name: Annotated[str, typer.Argument(help="What the pool calls it: a name that no other miner has.")],
     payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
 ) -> None:
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
@@ -133,6 +133,11 @@ def miner_add(
     settings = _settings()
 
     async def add(database: Database) -> NewMiner:
+        if other := await database.fetch_one("select_miner_called", name=name):
+            raise ConflictError(
+                f"miner {other['miner_id']} is called {name!r} already: choose another name; for another key of the "
+                "same miner see POST /operator/keys"
+            )
         invite = await create_invite(database, name, uses=1, valid_seconds=60)
         return await register(database, settings, name, payout_wallet, invite.invite)
 

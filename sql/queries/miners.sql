@@ -12,6 +12,10 @@ RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason,
 SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
 FROM miners WHERE miner_id = %(miner_id)s;
 
+-- name: select_miner_called
+-- The first miner of this name. Who registers by itself is free in its choice, so there may be more.
+SELECT miner_id FROM miners WHERE name = %(name)s ORDER BY created_at, miner_id LIMIT 1;
+
 -- name: update_miner_ban
 -- Bans a miner, or lifts the ban (banned_until null).
 UPDATE miners SET banned_until = %(banned_until)s, bans = %(bans)s, ban_reason = %(ban_reason)s

@@ -120,7 +120,9 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     for command in (["miner", "add", "rig"], ["operator", "add", "me"]):
         made = kalepool(*command)
         assert made.status == 0 and re.search(r"^key +kp_\S{43}$", made.output, re.MULTILINE), made.errors
-    refused = kalepool("miner", "add", "rig", "--payout-wallet", "G123")
+    twin = kalepool("miner", "add", "rig")
+    assert twin.status == 2 and "is called 'rig' already: choose another name" in twin.errors
+    refused = kalepool("miner", "add", "other", "--payout-wallet", "G123")
     assert refused.status == 2 and refused.errors.count("\n") == 1
     rotated = kalepool("custody", "rotate")
     assert rotated.output == "0 secrets sealed again\n"
