@@ -16,7 +16,8 @@ from kalepool.errors import ChainError
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.context import Context
-from kalepool.units import kale
+from kalepool.services.farmers import Missing, missing_funds
+from kalepool.units import amount, kale
 
 BLOCKS = 60
 EVENTS = 16
@@ -27,8 +28,11 @@ SAMPLE_SECONDS = 10.0
 PATIENCE_SECONDS = 3.0
 """A chain that takes longer to answer is silent."""
 
-HISTORY_AGE_SECONDS = 10.0
-"""History is read again when it is older: its samples do not come more often."""
+SLOW_SECONDS = 10.0
+"""History, and what waiting farmers lack, are read again when they are older: history's samples come no more often."""
+
+GONE_SECONDS = 120.0
+"""Who has reported no hashrate for so long is named no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,14 @@ class FarmerRow:
     work_transaction: bytes | None
     harvest_transaction: bytes | None
     failed_code: str | None
+    missing: Missing | None = None  # of a registered farmer; None also where the chain does not answer
+
+    @property
+    def waits_for(self) -> str:
+        """What a registered farmer needs to become active. The pool adds the trustline by itself."""
+        if self.missing is None:
+            return "waits for XLM"
+        return f"waits for {amount(self.missing.native_stroops)} XLM" if self.missing.native_stroops else "is let in"
 
     @property
     def planted(self) -> bool:
@@ -227,7 +239,11 @@ def _judge_block(board: Board) -> Verdict:
     if board.index is None or left is None:
         return Verdict("busy", "Waiting", "The first block has not begun.")
     if not board.active:
-        return Verdict("busy", "No farmers", "Nobody takes part yet.")
+        waiting = sum(farmer.status == "registered" for farmer in board.farmers)
+        detail = (
+            f"{_farmers(waiting)} registered; below is what each waits for." if waiting else "Nobody takes part yet."
+        )
+        return Verdict("busy", "No farmers", detail)
     if board.paused:
         return Verdict("warn", "Farm paused", "The KALE contract takes no plants.")
     elapsed = board.block_seconds - left
@@ -288,6 +304,7 @@ class BoardReader:
         self._ctx = ctx
         self._farm: Farm | None = None
         self._history: tuple[datetime, History] | None = None
+        self._missing: tuple[datetime, dict[str, Missing]] | None = None
 
     async def read(self) -> Board:
         """The pool now. Raises DatabaseError."""
@@ -304,6 +321,8 @@ class BoardReader:
         block = farm.block if farm else None
         shown = -1 if index is None else index
         farmers = await database.fetch_all("select_page_farmers", row=FarmerRow, block_index=shown, everybody=True)
+        missing = {} if problem else await self._read_missing(farmers)
+        farmers = [replace(farmer, missing=missing.get(farmer.custodial_wallet)) for farmer in farmers]
         if index is not None and block is not None:
             farmers = [farmer.with_forecast(block, index) for farmer in farmers]
         lost = await database.fetch_one("select_page_lost", row=Lost, before_index=shown)
@@ -332,9 +351,25 @@ class BoardReader:
             lost=lost,
         )
 
+    async def _read_missing(self, farmers: Sequence[FarmerRow]) -> dict[str, Missing]:
+        """By wallet, what registered farmers lack; nothing where the chain does not say so."""
+        now = datetime.now(UTC)
+        if self._missing is not None and (now - self._missing[0]).total_seconds() < SLOW_SECONDS:
+            return self._missing[1]
+        spare = self._ctx.settings.min_spare_stroops
+        wallets = [farmer.custodial_wallet for farmer in farmers if farmer.status == "registered"]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                accounts = await self._ctx.chain.read_accounts(wallets) if wallets else {}
+            found = {wallet: missing_funds(accounts.get(wallet), spare) for wallet in wallets}
+        except (ChainError, TimeoutError):
+            found = {}
+        self._missing = (now, found)
+        return found
+
     async def _read_history(self) -> History:
         now = datetime.now(UTC)
-        if self._history is not None and (now - self._history[0]).total_seconds() < HISTORY_AGE_SECONDS:
+        if self._history is not None and (now - self._history[0]).total_seconds() < SLOW_SECONDS:
             return self._history[1]
         since = now - timedelta(seconds=HISTORY_SECONDS)
         rows = await self._ctx.database.fetch_all("select_page_rates", since=since, bin_seconds=BIN_SECONDS)
@@ -356,7 +391,7 @@ def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:
     """Rows (at, hashes_per_second, and kind, number or miner_id, name) as series over whole bins.
 
     The bin that `now` is in is left out: it is not full yet. From the first one on, a bin without
-    a row counts as 0.
+    a row counts as 0. Who has not been heard of for GONE_SECONDS is one with all others of its kind.
     """
     step = timedelta(seconds=BIN_SECONDS)
     open_bin = datetime.fromtimestamp(now.timestamp() // BIN_SECONDS * BIN_SECONDS, UTC)
@@ -366,14 +401,23 @@ def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:
     first = min(row["at"] for row in rows)
     times = tuple(first + step * number for number in range(round((open_bin - first) / step)))
     positions = {at: number for number, at in enumerate(times)}
+    newest: dict[tuple[Any, ...], datetime] = {}
+    for row in rows:
+        newest[_searcher(row)] = max(row["at"], newest.get(_searcher(row), first))
+    long_ago = open_bin - timedelta(seconds=GONE_SECONDS)
     values: dict[tuple[str, UUID | None], list[float]] = defaultdict(lambda: [0.0] * len(times))
     for row in rows:
         miner_id = row["miner_id"]
+        gone = newest[_searcher(row)] < long_ago
         if miner_id is not None:
-            label = str(row["name"])
-        elif row["kind"] is None:
+            label, miner_id = ("earlier miners", None) if gone else (str(row["name"]), miner_id)
+        elif row["kind"] is None or gone:
             label = "earlier workers"
         else:
             label = f"{row['kind']} worker {row['number']}"
         values[label, miner_id][positions[row["at"]]] += row["hashes_per_second"]
     return History(times, tuple(Series(label, tuple(found), miner) for (label, miner), found in values.items()))
+
+
+def _searcher(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["miner_id"], row["kind"], row["number"]

@@ -1,7 +1,7 @@
 -- The page that anybody may look at. Public matters only: custodial wallets, never names, keys or payout wallets of farmers.
 
 -- name: select_page_farmers
--- Every farmer that takes part, or took part in this block, with how far it is in it; the best work counts.
+-- Every farmer that takes part or waits to, or took part in this block, with how far it is in it; the best work counts.
 SELECT f.farmer_id, f.custodial_wallet, f.status, p.stake_stroops, best.zeros AS found_zeros,
        w.zeros AS worked_zeros, w.gap, h.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
@@ -22,7 +22,7 @@ LEFT JOIN LATERAL (
     SELECT code FROM plantings
     WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id AND outcome = 'failed' AND p.event_id IS NULL
     ORDER BY event_id DESC LIMIT 1) failed ON true
-WHERE (%(everybody)s AND f.status IN ('active', 'leaving')) OR p.event_id IS NOT NULL OR failed.code IS NOT NULL
+WHERE (%(everybody)s AND f.status <> 'departed') OR p.event_id IS NOT NULL OR failed.code IS NOT NULL
 ORDER BY f.registered_at, f.farmer_id;
 
 -- name: select_page_blocks

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import re
+from decimal import Decimal
 
 import pytest
+from stellar_sdk import Keypair
 
 from kalepool.api.page import STATIC, TICK_SECONDS, Viewing
-from kalepool.services import harvest, plant, work
+from kalepool.services import farmers, harvest, plant, work
 from kalepool.services.work import Submission
+from kalepool.units import amount
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +103,16 @@ async def test_a_miner_s_name_is_text(api) -> None:
         assert "&lt;script&gt;" in page
         assert "4.0 MH/s" in page
         assert "a rig" not in page
+
+
+async def test_a_farmer_that_waits_is_shown_with_what_it_lacks(api) -> None:
+    made = await farmers.register(
+        api.farm.ctx, api.farm.pooler_id, Keypair.random().public_key, Decimal("0.1"), {"name": "Ann"}
+    )
+    page = (await api.anybody.get("/")).text
+    lacks = amount(made.missing.native_stroops)
+    assert made.farmer.custodial_wallet in page and f"waits for {lacks} XLM" in page
+    assert made.farmer.payout_wallet not in page and "Ann" not in page
 
 
 async def test_many_viewers_one_reading(api) -> None:
