@@ -2,7 +2,8 @@
 
 The contract's rules are `kalepool.protocol`'s, the pool's decisions are `kalepool.policy`'s own code under a made-up
 clock. Only hashing is replaced: the best of n hashes has z zeros or more with probability 1 - (1 - 16^-z)^n, and is
-drawn from that. Every block's bounds are what all works of the block before made them, rivals' and the pool's own.
+drawn from that; a farmer's n-th hash of a block is worth the same under every policy, so that they differ by what they
+do and not by luck. Every block's bounds are what all works of the block before made them, rivals' and the pool's own.
 
 Compared are
   ours     the pool's schedule
@@ -39,6 +40,8 @@ FIRST_INDEX = 150_000
 WARM_UP_BLOCKS = 5
 POLICIES = ("ours", "until6", "fixed", "equal", "pooler")
 FIXED_DIFFICULTIES = range(3, 11)
+RECORDS = 16  # a farmer's best share gets better at most so often: the last would take 16^15 hashes
+HASH_ROUNDING = 1e-6
 
 Rng = np.random.Generator
 
@@ -93,6 +96,38 @@ class Tally:
 def best_zeros(rng: Rng, hashes: float) -> int:
     """The most zeros among that many hashes, drawn by inverting P(best < z) = (1 - 16^-z)^hashes."""
     return int(-math.log(-math.expm1(-rng.exponential() / max(hashes, 1.0))) / math.log(16))
+
+
+class Luck:
+    """What each farmer's hashes of one block are worth: after how many of them its best share gets how many zeros.
+
+    The next hash to have more than z zeros is an exponential number of hashes away, 16^(z + 1) on average, and has k
+    zeros more than that with probability 16^-k or more.
+    """
+
+    def __init__(self, rng: Rng, farmers: int) -> None:
+        steps = rng.exponential(size=(farmers, RECORDS))
+        jumps = np.floor(rng.exponential(size=(farmers, RECORDS)) / math.log(16))
+        zeros = np.cumsum(jumps + 1, axis=1) - 1
+        steps[:, 1:] *= 16.0 ** (zeros[:, :-1] + 1)
+        steps[:, 0] = 1.0  # the first hash is the best so far, whatever it is
+        self._at = np.cumsum(steps, axis=1).tolist()
+        self._zeros = zeros.astype(int).tolist()
+        self._next = [0] * farmers
+        self.spent = [0.0] * farmers
+        self.zeros = [-1] * farmers
+
+    def to_go(self, farmer: int) -> float:
+        """How many more hashes until its best share is a better one."""
+        return self._at[farmer][self._next[farmer]] - self.spent[farmer]
+
+    def spend(self, farmer: int, hashes: float) -> int:
+        """The zeros of its best share after so many more hashes."""
+        self.spent[farmer] += hashes
+        while self._at[farmer][self._next[farmer]] <= self.spent[farmer] + HASH_ROUNDING:
+            self.zeros[farmer] = self._zeros[farmer][self._next[farmer]]
+            self._next[farmer] += 1
+        return self.zeros[farmer]
 
 
 class Ledgers:
@@ -189,7 +224,7 @@ class Pool:
     previous_block: Block | None = None
 
 
-Searcher = Callable[[Pool, Ledgers, Contract], float]
+Searcher = Callable[[Pool, Ledgers, Contract, Luck], float]
 """Plays the pool's part of a block in `Contract` and returns the hashes it spent."""
 
 
@@ -214,7 +249,7 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
             ledger = int(np.searchsorted(ledgers.closes, start + seconds[rival]))
             contract.work(n + rival, max(ledger, planted[n + rival] + 1), rival_zeros[rival])
         works = contract.works
-        hashes = policy(pool, ledgers, contract)
+        hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         contract.works -= works
         tally = contract.tally(n, hashes, pool.settings.work_fee_stroops)
         pool.previous_block = contract.block
@@ -243,22 +278,23 @@ def hand_in(pool: Pool, ledgers: Ledgers, contract: Contract, works: Sequence[Wo
 def until(difficulty: int) -> Searcher:
     """(a) and (b): one farmer after the other until that many zeros; works are handed in from 240 s on."""
 
-    def search(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+    def search(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
         start, speed, end = float(ledgers.closes[0]), pool.cell.hashes_per_second, float(ledgers.closes[ledgers.end])
         now, works = start, []
         for farmer in range(pool.cell.farmers):
-            now += pool.rng.exponential() * 16.0**difficulty / speed
+            while luck.zeros[farmer] < difficulty:
+                luck.spend(farmer, luck.to_go(farmer))
+            now += luck.spent[farmer] / speed
             if now >= end:
                 break
-            zeros = difficulty + best_zeros(pool.rng, 1.0)
-            works.append(Work(farmer, max(now, start + 240), zeros))
+            works.append(Work(farmer, max(now, start + 240), luck.zeros[farmer]))
         hand_in(pool, ledgers, contract, works)
         return (min(now, end) - start) * speed
 
     return search
 
 
-def pooler(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+def pooler(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
     """(d): a delay of 150 s, then 10,000,000 nonces for one farmer after the other, each handed in at once."""
     now, end = float(ledgers.closes[0]) + 150, float(ledgers.closes[ledgers.end])
     works = []
@@ -266,46 +302,44 @@ def pooler(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
         now += 1e7 / pool.cell.hashes_per_second
         if now >= end:
             break
-        works.append(Work(farmer, now, best_zeros(pool.rng, 1e7)))
+        works.append(Work(farmer, now, luck.spend(farmer, 1e7)))
     hand_in(pool, ledgers, contract, works)
     return len(works) * 1e7
 
 
-Allocation = Callable[[Rng, list[int], list[int], float, int], None]
-"""(rng, zeros of all farmers, those searched for, hashes, the block's min_zeros): spends hashes and updates zeros."""
+Allocation = Callable[[Luck, list[int], float, int], None]
+"""(luck, farmers searched for, hashes, the block's min_zeros): spends the hashes."""
 
 
-def by_schedule(rng: Rng, zeros: list[int], active: list[int], hashes: float, floor: int) -> None:
-    """As the workers do: always the farmer that `pick` names, until it has a zero more."""
-    active_zeros = [zeros[farmer] for farmer in active]
-    while active:
-        position = pick(active_zeros, 0, floor)
-        hashes -= rng.exponential() * 16.0 ** (active_zeros[position] + 1)
-        if hashes < 0:
-            break  # not found yet; a search has no memory
-        active_zeros[position] += 1 + best_zeros(rng, 1.0)
-    for farmer, found in zip(active, active_zeros, strict=True):
-        zeros[farmer] = found
+def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
+    """As the workers do: always for the farmer that `pick` names, until it has a zero more."""
+    zeros = [luck.zeros[farmer] for farmer in active]
+    while active and hashes > 0:
+        position = pick(zeros, 0, floor)
+        farmer = active[position]
+        spent = min(luck.to_go(farmer), hashes)
+        hashes -= spent
+        zeros[position] = luck.spend(farmer, spent)
 
 
-def by_equal_parts(rng: Rng, zeros: list[int], active: list[int], hashes: float, floor: int) -> None:
+def by_equal_parts(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
     """(c): as many hashes for each."""
     for farmer in active:
-        zeros[farmer] = max(zeros[farmer], best_zeros(rng, hashes / len(active)))
+        luck.spend(farmer, hashes / len(active))
 
 
 def scheduled(allocate: Allocation) -> Searcher:
     """The pool's own schedule: decide() every tick, and the workers' search in between. (c) with equal parts."""
 
-    def search(pool: Pool, ledgers: Ledgers, contract: Contract) -> float:
+    def search(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
         cell, rng, closes = pool.cell, pool.rng, ledgers.closes
         start = now = float(closes[0])
         names = [f"{i:04d}" for i in range(cell.farmers)]
         # The coordinator hashes one nonce for each farmer at once.
-        zeros = [best_zeros(rng, 1.0) for _ in names]
         active = list(range(cell.farmers))
         states = [
-            FarmerState(name, may_plant=False, shares=(Found(z, 0),)) for name, z in zip(names, zeros, strict=True)
+            FarmerState(name, may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
+            for farmer, name in enumerate(names)
         ]
         in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
         hashes = 0.0
@@ -346,12 +380,12 @@ def scheduled(allocate: Allocation) -> Searcher:
                         active.remove(farmer)
             tick = 0.5 if now > drain and cell.farmers < 200 else 1.0 if now > drain else LEDGER_SECONDS
             if active:
-                allocate(rng, zeros, active, tick * cell.hashes_per_second, contract.block.min_zeros)
+                allocate(luck, active, tick * cell.hashes_per_second, contract.block.min_zeros)
                 hashes += tick * cell.hashes_per_second
             for farmer in active:
                 shares = states[farmer].shares
-                if zeros[farmer] > shares[-1].zeros:
-                    states[farmer] = replace(states[farmer], shares=(*shares, Found(zeros[farmer], 0)))
+                if luck.zeros[farmer] > shares[-1].zeros:
+                    states[farmer] = replace(states[farmer], shares=(*shares, Found(luck.zeros[farmer], 0)))
             now += tick
         for at, farmer, found, _ in sorted(in_flight):
             if at < ledgers.end:

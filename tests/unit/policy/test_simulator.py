@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import schedule
-from benchmarks.schedule import BUSY, Cell, best_zeros, by_schedule, run_cell
+from benchmarks.schedule import BUSY, Allocation, Cell, Luck, best_zeros, by_equal_parts, by_schedule, run_cell
 
 
 def test_the_best_of_so_many_hashes() -> None:
@@ -17,16 +17,16 @@ def test_the_best_of_so_many_hashes() -> None:
         assert reached == pytest.approx(1 - (1 - 16.0**-zeros) ** hashes, abs=0.012)
 
 
-def test_search_by_schedule_finds_as_much_as_hashing_does() -> None:
-    """For one farmer the order does not matter: the best of all hashes, however they are cut up."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(1500):
-        zeros = [0]
+@pytest.mark.parametrize("allocate", [by_schedule, by_equal_parts])
+def test_hashes_find_as_much_however_they_are_cut_up(allocate: Allocation) -> None:
+    luck = Luck(np.random.default_rng(0), 4000)
+    for farmer in range(4000):
         for _ in range(4):
-            by_schedule(rng, zeros, [0], 250_000, 0)
-        found.append(zeros[0])
-    assert np.mean(found) == pytest.approx(np.mean([best_zeros(rng, 1_000_000) for _ in range(1500)]), abs=0.1)
+            allocate(luck, [farmer], 250_000, 0)
+    assert luck.spent == pytest.approx([1_000_000] * 4000)
+    for zeros in range(3, 7):
+        reached = np.mean([found >= zeros for found in luck.zeros])
+        assert reached == pytest.approx(1 - (1 - 16.0**-zeros) ** 1_000_000, abs=0.025)
 
 
 @pytest.mark.parametrize(("cell", "gains"), [(Cell(50, 40e6, BUSY), True), (Cell(10, 1e6, BUSY), False)], ids=str)
