@@ -1,7 +1,7 @@
 """What the cluster loses, and what its coordinator costs.
 
 nodes      1, 2 and 4 real nodes of Ray on this machine, each pinned to its share of the cores: their hash rate over a
-           minute against the bare kernel's on the same cores. They take turns of ten seconds, since a shared machine's
+           minute against the bare kernel's on the same cores. They take turns of five seconds, since a shared machine's
            own speed changes within a minute; what the resting cluster takes from the bare kernel is given back to that.
 workers    the real coordinator of a real pool (PostgreSQL, devnet, API, 50 farmers) with 100, 1,000 and 10,000 workers:
            its CPU time, messages a second, delay from a find to its commit in the database, memory. The workers are
@@ -50,7 +50,7 @@ from kalepool.protocol.model import Block
 NODES = (1, 2, 4)
 FARMERS = 50
 SETTLE_SECONDS = 10.0
-TURN_SECONDS = 10.0
+TURN_SECONDS = 5.0
 NONCES_A_TURN = 2**13  # of one simulated worker, before the next has its turn
 
 

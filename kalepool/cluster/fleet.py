@@ -47,8 +47,8 @@ class RayFleet:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        # A job gets through while a report is waited for.
-        self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1})(Worker)
+        # A job gets through while a report is waited for. Ray keeps no record of every call: there is one a second.
+        self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, enable_task_events=False)(Worker)
 
     async def places(self) -> list[Place]:
         """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs."""

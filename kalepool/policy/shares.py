@@ -109,11 +109,11 @@ def below_for(difficulty: int) -> int:
     return 2**64 // difficulty
 
 
-def verify(job: Job | None, nonce: int, *, open_index: int | None, is_duplicate: bool) -> Verdict:
+def verify(job: Job | None, nonce: int, *, open_index: int | None) -> Verdict:
     """Judges a miner's share for `job` (None: no such job was given to this miner), hashing it again.
 
-    `open_index` is the block that work is taken for, None when there is none. `is_duplicate`: this nonce was accepted
-    before for the same block and farmer.
+    `open_index` is the block that work is taken for, None when there is none. Whether the nonce was brought before is
+    the database's to say.
     """
     if job is None:
         return Verdict(Outcome.UNKNOWN_JOB)
@@ -121,8 +121,6 @@ def verify(job: Job | None, nonce: int, *, open_index: int | None, is_duplicate:
         return Verdict(Outcome.STALE)
     if nonce not in job.nonces:
         return Verdict(Outcome.OUT_OF_RANGE)
-    if is_duplicate:
-        return Verdict(Outcome.DUPLICATE)
     digest = hash_work(job.index, nonce, job.entropy, job.farmer)
     zeros = count_zeros(digest)
     if int.from_bytes(digest[:8], "big") >= below_for(job.difficulty):

@@ -175,7 +175,7 @@ class SignIn:
 
 def addresses(settings: Settings) -> tuple[str, str]:
     """How the API is reached from outside (without a slash at the end), and the domain of stellar.toml."""
-    url = settings.public_url or settings.api_url or f"http://{settings.api_host}:{settings.api_port}"
+    url = settings.public_url or settings.own_api_url
     url = url.rstrip("/")
     return url, settings.home_domain or urlsplit(url).netloc
 

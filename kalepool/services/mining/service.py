@@ -196,7 +196,7 @@ class Mining:
             answer = _refusal(offer, Outcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
         job, place = found
-        verdict = verify(job, nonce, open_index=place.block_index, is_duplicate=False)
+        verdict = verify(job, nonce, open_index=place.block_index)
         rig = self.board.rigs.get(terms.searcher)
         if rig is not None:
             rig.seen_at = _now()

@@ -46,7 +46,7 @@ BAD = next(n for n in range(1000, 1500) if digest_head(n) >= 2**60)
 
 
 def test_a_good_share_is_worth_its_jobs_difficulty() -> None:
-    verdict = verify(JOB, GOOD, open_index=41, is_duplicate=False)
+    verdict = verify(JOB, GOOD, open_index=41)
     assert verdict.outcome is Outcome.ACCEPTED
     digest = hash_work(41, GOOD, ENTROPY, FARMER)
     assert verdict.digest == digest
@@ -55,19 +55,18 @@ def test_a_good_share_is_worth_its_jobs_difficulty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "nonce", "open_index", "is_duplicate", "outcome"),
+    ("job", "nonce", "open_index", "outcome"),
     [
-        (None, GOOD, 41, False, Outcome.UNKNOWN_JOB),
-        (JOB, GOOD, 42, False, Outcome.STALE),
-        (JOB, GOOD, None, False, Outcome.STALE),
-        (JOB, 999, 41, False, Outcome.OUT_OF_RANGE),
-        (JOB, 1500, 41, False, Outcome.OUT_OF_RANGE),
-        (JOB, GOOD, 41, True, Outcome.DUPLICATE),
-        (JOB, BAD, 41, False, Outcome.LOW_DIFFICULTY),
+        (None, GOOD, 41, Outcome.UNKNOWN_JOB),
+        (JOB, GOOD, 42, Outcome.STALE),
+        (JOB, GOOD, None, Outcome.STALE),
+        (JOB, 999, 41, Outcome.OUT_OF_RANGE),
+        (JOB, 1500, 41, Outcome.OUT_OF_RANGE),
+        (JOB, BAD, 41, Outcome.LOW_DIFFICULTY),
     ],
 )
-def test_refusals(job: Job | None, nonce: int, open_index: int | None, is_duplicate: bool, outcome: Outcome) -> None:
-    verdict = verify(job, nonce, open_index=open_index, is_duplicate=is_duplicate)
+def test_refusals(job: Job | None, nonce: int, open_index: int | None, outcome: Outcome) -> None:
+    verdict = verify(job, nonce, open_index=open_index)
     assert (verdict.outcome, verdict.credited_hashes) == (outcome, 0)
 
 
