@@ -21,8 +21,10 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -558,10 +560,11 @@ def main() -> None:
         cells = [Cell(int(farmers), float(speed) * 1e6, kinds[kind]) for farmers, speed, kind in parts]
     seeds, blocks = (4, 6) if options.quick else (options.seeds, options.blocks)
     results = []
-    for cell in cells:
-        best_fixed, rows = run_cell(cell, seeds, blocks)
-        print_cell(cell, best_fixed, rows)
-        results.append((cell, best_fixed, rows))
+    with ProcessPoolExecutor() as processes:
+        played = processes.map(run_cell, cells, repeat(seeds), repeat(blocks))
+        for cell, (best_fixed, rows) in zip(cells, played, strict=True):
+            print_cell(cell, best_fixed, rows)
+            results.append((cell, best_fixed, rows))
     lost = [f"{cell} against {row.policy}" for cell, _, rows in results for row in rows if row.beats_ours]
     print(f"\nbehind, beyond the confidence interval, in {len(lost)} of {len(cells)} cells", *lost, sep="\n  ")
     if options.json:
