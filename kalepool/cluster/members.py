@@ -16,7 +16,7 @@ from kalepool.cluster.messages import Hello, Job, Report, code_version
 from kalepool.errors import KalepoolError
 from kalepool.policy.ranges import Searcher, measure_speed
 
-LOOK_SECONDS = 0.5  # between two looks at which places there are, in a small cluster
+LOOK_SECONDS = 1.0  # between two looks at which places there are, in a small cluster: one costs some 5 ms
 PLACES_PER_SECOND = 5000  # how many are looked at a second, at most
 REPORT_SECONDS = 1.0  # between two reports of one worker, in a small cluster
 REPORTS_PER_SECOND = 250  # of all workers together: a report costs this process about 0.5 ms
