@@ -2,6 +2,8 @@
 
 KALEPOOL_API_KEY=kp_… python examples/miner.py http://127.0.0.1:8737"""
 
+from __future__ import annotations
+
 import base64
 import os
 import signal

@@ -1,5 +1,7 @@
 """The command line. Each command is imported when it is called, so that `--help` answers at once."""
 
+from __future__ import annotations
+
 import importlib
 import sys
 from typing import Annotated, Any

@@ -1,5 +1,7 @@
 """The short commands: one process each, or one look. `up`, `devnet`, `mine` and `bench` have files of their own."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """Settings: one row per option, read from the environment (KALEPOOL_…) and `.env`, checked here and nowhere else."""
 
+from __future__ import annotations
+
 import io
 import os
 import re

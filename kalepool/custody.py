@@ -5,6 +5,8 @@ secret copied to another row does not open. The master key is in KALEPOOL_MASTER
 database. Several keys may be there during a rotation: the first seals, all open.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import secrets
@@ -32,7 +34,7 @@ class MasterKey:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def from_hex(cls, text: str) -> "MasterKey":
+    def from_hex(cls, text: str) -> MasterKey:
         """Raises CustodyError, which does not show the text, unless it is 64 hexadecimal digits."""
         try:
             secret = bytes.fromhex(text.strip())
@@ -43,7 +45,7 @@ class MasterKey:
         return cls(secret)
 
     @classmethod
-    def new(cls) -> "MasterKey":
+    def new(cls) -> MasterKey:
         return cls(secrets.token_bytes(Aead.KEY_SIZE))
 
     @property
@@ -56,7 +58,7 @@ class Signer:
     """Signs as one account. The secret is opened for each signature and never kept; repr shows the address alone."""
 
     public_key: str
-    _custody: "Custody" = field(repr=False)
+    _custody: Custody = field(repr=False)
     _row_id: UUID = field(repr=False)
     _sealed: bytes = field(repr=False)
 

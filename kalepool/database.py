@@ -5,6 +5,8 @@ bytes. Every error is a DatabaseError: DuplicateRowError for a unique constraint
 again later makes sense.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import re

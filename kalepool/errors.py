@@ -26,6 +26,8 @@
 `code` is stable and machine-readable; `fault` says who owes what when a stake is lost through it.
 """
 
+from __future__ import annotations
+
 from enum import StrEnum
 from typing import ClassVar
 
@@ -229,7 +231,7 @@ class ContractError(ChainError):
         super().__init__(message or f"KALE contract error #{self.number} {type(self).__name__.removesuffix('Error')}")
 
     @staticmethod
-    def from_number(number: int, message: str = "") -> "ContractError":
+    def from_number(number: int, message: str = "") -> ContractError:
         """The typed error of the contract's error `number`; an unknown number gives a plain ContractError."""
         cls = CONTRACT_ERRORS.get(number)
         return (

@@ -1,5 +1,7 @@
 """API keys: 256 random bits, shown once, kept as their SHA-256. A fast hash suffices: there is nothing to guess."""
 
+from __future__ import annotations
+
 import hashlib
 import secrets
 

@@ -3,6 +3,8 @@
 `kalepool up` reads the JSON lines of its children to show their warnings.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 

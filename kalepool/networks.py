@@ -1,5 +1,7 @@
 """The Stellar networks KALE lives on, with every id the pool needs. config.py can override each."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 

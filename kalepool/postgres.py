@@ -5,6 +5,8 @@ PostgreSQL refuses to run as root, so root starts it in a user namespace where i
 namespaces are forbidden, as the user `nobody` (or whoever owns the data already).
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import importlib.util
@@ -62,7 +64,7 @@ class Postgres:
         log_file: Path | None = None,
         settings: dict[str, str] | None = None,
         timeout: float = 30.0,
-    ) -> "Postgres":
+    ) -> Postgres:
         """Start a server on `data_dir`, which is made on first use. Call it from the main thread.
 
         programs: folder with another PostgreSQL's `postgres` and `initdb`. settings: server settings over ours.
@@ -111,7 +113,7 @@ class Postgres:
         """Fast shutdown; immediate after five seconds. The data survives both."""
         end(self.process, [(signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0)])
 
-    def __enter__(self) -> "Postgres":
+    def __enter__(self) -> Postgres:
         return self
 
     def __exit__(self, *_: object) -> None:

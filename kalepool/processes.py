@@ -1,5 +1,7 @@
 """Starting child processes that never outlive us, and ending them."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os

@@ -5,6 +5,8 @@
 Light to import: numba is loaded by the first search. Needs numpy and numba (numba-cuda for NVIDIA cards), nothing else.
 """
 
+from __future__ import annotations
+
 from kernels.driver import backends, devices, find, search, search_until
 from kernels.model import Best, KernelError, Progress, SearchStoppedError, Stop, Template
 

@@ -3,6 +3,8 @@
 All steps at once; a line for each with its time, and the output of those that failed. Exit status 1 when any did.
 """
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """What every test may ask for: an embedded PostgreSQL and fresh, migrated databases on it."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator

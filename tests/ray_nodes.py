@@ -1,5 +1,7 @@
 """A Ray cluster of several nodes on this machine, for tests."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import tempfile

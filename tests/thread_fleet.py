@@ -1,5 +1,7 @@
 """Workers that are threads of the test's own process instead of Ray actors: the same Worker, the same kernels."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace

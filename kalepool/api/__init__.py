@@ -8,6 +8,8 @@ problems.py    errors                        models.py, paging.py    shared type
 app.py         create_app                    server.py    serve
 """
 
+from __future__ import annotations
+
 from kalepool.api.app import create_app
 from kalepool.api.server import serve
 

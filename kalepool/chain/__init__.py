@@ -12,6 +12,8 @@
 `async with Chain.of(settings) as chain: farm = await chain.read_farm()`. Who only reads takes ChainReader.
 """
 
+from __future__ import annotations
+
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
 from kalepool.chain.model import (

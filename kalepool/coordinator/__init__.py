@@ -8,6 +8,8 @@ shares.py   hashes finds again and records them
 status.py   what it tells: workers in the database, metrics for Prometheus
 """
 
+from __future__ import annotations
+
 from kalepool.config import Settings
 
 

@@ -1,5 +1,7 @@
 """One farmer, for people: which one is meant, how it stands, how far it is on its way out."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

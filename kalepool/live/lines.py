@@ -1,5 +1,7 @@
 """What to say of the pool without a terminal: plain lines, when something changed and now and then besides."""
 
+from __future__ import annotations
+
 from kalepool.live.view import BlockView, View
 from kalepool.units import kale, rate, seconds
 

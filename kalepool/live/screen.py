@@ -1,5 +1,7 @@
 """The pool as a picture for a terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
 

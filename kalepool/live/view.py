@@ -1,5 +1,7 @@
 """One moment of the pool. Pails, balances and forecasts come from the chain, the rest from the database."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,5 +1,7 @@
 """The books of a run: the farmers' balances when it began, and the closing table when it ends."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import Sequence
@@ -32,7 +34,7 @@ class Books:
         self.since = since
 
     @classmethod
-    async def open(cls, database: Database, chain: ChainReader, pooler_id: UUID) -> "Books":
+    async def open(cls, database: Database, chain: ChainReader, pooler_id: UUID) -> Books:
         """Read the start, with no transaction of ours on its way."""
         await _settle(database)
         clock = await database.fetch_one("select_now")

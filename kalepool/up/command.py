@@ -1,5 +1,7 @@
 """The command `kalepool up`."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 

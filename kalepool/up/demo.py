@@ -1,5 +1,7 @@
 """What a first start lacks: a pooler of our own with a key, and demo farmers with free XLM."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The data folder: one `kalepool up` at a time, and a note of where the running one is to be found."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
@@ -33,7 +35,7 @@ class DataFolder:
         self.logs = self.path / "logs"
         self._lock: IO[str] | None = None
 
-    def __enter__(self) -> "DataFolder":
+    def __enter__(self) -> DataFolder:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             lock = (self.path / "up.lock").open("a+")

@@ -3,6 +3,8 @@
 The seconds each has to end, and the last look at the blocks, make less than the ten that Ctrl-C may take.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import secrets
@@ -35,7 +37,7 @@ class Parts:
     run_id: str
 
     @classmethod
-    def plan(cls, settings: Settings, folder: DataFolder) -> "Parts":
+    def plan(cls, settings: Settings, folder: DataFolder) -> Parts:
         """Choose ports for what is to be started here. Raises ConfigError when the API's is taken."""
         network = settings.chain
         if needs_devnet(settings):
@@ -53,7 +55,7 @@ class Parts:
     def api_url(self) -> str:
         return local_url(self.settings.api_host, self.api_port)
 
-    def with_another_port(self) -> "Parts | None":
+    def with_another_port(self) -> Parts | None:
         """The same with another port for the API. None where that would not help: its port is free, or was chosen."""
         if _chose_port(self.settings):
             return None

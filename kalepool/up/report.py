@@ -1,5 +1,7 @@
 """The closing table: what was done block by block, what each farmer got, and whether it adds up with the chain."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """All of `kalepool up` in order: start, wait until each part serves, watch, close the books, end."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os

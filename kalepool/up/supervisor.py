@@ -1,5 +1,7 @@
 """Child processes: started, started again when they die, ended all together."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

@@ -1,5 +1,7 @@
 """Following the pool while it runs, and showing it: a picture in a terminal, plain lines anywhere else."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import time

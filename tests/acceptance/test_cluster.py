@@ -1,5 +1,7 @@
 """A cluster of four nodes that loses one, loses its coordinator and gets another node, all within one block."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import time

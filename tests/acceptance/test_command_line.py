@@ -1,5 +1,7 @@
 """The command line: help at once, mistakes in one line, and the commands that need no running pool."""
 
+from __future__ import annotations
+
 import logging
 import os
 import re

@@ -1,5 +1,7 @@
 """kill -9 of every part of a running pool in mid-block: the database and the chain tell the same story afterwards."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal
@@ -184,7 +186,7 @@ class Record:
     compensated: set[Pail]
 
     @classmethod
-    def read(cls, data: Path) -> "Record":
+    def read(cls, data: Path) -> Record:
         with Postgres.start(data / "postgres") as server, psycopg.connect(server.url()) as connection:
 
             def rows(query: str) -> list[tuple[Any, ...]]:

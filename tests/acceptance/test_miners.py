@@ -1,5 +1,7 @@
 """A pool without a searcher of its own: `kalepool mine` and examples/miner.py do all its hashing over HTTP."""
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess

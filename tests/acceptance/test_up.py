@@ -1,5 +1,7 @@
 """`kalepool up` as a user starts it: the whole pool on one machine, from nothing to the closing table, and its end."""
 
+from __future__ import annotations
+
 import os
 import pty
 import re

@@ -1,5 +1,7 @@
 """A pool on a devnet: the services' Context, with a database and a chain of its own."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,5 +1,7 @@
 """Rotating the master key over a real database."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from uuid import UUID
 

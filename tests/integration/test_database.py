@@ -1,5 +1,7 @@
 """The database: migrations, queries, what it refuses, and what it survives."""
 
+from __future__ import annotations
+
 import asyncio
 import re
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """The embedded server: starts for anybody, survives kill -9, leaves nothing behind."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

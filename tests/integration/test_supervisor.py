@@ -1,5 +1,7 @@
 """Children: started again when they die, ended with all they started, their warnings shown."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

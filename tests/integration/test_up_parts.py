@@ -1,5 +1,7 @@
 """The parts of `kalepool up`: what its children are told, and where they listen."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os

@@ -1,5 +1,7 @@
 """How a run of `kalepool up` ends."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal

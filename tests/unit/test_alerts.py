@@ -1,5 +1,7 @@
 """What operators are told: raised once, resolved once, nothing claimed that nobody can see; never the address."""
 
+from __future__ import annotations
+
 import dataclasses
 from datetime import UTC, datetime
 from uuid import UUID

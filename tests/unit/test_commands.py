@@ -1,5 +1,7 @@
 """Commands where no pool is: they say so, and leave nothing behind."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Settings: what is written wrongly is told, and never left out."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

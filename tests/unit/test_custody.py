@@ -1,5 +1,7 @@
 """Custody: secrets open only for their own row, under the right key, and never show."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from uuid import uuid4
 

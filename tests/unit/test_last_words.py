@@ -1,5 +1,7 @@
 """What is told of a child that ended: why, in one line."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What the live view shows and says, and how the closing table judges a run."""
 
+from __future__ import annotations
+
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,5 +1,7 @@
 """Which farmer is meant, and what is said of it."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 from uuid import UUID

@@ -1,5 +1,7 @@
 """Every call of a named query in the source fits the query: it exists, and gets the parameters it wants, no more."""
 
+from __future__ import annotations
+
 import ast
 import re
 from collections.abc import Iterator

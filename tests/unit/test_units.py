@@ -1,5 +1,7 @@
 """Amounts, rates and times as people read them."""
 
+from __future__ import annotations
+
 import pytest
 
 from kalepool.units import amount, kale, rate, seconds

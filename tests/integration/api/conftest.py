@@ -1,5 +1,7 @@
 """The API in this process, on a devnet, asked over HTTP's own types."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 

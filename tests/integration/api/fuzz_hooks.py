@@ -3,6 +3,8 @@
 FUZZ_KEYS and FUZZ_IDS are JSON: a key by the operation's tag (or its label), and ids by the parameter's name.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import random

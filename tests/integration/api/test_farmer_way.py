@@ -1,5 +1,7 @@
 """A farmer on its own: from signing in with its wallet to a withdrawal, and out of the pool, through the API alone."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import csv

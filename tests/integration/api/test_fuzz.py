@@ -3,6 +3,8 @@
 KALEPOOL_FUZZ_EXAMPLES: how many an operation.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os

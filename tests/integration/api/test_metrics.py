@@ -1,5 +1,7 @@
 """/metrics: whose it is, what it counts, over restarts too; and a dashboard that asks for nothing else."""
 
+from __future__ import annotations
+
 import json
 import re
 from datetime import timedelta

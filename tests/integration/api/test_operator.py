@@ -1,5 +1,7 @@
 """What operators do and see, and that two poolers never meet."""
 
+from __future__ import annotations
+
 import asyncio
 import csv
 import io

@@ -1,5 +1,7 @@
 """The page over HTTP: whole without JavaScript, harmless, public matters only, and one reading for all who look."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import re

@@ -1,5 +1,7 @@
 """The page in a real Chromium: a block turns over under it, on a desk and on a phone, by light and by dark."""
 
+from __future__ import annotations
+
 import asyncio
 import shutil
 import signal

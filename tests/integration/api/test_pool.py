@@ -1,5 +1,7 @@
 """The whole way of a farmer through the API, and who may do what."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import re

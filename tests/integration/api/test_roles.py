@@ -1,5 +1,7 @@
 """All roles on all operations: who may do what is this table, and an operation that is not in it fails."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ class Call:
     """Who may do it, and a request that is in order. `found`: False where there is nothing to be found yet."""
 
     may: set[str]
-    body: Callable[["Cast"], Any] | None = None
+    body: Callable[[Cast], Any] | None = None
     params: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     found: bool = True

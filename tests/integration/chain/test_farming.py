@@ -1,5 +1,7 @@
 """Plants, works and harvests on the devnet, by the same client that serves mainnet."""
 
+from __future__ import annotations
+
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any

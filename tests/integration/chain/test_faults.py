@@ -1,5 +1,7 @@
 """Whatever goes wrong between client and network, a plant happens once, and what became of it is known."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import Counter
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """A Ray cluster of several nodes on this machine, and a Cluster of ours on it."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,5 +1,7 @@
 """The cluster on a real Ray of several nodes: they join, die and are isolated as promised."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

@@ -1,5 +1,7 @@
 """The coordinator against a real pool (database, devnet, API as processes), with workers in its own process."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

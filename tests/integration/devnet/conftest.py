@@ -1,5 +1,7 @@
 """A served devnet, and the official Python SDK speaking to it."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass

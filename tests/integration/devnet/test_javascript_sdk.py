@@ -1,5 +1,7 @@
 """The official JavaScript SDK drives a whole cycle against the devnet (js/cycle.mjs)."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import shutil

@@ -1,5 +1,7 @@
 """The devnet as a process: started and ended by a supervisor, killed, started again."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal

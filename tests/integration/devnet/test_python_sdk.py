@@ -1,5 +1,7 @@
 """The official Python SDK drives a whole cycle against the devnet."""
 
+from __future__ import annotations
+
 import pytest
 from stellar_sdk import Asset, CreateAccount, Keypair, StrKey, TransactionBuilder, TransactionEnvelope, scval, xdr
 from stellar_sdk.exceptions import AccountNotFoundException, PrepareTransactionException

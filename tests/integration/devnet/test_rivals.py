@@ -1,5 +1,7 @@
 """Rivals farm with everybody else, so that the bounds of blocks move."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

@@ -1,5 +1,7 @@
 """JSON-RPC as stellar-rpc speaks it: names and forms of fields, error codes, paging, formats."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

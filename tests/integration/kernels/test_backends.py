@@ -1,5 +1,7 @@
 """Every backend this machine has, against the recorded answers and the readable hash."""
 
+from __future__ import annotations
+
 import base64
 import json
 import random

@@ -1,5 +1,7 @@
 """`kalepool bench` as its users call it, and the kernels as a package of their own."""
 
+from __future__ import annotations
+
 import json
 import os
 import shlex

@@ -1,5 +1,7 @@
 """Compiled kernels on disk: quick to come by, never stale, never another machine's, whoever writes at the same time."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

@@ -1,5 +1,7 @@
 """The CUDA kernel without a card: as Python under Numba's simulator, and compiled for three generations of cards."""
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess

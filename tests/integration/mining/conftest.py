@@ -1,5 +1,7 @@
 """A pool as external miners find it: farmers and an open block, put into the database as the coordinator does."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """External miners over HTTP: what each call answers, and how soon."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json

@@ -1,5 +1,7 @@
 """A key that is ended while it streams."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

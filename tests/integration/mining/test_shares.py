@@ -1,5 +1,7 @@
 """Shares: judged, in the database before they are answered, counted once."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta

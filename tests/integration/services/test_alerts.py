@@ -1,5 +1,7 @@
 """Trouble of a real pool, told to a real HTTP server that is not always well."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import AsyncIterator

@@ -1,5 +1,7 @@
 """The closing table of `kalepool up` on a devnet: what the pool itself moved adds up, whatever it was."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 
 import pytest

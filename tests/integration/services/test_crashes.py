@@ -1,5 +1,7 @@
 """A process that dies between any two steps of a submission: after a restart everything is done once, and recorded."""
 
+from __future__ import annotations
+
 from contextlib import AsyncExitStack
 from uuid import UUID
 

@@ -1,5 +1,7 @@
 """Plant, work and harvest against a devnet: what is done, what is recorded, and that both agree to the stroop."""
 
+from __future__ import annotations
+
 import pytest
 
 from kalepool.services import harvest, plant, work

@@ -1,5 +1,7 @@
 """What goes wrong for one farmer stays with it: told with a reason, attributed, and owed where a stake is lost."""
 
+from __future__ import annotations
+
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta

@@ -1,5 +1,7 @@
 """Transactions that the RPC server has forgotten: decided by the ledger, and where it does not tell, by an operator."""
 
+from __future__ import annotations
+
 from contextlib import AsyncExitStack
 
 import pytest

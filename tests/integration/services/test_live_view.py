@@ -1,5 +1,7 @@
 """One moment of the pool, read with the chain and without it."""
 
+from __future__ import annotations
+
 import pytest
 
 from kalepool.live.view import read_view

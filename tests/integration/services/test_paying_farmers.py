@@ -1,5 +1,7 @@
 """Withdrawals and departures over crashes, silence and refusals: paid once, and nothing lost."""
 
+from __future__ import annotations
+
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta

@@ -1,5 +1,7 @@
 """The OpenAPI description: its examples are true, and its errors are ours."""
 
+from __future__ import annotations
+
 import jsonschema
 import pytest
 

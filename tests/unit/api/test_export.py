@@ -1,5 +1,7 @@
 """Rows as files: nothing a spreadsheet would run, nothing that loses digits."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json

@@ -1,5 +1,7 @@
 """Rates, sizes and times, without a network."""
 
+from __future__ import annotations
+
 from uuid import uuid4
 
 import pytest

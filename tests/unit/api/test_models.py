@@ -1,5 +1,7 @@
 """The types that all audiences share."""
 
+from __future__ import annotations
+
 import pytest
 
 from kalepool.api.models import stakes

@@ -1,5 +1,7 @@
 """Transactions are built, priced and signed as the network wants them."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
 
 import pytest

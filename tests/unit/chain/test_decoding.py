@@ -1,5 +1,7 @@
 """The network's verdicts become the right typed errors, whoever raised them."""
 
+from __future__ import annotations
+
 import pytest
 from stellar_sdk import Address, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr

@@ -1,5 +1,7 @@
 """Ledger entries are read as the contract and the network write them."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import Asset, Keypair, scval

@@ -1,5 +1,7 @@
 """A server that misbehaves is told from one that answers, and asked again with manners."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """What became of a transaction is said only when it is certain, and nothing is sent that was not written down."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

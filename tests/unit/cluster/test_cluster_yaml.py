@@ -1,5 +1,7 @@
 """cluster.yaml against Ray's own schema and checks, for machines of one's own and for a cloud."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path

@@ -1,5 +1,7 @@
 """What is said of a Ray that does not start or take us, with a Ray that is played."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The membership, over workers that are threads of this process instead of Ray actors."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable

@@ -1,5 +1,7 @@
 """The worker by itself, with real kernels and threads, without Ray."""
 
+from __future__ import annotations
+
 import itertools
 import os
 import threading

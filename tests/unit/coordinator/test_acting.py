@@ -1,5 +1,7 @@
 """What the answers of the pool's API make of the state."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

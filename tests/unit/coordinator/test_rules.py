@@ -1,5 +1,7 @@
 """What an operator may set of the schedule."""
 
+from __future__ import annotations
+
 import pytest
 
 from kalepool.config import Settings

@@ -1,5 +1,7 @@
 """What the coordinator knows, and what it makes of it for the policy and the workers."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

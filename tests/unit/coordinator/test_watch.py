@@ -1,5 +1,7 @@
 """What the watch makes of a chain that is played."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -1,5 +1,7 @@
 """A devnet without HTTP, whose ledgers close by hand."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256

@@ -1,5 +1,7 @@
 """Authorisation by others than the transaction's source: signed entries, their nonces and trees."""
 
+from __future__ import annotations
+
 import copy
 from typing import Any
 

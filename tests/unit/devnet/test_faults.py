@@ -1,5 +1,7 @@
 """Faults on demand, as they are written and used up."""
 
+from __future__ import annotations
+
 import time
 
 import pytest

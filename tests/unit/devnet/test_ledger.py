@@ -1,5 +1,7 @@
 """Closed ledgers: their meta, their chain of hashes, and that no lumen is lost."""
 
+from __future__ import annotations
+
 from hashlib import sha256
 
 from hypothesis import HealthCheck, given, settings

@@ -1,5 +1,7 @@
 """Classic operations: what they change, and the codes they fail with."""
 
+from __future__ import annotations
+
 from stellar_sdk import Asset, Keypair, Signer, xdr
 
 from kalepool.devnet.entries import Account

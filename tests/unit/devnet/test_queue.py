@@ -1,5 +1,7 @@
 """What the network says to a transaction that is sent, and which of them a ledger takes."""
 
+from __future__ import annotations
+
 import pytest
 from stellar_sdk import Asset, LedgerBounds, TransactionBuilder
 

@@ -1,5 +1,7 @@
 """The recorded truth, replayed through the devnet's host and contract."""
 
+from __future__ import annotations
+
 import gzip
 import json
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Resource and rent fees. The numbers are worked out by hand from CAP-46-07's formulas."""
 
+from __future__ import annotations
+
 from kalepool.devnet.settings import RentChange, Resources, events_fee, non_refundable_fee, rent_fee
 
 

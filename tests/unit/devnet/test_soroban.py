@@ -1,5 +1,7 @@
 """Contract calls as the network would run them: footprints, errors and who they come from, resources, TTLs."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The chain on disk."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

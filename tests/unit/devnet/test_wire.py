@@ -1,5 +1,7 @@
 """The devnet's own XDR against stellar-sdk's."""
 
+from __future__ import annotations
+
 from hashlib import sha256
 
 from hypothesis import given

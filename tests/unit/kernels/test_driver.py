@@ -1,5 +1,7 @@
 """Ranges, slices, ties and errors of the search, on made-up digests where real ones cannot be had."""
 
+from __future__ import annotations
+
 import threading
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The readable hash and the abstract permutation, against a library, recorded answers and each other."""
 
+from __future__ import annotations
+
 import base64
 import functools
 import json

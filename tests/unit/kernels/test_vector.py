@@ -1,5 +1,7 @@
 """The machine code of the CPU layouts: only what the processor it is for understands, and no lane left to scalars."""
 
+from __future__ import annotations
+
 import re
 
 import pytest

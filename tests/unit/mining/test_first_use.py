@@ -1,5 +1,7 @@
 """What somebody sees who starts a miner wrongly, or ends it."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

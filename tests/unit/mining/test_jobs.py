@@ -1,5 +1,7 @@
 """Job ids hold what they say, and only if we issued them."""
 
+from __future__ import annotations
+
 from uuid import UUID
 
 from hypothesis import given

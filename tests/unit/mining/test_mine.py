@@ -1,5 +1,7 @@
 """The client's parts: jobs, nonces, engines, what it prints."""
 
+from __future__ import annotations
+
 import json
 import shlex
 import sys

@@ -1,5 +1,7 @@
 """Pay per last N shares."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

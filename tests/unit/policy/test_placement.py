@@ -1,5 +1,7 @@
 """Where rigs go, and how hard their shares are."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,5 +1,7 @@
 """The rules load without anything heavy, so that every process and worker can have them."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

@@ -1,5 +1,7 @@
 """No nonce twice for a farmer in a block, whatever happens to the searchers."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The schedule's simulator in a few cells: the pool's policy earns more than those it is compared with."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

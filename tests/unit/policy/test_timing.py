@@ -1,5 +1,7 @@
 """Ledgers to come, and how many of them works take."""
 
+from __future__ import annotations
+
 import random
 from itertools import pairwise
 

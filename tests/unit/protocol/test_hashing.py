@@ -1,5 +1,7 @@
 """The hash against known answers, and addresses."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

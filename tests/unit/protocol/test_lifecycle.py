@@ -1,5 +1,7 @@
 """Plant, work, harvest in any order: what must always hold."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 

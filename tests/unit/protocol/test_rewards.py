@@ -1,5 +1,7 @@
 """The contract's reward arithmetic."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,7 @@
 """The contract's rules against recordings of the contract itself."""
 
+from __future__ import annotations
+
 import copy
 import re
 from pathlib import Path

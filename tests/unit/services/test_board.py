@@ -1,5 +1,7 @@
 """What the page says of the pool in one word."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4

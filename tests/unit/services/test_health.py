@@ -1,5 +1,7 @@
 """How the pool is said to be."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

@@ -1,5 +1,7 @@
 """What services decide before they do anything."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4

@@ -1,5 +1,7 @@
 """Challenges and their answers, without ledger and database: what a forger might try."""
 
+from __future__ import annotations
+
 import time
 from types import SimpleNamespace
 from typing import Any
