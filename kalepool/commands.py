@@ -130,7 +130,7 @@ def miner_add(
     payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
 ) -> None:
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
-    from kalepool.services.mining.accounts import NewMiner, create_invite, register
+    from kalepool.services.mining.miners import NewMiner, create_invite, register
 
     settings = _settings()
 

@@ -21,8 +21,8 @@ from kalepool.api.problems import Problem, documented
 from kalepool.errors import ConflictError, Fault, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import farmers, leaving, withdrawals
+from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer
-from kalepool.services.results import FarmerLeavesError
 
 router = APIRouter(tags=["farmers"])
 

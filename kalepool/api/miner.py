@@ -24,8 +24,8 @@ from kalepool.database import Database
 from kalepool.errors import NotFoundError
 from kalepool.policy.shares import Outcome, below_for
 from kalepool.protocol.model import U32_MAX
-from kalepool.services.mining import Mining, accounts
-from kalepool.services.mining.board import GivenJob, Rig
+from kalepool.services.mining import Mining, miners
+from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, WaitError
 from kalepool.services.mining.service import Offer
 
@@ -104,7 +104,7 @@ class RegisteredMiner(Described):
 )
 async def register(request: Request, sent: Registration) -> RegisteredMiner:
     """Needs no key. Where the pool is not open to everybody it needs an invitation."""
-    new = await accounts.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
+    new = await miners.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
     return RegisteredMiner(
         miner_id=new.miner.miner_id,
         name=new.miner.name,
@@ -138,7 +138,7 @@ class InviteView(Described):
 )
 async def invite(request: Request, caller: Operator, sent: InviteOrder) -> InviteView:
     """An operator's."""
-    made = await accounts.create_invite(_database(request), sent.label, sent.uses, sent.valid_days * 86_400.0)
+    made = await miners.create_invite(_database(request), sent.label, sent.uses, sent.valid_days * 86_400.0)
     await record(_database(request), caller, "invite-miners", made.invite_id, label=sent.label, uses=sent.uses)
     return InviteView.model_validate(made)
 
@@ -399,7 +399,7 @@ class MinerView(Described):
 async def me(request: Request, caller: Miner) -> MinerView:
     """The caller's own record."""
     assert caller.subject_id is not None
-    record = await accounts.read_record(_database(request), caller.subject_id)
+    record = await miners.read_record(_database(request), caller.subject_id)
     stands, wait = _mining(request).gate.standing(record.miner.miner_id, record.miner.banned_until, datetime.now(UTC))
     return MinerView(
         miner_id=record.miner.miner_id,
@@ -411,7 +411,7 @@ async def me(request: Request, caller: Miner) -> MinerView:
         wait_seconds=wait,
         hashrate={
             name: RateView.model_validate(record.hashrates[seconds])
-            for name, seconds in zip(("1m", "10m", "1h"), accounts.RATE_WINDOWS, strict=True)
+            for name, seconds in zip(("1m", "10m", "1h"), miners.RATE_WINDOWS, strict=True)
         },
         shares={outcome.value: record.shares.get(outcome, 0) for outcome in Outcome},
         rigs=[RigView.model_validate(each) for each in record.rigs],
@@ -444,7 +444,7 @@ async def credits(
 ) -> Page[CreditView]:
     """Block by block, the newest first. Credits are bookkeeping, which the pool's operator settles: nothing is paid out
     by itself."""
-    indexes = await accounts.credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
+    indexes = await miners.credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
     me = str(caller.subject_id)
     items = [
         CreditView(
@@ -457,7 +457,7 @@ async def credits(
             credit_stroops=block.credits.get(me, 0),
             final=block.final,
         )
-        for block in await accounts.read_block_totals(_database(request), _settings(request), indexes)
+        for block in await miners.read_block_totals(_database(request), _settings(request), indexes)
     ]
     return Page(items=items, next=str(indexes[-1]) if len(indexes) == limit else None)
 
@@ -493,7 +493,7 @@ async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, 
 
     Fee and window are those that held when the block began. Credits are bookkeeping, which the pool's operator settles.
     """
-    blocks = await accounts.read_block_totals(_database(request), _settings(request), [block_index])
+    blocks = await miners.read_block_totals(_database(request), _settings(request), [block_index])
     if not blocks:
         raise NotFoundError(f"no share was brought for block {block_index}")
     [block] = blocks

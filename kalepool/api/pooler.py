@@ -38,8 +38,9 @@ from kalepool.api.models import (
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
 from kalepool.errors import ChainError, Fault, NotFoundError
-from kalepool.services import farmers, harvest, plant, work
+from kalepool.services import farmers
 from kalepool.services.context import Context
+from kalepool.services.farming import harvest, plant, work
 
 router = APIRouter(tags=["poolers"])
 

@@ -23,7 +23,7 @@ from kalepool.errors import (
     KalepoolError,
     NotFoundError,
 )
-from kalepool.services.results import BlockNotOpenError
+from kalepool.services.failures import BlockNotOpenError
 
 log = structlog.get_logger()
 

@@ -109,7 +109,7 @@ async def info(request: Request) -> InfoView:
     return InfoView(
         version=VERSION,
         network=NetworkView.model_validate(settings.chain),
-        pool_account=ctx.pool.public_key if ctx.pool else None,
+        pool_account=ctx.accounts.pool.public_key if ctx.accounts.pool else None,
         limits=LimitsView(
             requests_per_minute=settings.requests_per_minute,
             pooler_requests_per_minute=settings.pooler_requests_per_minute,

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from kalepool.coordinator.api import ApiError, PoolApi
+from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import State
 from kalepool.policy.schedule import Action, Harvest, Plant, Submit
 from kalepool.protocol.model import Pail

@@ -18,8 +18,8 @@ from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
 from kalepool.cluster.messages import Report
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
-from kalepool.coordinator.api import ApiError, PoolApi
-from kalepool.coordinator.shares import Shares
+from kalepool.coordinator.finds import Shares
+from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import Farmer, State
 from kalepool.coordinator.status import Metrics, Status
 from kalepool.coordinator.watch import Watch

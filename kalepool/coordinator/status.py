@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kalepool.cluster.members import Cluster, Member
-from kalepool.coordinator.shares import Shares
+from kalepool.coordinator.finds import Shares
 from kalepool.coordinator.state import State
 from kalepool.database import Database, new_id
 

@@ -334,8 +334,8 @@ class Alerts:
                 for row in wrong
             ],
             poor_farmers=poor,
-            pool_lacks_stroops=self._ctx.needs.native_stroops if self._ctx.needs else 0,
-            undecided=[(key, *what) for key, what in self._ctx.undecided.items()],
+            pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
+            undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
         )

@@ -17,8 +17,10 @@ from kalepool.chain import BASE_RESERVE_STROOPS, Account
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, InputError, KalepoolError
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services import journal, poolers
+from kalepool.services import poolers
 from kalepool.services.context import Context
+from kalepool.services.journal.carry import carry
+from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import create_key
 
 log = structlog.get_logger()
@@ -144,7 +146,7 @@ async def activate(ctx: Context) -> int:
         missing = missing_funds(accounts.get(farmer.custodial_wallet), ctx.settings.min_spare_stroops)
         if not missing:
             ready.append(farmer)
-        elif not missing.native_stroops and ctx.pool is not None:
+        elif not missing.native_stroops and ctx.accounts.pool is not None:
             bare.append(farmer)
     for farmer, added in zip(bare, await asyncio.gather(*(_add_trustline(ctx, f) for f in bare)), strict=True):
         if added:
@@ -160,13 +162,15 @@ async def activate(ctx: Context) -> int:
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     timeout = ctx.settings.plant_timeout_seconds
-    intent = journal.Intent("trustline", farmer.pooler_id, [journal.Item(farmer_id=farmer.farmer_id)])
+    intent = Intent("trustline", farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     try:
         deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-        await journal.carry(
-            ctx,
+        await carry(
+            ctx.journal,
             intent,
-            lambda attempt: ctx.chain.prepare_trustline(signer, pool=ctx.payer, deadline=deadline, attempt=attempt),
+            lambda attempt: ctx.chain.prepare_trustline(
+                signer, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
+            ),
             deadline=deadline,
             timeout_seconds=timeout,
         )

@@ -101,17 +101,17 @@ class Health:
         return "up", f"ledger {health.ledger.sequence}"
 
     async def _custody(self) -> tuple[str, str]:
-        if self._ctx.pool is None:
+        if self._ctx.accounts.pool is None:
             return "up", "no key in use yet"
-        self._ctx.pool.sign(b"whether the master key opens what it sealed")
+        self._ctx.accounts.pool.sign(b"whether the master key opens what it sealed")
         return "up", ""
 
     async def _accounts(self) -> tuple[str, str]:
-        needs = self._ctx.needs
-        ready, wanted = len(self._ctx.channels), self._ctx.settings.channel_accounts
+        needs = self._ctx.accounts.needs
+        ready, wanted = len(self._ctx.accounts.channels), self._ctx.settings.channel_accounts
         if needs is not None:
             return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
-        if self._ctx.pool is None or not ready:
+        if self._ctx.accounts.pool is None or not ready:
             return "waiting", "the pool's accounts are being made"
         return "up", f"{ready} of {wanted} channel accounts"
 

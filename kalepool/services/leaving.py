@@ -16,9 +16,11 @@ import structlog
 
 from kalepool.chain import Account
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
-from kalepool.services import harvest, journal
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.services.farming import harvest
+from kalepool.services.journal.carry import carry
+from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.withdrawals import check_payout
 
 log = structlog.get_logger()
@@ -145,7 +147,7 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
 async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     """Everything to the payout wallet, and the account closed. Nothing to do where the account is not there.
 
-    Raises PayoutAccountError, PayoutTrustlineError, and as journal.carry.
+    Raises PayoutAccountError, PayoutTrustlineError, and as carry.
     """
     accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
     account: Account | None = accounts.get(farmer.custodial_wallet)
@@ -153,19 +155,17 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
         return
     check_payout(farmer.payout_wallet, accounts.get(farmer.payout_wallet), kale=bool(account.kale_stroops))
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
-    item = journal.Item(
-        farmer_id=farmer.farmer_id, amount_stroops=account.kale_stroops or 0, destination=farmer.payout_wallet
-    )
+    item = Item(farmer_id=farmer.farmer_id, amount_stroops=account.kale_stroops or 0, destination=farmer.payout_wallet)
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await journal.carry(
-        ctx,
-        journal.Intent("merge", farmer.pooler_id, [item]),
+    await carry(
+        ctx.journal,
+        Intent("merge", farmer.pooler_id, [item]),
         lambda attempt: ctx.chain.prepare_merge(
             signer,
             farmer.payout_wallet,
             kale_stroops=account.kale_stroops,
-            pool=ctx.payer,
+            pool=ctx.accounts.payer,
             deadline=deadline,
             attempt=attempt,
         ),

@@ -16,8 +16,8 @@ from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
-from kalepool.services import journal
 from kalepool.services.context import Context
+from kalepool.services.journal.recovery import settle_by_hand
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
 
@@ -182,13 +182,13 @@ async def settle_submission(
 ) -> None:
     """Settles a transaction that the RPC server has forgotten, with what a ledger did with it.
 
-    Raises as journal.settle_by_hand.
+    Raises as settle_by_hand.
     """
 
     async def note(session: Session) -> None:
         await record(session, key_id, "settle-submission", submission_id, status=status, ledger=ledger)
 
-    await journal.settle_by_hand(ctx, submission_id, status, ledger, note)
+    await settle_by_hand(ctx.journal, submission_id, status, ledger, note)
 
 
 async def _compensation(database: Database, compensation_id: UUID) -> Compensation:

@@ -31,9 +31,9 @@ from stellar_sdk.sep.stellar_web_authentication import (
 from kalepool.chain import Signer
 from kalepool.config import Settings
 from kalepool.errors import InputError
-from kalepool.services.accounts import named_accounts
 from kalepool.services.context import Context
 from kalepool.services.keys import create_key
+from kalepool.services.pool_accounts import named_accounts
 
 log = structlog.get_logger()
 

@@ -15,10 +15,12 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import accounts, board, farmers, harvest, journal, leaving, withdrawals
+from kalepool.services import board, farmers, leaving, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
-from kalepool.services.mining.accounts import fix_terms
+from kalepool.services.farming import harvest
+from kalepool.services.journal.recovery import recover
+from kalepool.services.mining.miners import fix_terms
 
 log = structlog.get_logger()
 
@@ -41,12 +43,12 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     """
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
-        await journal.recover(ctx, resend=False)
+        await recover(ctx.journal, resend=False)
     except (ChainError, DatabaseError) as error:
         log.warning("recovery_waits", reason=str(error))
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
-        asyncio.create_task(_repeat("recovery", lambda: journal.recover(ctx), ledger)),
+        asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
@@ -85,8 +87,8 @@ async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: fl
 
 async def _ensure_accounts(ctx: Context) -> None:
     """Every ledger until all accounts work, then now and then: fees empty them slowly."""
-    await accounts.ensure(ctx)
-    if ctx.needs is None and len(ctx.channels) == ctx.settings.channel_accounts:
+    await ctx.accounts.ensure()
+    if ctx.accounts.needs is None and len(ctx.accounts.channels) == ctx.settings.channel_accounts:
         await asyncio.sleep(REFILL_SECONDS)
 
 

@@ -26,10 +26,11 @@ from kalepool.errors import (
     TransactionFailedError,
     TrustlineMissingError,
 )
-from kalepool.services import journal
 from kalepool.services.context import Context
+from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer
-from kalepool.services.results import FarmerLeavesError
+from kalepool.services.journal.carry import carry
+from kalepool.services.journal.intents import Intent, Item
 
 log = structlog.get_logger()
 
@@ -184,7 +185,7 @@ def is_final(error: KalepoolError) -> bool:
 async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     amount = {"kale_stroops" if wanted.asset == "KALE" else "native_stroops": wanted.amount_stroops}
-    item = journal.Item(
+    item = Item(
         farmer_id=farmer.farmer_id,
         amount_stroops=wanted.amount_stroops,
         destination=wanted.destination,
@@ -192,11 +193,11 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
     )
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await journal.carry(
-        ctx,
-        journal.Intent("payment", farmer.pooler_id, [item]),
+    await carry(
+        ctx.journal,
+        Intent("payment", farmer.pooler_id, [item]),
         lambda attempt: ctx.chain.prepare_payment(
-            signer, wanted.destination, **amount, pool=ctx.payer, deadline=deadline, attempt=attempt
+            signer, wanted.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
         ),
         deadline=deadline,
         timeout_seconds=timeout,

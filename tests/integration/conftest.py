@@ -23,7 +23,7 @@ from kalepool.database import Database
 from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
-from kalepool.services import accounts, farmers, poolers
+from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 
@@ -66,7 +66,7 @@ class FarmUnderTest:
         rival = Keypair.random()
         await chain.fund(rival.public_key)
         deadline = await chain.now() + timedelta(seconds=30)
-        prepared = await chain.prepare_plant(rival, 0, pool=self.ctx.payer, deadline=deadline)
+        prepared = await chain.prepare_plant(rival, 0, pool=self.ctx.accounts.payer, deadline=deadline)
         assert (await chain.submit(prepared)).status is Status.APPLIED
         assert await self.current_index() == index
 
@@ -145,6 +145,6 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
             _env_file=None,  # pyright: ignore[reportCallIssue]
         )
         ctx = await open_context(stack, settings, database_url)
-        assert await accounts.ensure(ctx) is None
+        assert await ctx.accounts.ensure() is None
         new = await poolers.add_pooler(ctx.database, "ours")
         yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)

@@ -21,7 +21,7 @@ from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
 from kalepool.policy.ranges import Searcher
 from kalepool.policy.shares import FIRST_DIFFICULTY, MIN_DIFFICULTY, Outcome, Pace, difficulty_for, parse_nonce, verify
-from kalepool.services.mining.board import Board, GivenJob, Place, Rig
+from kalepool.services.mining.dealer import Dealer, GivenJob, Place, Rig
 from kalepool.services.mining.gate import Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
@@ -48,7 +48,7 @@ class Mining:
         self._database = database
         self._settings = settings
         self._ids = JobIds(key)
-        self.board = Board(
+        self.dealer = Dealer(
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
         self.gate = Gate(database, settings, self._end_streams)
@@ -84,7 +84,7 @@ class Mining:
     def end_waiting(self) -> None:
         """Answers everything that waits for a job, now and from here on: the process is about to stop."""
         self._ending = True
-        for rig in self.board.rigs.values():
+        for rig in self.dealer.rigs.values():
             rig.wake()
 
     # jobs
@@ -107,7 +107,7 @@ class Mining:
         rig.seen_at = now
         if rig.whole_zeros != whole_zeros or not rig.given:
             rig.whole_zeros = whole_zeros
-            self.board.deal(now)
+            self.dealer.deal(now)
         return rig
 
     async def _load_rig(self, miner_id: UUID, name: str, hashes_per_second: float | None) -> Rig:
@@ -128,7 +128,7 @@ class Mining:
         difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
         rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, _now(), 0))
         self._names[miner_id, name] = rig
-        self.board.rigs[rig.searcher] = rig
+        self.dealer.rigs[rig.searcher] = rig
         return rig
 
     async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
@@ -190,14 +190,14 @@ class Mining:
         nonce, terms = parse_nonce(offer.nonce), self._ids.read(offer.job_id)
         if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
             outcome = Outcome.MALFORMED if nonce is None else Outcome.UNKNOWN_JOB
-            return Entry(miner_id, name, self.board.newest_index, _refusal(offer, outcome))
-        found = self.board.job_of(terms, offer.job_id)
+            return Entry(miner_id, name, self.dealer.newest_index, _refusal(offer, outcome))
+        found = self.dealer.job_of(terms, offer.job_id)
         if found is None:
             answer = _refusal(offer, Outcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
         job, place = found
         verdict = verify(job, nonce, open_index=place.block_index)
-        rig = self.board.rigs.get(terms.searcher)
+        rig = self.dealer.rigs.get(terms.searcher)
         if rig is not None:
             rig.seen_at = _now()
         if verdict.outcome is Outcome.ACCEPTED:
@@ -218,7 +218,7 @@ class Mining:
 
     async def _owner(self, searcher: int) -> UUID | None:
         """Whose rig has this number."""
-        rig = self.board.rigs.get(searcher)
+        rig = self.dealer.rigs.get(searcher)
         if rig is not None:
             return rig.miner_id
         if searcher not in self._owners:
@@ -230,22 +230,22 @@ class Mining:
 
     def _is_hit(self, entry: Entry) -> bool:
         """Whether the coordinator must hear of an accepted share."""
-        place = self.board.places.get(entry.farmer_id) if entry.farmer_id else None
+        place = self.dealer.places.get(entry.farmer_id) if entry.farmer_id else None
         return place is None or place.block_index != entry.block_index or place.zeros < (entry.answer.zeros or 0)
 
     def _counted(self, entry: Entry) -> None:
         """An entry is in the database: places, the rig's pace and the miner's conduct follow."""
         answer = entry.answer
         if answer.outcome is Outcome.ACCEPTED and entry.farmer_id is not None:
-            if self.board.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
+            if self.dealer.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
-            if rig := self.board.rigs.get(entry.searcher):
+            if rig := self.dealer.rigs.get(entry.searcher):
                 rig.add_share(answer.credited_hashes)
         self.gate.count(entry.miner_id, answer.outcome, _now())
 
     def _end_streams(self, miner_id: UUID) -> None:
         """Wakes what waits for a miner's rigs, to find that it is banned."""
-        for rig in self.board.rigs.values():
+        for rig in self.dealer.rigs.values():
             if rig.miner_id == miner_id:
                 rig.wake()
 
@@ -261,7 +261,7 @@ class Mining:
     def _hear_share(self, payload: str) -> None:
         try:
             news = json.loads(payload)
-            improved = self.board.improve(UUID(news["farmer_id"]), int(news["block_index"]), int(news["zeros"]))
+            improved = self.dealer.improve(UUID(news["farmer_id"]), int(news["block_index"]), int(news["zeros"]))
         except (ValueError, KeyError, TypeError):
             log.warning("share_news_malformed", payload=payload[:200])
             return
@@ -269,7 +269,7 @@ class Mining:
             self._dirty.set()
 
     async def _load_places(self) -> None:
-        self.board.set_places(await self._database.fetch_all("select_places", row=Place))
+        self.dealer.set_places(await self._database.fetch_all("select_places", row=Place))
 
     async def _reloading(self) -> None:
         while True:
@@ -282,7 +282,7 @@ class Mining:
                 self._reload.set()
                 await asyncio.sleep(1.0)
                 continue
-            self.board.deal(_now())
+            self.dealer.deal(_now())
             await asyncio.sleep(0.05)
 
     async def _dealing(self) -> None:
@@ -292,8 +292,8 @@ class Mining:
                     await self._dirty.wait()
             self._dirty.clear()
             now = _now()
-            self.board.adjust_paces(now)
-            if self.board.deal(now):
+            self.dealer.adjust_paces(now)
+            if self.dealer.deal(now):
                 self._dirty.set()
             with contextlib.suppress(DatabaseError):  # they hold in memory, and are tried again
                 await self.gate.save_bans()
@@ -315,7 +315,7 @@ class Mining:
                 log.warning("mining_not_saved", reason=str(error))
 
     async def _save(self, now: datetime) -> None:
-        rigs = [rig for rig in self.board.rigs.values() if rig.seen_at is not None]
+        rigs = [rig for rig in self.dealer.rigs.values() if rig.seen_at is not None]
         await self._database.execute(
             "update_rigs",
             searchers=[rig.searcher for rig in rigs],
@@ -326,7 +326,7 @@ class Mining:
         await self.gate.save_seen(gone)
         for rig in rigs:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
-                del self.board.rigs[rig.searcher]
+                del self.dealer.rigs[rig.searcher]
                 del self._names[rig.miner_id, rig.name]
                 self._claims.pop((rig.miner_id, rig.name), None)
 

@@ -23,7 +23,7 @@ from kalepool.config import Settings
 from kalepool.database import new_id
 from kalepool.services import poolers
 from kalepool.services.keys import create_key
-from kalepool.services.mining import accounts as mining_accounts
+from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kalepool.api import metrics as module
 from kalepool.api.metrics import Metrics
-from kalepool.services import plant, work
-from kalepool.services.work import Submission
+from kalepool.services.farming import plant, work
+from kalepool.services.farming.work import Submission
 
 pytestmark = pytest.mark.anyio
 

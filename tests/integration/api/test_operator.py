@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.services.mining import accounts as mining_accounts
+from kalepool.services.mining import miners as mining_accounts
 from tests.integration.conftest import KALE
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,9 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.api.page import STATIC, TICK_SECONDS, Viewing
-from kalepool.services import farmers, harvest, plant, work
-from kalepool.services.work import Submission
+from kalepool.services import farmers
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
 from kalepool.units import amount
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from kalepool.api import create_app
 from kalepool.api.server import Server
-from kalepool.services import plant, work
-from kalepool.services.work import Submission
+from kalepool.services.farming import plant, work
+from kalepool.services.farming.work import Submission
 
 pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
 
@@ -102,7 +102,7 @@ async def test_a_block_turns_over_under_it(farm) -> None:
     await farm.add_farmers(3)
     async with served(farm.settings) as (url, server), async_playwright() as playwright:
         farm.ctx = server._app.state.context
-        while farm.ctx.pool is None:  # noqa: ASYNC110
+        while farm.ctx.accounts.pool is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]

@@ -12,7 +12,6 @@ import httpx2
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.services import accounts
 from kalepool.services.keys import create_key
 from kalepool.services.poolers import add_pooler
 from tests.integration.conftest import ISSUER
@@ -111,7 +110,7 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
     ):
         said += (await api.pooler.post(path, json=body)).text
     captured = capfd.readouterr()
-    said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.payer)
+    said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.accounts.payer)
     rows = await farm.rows(
         "SELECT account_id, address, secret_sealed FROM accounts UNION ALL "
         "SELECT farmer_id, custodial_wallet, secret_sealed FROM farmers"
@@ -196,17 +195,17 @@ async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:
     """It still works, on what its channels have left: who has to send what is said all the same."""
     await wait_up(api)
     ctx, chain = api.farm.ctx, api.farm.ctx.chain
-    address = ctx.payer.public_key
+    address = ctx.accounts.payer.public_key
     account = (await chain.read_accounts([address]))[address]
     async with chain.pool_lock:
         prepared = await chain.prepare_payment(
-            ctx.payer,
+            ctx.accounts.payer,
             ISSUER.public_key,
             native_stroops=account.spendable_stroops - 5_000_000,
             deadline=await chain.now() + timedelta(seconds=30),
         )
         await chain.submit(prepared)
-    await accounts.ensure(ctx)
+    await ctx.accounts.ensure()
     answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
     part = answer.json()["components"]["accounts"]
     assert part["state"] == "waiting"

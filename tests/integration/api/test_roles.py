@@ -18,7 +18,7 @@ from kalepool.keys import key_hash
 from kalepool.services import poolers
 from kalepool.services.farmers import Farmer
 from kalepool.services.keys import create_key
-from kalepool.services.mining import accounts as mining_accounts
+from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from stellar_sdk import Keypair
 
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
-from kalepool.services.mining import Mining, accounts
+from kalepool.services.mining import Mining, miners
 
 
 @dataclass
@@ -83,4 +83,4 @@ async def mining(field: Field, database: Database, settings: Settings) -> AsyncI
 
 @pytest.fixture
 async def miner_id(mining: Mining, database: Database, settings: Settings) -> UUID:
-    return (await accounts.register(database, settings, "tester")).miner.miner_id
+    return (await miners.register(database, settings, "tester")).miner.miner_id

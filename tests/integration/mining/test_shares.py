@@ -14,8 +14,8 @@ from kalepool.database import Database
 from kalepool.errors import DatabaseUnavailableError
 from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, below_for
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services.mining import Mining, accounts
-from kalepool.services.mining.board import GivenJob, Rig
+from kalepool.services.mining import Mining, miners
+from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, SlowedError
 from kalepool.services.mining.service import Offer
 from kernels import Template, find
@@ -55,7 +55,7 @@ async def test_every_kind_of_share(mining: Mining, field, database: Database, se
     good, other = find_nonces(given, 2)
     job_id = given.job.job_id
     weak = next(n for n in range(given.job.nonces.start, given.job.nonces.end) if n not in (good, other))
-    stranger = (await accounts.register(database, settings, "stranger")).miner.miner_id
+    stranger = (await miners.register(database, settings, "stranger")).miner.miner_id
     strange = await given_job(mining, await mining.claim_rig(stranger, "a", hashes_per_second=SLOW))
 
     offers = [
@@ -189,16 +189,16 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
     await given_job(mining, rig)
     now = datetime.now(UTC)
     rig.streams += 1  # as an open stream
-    mining.board.places = {}
-    mining.board.deal(now)
+    mining.dealer.places = {}
+    mining.dealer.deal(now)
     assert rig.given is None
     await field.open_block(42)
     while rig.given is None:
         await rig.changed.wait()
     before = rig.pace
-    mining.board.adjust_paces(datetime.now(UTC) + timedelta(seconds=59))
+    mining.dealer.adjust_paces(datetime.now(UTC) + timedelta(seconds=59))
     assert rig.pace == before
-    mining.board.adjust_paces(datetime.now(UTC) + timedelta(seconds=61))
+    mining.dealer.adjust_paces(datetime.now(UTC) + timedelta(seconds=61))
     assert rig.pace.difficulty < before.difficulty, "silence does"
 
 
@@ -241,7 +241,7 @@ async def test_rubbish_is_slowed_then_banned_and_a_restart_does_not_help(
 async def test_more_shares_than_anybody_may_bring(database: Database, field, settings: Settings):
     await field.open_block(41)
     limited = settings.model_copy(update={"miner_shares_per_minute": 10})
-    miner_id = (await accounts.register(database, settings, "eager")).miner.miner_id
+    miner_id = (await miners.register(database, settings, "eager")).miner.miner_id
     async with Mining.open(database, limited) as mining:
         given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
         nonces = find_nonces(given, 11)

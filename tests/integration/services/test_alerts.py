@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from kalepool.services import alerts as service
-from kalepool.services import plant
 from kalepool.services.alerts import DOWN_SECONDS, Alerts
+from kalepool.services.farming import plant
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,9 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Status
-from kalepool.services import harvest, leaving, plant, withdrawals, work
-from kalepool.services.work import Submission
+from kalepool.services import leaving, withdrawals
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
 from kalepool.up.books import Books
 
 from ..conftest import KALE
@@ -23,7 +24,7 @@ async def test_withdrawals_departures_and_payments_within_the_pool_add_up(farm) 
     payout = Keypair.random()
     await chain.fund(payout.public_key)
     deadline = await chain.now() + timedelta(seconds=30)
-    prepared = await chain.prepare_trustline(payout, pool=farm.ctx.payer, deadline=deadline)
+    prepared = await chain.prepare_trustline(payout, pool=farm.ctx.accounts.payer, deadline=deadline)
     assert (await chain.submit(prepared)).status is Status.APPLIED
     wallets = {farmer.farmer_id: payout.public_key for farmer in made}
     wallets[made[1].farmer_id] = made[2].custodial_wallet  # one farmer's payout wallet is another's custodial one

@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from kalepool.services import accounts, events, harvest, journal, plant, work
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
-from kalepool.services.work import Submission
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
+from kalepool.services.journal import events
+from kalepool.services.journal.recovery import recover
 
 pytestmark = pytest.mark.anyio
 
@@ -99,12 +101,12 @@ async def test_done_once_after_a_crash(
 
         ctx = await farm.restart(stack)
         if late:
-            assert await journal.recover(ctx, resend=False) == 1, "as long as it could still apply, nothing is known"
+            assert await recover(ctx.journal, resend=False) == 1, "as long as it could still apply, nothing is known"
             await farm.pass_time(30)
         await farm.wait_ledger()
-        assert await journal.recover(ctx) == 0
+        assert await recover(ctx.journal) == 0
         assert len(await applied(farm, action)) == (0 if late else 1)
-        await accounts.ensure(ctx)
+        await ctx.accounts.ensure()
 
         await do(farm, action, index, farmer.farmer_id, nonce)
         await do(farm, action, index, farmer.farmer_id, nonce)

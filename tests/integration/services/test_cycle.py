@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kalepool.services import harvest, plant, work
-from kalepool.services.work import Submission
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
 
 pytestmark = pytest.mark.anyio
 

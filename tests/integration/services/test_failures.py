@@ -11,11 +11,13 @@ from stellar_sdk import Keypair
 
 from kalepool.chain import Status
 from kalepool.errors import ConflictError, Fault, HarvestNotReadyError, NotFoundError
-from kalepool.services import accounts, farmers, harvest, journal, operators, plant, poolers, upkeep, work
-from kalepool.services.harvest import Target
+from kalepool.services import farmers, operators, poolers, upkeep
+from kalepool.services.failures import BlockNotOpenError, BlockOverError
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.harvest import Target
+from kalepool.services.farming.work import Submission
+from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import create_key
-from kalepool.services.results import BlockNotOpenError, BlockOverError
-from kalepool.services.work import Submission
 from tests.integration.conftest import ISSUER, KALE
 
 pytestmark = pytest.mark.anyio
@@ -28,9 +30,9 @@ async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
     account = (await chain.read_accounts([poor.custodial_wallet]))[poor.custodial_wallet]
     prepared = await chain.prepare_payment(
         signer,
-        farm.ctx.payer.public_key,
+        farm.ctx.accounts.payer.public_key,
         native_stroops=account.spendable_stroops - 1_000_000,
-        pool=farm.ctx.payer,
+        pool=farm.ctx.accounts.payer,
         deadline=await chain.now() + timedelta(seconds=30),
     )
     await chain.submit(prepared)
@@ -166,7 +168,7 @@ async def test_harvests_what_only_the_chain_knows(farm) -> None:
     async with AsyncExitStack() as stack:
         await farm.forget_events()
         ctx = await farm.restart(stack)
-        await accounts.ensure(ctx)
+        await ctx.accounts.ensure()
         result = await harvest.harvest(ctx, farm.pooler_id)
         assert [item.farmer_id for item in result.harvested] == [farmer.farmer_id]
         assert result.harvested[0].reward_stroops == result.harvested[0].forecast_stroops
@@ -260,7 +262,7 @@ async def test_what_is_in_flight_is_no_failure_and_not_tried_again(farm) -> None
     assert await farm.rows("SELECT count(*) FROM plantings") == [(0,)]
     farm.devnet.node.faults.clear()
     await farm.wait_ledger()
-    assert await journal.recover(farm.ctx) == 0
+    assert await recover(farm.ctx.journal) == 0
     (planted,) = (await plant.plant(farm.ctx, 0, farm.pooler_id)).planted
     assert planted.already
     assert await farm.rows("SELECT count(*), min(outcome) FROM plantings") == [(1, "planted")]
@@ -289,7 +291,7 @@ async def test_a_stake_is_part_of_what_is_there_when_it_is_planted(farm) -> None
             signer,
             ISSUER.public_key,
             kale_stroops=60 * KALE,
-            pool=farm.ctx.payer,
+            pool=farm.ctx.accounts.payer,
             deadline=await chain.now() + timedelta(seconds=30),
         )
         assert (await chain.submit(prepared)).status is Status.APPLIED

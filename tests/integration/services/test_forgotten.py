@@ -9,9 +9,10 @@ import pytest
 from kalepool.chain import Outcome, Status
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, HistoryGoneError, NotFoundError
-from kalepool.services import accounts, alerts, journal, leaving, operators, withdrawals
+from kalepool.services import alerts, leaving, operators, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import create_key
 from kalepool.services.withdrawals import Withdrawal
 from tests.integration.services.test_crashes import CrashError, applied, arm, come_to, do
@@ -54,8 +55,8 @@ async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pyte
     await dies(farm, action, index, farmer, nonce, point)
     async with AsyncExitStack() as stack:
         ctx = await restarted(farm, stack, monkeypatch)
-        assert await journal.recover(ctx) == 0
-        assert ctx.undecided == {}
+        assert await recover(ctx.journal) == 0
+        assert ctx.journal.undecided == {}
         [(status,)] = await farm.rows("SELECT status FROM submissions WHERE action = %s", action)
         assert status == ("applied" if point == "after send" else "expired")
         assert len(await applied(farm, action)) == (point == "after send")
@@ -65,8 +66,8 @@ async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pyte
             assert gap == pail.gap
         if action == "harvest" and point == "after send":
             assert await farm.rows("SELECT reward_stroops = forecast_stroops FROM harvests") == [(True,)]
-        await accounts.ensure(ctx)
-        assert len(ctx.channels) == farm.settings.channel_accounts
+        await ctx.accounts.ensure()
+        assert len(ctx.accounts.channels) == farm.settings.channel_accounts
         await do(farm, action, index, farmer.farmer_id, nonce)  # through a chain that remembers nothing
 
 
@@ -95,20 +96,20 @@ async def test_an_operator_tells(farm, found: str, monkeypatch: pytest.MonkeyPat
         with pytest.raises(ConflictError, match="wait"):
             await operators.settle_submission(ctx, key_id, submission_id, "applied", 7)
         for _ in range(2):
-            assert await journal.recover(ctx) == 1
-        assert ctx.undecided == {submission_id: ("payment", begun.transaction_hash)}
+            assert await recover(ctx.journal) == 1
+        assert ctx.journal.undecided == {submission_id: ("payment", begun.transaction_hash)}
         (said,) = alerts.conditions(alerts.Observation(undecided=[(submission_id, "payment", "ab" * 32)]))
         assert "ab" * 32 in said.message
         assert str(submission_id) in said.message
-        await accounts.ensure(ctx)
-        assert len(ctx.channels) == farm.settings.channel_accounts
+        await ctx.accounts.ensure()
+        assert len(ctx.accounts.channels) == farm.settings.channel_accounts
 
         with pytest.raises(NotFoundError):
             await operators.settle_submission(ctx, key_id, new_id(), "applied", 7)
         await operators.settle_submission(ctx, key_id, submission_id, found, 7)  # pyright: ignore[reportArgumentType]
         with pytest.raises(ConflictError, match="known"):
             await operators.settle_submission(ctx, key_id, submission_id, "failed", 7)
-        assert ctx.undecided == {}
+        assert ctx.journal.undecided == {}
         assert await farm.rows("SELECT action, detail->>'status' FROM operator_actions") == [
             ("settle-submission", found)
         ]
@@ -135,8 +136,8 @@ async def test_a_harvest_of_which_nothing_is_left_is_booked_by_hand(farm, monkey
             return {}
 
         monkeypatch.setattr(ctx.chain, "read_blocks", gone)
-        assert await journal.recover(ctx) == 1
-        (submission_id,) = ctx.undecided
+        assert await recover(ctx.journal) == 1
+        (submission_id,) = ctx.journal.undecided
         await operators.settle_submission(ctx, key_id, submission_id, "applied", 99)
         assert await farm.rows("SELECT outcome, ledger, reward_stroops = forecast_stroops FROM harvests") == [
             ("harvested", 99, True)
@@ -154,6 +155,6 @@ async def test_a_farmer_that_left_is_seen_to_be_gone(farm, monkeypatch: pytest.M
     await farm.wait_ledger()
     async with AsyncExitStack() as stack:
         ctx = await restarted(farm, stack, monkeypatch)
-        assert await journal.recover(ctx) == 0
+        assert await recover(ctx.journal) == 0
         assert await leaving.advance(ctx) == 1
         assert await farm.rows("SELECT status FROM submissions WHERE action = 'merge'") == [("applied",)]

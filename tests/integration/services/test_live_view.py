@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kalepool.live.view import read_view
-from kalepool.services import plant
+from kalepool.services.farming import plant
 
 pytestmark = pytest.mark.anyio
 

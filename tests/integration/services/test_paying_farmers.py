@@ -11,9 +11,11 @@ from stellar_sdk import Keypair
 
 from kalepool.chain import Status, building
 from kalepool.errors import RpcUnavailableError
-from kalepool.services import accounts, journal, leaving, plant, withdrawals
+from kalepool.services import leaving, withdrawals
+from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer
-from kalepool.services.results import FarmerLeavesError
+from kalepool.services.farming import plant
+from kalepool.services.journal.recovery import recover
 from kalepool.services.withdrawals import Withdrawal
 from tests.integration.conftest import KALE
 from tests.integration.services.test_crashes import CrashError, arm
@@ -54,8 +56,8 @@ async def restart(farm, stack: AsyncExitStack) -> None:
     """A new process on what the old one left, as it starts."""
     ctx = await farm.restart(stack)
     await farm.wait_ledger()
-    assert await journal.recover(ctx) == 0
-    await accounts.ensure(ctx)
+    assert await recover(ctx.journal) == 0
+    await ctx.accounts.ensure()
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -13,7 +13,7 @@ from stellar_sdk import Keypair
 
 from kalepool.chain import Farm, Ledger
 from kalepool.coordinator.acting import Acting
-from kalepool.coordinator.api import ApiError, PoolApi
+from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import Farmer, State
 from kalepool.policy.schedule import Plant, Submit
 from kalepool.protocol.model import Block

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.placement import CROWDED, assign, job_difficulty
+from kalepool.policy.rigs import CROWDED, assign, job_difficulty
 from kalepool.policy.shares import MIN_DIFFICULTY
 
 ZEROS = st.dictionaries(st.integers(0, 30), st.integers(0, 8), min_size=1, max_size=12)

@@ -29,12 +29,15 @@ from kalepool.errors import (
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import block_reward, reward
-from kalepool.services import accounts, compensation, events, farmers, harvest, plant, work
-from kalepool.services.blocks import Opening, plan_opening
+from kalepool.services import farmers, pool_accounts
+from kalepool.services.failures import BlockNotOpenError, BlockOverError, Failure, InFlightError, UnderfundedError
 from kalepool.services.farmers import Farmer
-from kalepool.services.harvest import Ripe, Target
-from kalepool.services.results import BlockNotOpenError, BlockOverError, Failure, InFlightError, UnderfundedError
-from kalepool.services.work import Candidate, Submission
+from kalepool.services.farming import compensation, harvest, plant, work
+from kalepool.services.farming.harvest import Ripe, Target
+from kalepool.services.farming.opening import Opening, plan_opening
+from kalepool.services.farming.work import Candidate, Submission
+from kalepool.services.journal import events
+from kalepool.services.journal.intents import Item
 
 WALLET = Keypair.from_raw_ed25519_seed(bytes(32)).public_key
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,18 +153,18 @@ def test_what_is_no_account(address: str) -> None:
 
 def test_what_the_pools_accounts_need() -> None:
     channels = ["a", "b"]
-    both = 2 * (accounts.CHANNEL_STROOPS + accounts.RESERVE)
-    fresh = accounts.plan(None, channels, {})
-    assert fresh.needed == both + accounts.POOL_SPARE_STROOPS + accounts.RESERVE
+    both = 2 * (pool_accounts.CHANNEL_STROOPS + pool_accounts.RESERVE)
+    fresh = pool_accounts.plan(None, channels, {})
+    assert fresh.needed == both + pool_accounts.POOL_SPARE_STROOPS + pool_accounts.RESERVE
     assert list(fresh.create) == channels
-    funded = accounts.plan(account(None, both + accounts.POOL_SPARE_STROOPS), channels, {})
+    funded = pool_accounts.plan(account(None, both + pool_accounts.POOL_SPARE_STROOPS), channels, {})
     assert funded.needed == 0
 
-    low = Account("b", 1, 0, accounts.CHANNEL_LOW_STROOPS - 1, None, 0)
-    full = Account("a", 1, 0, accounts.CHANNEL_LOW_STROOPS, None, 0)
-    later = accounts.plan(account(None, 10**9), channels, {"a": full, "b": low})
+    low = Account("b", 1, 0, pool_accounts.CHANNEL_LOW_STROOPS - 1, None, 0)
+    full = Account("a", 1, 0, pool_accounts.CHANNEL_LOW_STROOPS, None, 0)
+    later = pool_accounts.plan(account(None, 10**9), channels, {"a": full, "b": low})
     assert (later.needed, list(later.create)) == (0, [])
-    assert list(later.fill) == [("b", accounts.CHANNEL_STROOPS - low.spendable_stroops)]
+    assert list(later.fill) == [("b", pool_accounts.CHANNEL_STROOPS - low.spendable_stroops)]
 
 
 # --- work
@@ -232,7 +235,7 @@ def test_packs_are_of_one_farmer_and_not_too_large(pails: list[tuple[int, int]],
 
 
 def test_rewards_of_a_transaction() -> None:
-    items = [events.Item(forecast_stroops=forecast) for forecast in (5, 6, 0)]
+    items = [Item(forecast_stroops=forecast) for forecast in (5, 6, 0)]
     applied = Outcome("00", Status.APPLIED, return_value=(5, 0, 0))
     assert events.rewards_of(applied, items) == [5, None, 0]
     assert events.rewards_of(Outcome("00", Status.APPLIED, return_value=5), items[:1]) == [5]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from kalepool.chain import Farm
 from kalepool.errors import FarmBlockMissingError, FarmPausedError
 from kalepool.services.context import Context
-from kalepool.services.results import BlockNotOpenError, BlockOverError
+from kalepool.services.failures import BlockNotOpenError, BlockOverError
 
 EARLY_LEDGERS = 2
 """A plant that comes this many ledgers before its block can begin waits for it instead of being sent away."""

@@ -8,7 +8,13 @@ from uuid import UUID
 
 import structlog
 
-from kalepool.errors import ChainError, ConflictError, DatabaseError, Fault, KalepoolError
+from kalepool.errors import (
+    ChainError,
+    ConflictError,
+    DatabaseError,
+    Fault,
+    KalepoolError,
+)
 
 log = structlog.get_logger()
 
@@ -85,3 +91,13 @@ class Failure:
             return cls(block_index, farmer_id, error.code, str(error), error.fault)
         log.error("unexpected_failure", block=block_index, farmer=str(farmer_id), exc_info=error)
         return cls(block_index, farmer_id, "internal", "an error on our side; it is in the log", Fault.BACKEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A submission that did not become work. `hash` and `zeros` where it was hashed."""
+
+    nonce: int
+    failure: Failure
+    hash: bytes | None = None
+    zeros: int | None = None

@@ -14,11 +14,13 @@ import structlog
 from kalepool.errors import Fault, PailMissingError, ZeroCountTooLowError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
-from kalepool.services import events, journal, poolers
-from kalepool.services.blocks import interval_end
+from kalepool.services import poolers
 from kalepool.services.context import Context
+from kalepool.services.failures import BlockNotOpenError, BlockOverError, Failure, Refused
 from kalepool.services.farmers import PRESENT, Farmer
-from kalepool.services.results import BlockNotOpenError, BlockOverError, Failure
+from kalepool.services.farming.opening import interval_end
+from kalepool.services.journal.carry import carry, events
+from kalepool.services.journal.intents import Intent, Item
 
 log = structlog.get_logger()
 
@@ -55,16 +57,6 @@ class Worked:
     transaction_hash: str | None
     ledger: int | None
     already: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A submission that did not become work. `hash` and `zeros` where it was hashed."""
-
-    nonce: int
-    failure: Failure
-    hash: bytes | None = None
-    zeros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,17 +201,17 @@ def require_better(candidate: Candidate, pail: Pail | None) -> int:
 
 
 async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime) -> Worked:
-    item = journal.Item(
+    item = Item(
         block_index=block_index,
         farmer_id=candidate.farmer_id,
         nonce=candidate.nonce,
         hash=candidate.hash,
         zeros=candidate.zeros,
     )
-    async with ctx.channel(deadline) as channel:
-        outcome = await journal.carry(
-            ctx,
-            journal.Intent("work", pooler_id, [item]),
+    async with ctx.accounts.channel(deadline) as channel:
+        outcome = await carry(
+            ctx.journal,
+            Intent("work", pooler_id, [item]),
             lambda attempt: ctx.chain.prepare_work(
                 candidate.wallet,
                 candidate.hash,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kalepool.policy.placement import assign, job_difficulty
 from kalepool.policy.ranges import NonceRange, prefix_range
+from kalepool.policy.rigs import assign, job_difficulty
 from kalepool.policy.shares import MIN_DIFFICULTY, Job, Pace, adjust
 from kalepool.services.mining.jobs import JobIds, Terms
 
@@ -89,7 +89,7 @@ class Rig:
         changed.set()
 
 
-class Board:
+class Dealer:
     """All places and rigs of this process."""
 
     def __init__(self, ids: JobIds, *, block_seconds: int, share_seconds: float) -> None:

@@ -8,31 +8,28 @@ was to change tells whether it did.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import UUID
 
 from kalepool.chain import Account, Outcome, Status, expired
 from kalepool.errors import ChainError, ConflictError
 from kalepool.protocol.model import Pail
-from kalepool.services.context import Context
-from kalepool.services.events import Item
-
-if TYPE_CHECKING:
-    from kalepool.services.journal import Open
+from kalepool.services.journal.intents import Item, Open
+from kalepool.services.journal.state import Journal
 
 CREATED_IN = 32
 """A new account's sequence number begins with the ledger that made it, shifted by so many bits."""
 
 
-async def decide(ctx: Context, row: Open, items: Sequence[Item]) -> Outcome | None:
+async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome | None:
     """What became of a forgotten transaction whose time bound has passed. None: the ledger does not tell.
 
     Raises RpcUnavailableError, DatabaseError.
     """
     name = row.transaction_hash.hex()
-    source = (await ctx.chain.read_accounts([row.source_account])).get(row.source_account)
+    source = (await journal.chain.read_accounts([row.source_account])).get(row.source_account)
     unused = source is not None and source.sequence < row.sequence
-    if unused or await ctx.database.fetch_one(
+    if unused or await journal.database.fetch_one(
         "select_sequence_taken",
         submission_id=row.submission_id,
         source_account=row.source_account,
@@ -41,18 +38,18 @@ async def decide(ctx: Context, row: Open, items: Sequence[Item]) -> Outcome | No
         return expired(name, row.valid_until)
     match row.action:
         case "plant":
-            return await _plant(ctx, name, items[0])
+            return await _plant(journal, name, items[0])
         case "work":
-            return await _work(ctx, name, items[0])
+            return await _work(journal, name, items[0])
         case "harvest":
-            return await _harvest(ctx, name, items)
+            return await _harvest(journal, name, items)
         case "trustline" if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
         case "merge":
             return _outcome(name, applied=source is None or _is_new(source, row.sequence))
         case "create_account":
             wanted = [item.destination for item in items if item.destination is not None]
-            return _outcome(name, applied=bool(await ctx.chain.read_accounts(wanted)))
+            return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
     return None  # a balance may have moved for many reasons
 
 
@@ -68,36 +65,36 @@ def _outcome(name: str, *, applied: bool, ledger: int | None = None, value: int 
     return Outcome(name, Status.FAILED, error=error)
 
 
-async def _pails(ctx: Context, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
+async def _pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
     """The items' pails that are on the chain, by farmer and block."""
-    rows = await ctx.database.fetch_all("select_wallets", farmer_ids=[item.farmer_id for item in items])
+    rows = await journal.database.fetch_all("select_wallets", farmer_ids=[item.farmer_id for item in items])
     wallets: dict[str, UUID] = {row["custodial_wallet"]: row["farmer_id"] for row in rows}
     indexes = {item.block_index for item in items if item.block_index is not None}
-    found = await ctx.chain.read_pails([(wallet, index) for wallet in wallets for index in indexes])
+    found = await journal.chain.read_pails([(wallet, index) for wallet in wallets for index in indexes])
     return {(wallets[wallet], index): pail for (wallet, index), pail in found.items()}
 
 
-async def _plant(ctx: Context, name: str, item: Item) -> Outcome | None:
-    for pail in (await _pails(ctx, [item])).values():
+async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:
+    for pail in (await _pails(journal, [item])).values():
         return _outcome(name, applied=True, ledger=pail.sequence)
     # Before the block is over nobody can have harvested it away.
-    current = (await ctx.chain.read_farm()).index
+    current = (await journal.chain.read_farm()).index
     return _outcome(name, applied=False) if current == item.block_index else None
 
 
-async def _work(ctx: Context, name: str, item: Item) -> Outcome | None:
+async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
     assert item.zeros is not None
-    for pail in (await _pails(ctx, [item])).values():
+    for pail in (await _pails(journal, [item])).values():
         zeros = -1 if pail.zeros is None else pail.zeros
         # With more, a later work has covered up what this one did.
         return None if zeros > item.zeros else _outcome(name, applied=zeros == item.zeros, value=pail.gap)
     return None
 
 
-async def _harvest(ctx: Context, name: str, items: Sequence[Item]) -> Outcome | None:
+async def _harvest(journal: Journal, name: str, items: Sequence[Item]) -> Outcome | None:
     """A pail that is gone while its block is not was harvested, for the reward that was forecast: that was final."""
-    pails = await _pails(ctx, items)
-    blocks = await ctx.chain.read_blocks({item.block_index for item in items if item.block_index is not None})
+    pails = await _pails(journal, items)
+    blocks = await journal.chain.read_blocks({item.block_index for item in items if item.block_index is not None})
     rewards: list[int] = []
     for item in items:
         assert item.block_index is not None
@@ -114,7 +111,7 @@ async def _harvest(ctx: Context, name: str, items: Sequence[Item]) -> Outcome | 
 
 
 async def by_hand(
-    ctx: Context, row: Open, items: Sequence[Item], status: Literal["applied", "failed"], ledger: int
+    journal: Journal, row: Open, items: Sequence[Item], status: Literal["applied", "failed"], ledger: int
 ) -> Outcome:
     """The outcome as somebody found it elsewhere, with what follows from it. ConflictError where that is not known."""
     name = row.transaction_hash.hex()
@@ -125,7 +122,7 @@ async def by_hand(
     match row.action:
         case "work":
             at = {"block_index": items[0].block_index, "farmer_id": items[0].farmer_id}
-            pail = await ctx.database.fetch_one("select_pail", **at)
+            pail = await journal.database.fetch_one("select_pail", **at)
             if pail is None or pail["sequence"] is None or pail["sequence"] >= ledger:
                 raise ConflictError(f"nothing of the farmer was planted before ledger {ledger}: no work can count")
             value = ledger - pail["sequence"]

@@ -7,8 +7,8 @@ there is one for each, once. Failures are written when a call gives up on a farm
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -17,33 +17,12 @@ from kalepool.chain import Outcome
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import Fault
 from kalepool.protocol.model import Pail
-from kalepool.services.results import Failure, InFlightError
-
-if TYPE_CHECKING:
-    from kalepool.services.work import Refused
+from kalepool.services.failures import Failure, InFlightError, Refused
+from kalepool.services.journal.intents import Item
 
 log = structlog.get_logger()
 
 FAILURES = {"plant": "insert_failed_planting", "work": "insert_failed_work", "harvest": "insert_failed_harvest"}
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What a transaction does for one farmer in one block.
-
-    `amount_stroops`: the stake of a plant or harvest, what is paid by a payment. `forecast_stroops`: the reward a
-    harvest is expected to bring. `withdrawal_id`: what a payment pays.
-    """
-
-    block_index: int | None = None
-    farmer_id: UUID | None = None
-    amount_stroops: int | None = None
-    destination: str | None = None
-    nonce: int | None = None
-    hash: bytes | None = None
-    zeros: int | None = None
-    forecast_stroops: int | None = None
-    withdrawal_id: UUID | None = None
 
 
 async def insert_applied(

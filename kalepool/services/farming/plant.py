@@ -13,11 +13,13 @@ import structlog
 from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
 from kalepool.protocol.model import Pail
-from kalepool.services import events, farmers, journal, poolers
-from kalepool.services.blocks import Opening, open_block
+from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
+from kalepool.services.failures import Failure, InFlightError, PlantingPausedError, UnderfundedError
 from kalepool.services.farmers import Farmer
-from kalepool.services.results import Failure, InFlightError, PlantingPausedError, UnderfundedError
+from kalepool.services.farming.opening import Opening, open_block
+from kalepool.services.journal.carry import carry, events
+from kalepool.services.journal.intents import Intent, Item
 from kalepool.units import amount
 
 log = structlog.get_logger()
@@ -131,11 +133,13 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
         # Read only now: what went out of the wallet before is no part of the stake.
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
         stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
-        item = journal.Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
-        outcome = await journal.carry(
-            ctx,
-            journal.Intent("plant", farmer.pooler_id, [item]),
-            lambda attempt: ctx.chain.prepare_plant(signer, stake, pool=ctx.payer, deadline=deadline, attempt=attempt),
+        item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
+        outcome = await carry(
+            ctx.journal,
+            Intent("plant", farmer.pooler_id, [item]),
+            lambda attempt: ctx.chain.prepare_plant(
+                signer, stake, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
+            ),
             deadline=deadline,
             timeout_seconds=ctx.settings.plant_timeout_seconds,
         )

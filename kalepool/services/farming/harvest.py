@@ -21,10 +21,13 @@ from kalepool.errors import (
 )
 from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block, Pail
 from kalepool.protocol.rewards import reward
-from kalepool.services import compensation, events, journal, poolers
+from kalepool.services import poolers
 from kalepool.services.context import Context
+from kalepool.services.failures import Failure, InFlightError
 from kalepool.services.farmers import PRESENT, Farmer
-from kalepool.services.results import Failure, InFlightError
+from kalepool.services.farming import compensation
+from kalepool.services.journal.carry import carry, events
+from kalepool.services.journal.intents import Intent, Item
 
 log = structlog.get_logger()
 
@@ -311,7 +314,7 @@ def _failure(error: Exception, item: Ripe) -> Failure:
 
 async def _submit(ctx: Context, pooler_id: UUID, items: Sequence[Ripe]) -> list[Harvested | Failure]:
     claims = [
-        events.Item(
+        Item(
             block_index=item.target.block_index,
             farmer_id=item.target.farmer_id,
             amount_stroops=item.stake_stroops,
@@ -322,10 +325,10 @@ async def _submit(ctx: Context, pooler_id: UUID, items: Sequence[Ripe]) -> list[
     places = [item.place for item in items]
     timeout = ctx.settings.harvest_timeout_seconds
     deadline = await ctx.chain.now() + PATIENCE
-    async with ctx.channel(deadline) as channel:
-        outcome = await journal.carry(
-            ctx,
-            journal.Intent("harvest", pooler_id, claims),
+    async with ctx.accounts.channel(deadline) as channel:
+        outcome = await carry(
+            ctx.journal,
+            Intent("harvest", pooler_id, claims),
             lambda attempt: ctx.chain.prepare_harvest(places, channel=channel, deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,

@@ -1,0 +1,162 @@
+"""Write before send. Every transaction is in the database, with its hash and time bound, before it is on the network.
+
+`carry` takes an intent to the chain: claim and envelope in one database transaction, then send, follow, and settle:
+the submission closed and its events written, in one transaction again. A process that dies in between leaves the row
+open; `recover` looks every open row up by its hash, sends the same again if it may still apply, and settles it the
+same way. What the RPC server has forgotten is decided by what the ledger holds, see forgotten.py, or waits for an
+operator who looks it up elsewhere, see `settle_by_hand`. While a row is open the database refuses a second claim on the
+same (block, farmer, action), so a plant, work, harvest or payment happens once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import Outcome, Prepared, Status
+from kalepool.database import Session, new_id
+from kalepool.errors import (
+    ChainError,
+    DuplicateRowError,
+    KalepoolError,
+)
+from kalepool.services.failures import CallTimeoutError, FarmerLeavesError, InFlightError
+from kalepool.services.journal import events
+from kalepool.services.journal.intents import Intent
+from kalepool.services.journal.state import Journal
+
+log = structlog.get_logger()
+
+
+async def carry(
+    journal: Journal,
+    intent: Intent,
+    prepare: Callable[[int], Awaitable[Prepared]],
+    *,
+    deadline: datetime,
+    timeout_seconds: float,
+) -> Outcome:
+    """Carries the intent out and returns what was applied; its events are written then.
+
+    `prepare` gets the attempt's number, from 1.
+    Raises what refused it (a ChainError), CallTimeoutError when nothing was sent in time, and InFlightError when it was
+    and the outcome is not known yet, or another transaction has a claim on the same.
+    """
+    open_id: UUID | None = None
+    attempt = 0
+
+    async def prepare_bounded(number: int) -> Prepared:
+        nonlocal attempt
+        attempt = number
+        async with journal.calls:
+            return await prepare(number)
+
+    async def record(prepared: Prepared) -> None:
+        nonlocal open_id
+        # Set before the insert: broken off inside it, the row may be there or not.
+        open_id = new_id()
+        journal.following.add(open_id)
+        try:
+            await _insert(journal, open_id, intent, prepared, attempt)
+        except DuplicateRowError as error:
+            journal.following.discard(open_id)
+            open_id = None
+            if error.constraint == "farmer_leaves":
+                raise FarmerLeavesError("the farmer leaves the pool") from None
+            raise InFlightError(f"a {intent.action} for the same block and farmer is under way or done") from None
+
+    async def close(_: Prepared, outcome: Outcome) -> None:
+        nonlocal open_id
+        if outcome.status is Status.UNKNOWN or open_id is None:
+            return
+        try:
+            await settle(journal, open_id, intent, outcome)
+        except Exception as error:  # it has happened all the same: recovery tries again to record it
+            log.error("not_settled", action=intent.action, transaction=outcome.transaction_hash, exc_info=error)
+            raise InFlightError(f"transaction {outcome.transaction_hash} cannot be recorded now") from None
+        journal.following.discard(open_id)
+        open_id = None
+
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            outcome = await journal.chain.submit_retrying(
+                prepare_bounded, deadline=deadline, record=record, close=close
+            )
+    except TimeoutError:
+        if open_id is None:
+            raise CallTimeoutError(f"{intent.action} was not sent within {timeout_seconds:g} s") from None
+        raise InFlightError(f"{intent.action} has no known outcome after {timeout_seconds:g} s") from None
+    finally:
+        if open_id is not None:
+            journal.following.discard(open_id)
+    if outcome.status is Status.APPLIED:
+        return outcome
+    raise failure_of(outcome)
+
+
+def failure_of(outcome: Outcome) -> KalepoolError:
+    """The error that stands for a transaction that was not applied."""
+    if outcome.status is Status.UNKNOWN:
+        return InFlightError(f"transaction {outcome.transaction_hash} was sent and has no known outcome yet")
+    if outcome.error is not None:
+        return outcome.error
+    return ChainError(f"transaction {outcome.transaction_hash} {outcome.status}: {outcome.result_code}")
+
+
+async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepared: Prepared, attempt: int) -> None:
+    async with journal.database.transaction() as session:
+        await session.execute(
+            "insert_submission",
+            submission_id=submission_id,
+            action=intent.action,
+            pooler_id=intent.pooler_id,
+            source_account=prepared.source,
+            sequence=prepared.sequence,
+            transaction_hash=bytes.fromhex(prepared.transaction_hash),
+            envelope_xdr=prepared.envelope_xdr,
+            valid_until=prepared.valid_until,
+            attempt=attempt,
+        )
+        rows = [
+            {"submission_id": submission_id, "item_number": number, "action": intent.action, **asdict(item)}
+            for number, item in enumerate(intent.items)
+        ]
+        await session.execute_many("insert_submission_item", rows)
+
+
+async def settle(journal: Journal, submission_id: UUID, intent: Intent, outcome: Outcome) -> bool:
+    """Closes a submission with its final outcome and, where it was applied, writes its events.
+
+    False: it was closed already, and nothing was done.
+    """
+    async with journal.database.transaction() as session:
+        return await settle_in(session, submission_id, intent, outcome)
+
+
+async def settle_in(session: Session, submission_id: UUID, intent: Intent, outcome: Outcome) -> bool:
+    closed = await session.execute(
+        "close_submission",
+        submission_id=submission_id,
+        status=outcome.status,
+        ledger=outcome.ledger,
+        result_code=outcome.result_code,
+        fee_stroops=outcome.fee_stroops,
+    )
+    done = [True] * len(intent.items)
+    if closed and outcome.status is Status.APPLIED:
+        done = await events.insert_applied(
+            session, intent.action, submission_id, intent.pooler_id, intent.items, outcome
+        )
+    if closed:
+        statuses = [outcome.status if each else Status.FAILED for each in done]
+        rows = [
+            {"submission_id": submission_id, "item_number": number, "status": status}
+            for number, status in enumerate(statuses)
+        ]
+        await session.execute_many("close_submission_item", rows)
+    return bool(closed)

@@ -1,0 +1,31 @@
+"""What the journal of this process knows besides the database: which open submissions are in whose hands."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from kalepool.chain import Chain
+from kalepool.database import Database
+
+
+@dataclass
+class Journal:
+    """One for the API process. Only this package changes its state; others read `undecided` and `busy`."""
+
+    chain: Chain
+    database: Database
+    parallel_calls: int
+    following: set[UUID] = field(default_factory=set)
+    """Submissions this process follows at the moment; recovery leaves them alone."""
+    undecided: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    """Submissions (action, transaction hash) whose outcome only an operator can find out: see forgotten.py."""
+    opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Submissions made before are an earlier process's."""
+    calls: asyncio.Semaphore = field(init=False)
+    """How many transactions may be prepared (simulated and signed) at the same time."""
+
+    def __post_init__(self) -> None:
+        self.calls = asyncio.Semaphore(self.parallel_calls)

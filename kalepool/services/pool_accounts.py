@@ -1,0 +1,215 @@
+"""The pool's own accounts: one that pays, and channels that carry work and harvests. Made and funded on first start.
+
+Where there is a friendbot (devnet, testnet) the pool's account gets its XLM there; elsewhere the operator sends it, and
+`Needs` says how much and where. The pool then creates the channels and keeps them filled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, Channels, Prepared, Signer
+from kalepool.config import Settings
+from kalepool.custody import Custody
+from kalepool.database import Database, new_id
+from kalepool.errors import DuplicateRowError
+from kalepool.services.failures import CallTimeoutError, NotReadyError
+from kalepool.services.journal.carry import carry
+from kalepool.services.journal.intents import Intent, Item, Open
+from kalepool.services.journal.state import Journal
+
+log = structlog.get_logger()
+
+POOL = "pool"
+CHANNEL_STROOPS = 50_000_000
+"""What a channel is filled up to beyond its reserve: 5 XLM, fees of some hundred transactions."""
+CHANNEL_LOW_STROOPS = 10_000_000
+"""Below this a channel is filled up again."""
+POOL_SPARE_STROOPS = 100_000_000
+"""What the pool's account should have left for fees once its channels are filled: 10 XLM."""
+RESERVE = 2 * BASE_RESERVE_STROOPS
+"""What Stellar locks in a plain account."""
+OPERATIONS = 100
+"""Operations in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """XLM to be sent to the pool's account."""
+
+    address: str
+    native_stroops: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    """A row of `accounts`."""
+
+    account_id: UUID
+    purpose: str
+    name: str
+    address: str
+    secret_sealed: bytes = field(repr=False)
+
+
+async def own_accounts(database: Database, custody: Custody, channels: int) -> list[OwnAccount]:
+    """The pool's account, then its channels; those that do not exist yet are made."""
+    names = [(POOL, POOL), *(("channel", f"channel-{number:02}") for number in range(1, channels + 1))]
+    return await named_accounts(database, custody, names)
+
+
+async def named_accounts(database: Database, custody: Custody, names: Sequence[tuple[str, str]]) -> list[OwnAccount]:
+    """The accounts of these (purpose, name); those that do not exist yet are made."""
+    known = {row.name: row for row in await database.fetch_all("select_accounts", row=OwnAccount)}
+    for purpose, name in names:
+        if name not in known:
+            account_id = new_id()
+            address, sealed, master_key_id = custody.create_sealed(account_id)
+            with suppress(DuplicateRowError):  # another process was quicker
+                await database.execute(
+                    "insert_account",
+                    account_id=account_id,
+                    purpose=purpose,
+                    name=name,
+                    address=address,
+                    secret_sealed=sealed,
+                    master_key_id=master_key_id,
+                )
+    known = {row.name: row for row in await database.fetch_all("select_accounts", row=OwnAccount)}
+    return [known[name] for _, name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about the pool's accounts, by what the ledger says of them. Amounts in stroops."""
+
+    needed: int  # to be sent to the pool's account
+    spare: int  # the part of it that is reserve for fees: the rest of the plan can be done without
+    create: Sequence[str]
+    fill: Sequence[tuple[str, int]]  # (channel, amount)
+
+
+def plan(pool: Account | None, channels: Sequence[str], accounts: dict[str, Account]) -> Plan:
+    """Which channels are to be created and filled up, and what the pool's account lacks for it."""
+    create = [address for address in channels if address not in accounts]
+    low = [accounts[address] for address in channels if address in accounts]
+    fill = [
+        (account.address, CHANNEL_STROOPS - account.spendable_stroops)
+        for account in low
+        if account.spendable_stroops < CHANNEL_LOW_STROOPS
+    ]
+    cost = len(create) * (CHANNEL_STROOPS + RESERVE) + sum(amount for _, amount in fill)
+    have = pool.spendable_stroops if pool else -RESERVE
+    # Before the first start with room to spare; a pool that runs goes on until it is nearly empty.
+    spare = POOL_SPARE_STROOPS if create else CHANNEL_LOW_STROOPS
+    return Plan(max(cost + spare - have, 0), spare, create, fill)
+
+
+class PoolAccounts:
+    """The accounts themselves, as far as they are usable, and what the operator has to send before they are.
+
+    One for the API process; `ensure` keeps it current.
+    """
+
+    def __init__(
+        self, settings: Settings, chain: Chain, custody: Custody, database: Database, journal: Journal
+    ) -> None:
+        self._settings = settings
+        self._chain = chain
+        self._custody = custody
+        self._database = database
+        self._journal = journal
+        self.pool: Signer | None = None
+        """Signs for the account that pays the fees; None until it is on the ledger."""
+        self.channels = Channels(chain)
+        """Submit what needs no farmer's signature, one transaction at a time each."""
+        self.needs: Needs | None = None
+        """What the operator has to send before the pool can work, or soon; None when all is well."""
+
+    @property
+    def payer(self) -> Signer:
+        """The pool's account. NotReadyError while it is not funded."""
+        if self.pool is None:
+            raise NotReadyError("the pool's account is not funded yet; GET /health says what is missing")
+        return self.pool
+
+    @asynccontextmanager
+    async def channel(self, deadline: datetime) -> AsyncIterator[Signer]:
+        """A channel account for the caller alone. NotReadyError where there is none, CallTimeoutError when none is free
+        before the deadline."""
+        if not len(self.channels):
+            raise NotReadyError("the pool's channel accounts are not funded yet; GET /health says what is missing")
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout((deadline - await self._chain.now()).total_seconds()):
+                    signer = await stack.enter_async_context(self.channels.lend())
+            except TimeoutError:
+                raise CallTimeoutError(f"none of {len(self.channels)} channel accounts came free in time") from None
+            yield signer
+
+    async def ensure(self) -> Needs | None:
+        """Makes the pool's account and channels usable as far as that is possible now. Idempotent.
+
+        Returns what the operator has to send, None when all is well; also in `needs`. Raises ChainError, DatabaseError.
+        """
+        own = await own_accounts(self._database, self._custody, self._settings.channel_accounts)
+        signers = {row.address: self._custody.signer(row.account_id, row.address, row.secret_sealed) for row in own}
+        pool, *channels = signers
+        accounts = await self._chain.read_accounts(list(signers))
+        if pool not in accounts and self._settings.chain.friendbot_url:
+            await self._chain.fund(pool)
+            accounts |= await self._chain.read_accounts([pool])
+        todo = plan(accounts.get(pool), channels, accounts)
+        self.needs = Needs(pool, todo.needed) if todo.needed else None
+        if pool not in accounts:
+            return self.needs
+        self.pool = signers[pool]
+        # A transaction that a crash left open may still apply: its account waits until that is settled. One that only
+        # an operator can settle has used its sequence number and holds nobody up.
+        open_rows = await self._database.fetch_all("select_open_submissions", row=Open)
+        known = self._journal.following | self._journal.undecided.keys()
+        busy = {row.source_account for row in open_rows if row.submission_id not in known}
+        for address in channels:
+            if address in accounts and address not in busy:
+                self.channels.add(signers[address])
+        if todo.needed <= todo.spare and pool not in busy:
+            await self._create_and_fill(signers, todo)
+        return self.needs
+
+    async def _create_and_fill(self, signers: Mapping[str, Signer], todo: Plan) -> None:
+        """Carries the plan out: channels created a hundred at a time, filled up one by one."""
+        async with self._chain.pool_lock:
+            for start in range(0, len(todo.create), OPERATIONS):
+                created = [(address, CHANNEL_STROOPS + RESERVE) for address in todo.create[start : start + OPERATIONS]]
+                await self._carry(
+                    "create_account", created, partial(self._chain.prepare_create_accounts, created, pool=self.payer)
+                )
+                for address, _ in created:
+                    self.channels.add(signers[address])
+                log.info("channels_created", count=len(created))
+            for address, amount in todo.fill:
+                prepare = partial(self._chain.prepare_payment, self.payer, address, native_stroops=amount)
+                await self._carry("payment", [(address, amount)], prepare)
+
+    async def _carry(
+        self, action: str, amounts: Sequence[tuple[str, int]], prepare: Callable[..., Awaitable[Prepared]]
+    ) -> None:
+        """One transaction of the pool's account that gives each address its amount."""
+        timeout = self._settings.plant_timeout_seconds
+        deadline = await self._chain.now() + timedelta(seconds=timeout)
+        items = [Item(destination=address, amount_stroops=amount) for address, amount in amounts]
+        await carry(
+            self._journal,
+            Intent(action, None, items),
+            lambda attempt: prepare(deadline=deadline, attempt=attempt),
+            deadline=deadline,
+            timeout_seconds=timeout,
+        )
