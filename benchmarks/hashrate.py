@@ -92,7 +92,7 @@ def ratios(results: list[Result]) -> None:
 def by_chunk(seconds: float, runs: int) -> dict[str, dict[int, float]]:
     """Hashes per second of one kernel call, and of one whole `search`, by their number of nonces."""
     name = kernels.backends()[0]
-    [scan] = driver.engine(name).scans(TEMPLATE, 1)
+    [scan] = driver.load_backend(name).scans(TEMPLATE, 1)
     limit = driver.limit_above(15)
 
     def kernel(count: int) -> None:

@@ -86,7 +86,7 @@ def bench(
     names = backend or list(kernels.backends())
     try:
         for name in names:
-            driver.engine(name)
+            driver.load_backend(name)
     except kernels.KernelError as error:
         raise InputError(str(error)) from error
     counts = [threads] if threads else sorted({1, os.cpu_count() or 1})

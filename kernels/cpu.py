@@ -14,8 +14,7 @@ from numba.extending import intrinsic
 
 from kernels import keccak, machine, vector
 from kernels.cache import KernelCache
-from kernels.driver import Scan
-from kernels.model import Template
+from kernels.model import Scan, Template
 from kernels.vector import Layout
 
 _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
@@ -37,17 +36,17 @@ def layout(backend: str) -> Layout:
 
 
 @functools.cache
-def engine(backend: str) -> _Engine:
+def load(name: str) -> _CpuBackend:
     """The compiled backend of that name, from the cache where it has been compiled before."""
-    return _Engine(backend)
+    return _CpuBackend(name)
 
 
-class _Engine:
+class _CpuBackend:
     slice_seconds = 0.008
 
-    def __init__(self, backend: str) -> None:
-        self.layout = layout(backend)
-        self.kernel = _compile(backend, self.layout)
+    def __init__(self, name: str) -> None:
+        self.layout = layout(name)
+        self.kernel = _compile(name, self.layout)
         self.slice_nonces = 2**14
         self.grain = self.layout.nonces
 
@@ -101,7 +100,7 @@ def _aligned(data: np.ndarray) -> np.ndarray:
 def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
     """kernel(lanes, words, low, count, limit, lowest) -> (low word, prefix); a low word of 2^32 for none.
 
-    See driver.Scan. The first two are addresses: of the 25 lanes after the linear half of round 1, and of them in the
+    See model.Scan. The first two are addresses: of the 25 lanes after the linear half of round 1, and of them in the
     layout's words.
     """
 

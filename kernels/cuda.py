@@ -24,8 +24,7 @@ from llvmlite import ir
 from numba import types
 
 from kernels import keccak, machine
-from kernels.driver import Scan
-from kernels.model import KernelError, Template
+from kernels.model import KernelError, Scan, Template
 from kernels.vector import I32, I64, NONCE_LANE, table
 
 cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
@@ -251,18 +250,18 @@ SIGNATURE = types.void(
 
 
 @functools.cache
-def engine(backend: str) -> _Engine:
+def load(name: str) -> _CudaBackend:
     """All cards for `cuda`, one for `cuda:0`, `cuda:1`, …; raises KernelError where there is no such card."""
     cards = range(len(machine.cuda_cards()))
-    _, colon, number = backend.partition(":")
+    _, colon, number = name.partition(":")
     if colon:
         if not number.isdecimal() or int(number) not in cards:
-            raise KernelError(f"backend {backend!r}: this machine has the CUDA cards 0 to {len(cards) - 1}")
+            raise KernelError(f"backend {name!r}: this machine has the CUDA cards 0 to {len(cards) - 1}")
         cards = [int(number)]
-    return _Engine([_Card(card) for card in cards])
+    return _CudaBackend([_Card(card) for card in cards])
 
 
-class _Engine:
+class _CudaBackend:
     """The cards that search together, each driven by a host thread of its own."""
 
     slice_seconds = 0.025  # a launch and its answer cost some 30 µs
