@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.errors import ConfigError
-from kalepool.mine import CommandEngine, Job, KernelEngine, Nonces, choose_engines
+from kalepool.mine.miner import CommandEngine, Job, KernelEngine, Nonces, choose_engines
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import farmer_bytes
 from kernels import KernelError, Template, keccak
