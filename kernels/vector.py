@@ -22,12 +22,12 @@ Two layouts, by what the processor lacks:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 
 from kernels import keccak
 
@@ -61,7 +61,7 @@ def build_scan(module: ir.Module, layout: Layout) -> ir.Function:
     """Add the scan of this layout to the module."""
     function = _function(module, "scan", [I8.as_pointer(), I64, I64, I64], layout)
     prefix, low, blocks, limit = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
     words = _Words(builder, layout)
     hits = _lane_hits(words, prefix, limit) if layout.parts == 1 else _Interleaved(words, prefix, limit).hits
 
@@ -89,7 +89,7 @@ def build_score(module: ir.Module) -> ir.Function:
     layout = Layout(64, 1)
     function = _function(module, "score", [I8.as_pointer(), I64], layout)
     lanes, low = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
     words = _Words(builder, layout)
     prefixes = _lane_prefixes(words, _lanes_of_round_2(words, lanes, words.splat(low)))
     builder.ret(builder.extract_element(prefixes, I32(0)))
@@ -113,14 +113,15 @@ def table(module: ir.Module, element: ir.Type, values: Sequence[int], addrspace:
 
 
 def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout: Layout) -> Value:
-    function = ir.Function(module, ir.FunctionType(I64, arguments), module.get_unique_name(f"kale.{name}"))
+    kind = ir.FunctionType(I64, arguments)
+    function = cast(Value, ir.Function(module, kind, module.get_unique_name(f"kale.{name}")))
     function.linkage = "internal"
     function.attributes.add("noinline")
-    set.add(function.attributes, "alignstack(64)")  # spilled vectors must not lie across cache lines
+    set[str].add(function.attributes, "alignstack(64)")  # spilled vectors must not lie across cache lines
     if layout.target:
         processor, features = layout.target
         for attribute in (f'"target-cpu"="{processor}"', f'"target-features"="{features}"'):
-            set.add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
+            set[str].add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
     return function
 
 
@@ -166,14 +167,15 @@ class _Words:
 
     def splat(self, value: Value) -> Value:
         """A vector of copies of an i64."""
-        one = self.builder.insert_element(ir.Constant(self.quads, ir.Undefined), value, I32(0))
+        nothing = ir.Constant(self.quads, ir.Undefined)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        one = self.builder.insert_element(nothing, value, I32(0))
         first = ir.Constant(ir.VectorType(I32, self.quads.count), [0] * self.quads.count)
         return self.builder.shuffle_vector(one, one, first)
 
     def spread(self, lane: Value) -> list[Value]:
         """The interleaved words that hold a lane (i64) for every nonce: bytes of zeros or ones."""
         source = self.builder.bitcast(self.splat(lane), self.bytes)
-        words = []
+        words: list[Value] = []
         for part in range(self.layout.parts):
             bits = [byte // self.layout.run * self.layout.parts + part for byte in range(16)]
             mask = ir.Constant(self.bytes, [1 << bit % 8 for bit in bits] * (self.bytes.count // 16))
@@ -205,7 +207,7 @@ class _Words:
         self.builder.store(word, self.builder.gep(pointer, [I32(place)]), align=self.layout.bits // 8)
 
     @contextlib.contextmanager
-    def counted(self, start: int, stop: int, *carried: Value) -> Iterator[tuple[Value, list[Value]]]:
+    def counted(self, start: int, stop: int, *carried: Value) -> Generator[tuple[Value, list[Value]]]:
         """A loop over start <= number < stop, of at least one turn.
 
         Gives the number and the carried values, which the body replaces in the list; after the loop it holds the last.
@@ -255,7 +257,7 @@ class _Steps:
             self._begin(low)
         table = builder.add(builder.select(starts, I64(0), builder.add(flips, I64(1))), I64(1))
         here, change = self._table(I64(0)), self._table(table)
-        lanes = []
+        lanes: list[Value] = []
         for lane in range(25):
             lanes.append(words.xor(words.load(here, lane), words.load(change, lane)))
             words.store(lanes[-1], here, lane)
@@ -308,7 +310,7 @@ def _lanes_of_round_2(words: _Words, prefix: Value, nonces: Value) -> list[Value
     builder, kind = words.builder, words.type
     lanes = builder.bitcast(prefix, I64.as_pointer())
     delta = builder.lshr(_swapped(words, nonces), ir.Constant(kind, [32] * kind.count))
-    state = []
+    state: list[Value] = []
     for lane, reach in enumerate(keccak.influence(NONCE_LANE)):
         word = words.splat(builder.load(builder.gep(lanes, [I32(lane)])))
         state.append(words.xor(word, *(words.rol(delta, turn) for turn in reach)))
