@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kernels
-from kalepool.bench import Contender, Result, interleave, peer_contender, report, search_contender, show
+from kalepool.bench import Contender, Measurement, interleave, peer_contender, report, search_contender, show
 from kernels import driver, keccak, machine
 
 TEMPLATE = kernels.Template(1, bytes(range(32)), bytes(range(32, 64)))
@@ -74,12 +74,12 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def pairwise(a: Result, b: Result) -> float:
+def pairwise(a: Measurement, b: Measurement) -> float:
     """How many times faster a is than b: the median over the turns, in each of which both ran."""
     return statistics.median(x / y for x, y in zip(a.runs, b.runs, strict=True))
 
 
-def ratios(results: list[Result]) -> None:
+def ratios(results: list[Measurement]) -> None:
     """Print the kernels' backends as multiples of everything else."""
     ours = [result for result in results if result.backend in kernels.backends()]
     others = [result for result in results if result not in ours]
@@ -92,7 +92,7 @@ def ratios(results: list[Result]) -> None:
 def by_chunk(seconds: float, runs: int) -> dict[str, dict[int, float]]:
     """Hashes per second of one kernel call, and of one whole `search`, by their number of nonces."""
     name = kernels.backends()[0]
-    [scan] = driver.engine(name).scans(TEMPLATE, 1)
+    [scan] = driver.load_backend(name).scans(TEMPLATE, 1)
     limit = driver.limit_above(15)
 
     def kernel(count: int) -> None:

@@ -17,7 +17,7 @@ COMMANDS = [
     ("pooler", "kalepool.commands:pooler", "Add poolers."),
     ("miner", "kalepool.commands:miner", "Add external miners."),
     ("operator", "kalepool.commands:operator", "Make keys for operators."),
-    ("mine", "kalepool.mine:mine", "Hash for a pool over HTTP, as an external miner."),
+    ("mine", "kalepool.mine.command:mine", "Hash for a pool over HTTP, as an external miner."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
     ("api", "kalepool.commands:api", "Run the API and custody."),
     ("coordinate", "kalepool.commands:coordinate", "Run the coordinator and its Ray workers."),

@@ -45,7 +45,7 @@ class Contender:
 
 
 @dataclass(slots=True)
-class Result:
+class Measurement:
     """A contender's hashes per second, run by run."""
 
     backend: str
@@ -86,7 +86,7 @@ def bench(
     names = backend or list(kernels.backends())
     try:
         for name in names:
-            driver.engine(name)
+            driver.load_backend(name)
     except kernels.KernelError as error:
         raise InputError(str(error)) from error
     counts = [threads] if threads else sorted({1, os.cpu_count() or 1})
@@ -165,9 +165,9 @@ def peer_contender(command: str, threads: int) -> Contender:
 
 def interleave(
     contenders: Sequence[Contender], seconds: float, runs: int, between: Callable[[], object] = lambda: None
-) -> list[Result]:
+) -> list[Measurement]:
     """Warm each contender up, then let them take turns; `between` is called once in every turn."""
-    results = [Result(contender.backend, contender.threads) for contender in contenders]
+    results = [Measurement(contender.backend, contender.threads) for contender in contenders]
     for contender in contenders:
         if contender.backend != PEER:
             contender.measure(min(seconds, 0.1))  # compiles, fills caches, finds its slice
@@ -204,7 +204,7 @@ def _compiled_chain() -> Callable[[int], int]:
     return chain
 
 
-def show(results: Sequence[Result], clock: float | None) -> None:
+def show(results: Sequence[Measurement], clock: float | None) -> None:
     """Print the table."""
     peers = {result.threads: result.hashes_per_second for result in results if result.backend == PEER}
     table = Table("backend", title=f"KALE hashes on {processor()}")
@@ -229,7 +229,7 @@ def show(results: Sequence[Result], clock: float | None) -> None:
         console.print(f"Clock {clock / 1e9:.2f} GHz, measured beside the runs with scalar code.")
 
 
-def report(results: Sequence[Result], clock: float | None, peer: str | None) -> dict[str, Any]:
+def report(results: Sequence[Measurement], clock: float | None, peer: str | None) -> dict[str, Any]:
     """The results as JSON: rates in hashes per second, the clock in hertz."""
     return {
         "processor": processor(),
@@ -249,7 +249,7 @@ def report(results: Sequence[Result], clock: float | None, peer: str | None) -> 
     }
 
 
-def draw(results: Sequence[Result], path: Path) -> None:
+def draw(results: Sequence[Measurement], path: Path) -> None:
     """Bars of the medians by backend, a colour for each number of threads. Raises KalepoolError without matplotlib."""
     try:
         from matplotlib.figure import Figure

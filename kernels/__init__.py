@@ -3,6 +3,15 @@
     best = kernels.search(kernels.Template(index, entropy, farmer), start, count, above_zeros)
 
 Light to import: numba is loaded by the first search. Needs numpy and numba (numba-cuda for NVIDIA cards), nothing else.
+
+keccak.py   the permutation, written once over abstract words; the readable hash
+model.py    what goes into a search and comes out of it; what a backend is
+machine.py  which backends and cards this machine has
+driver.py   search and find: ranges, slices, threads, ties; brings backends up
+cpu.py      the CPU backends: a Numba function around the machine code of vector.py
+vector.py   that machine code: the search loop over LLVM vectors
+cuda.py     the CUDA backend
+cache.py    compiled kernels on disk
 """
 
 from __future__ import annotations

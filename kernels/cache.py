@@ -17,10 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite  # pyright: ignore[reportMissingTypeStubs]
 import numba
+from numba.core import config
 from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
+from numba.core.serialize import dumps  # pyright: ignore[reportUnknownVariableType]
 
 
 def folder() -> Path:
@@ -53,13 +54,13 @@ class KernelCache:
         if hashlib.sha256(data).digest() != checksum:
             return None
         parts = pickle.loads(data)  # noqa: S301 - from the user's own folder, written below
-        result = CompileResult._rebuild(context, *parts)
+        result = CompileResult._rebuild(context, *parts)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
         self.hits += 1
         return result
 
     def save_overload(self, signature: Any, result: CompileResult) -> None:
         """Keep a kernel; where no folder can be written, every process compiles for itself."""
-        data = dumps(result._reduce())
+        data = dumps(result._reduce())  # pyright: ignore[reportPrivateUsage]
         with contextlib.suppress(OSError, RuntimeError):
             path = self.path(signature, result.target_context)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -74,7 +75,7 @@ class KernelCache:
             numba.__version__,
             llvmlite.__version__,
             context.codegen().magic_tuple(),  # target, processor and its features
-            numba.config.OPT,  # type: ignore[attr-defined]
+            vars(config)["OPT"],  # numba sets it when it is imported
             self.backend,
             str(signature),
         )

@@ -8,15 +8,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import binding, ir  # pyright: ignore[reportMissingTypeStubs]
 from numba import types
 from numba.extending import intrinsic
 
 from kernels import keccak, machine, vector
 from kernels.cache import KernelCache
-from kernels.driver import Scan
-from kernels.model import Template
-from kernels.vector import Layout
+from kernels.model import Scan, Template
+from kernels.vector import Layout, Value
 
 _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
 
@@ -37,17 +36,17 @@ def layout(backend: str) -> Layout:
 
 
 @functools.cache
-def engine(backend: str) -> _Engine:
+def load(name: str) -> _CpuBackend:
     """The compiled backend of that name, from the cache where it has been compiled before."""
-    return _Engine(backend)
+    return _CpuBackend(name)
 
 
-class _Engine:
+class _CpuBackend:
     slice_seconds = 0.008
 
-    def __init__(self, backend: str) -> None:
-        self.layout = layout(backend)
-        self.kernel = _compile(backend, self.layout)
+    def __init__(self, name: str) -> None:
+        self.layout = layout(name)
+        self.kernel = _compile(name, self.layout)
         self.slice_nonces = 2**14
         self.grain = self.layout.nonces
 
@@ -101,7 +100,7 @@ def _aligned(data: np.ndarray) -> np.ndarray:
 def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
     """kernel(lanes, words, low, count, limit, lowest) -> (low word, prefix); a low word of 2^32 for none.
 
-    See driver.Scan. The first two are addresses: of the 25 lanes after the linear half of round 1, and of them in the
+    See model.Scan. The first two are addresses: of the 25 lanes after the linear half of round 1, and of them in the
     layout's words.
     """
 
@@ -116,7 +115,7 @@ def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
     nonces = np.uint64(layout.nonces)
     zero, one, four, all_ones = (np.uint64(number) for number in (0, 1, 4, 2**64 - 1))
 
-    def kernel(lanes, words, low, count, limit, lowest):  # type: ignore[no-untyped-def]
+    def kernel(lanes: Any, words: Any, low: Any, count: Any, limit: Any, lowest: Any) -> tuple[Any, Any]:
         end = low + count
         best, prefix = np.uint64(2**32), zero
         base = low - low % nonces
@@ -145,10 +144,10 @@ def _compile(backend: str, layout: Layout) -> Callable[..., tuple[int, int]]:
     return dispatcher
 
 
-def _caller(build: Callable[[ir.Module], ir.Function]) -> Callable[..., ir.Value]:
+def _caller(build: Callable[[ir.Module], ir.Function]) -> Callable[..., Value]:
     """Code generation of an intrinsic that calls the function `build` adds; its first argument is an address."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
+    def generate(context: Any, builder: Value, signature: Any, arguments: Sequence[Value]) -> Value:
         address, *others = arguments
         pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
         return builder.call(build(builder.module), [pointer, *others])

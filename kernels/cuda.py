@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 from numba import types
 
 from kernels import keccak, machine
-from kernels.driver import Scan
-from kernels.model import KernelError, Template
+from kernels.keccak import Ops, W
+from kernels.model import KernelError, Scan, Template
 from kernels.vector import I32, I64, NONCE_LANE, table
 
 cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
@@ -70,11 +70,11 @@ class _Ints32:
         return (a << count & WORD_MASK) | a >> (32 - count)
 
 
-def _first_round(ops: Any, lanes: Sequence[Any], delta: Sequence[Any], constant: Sequence[Any]) -> list[list[Any]]:
+def _first_round(ops: Ops[W], lanes: Sequence[W], delta: Sequence[W], constant: Sequence[W]) -> list[list[W]]:
     """The state after round 1: `lanes` are the 50 words of its linear half, to which the nonce lane adds `delta`."""
-    state = []
+    state: list[list[W]] = []
     for lane, turns in enumerate(keccak.influence(NONCE_LANE)):
-        words = []
+        words: list[W] = []
         for part in range(PARTS):
             turned = [keccak.rotate(ops, delta.__getitem__, turn, part, PARTS) for turn in turns]
             words.append(ops.xor(lanes[PARTS * lane + part], *turned))
@@ -154,7 +154,7 @@ u32, u64 = np.uint32, np.uint64
 
 
 @cuda.jit(device=True, inline="always")
-def reversed_bytes(lane):  # type: ignore[no-untyped-def]
+def reversed_bytes(lane: Any) -> Any:
     """The eight bytes of a lane in the other order."""
     lane = (lane & u64(0x00FF00FF00FF00FF)) << u64(8) | (lane >> u64(8)) & u64(0x00FF00FF00FF00FF)
     lane = (lane & u64(0x0000FFFF0000FFFF)) << u64(16) | (lane >> u64(16)) & u64(0x0000FFFF0000FFFF)
@@ -162,14 +162,14 @@ def reversed_bytes(lane):  # type: ignore[no-untyped-def]
 
 
 @cuda.jit(device=True, inline="always")
-def swapped(lane, mask, shift):  # type: ignore[no-untyped-def]
+def swapped(lane: Any, mask: int, shift: int) -> Any:
     """The bits under `mask` exchanged with those `shift` further up."""
     other = (lane ^ (lane >> u64(shift))) & u64(mask)
     return lane ^ other ^ (other << u64(shift))
 
 
 @cuda.jit(device=True, inline="always")
-def halves(lane):  # type: ignore[no-untyped-def]
+def halves(lane: Any) -> Any:
     """A lane's odd bits above its even bits (Hacker's Delight, 7-2)."""
     lane = swapped(lane, 0x2222222222222222, 1)
     lane = swapped(lane, 0x0C0C0C0C0C0C0C0C, 2)
@@ -179,7 +179,7 @@ def halves(lane):  # type: ignore[no-untyped-def]
 
 
 @cuda.jit(device=True, inline="always")
-def whole(lane):  # type: ignore[no-untyped-def]
+def whole(lane: Any) -> Any:
     """The inverse of `halves`."""
     lane = swapped(lane, 0x00000000FFFF0000, 16)
     lane = swapped(lane, 0x0000FF000000FF00, 8)
@@ -189,7 +189,7 @@ def whole(lane):  # type: ignore[no-untyped-def]
 
 
 @cuda.jit(device=True, inline="always")
-def clear_bits(limit):  # type: ignore[no-untyped-def]
+def clear_bits(limit: Any) -> Any:
     """The bits of a first lane, in halves, that are zero in every prefix up to `limit`."""
     clear = u64(NONE)
     while limit:
@@ -198,7 +198,7 @@ def clear_bits(limit):  # type: ignore[no-untyped-def]
     return halves(reversed_bytes(clear))
 
 
-def search_kernel(lanes, start, end, limit, lowest, result):  # type: ignore[no-untyped-def]
+def search_kernel(lanes: Any, start: Any, end: Any, limit: Any, lowest: Any, result: Any) -> None:
     """Into result[0]: the least (16 - zeros) · 2^32 + low word of all hits, or the least low word if `lowest`.
 
     lanes: 50 words, see `first_lane`. start, end: low words, 0 <= start < end <= 2^32. limit: the largest prefix that
@@ -251,18 +251,18 @@ SIGNATURE = types.void(
 
 
 @functools.cache
-def engine(backend: str) -> _Engine:
+def load(name: str) -> _CudaBackend:
     """All cards for `cuda`, one for `cuda:0`, `cuda:1`, …; raises KernelError where there is no such card."""
     cards = range(len(machine.cuda_cards()))
-    _, colon, number = backend.partition(":")
+    _, colon, number = name.partition(":")
     if colon:
         if not number.isdecimal() or int(number) not in cards:
-            raise KernelError(f"backend {backend!r}: this machine has the CUDA cards 0 to {len(cards) - 1}")
+            raise KernelError(f"backend {name!r}: this machine has the CUDA cards 0 to {len(cards) - 1}")
         cards = [int(number)]
-    return _Engine([_Card(card) for card in cards])
+    return _CudaBackend([_Card(card) for card in cards])
 
 
-class _Engine:
+class _CudaBackend:
     """The cards that search together, each driven by a host thread of its own."""
 
     slice_seconds = 0.025  # a launch and its answer cost some 30 µs

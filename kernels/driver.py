@@ -10,30 +10,12 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from kernels import keccak, machine
-from kernels.model import Best, KernelError, Progress, SearchStoppedError, Stop, Template, check_int
+from kernels.model import Backend, Best, KernelError, Progress, Scan, SearchStoppedError, Stop, Template, check_int
 
-WINDOW = 2**32  # nonces with one high word
-
-# scan(start, count, limit, lowest) -> (nonce, prefix) or None, for a range inside one window; it releases the GIL.
-# `prefix` is the first 8 bytes of the nonce's digest as a big-endian int. Of the nonces with prefix <= limit it gives
-# the lowest if `lowest`; else the one with the most leading zero digits in its prefix, on ties the lowest.
-Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
-
-
-class Engine(Protocol):
-    """A backend, ready to run on this machine."""
-
-    slice_seconds: float  # how long a thread computes before it looks at the stop flag
-    slice_nonces: int  # how many nonces that is: a first guess, adapted while it runs
-    grain: int  # slices are a multiple of this where they can be
-
-    def scans(self, template: Template, threads: int) -> Sequence[Scan]:
-        """A scan for every host thread that is to drive this backend."""
-        ...
+WINDOW = 2**32  # nonces with one high word; a scan's range lies inside one
 
 
 def backends() -> tuple[str, ...]:
@@ -106,33 +88,33 @@ def find(
     _check(template, start, count, threads)
     check_int("below", below, 1, 2**64)
     run = _Run(template, start, count, -1, below - 1, stop)
-    run.drive(engine(backend), threads)
+    run.drive(load_backend(backend), threads)
     if run.best is None and run.tried < count:
         raise SearchStoppedError(Progress(None, run.tried), count)
     return run.best.nonce if run.best else None
 
 
-def engine(backend: str | None = None) -> Engine:
+def load_backend(name: str | None = None) -> Backend:
     """The backend of that name (default: as `search`), compiled or loaded once in a process."""
-    return _engine(backend or os.environ.get("KALEPOOL_BACKEND") or None)
+    return _load(name or os.environ.get("KALEPOOL_BACKEND") or None)
 
 
 @functools.cache
-def _engine(name: str | None) -> Engine:
+def _load(name: str | None) -> Backend:
     if name is None:
         name = backends()[0]
     if name == "python":
-        return _PythonEngine()
+        return _PythonBackend()
     card = name.startswith("cuda:")
     if ("cuda" if card else name) not in backends():
         raise KernelError(f"backend {name!r} does not exist on this machine: it has {', '.join(backends())}")
     if card or name == "cuda":
         from kernels import cuda
 
-        return cuda.engine(name)
+        return cuda.load(name)
     from kernels import cpu
 
-    return cpu.engine(name)
+    return cpu.load(name)
 
 
 def _search(
@@ -156,7 +138,7 @@ def _search(
     ):
         _check(template, start, count, threads)
         check_int("above_zeros", above_zeros, -1, 64)
-    chosen = _engine(backend) if backend else engine()
+    chosen = _load(backend) if backend else load_backend()
     is_one_slice = count <= chosen.slice_nonces and start >> 32 == start + count - 1 >> 32
     if is_one_slice and threads == 1 and count and not (stop and stop.is_set()):
         # A short call is not to wait for what threads would share.
@@ -219,15 +201,15 @@ class _Run:
         self.tried = 0
         self.lock = threading.Lock()
 
-    def drive(self, engine: Engine, threads: int) -> None:
+    def drive(self, backend: Backend, threads: int) -> None:
         if self.position == self.end:
             return
-        scans = engine.scans(self.template, threads)
+        scans = backend.scans(self.template, threads)
         errors: list[BaseException] = []
 
         def work(scan: Scan) -> None:
             try:
-                self.work(engine, scan)
+                self.work(backend, scan)
             except BaseException as error:  # handed to the caller's thread below
                 errors.append(error)
                 self.end = self.position
@@ -241,17 +223,17 @@ class _Run:
         if errors:
             raise errors[0]
 
-    def work(self, engine: Engine, scan: Scan) -> None:
+    def work(self, backend: Backend, scan: Scan) -> None:
         """Take slices in order until none is left; so what was tried is always one piece from the start on."""
-        size = engine.slice_nonces
+        size = backend.slice_nonces
         while taken := self.take(size):
             start, count, best = taken
             began = time.perf_counter()
             found = self.best_of_slice(scan, start, count, best)
             seconds = time.perf_counter() - began
             if count == size:  # a full slice, so its time tells
-                size = int(size * min(engine.slice_seconds / max(seconds, 1e-6), 4))
-                size = engine.slice_nonces = max(size - size % engine.grain, engine.grain)
+                size = int(size * min(backend.slice_seconds / max(seconds, 1e-6), 4))
+                size = backend.slice_nonces = max(size - size % backend.grain, backend.grain)
             with self.lock:
                 self.tried += count
                 if found and (not self.best or (-found.zeros, found.nonce) < (-self.best.zeros, self.best.nonce)):
@@ -275,7 +257,7 @@ class _Run:
         return _best_of_slice(scan, self.template, start, count, above)
 
 
-class _PythonEngine:
+class _PythonBackend:
     """The readable hash, one nonce after the other."""
 
     slice_seconds = 0.008

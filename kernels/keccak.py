@@ -57,7 +57,8 @@ def _rho_offsets() -> list[int]:
 
 def _round_constants() -> list[int]:
     """Constants of iota from its shift register (FIPS 202, 3.2.5)."""
-    register, constants = 1, []
+    constants: list[int] = []
+    register = 1
     for _ in range(ROUNDS):
         constant = 0
         for j in range(7):
@@ -163,7 +164,7 @@ class _Turns:
     """Words that are sets of rotations: which turned copies of one lane a word holds."""
 
     def xor(self, *words: frozenset[int]) -> frozenset[int]:
-        return functools.reduce(frozenset.symmetric_difference, words)
+        return functools.reduce(lambda a, b: a ^ b, words)
 
     def chi(self, a: frozenset[int], b: frozenset[int], c: frozenset[int]) -> frozenset[int]:
         raise NotImplementedError("chi is not linear")
@@ -200,7 +201,8 @@ class _Ints:
     """Words that are 64-bit lanes as ints."""
 
     def xor(self, *words: int) -> int:
-        return functools.reduce(operator.xor, words)
+        # operator.xor has no types, but is quicker than what has
+        return functools.reduce(operator.xor, words)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
     def chi(self, a: int, b: int, c: int) -> int:
         return a ^ (~b & c)

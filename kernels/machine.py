@@ -7,14 +7,16 @@ import functools
 import importlib.util
 import os
 import platform
+from typing import cast
 
 
 @functools.cache
 def cpu_features() -> frozenset[str]:
     """The vector extensions that processor and operating system offer, by LLVM's names."""
-    from llvmlite import binding
+    from llvmlite import binding  # pyright: ignore[reportMissingTypeStubs]
 
-    names = {name for name, has in binding.get_host_cpu_features().items() if has}
+    features = cast(dict[str, bool], binding.get_host_cpu_features())
+    names = {name for name, has in features.items() if has}
     if binding.get_host_cpu_name().startswith("apple-m"):  # for these LLVM goes by the name alone
         names |= {"neon", "sha3"}
     return frozenset(names)
@@ -51,7 +53,7 @@ def cuda_cards() -> tuple[str, ...]:
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return ()
-    names = []
+    names: list[str] = []
     for number in range(count.value):
         device, name = ctypes.c_int(), ctypes.create_string_buffer(128)
         if driver.cuDeviceGet(ctypes.byref(device), number) or driver.cuDeviceGetName(name, 128, device):

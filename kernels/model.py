@@ -1,7 +1,8 @@
-"""What goes into a search and what comes out of it: plain data."""
+"""What goes into a search and what comes out of it, and what a backend is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +61,25 @@ class Stop(Protocol):
 
     def is_set(self) -> bool:
         """Whether to end; asked every few milliseconds."""
+        ...
+
+
+# scan(start, count, limit, lowest) -> (nonce, prefix) or None, for a range of nonces that share their high word; it
+# releases the GIL. `prefix` is the first 8 bytes of the nonce's digest as a big-endian int. Of the nonces with
+# prefix <= limit it gives the lowest if `lowest`; else the one with the most leading zero digits in its prefix, on ties
+# the lowest.
+Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
+
+
+class Backend(Protocol):
+    """A search backend, ready to run on this machine."""
+
+    slice_seconds: float  # how long a thread computes before it looks at the stop flag
+    slice_nonces: int  # how many nonces that is: a first guess, adapted while it runs
+    grain: int  # slices are a multiple of this where they can be
+
+    def scans(self, template: Template, threads: int) -> Sequence[Scan]:
+        """A scan for every host thread that is to drive this backend."""
         ...
 
 

@@ -22,12 +22,12 @@ Two layouts, by what the processor lacks:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 
 from kernels import keccak
 
@@ -61,9 +61,9 @@ def build_scan(module: ir.Module, layout: Layout) -> ir.Function:
     """Add the scan of this layout to the module."""
     function = _function(module, "scan", [I8.as_pointer(), I64, I64, I64], layout)
     prefix, low, blocks, limit = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
     words = _Words(builder, layout)
-    hits = (_lane_hits if layout.parts == 1 else _interleaved_hits)(words, prefix, limit)
+    hits = _lane_hits(words, prefix, limit) if layout.parts == 1 else _Interleaved(words, prefix, limit).hits
 
     entry, head, done = builder.block, function.append_basic_block("block"), function.append_basic_block("done")
     builder.branch(head)
@@ -89,7 +89,7 @@ def build_score(module: ir.Module) -> ir.Function:
     layout = Layout(64, 1)
     function = _function(module, "score", [I8.as_pointer(), I64], layout)
     lanes, low = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
     words = _Words(builder, layout)
     prefixes = _lane_prefixes(words, _lanes_of_round_2(words, lanes, words.splat(low)))
     builder.ret(builder.extract_element(prefixes, I32(0)))
@@ -113,14 +113,15 @@ def table(module: ir.Module, element: ir.Type, values: Sequence[int], addrspace:
 
 
 def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout: Layout) -> Value:
-    function = ir.Function(module, ir.FunctionType(I64, arguments), module.get_unique_name(f"kale.{name}"))
+    kind = ir.FunctionType(I64, arguments)
+    function = cast(Value, ir.Function(module, kind, module.get_unique_name(f"kale.{name}")))
     function.linkage = "internal"
     function.attributes.add("noinline")
-    set.add(function.attributes, "alignstack(64)")  # spilled vectors must not lie across cache lines
+    set[str].add(function.attributes, "alignstack(64)")  # spilled vectors must not lie across cache lines
     if layout.target:
         processor, features = layout.target
         for attribute in (f'"target-cpu"="{processor}"', f'"target-features"="{features}"'):
-            set.add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
+            set[str].add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
     return function
 
 
@@ -166,14 +167,15 @@ class _Words:
 
     def splat(self, value: Value) -> Value:
         """A vector of copies of an i64."""
-        one = self.builder.insert_element(ir.Constant(self.quads, ir.Undefined), value, I32(0))
+        nothing = ir.Constant(self.quads, ir.Undefined)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        one = self.builder.insert_element(nothing, value, I32(0))
         first = ir.Constant(ir.VectorType(I32, self.quads.count), [0] * self.quads.count)
         return self.builder.shuffle_vector(one, one, first)
 
     def spread(self, lane: Value) -> list[Value]:
         """The interleaved words that hold a lane (i64) for every nonce: bytes of zeros or ones."""
         source = self.builder.bitcast(self.splat(lane), self.bytes)
-        words = []
+        words: list[Value] = []
         for part in range(self.layout.parts):
             bits = [byte // self.layout.run * self.layout.parts + part for byte in range(16)]
             mask = ir.Constant(self.bytes, [1 << bit % 8 for bit in bits] * (self.bytes.count // 16))
@@ -205,7 +207,7 @@ class _Words:
         self.builder.store(word, self.builder.gep(pointer, [I32(place)]), align=self.layout.bits // 8)
 
     @contextlib.contextmanager
-    def counted(self, start: int, stop: int, *carried: Value) -> Iterator[tuple[Value, list[Value]]]:
+    def counted(self, start: int, stop: int, *carried: Value) -> Generator[tuple[Value, list[Value]]]:
         """A loop over start <= number < stop, of at least one turn.
 
         Gives the number and the carried values, which the body replaces in the list; after the loop it holds the last.
@@ -255,7 +257,7 @@ class _Steps:
             self._begin(low)
         table = builder.add(builder.select(starts, I64(0), builder.add(flips, I64(1))), I64(1))
         here, change = self._table(I64(0)), self._table(table)
-        lanes = []
+        lanes: list[Value] = []
         for lane in range(25):
             lanes.append(words.xor(words.load(here, lane), words.load(change, lane)))
             words.store(lanes[-1], here, lane)
@@ -308,7 +310,7 @@ def _lanes_of_round_2(words: _Words, prefix: Value, nonces: Value) -> list[Value
     builder, kind = words.builder, words.type
     lanes = builder.bitcast(prefix, I64.as_pointer())
     delta = builder.lshr(_swapped(words, nonces), ir.Constant(kind, [32] * kind.count))
-    state = []
+    state: list[Value] = []
     for lane, reach in enumerate(keccak.influence(NONCE_LANE)):
         word = words.splat(builder.load(builder.gep(lanes, [I32(lane)])))
         state.append(words.xor(word, *(words.rol(delta, turn) for turn in reach)))
@@ -347,85 +349,96 @@ class _Stored(Sequence[Value]):
         return self.words.load(self.state, self.lane * len(self) + part)
 
 
-def _interleaved_hits(words: _Words, prefix: Value, limit: Value) -> Hits:
-    """The interleaved layout."""
-    builder, layout = words.builder, words.layout
-    parts = layout.parts
-    reach = keccak.influence(NONCE_LANE)
-    constants = table(builder.module, I8, list(spread(keccak.ROUND_CONSTANTS, parts).tobytes()))
-    steps = _steps(layout)
-    required = words.spread(_required(builder, limit))
-    # Two states, read and written in turn: 25 lanes and the 5 words of theta's effect. A whole number of pages apart,
-    # because a load must not look like one of a word just stored elsewhere: processors compare 12 bits of an address.
-    size = -(-30 * parts * layout.bits // 8 // 4096) * 4096 * 8 // layout.bits
-    memory = words.memory(2 * size)
+class _Interleaved:
+    """The interleaved layout. A round is made part by part, out of one of two states in memory into the other."""
 
-    def state_after(number: Value) -> Value:
-        return builder.gep(memory, [builder.mul(builder.and_(number, I32(1)), I32(size))])
+    def __init__(self, words: _Words, prefix: Value, limit: Value) -> None:
+        self.words, self.builder, self.prefix = words, words.builder, prefix
+        layout = words.layout
+        self.parts = layout.parts
+        constants = list(spread(keccak.ROUND_CONSTANTS, self.parts).tobytes())
+        self.constants = table(self.builder.module, I8, constants)
+        self.steps = _steps(layout)
+        self.required = words.spread(_required(self.builder, limit))
+        # Two states, read and written in turn: 25 lanes and the 5 words of theta's effect. A whole number of pages
+        # apart, because a load must not look like one of a word just stored elsewhere: processors compare 12 bits of an
+        # address.
+        self.size = -(-30 * self.parts * layout.bits // 8 // 4096) * 4096 * 8 // layout.bits
+        self.memory = words.memory(2 * self.size)
 
-    def constant(number: Value, part: int) -> Value:
-        place = builder.add(builder.mul(number, I32(16 * parts)), I32(16 * part))
-        return words.repeated(builder.gep(constants, [I32(0), place]))
+    def hits(self, low: Value, first: Value) -> Value:
+        words, builder = self.words, self.builder
+        lane = words.spread(builder.lshr(builder.bswap(low), I64(32)))
+        delta = [words.xor(word, step) for word, step in zip(lane, self.steps, strict=True)]
+        self._finish(I32(0), lambda part: self._first_rows(delta, part))
+        with words.counted(1, keccak.ROUNDS - 1) as (number, _):
+            self._finish(number, lambda part: (self._linear(number, part, range(y, y + 5)) for y in range(0, 25, 5)))
+        missed = self._missed_bits()
+        everything = ir.IntType(words.layout.bits)
+        return builder.icmp_unsigned("!=", builder.bitcast(missed, everything), everything(2**words.layout.bits - 1))
 
-    def linear(number: Value, part: int, wanted: Sequence[int]) -> list[Value]:
-        source = state_after(builder.sub(number, I32(1)))
-        lanes = [_Stored(words, source, lane) for lane in range(30)]
-        return keccak.linear(words, lanes[:25], lambda x, cut: [lanes[25 + x][cut]], part, wanted)
+    def _missed_bits(self) -> Value:
+        """The last round. Ones for a nonce that misses; one that may be a hit has zeros in all of its bits."""
+        words, builder = self.words, self.builder
+        last = I32(keccak.ROUNDS - 1)
+        missed = None  # ones where a bit that must be zero is not
+        for part in range(self.parts):
+            word = words.xor(words.chi(*self._linear(last, part, (0, 1, 2))), self._constant(last, part))
+            word = builder.and_(word, self.required[part])
+            missed = word if missed is None else builder.or_(missed, word)
+        turns = 64 // self.parts // 2
+        while turns:  # or over the bits of a word
+            missed = builder.or_(missed, words.rol(missed, turns))
+            turns //= 2
+        return missed
 
-    def finish(number: Value, rows: Callable[[int], Iterable[list[Value]]]) -> None:
+    def _state_after(self, number: Value) -> Value:
+        return self.builder.gep(self.memory, [self.builder.mul(self.builder.and_(number, I32(1)), I32(self.size))])
+
+    def _constant(self, number: Value, part: int) -> Value:
+        place = self.builder.add(self.builder.mul(number, I32(16 * self.parts)), I32(16 * part))
+        return self.words.repeated(self.builder.gep(self.constants, [I32(0), place]))
+
+    def _linear(self, number: Value, part: int, wanted: Sequence[int]) -> list[Value]:
+        source = self._state_after(self.builder.sub(number, I32(1)))
+        lanes = [_Stored(self.words, source, lane) for lane in range(30)]
+        return keccak.linear(self.words, lanes[:25], lambda x, cut: [lanes[25 + x][cut]], part, wanted)
+
+    def _first_rows(self, delta: Sequence[Value], part: int) -> Iterable[list[Value]]:
+        """Round 1's rows before chi: those of the prefix with what the nonces of the block add."""
+        words, reach = self.words, keccak.influence(NONCE_LANE)
+        for first in range(0, 25, 5):
+            row: list[Value] = []
+            for lane in range(first, first + 5):
+                word = words.repeated(self.builder.gep(self.prefix, [I32(16 * (lane * self.parts + part))]))
+                turned = [keccak.rotate(words, delta.__getitem__, turn, part, self.parts) for turn in reach[lane]]
+                row.append(words.xor(word, *turned))
+            yield row
+
+    def _finish(self, number: Value, rows: Callable[[int], Iterable[list[Value]]]) -> None:
         """Chi, iota and the next round's theta effect; `rows(part)` gives the five rows before chi."""
-        target = state_after(number)
+        words, target = self.words, self._state_after(number)
         columns: list[list[Value]] = [[] for _ in range(5)]
 
         def store_effects(part: int) -> None:
             for x in range(5):
                 effect = words.xor(*keccak.theta_effect(words, columns, x, part))
-                words.store(effect, target, (25 + x) * parts + part)
+                words.store(effect, target, (25 + x) * self.parts + part)
 
-        for part in range(parts):
+        for part in range(self.parts):
             sums: list[Value] = []
             for y, row in enumerate(rows(part)):
                 row = keccak.chi_row(words, row)
                 if y == 0:
-                    row[0] = words.xor(row[0], constant(number, part))
+                    row[0] = words.xor(row[0], self._constant(number, part))
                 for x, word in enumerate(row):
-                    words.store(word, target, (x + 5 * y) * parts + part)
+                    words.store(word, target, (x + 5 * y) * self.parts + part)
                 sums = [words.xor(*pair) for pair in zip(sums, row, strict=True)] if sums else row
             for column, total in zip(columns, sums, strict=True):
                 column.append(total)
             if part:
                 store_effects(part)
         store_effects(0)  # needs the parities of the last part
-
-    def first_rows(delta: Sequence[Value], part: int) -> Iterable[list[Value]]:
-        for first in range(0, 25, 5):
-            row = []
-            for lane in range(first, first + 5):
-                word = words.repeated(builder.gep(prefix, [I32(16 * (lane * parts + part))]))
-                turned = [keccak.rotate(words, delta.__getitem__, turn, part, parts) for turn in reach[lane]]
-                row.append(words.xor(word, *turned))
-            yield row
-
-    def hits(low: Value, first: Value) -> Value:
-        lane = words.spread(builder.lshr(builder.bswap(low), I64(32)))
-        delta = [words.xor(word, step) for word, step in zip(lane, steps, strict=True)]
-        finish(I32(0), lambda part: first_rows(delta, part))
-        with words.counted(1, keccak.ROUNDS - 1) as (number, _):
-            finish(number, lambda part: (linear(number, part, range(row, row + 5)) for row in range(0, 25, 5)))
-        last = I32(keccak.ROUNDS - 1)
-        missed = None  # ones where a bit that must be zero is not
-        for part in range(parts):
-            word = words.xor(words.chi(*linear(last, part, (0, 1, 2))), constant(last, part))
-            word = builder.and_(word, required[part])
-            missed = word if missed is None else builder.or_(missed, word)
-        turns = 64 // parts // 2
-        while turns:  # or over the bits of a word; then a nonce that may be a hit has zeros in all of its bits
-            missed = builder.or_(missed, words.rol(missed, turns))
-            turns //= 2
-        everything = ir.IntType(layout.bits)
-        return builder.icmp_unsigned("!=", builder.bitcast(missed, everything), everything(2**layout.bits - 1))
-
-    return hits
 
 
 def _steps(layout: Layout) -> list[ir.Constant]:

@@ -138,22 +138,22 @@ def test_digests_no_search_would_meet(backend: str, low: int, prefix: int) -> No
     for lane, turns in enumerate(keccak.influence(1)):
         for turn in turns:
             lanes[lane] ^= (change << turn | change >> (64 - turn)) & WORD
-    engine = cpu.engine(backend)
-    window = cpu._Window(lanes, engine.layout)
+    loaded = cpu.load(backend)
+    window = cpu._Window(lanes, loaded.layout)
     start = max(low - 300, 0) if prefix < 2**32 else low  # no other nonce comes below the prefix by chance
     for lowest in (True, False):
-        found = engine.kernel(window.lanes, window.words, start, low + 1 - start, prefix, lowest)
+        found = loaded.kernel(window.lanes, window.words, start, low + 1 - start, prefix, lowest)
         assert found == (low, prefix)
-    assert engine.kernel(window.lanes, window.words, start, low - start, prefix, True)[0] == 2**32
+    assert loaded.kernel(window.lanes, window.words, start, low - start, prefix, True)[0] == 2**32
     if prefix:
-        assert engine.kernel(window.lanes, window.words, low, 1, prefix - 1, True)[0] == 2**32
+        assert loaded.kernel(window.lanes, window.words, low, 1, prefix - 1, True)[0] == 2**32
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("backend", kernels.backends())
 def test_stops_soon_and_says_how_far_it_came(backend: str, threads: int) -> None:
     template = Template(3, bytes(range(32)), bytes(32))
-    driver.engine(backend)
+    driver.load_backend(backend)
     start = 2**32 * 9 - 1000
     lags, progress = [], None
     for _ in range(3):

@@ -21,10 +21,10 @@ import numba
 began = time.process_time()
 import kernels
 from kernels import driver
-engine = driver.engine(sys.argv[1])
+loaded = driver.load_backend(sys.argv[1])
 seconds = time.process_time() - began
 best = kernels.search(kernels.Template(1, bytes(32), bytes(32)), 0, 100_000, backend=sys.argv[1])
-print(json.dumps({"seconds": seconds, "loaded": engine.kernel._cache.hits, "best": [best.zeros, best.nonce]}))
+print(json.dumps({"seconds": seconds, "loaded": loaded.kernel._cache.hits, "best": [best.zeros, best.nonce]}))
 """
 EXPECTED = [4, 58195]
 

@@ -178,7 +178,7 @@ def test_a_template_refuses_what_does_not_fit(arguments: tuple[Any, ...], error:
 
 def test_the_environment_chooses_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_BACKEND", "python")
-    assert isinstance(driver.engine(), driver._PythonEngine)
+    assert isinstance(driver.load_backend(), driver._PythonBackend)
     monkeypatch.setenv("KALEPOOL_BACKEND", "abacus")
     with pytest.raises(KernelError, match=r"'abacus' does not exist on this machine: it has .*python"):
         kernels.search(TEMPLATE, 0, 1)

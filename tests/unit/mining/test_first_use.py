@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kalepool.errors import ConfigError
-from kalepool.mine import mine
+from kalepool.mine.command import mine
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "miner.py"
 

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.errors import ConfigError
-from kalepool.mine import CommandEngine, Job, KernelEngine, Nonces, choose_engines
+from kalepool.mine.engines import CommandEngine, KernelEngine, choose_engines
+from kalepool.mine.job import Nonces, PoolJob
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import farmer_bytes
 from kernels import KernelError, Template, keccak
 
 FARMER = DEVNET.asset_issuer
-JOB = Job(
+JOB = PoolJob(
     job_id="job",
     template=Template(41, bytes(range(32)), farmer_bytes(FARMER)),
     farmer=FARMER,

@@ -1,0 +1,102 @@
+"""`kalepool mine`: hash for a pool over HTTP, with every kernel backend of this machine or another miner's program."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from datetime import datetime
+from typing import Annotated
+
+import httpx2
+import typer
+
+from kalepool.errors import ConfigError, KalepoolError
+from kalepool.mine.engines import Engine, choose_engines
+from kalepool.mine.miner import MiningClient
+from kalepool.units import rate
+from kernels import KernelError
+
+
+def status_line(miner: MiningClient) -> str:
+    """What the terminal shows of a miner, in one line."""
+    job, refused = miner.job, sum(miner.outcomes.values()) - miner.outcomes["accepted"]
+    doing = (
+        f"block {job.template.index}  {job.farmer[:4]}…{job.farmer[-4:]}  difficulty {job.difficulty:.3g}"
+        if job
+        else "no job"
+    )
+    shares = f"accepted {miner.outcomes['accepted']}  refused {refused}"
+    return f"{rate(miner.hashes_per_second):>12}  {doing}  {shares}" + ("" if miner.connected else "  (not connected)")
+
+
+async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: float | None) -> MiningClient:
+    """Mine until SIGINT or SIGTERM, or for `seconds`; show how it goes. Returns the miner with its counts."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(f"{datetime.now():%H:%M:%S}  {text}", markup=False)  # noqa: DTZ005  # the user's clock
+
+    async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+        miner = MiningClient(http, engines, rig, say)
+        say(f"mining for {url} as rig {rig!r} with {', '.join(engine.name for engine in engines)}")
+        work = asyncio.create_task(miner.run())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        ends_at = time.monotonic() + (seconds or math.inf)
+        with (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
+        ):
+            next_line = time.monotonic() + 10.0
+            while not (await asyncio.wait([work], timeout=1.0))[0]:
+                if live is not None:
+                    live.update(Text(status_line(miner), no_wrap=True, overflow="ellipsis"), refresh=True)
+                elif time.monotonic() >= next_line:
+                    say(status_line(miner))
+                    next_line += 10.0
+                if time.monotonic() >= ends_at:
+                    work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in miner.outcomes.most_common()) or "none"
+        say(f"ended; shares: {counts}")
+        return miner
+
+
+def mine(
+    url: Annotated[str, typer.Option(envvar="KALEPOOL_API_URL", help="The pool, as http://127.0.0.1:8737.")],
+    key: Annotated[
+        str, typer.Option(envvar="KALEPOOL_API_KEY", help="Your miner's key; in the environment nobody else sees it.")
+    ],
+    rig: Annotated[str, typer.Option(help="This machine's name; every rig of a key gets a range of its own.")] = "",
+    backend: Annotated[str | None, typer.Option(help="One kernel backend; default: every card and the CPU.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is one for each core.")] = 0,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            help="Another miner's program, with {index} {entropy_b64} {nonce} {zeros} {farmer} {threads}; "
+            'it prints {"hash", "nonce"}. '
+            "As: ./miner {index} {entropy_b64} {nonce} {zeros} {farmer} --max-threads {threads}",
+        ),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="End by itself after so long.")] = None,
+) -> None:
+    """Hash for a pool. Ctrl-C ends it."""
+    if not url.startswith(("http://", "https://")) or not url.partition("://")[2]:
+        raise ConfigError(f"{url!r} is not a pool's address: write it as http://127.0.0.1:8737")
+    try:
+        engines = choose_engines(backend, threads, command)
+        asyncio.run(run(url.rstrip("/"), key, engines, rig or socket.gethostname(), seconds))
+    except (KalepoolError, KernelError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+        print(f"kalepool mine: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None

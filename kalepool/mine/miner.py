@@ -1,0 +1,228 @@
+"""The client: an asyncio loop follows the job stream, sends what was found and reports; one thread per engine hashes.
+
+Jobs come and shares go as JSON, and both survive a pool that goes away and comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx2
+
+from kalepool.errors import KalepoolError
+from kalepool.mine.engines import CommandEngine, Engine
+from kalepool.mine.job import Nonces, PoolJob
+from kernels import KernelError
+
+CHUNK_SECONDS = 0.5  # what an engine is given at a time
+RATE_SECONDS = 15.0  # the live hashrate is a mean over this long
+STALE_SECONDS = 120.0  # a job this far past its end is not worth hashing, even if the pool cannot be reached
+MOST_SHARES = 100  # in a request
+MOST_WAITING = 2_000  # shares kept while the pool cannot be reached
+
+
+class RefusedError(KalepoolError):
+    """The pool does not let us in: a wrong or revoked key, or a wrong address."""
+
+    code = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNonce:
+    """A nonce that counts for its job: a share, once the pool has it."""
+
+    job: PoolJob
+    nonce: int
+
+
+class MiningClient:
+    """One rig: follows jobs, keeps the engines busy, brings what they find."""
+
+    def __init__(
+        self, http: httpx2.AsyncClient, engines: Sequence[Engine], rig: str, say: Callable[[str], None]
+    ) -> None:
+        self.http, self.engines, self.rig, self.say = http, engines, rig, say
+        self.whole_zeros = any(isinstance(engine, CommandEngine) for engine in engines)
+        self.job: PoolJob | None = None
+        self.connected = False
+        self.outcomes: Counter[str] = Counter()
+        self._nonces = Nonces()
+        self._changed = threading.Condition()
+        self._stop_job = threading.Event()  # set: the engines let go of the present job
+        self._closing = False
+        self._done: deque[tuple[float, int]] = deque()  # (when, hashes)
+        self._measured = 0.0  # hashes/s
+        self._found: asyncio.Queue[FoundNonce] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Mine until cancelled. Raises RefusedError when the pool will not have us, KernelError from an engine."""
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+
+        def engine_thread(engine: Engine) -> None:
+            try:
+                self._hash(engine, loop)
+            except Exception as error:  # handed to the loop, which ends the program
+                loop.call_soon_threadsafe(lambda error=error: failed.done() or failed.set_exception(error))
+
+        self._measured = sum([await asyncio.to_thread(engine.measure) for engine in self.engines])
+        for engine in self.engines:
+            threading.Thread(target=engine_thread, args=(engine,), name=engine.name, daemon=True).start()
+        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._bring())]
+        try:
+            await asyncio.gather(failed, *tasks)
+        finally:
+            self._closing = True
+            self._set_job(None)
+            for task in tasks:
+                task.cancel()
+
+    @property
+    def hashes_per_second(self) -> float:
+        """Mean of the last RATE_SECONDS."""
+        now = time.monotonic()
+        while self._done and self._done[0][0] < now - RATE_SECONDS:
+            self._done.popleft()
+        done = list(self._done)
+        return sum(hashes for _, hashes in done) / max(now - done[0][0], 1.0) if done else 0.0
+
+    # jobs
+
+    def _set_job(self, job: PoolJob | None) -> None:
+        with self._changed:
+            self.job = job
+            self._stop_job.set()
+            self._stop_job = threading.Event()
+            self._changed.notify_all()
+
+    async def _follow(self) -> None:
+        """Keep `self.job` what the pool's stream says, connecting again whenever it breaks."""
+        failures = 0
+        while True:
+            try:
+                answered = False
+                async for event, data in self._events():
+                    answered, failures, self.connected = True, 0, True
+                    if event == "job":
+                        self._set_job(PoolJob.from_json(json.loads(data)))
+                    elif event == "idle":
+                        self._set_job(None)
+                if answered:
+                    raise httpx2.ReadError("the stream ended")
+            except (httpx2.TransportError, OSError) as error:
+                if self.connected or failures == 0:
+                    self.say(f"no connection to the pool ({error or type(error).__name__}); trying again")
+                self.connected = False
+            failures += 1
+            await asyncio.sleep(random.uniform(0.1, min(0.25 * 2**failures, 10.0)))
+            if self.job and (datetime.now(UTC) - self.job.closes_at).total_seconds() > STALE_SECONDS:
+                self._set_job(None)
+
+    async def _events(self) -> AsyncIterator[tuple[str, str]]:
+        """(event, data) of the server-sent events of the job stream."""
+        params = {"rig": self.rig, "whole_zeros": str(self.whole_zeros).lower()}
+        if speed := round(self.hashes_per_second or self._measured):
+            params["hashes_per_second"] = str(speed)
+        timeout = httpx2.Timeout(10.0, read=40.0)  # the pool pings every 15 s
+        async with self.http.stream("GET", "/miner/jobs/stream", params=params, timeout=timeout) as answer:
+            if answer.status_code != 200:
+                await answer.aread()
+                await self._refused(answer)
+                return
+            fields: dict[str, str] = {}
+            async for line in answer.aiter_lines():
+                if line:
+                    name, _, value = line.partition(":")
+                    fields[name] = value.removeprefix(" ")
+                elif "data" in fields:
+                    yield fields.get("event", "message"), fields["data"]
+                    fields = {}
+
+    async def _refused(self, answer: httpx2.Response) -> None:
+        """Say why a request was refused and wait as told. Raises RefusedError when waiting does not help."""
+        try:
+            problem = answer.json()
+            text = f"{problem['title']}: {problem.get('detail') or problem.get('code')}"
+        except (ValueError, KeyError, TypeError):
+            text = f"status {answer.status_code}"
+        wait = answer.headers.get("Retry-After")
+        if wait is None and answer.status_code < 500:
+            raise RefusedError(f"the pool refuses: {text}")
+        self.say(f"the pool says: {text}")
+        await asyncio.sleep(min(float(wait) if wait and wait.isdigit() else 2.0, 3600.0) * random.uniform(1.0, 1.1))
+
+    # hashing, in the engines' threads
+
+    def _hash(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        count, mistakes = 1 << 14, 0
+        while not self._closing:
+            with self._changed:
+                if self.job is None:
+                    self._changed.wait(1.0)
+                    continue
+                job, stop = self.job, self._stop_job
+            start, taken = self._nonces.take(job, count)
+            while taken and not stop.is_set():
+                began = time.monotonic()
+                try:
+                    nonce, tried = engine.find(job, start, taken, stop)
+                    mistakes = 0
+                except KernelError as error:
+                    mistakes += 1
+                    if not isinstance(engine, CommandEngine) or mistakes == 5:
+                        raise
+                    loop.call_soon_threadsafe(self.say, str(error))
+                    stop.wait(1.0)
+                    break
+                seconds = time.monotonic() - began
+                self._done.append((time.monotonic(), tried))
+                if nonce is not None:
+                    loop.call_soon_threadsafe(self._queue, FoundNonce(job, nonce))
+                    if tried > taken:
+                        self._nonces.skip(job, start + tried)
+                    start, taken = start + tried, max(taken - tried, 0)
+                elif not stop.is_set():
+                    count = max(int(count * min(CHUNK_SECONDS / max(seconds, 1e-3), 8.0)), 1 << 10)
+                    break
+
+    # shares
+
+    def _queue(self, share: FoundNonce) -> None:
+        if self._found.qsize() >= MOST_WAITING:
+            self._found.get_nowait()  # the oldest is the likeliest to be too late
+        self._found.put_nowait(share)
+
+    async def _bring(self) -> None:
+        """Send what is found. A request that got no answer is sent again with the same key until it gets one."""
+        while True:
+            shares = [await self._found.get()]
+            while not self._found.empty() and len(shares) < MOST_SHARES:
+                shares.append(self._found.get_nowait())
+            body = {"shares": [{"job_id": share.job.job_id, "nonce": str(share.nonce)} for share in shares]}
+            headers = {"Idempotency-Key": secrets.token_hex(16)}
+            failures = 0
+            while True:
+                try:
+                    answer = await self.http.post("/miner/shares", json=body, headers=headers, timeout=15.0)
+                    if answer.status_code == 200:
+                        break
+                    await self._refused(answer)
+                except (httpx2.TransportError, OSError):
+                    failures += 1
+                    await asyncio.sleep(random.uniform(0.1, min(0.25 * 2**failures, 5.0)))
+            for result in answer.json()["results"]:
+                self.outcomes[result["outcome"]] += 1
+                if result["outcome"] != "accepted":
+                    self.say(
+                        f"share refused: {result['outcome']}"
+                        + (f", {result['detail']}" if result.get("detail") else "")
+                    )
