@@ -9,15 +9,15 @@ from hashlib import sha256
 from stellar_sdk import Keypair
 
 from kalepool.devnet import wire
-from kalepool.devnet.contract import KaleContract, pack_instance
-from kalepool.devnet.entries import Account, ContractCode, Data, Entry
-from kalepool.devnet.ledger import TOTAL_COINS, asset_contract
-from kalepool.devnet.meta import Header
-from kalepool.devnet.sac import AssetContract, pack_asset_instance
+from kalepool.devnet.ledger.closing import TOTAL_COINS, asset_contract
+from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, Data, Entry
+from kalepool.devnet.ledger.meta import Header
 from kalepool.devnet.settings import MAX_ENTRY_TTL, PROTOCOL_VERSION
-from kalepool.devnet.soroban import Contract
-from kalepool.devnet.tractor import Tractor, pack_tractor_instance
-from kalepool.devnet.wasm import KALE_CODE, TRACTOR_CODE
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
+from kalepool.devnet.soroban.host import Contract
+from kalepool.devnet.soroban.kale_contract import KaleContract, pack_instance
+from kalepool.devnet.soroban.tractor_contract import Tractor, pack_tractor_instance
+from kalepool.devnet.soroban.wasm import KALE_CODE, TRACTOR_CODE
 from kalepool.networks import DEVNET, Network
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import FARM_BLOCK, HOMESTEAD_ASSET, HOMESTEADER

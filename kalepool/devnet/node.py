@@ -11,11 +11,11 @@ import structlog
 
 from kalepool.devnet.faults import Faults
 from kalepool.devnet.genesis import contracts, genesis
-from kalepool.devnet.ledger import Closed, Ledger
-from kalepool.devnet.meta import ledger_close_meta
-from kalepool.devnet.queue import Answer, Status
-from kalepool.devnet.store import Store
-from kalepool.devnet.transactions import Transaction
+from kalepool.devnet.ledger.closing import Closed, Ledger
+from kalepool.devnet.ledger.meta import ledger_close_meta
+from kalepool.devnet.ledger.queue import Answer, Status
+from kalepool.devnet.ledger.store import Store
+from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.networks import DEVNET
 
 log = structlog.get_logger()

@@ -14,10 +14,10 @@ import structlog
 from stellar_sdk import Asset, scval
 
 from kalepool.devnet import wire
-from kalepool.devnet.farm import Farm, read_farm, read_pail
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.genesis import derived_keypair
 from kalepool.devnet.node import Node
+from kalepool.devnet.soroban.kale_state import Farm, read_farm, read_pail
 from kalepool.devnet.wallet import Wallet, WalletError
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work

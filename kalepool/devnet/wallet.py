@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from stellar_sdk import Account, Keypair, TransactionBuilder, TransactionEnvelope, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.invoke import simulate
+from kalepool.devnet.ledger.queue import Status
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Status
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.invoke import simulate
 
 Compose = Callable[[TransactionBuilder], TransactionBuilder]
 

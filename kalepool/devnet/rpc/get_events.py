@@ -9,10 +9,10 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.events import MAX_POSITION, OPERATION_MASK, TRANSACTION_MASK, EventRow, toid
+from kalepool.devnet.ledger.event_rows import MAX_POSITION, OPERATION_MASK, TRANSACTION_MASK, EventRow, toid
 from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, INVALID_REQUEST, RpcError
 from kalepool.devnet.rpc.params import Params, format_problem, take, take_u32
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, INVALID_REQUEST, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
 
 SCAN_LEDGERS = 10_000

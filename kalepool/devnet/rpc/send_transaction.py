@@ -5,10 +5,10 @@ from typing import Any
 
 from stellar_sdk import xdr
 
+from kalepool.devnet.ledger.queue import Status
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Status
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
 
 

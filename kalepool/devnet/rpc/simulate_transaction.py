@@ -5,12 +5,12 @@ from typing import Any
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.invoke import Simulated, simulate
+from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, format_problem, take
 from kalepool.devnet.rpc.xdr_json import as_json
-from kalepool.devnet.transactions import Transaction
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.invoke import Simulated, simulate
 
 _Type = xdr.OperationType
 

@@ -21,14 +21,14 @@ from stellar_sdk import (
 )
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.farm import read_farm, read_pail
 from kalepool.devnet.genesis import derived_keypair
-from kalepool.devnet.invoke import Simulated, simulate
-from kalepool.devnet.ledger import Closed
-from kalepool.devnet.meta import TransactionRecord
+from kalepool.devnet.ledger.closing import Closed
+from kalepool.devnet.ledger.meta import TransactionRecord
+from kalepool.devnet.ledger.queue import Answer
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Answer
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.invoke import Simulated, simulate
+from kalepool.devnet.soroban.kale_state import read_farm, read_pail
 from kalepool.networks import DEVNET
 
 ISSUER = derived_keypair(DEVNET, "issuer")

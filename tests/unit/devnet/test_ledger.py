@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from stellar_sdk import Asset, TransactionBuilder, scval, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.entries import Account
-from kalepool.devnet.meta import ledger_close_meta
+from kalepool.devnet.ledger.ledger_entries import Account
+from kalepool.devnet.ledger.meta import ledger_close_meta
 from kalepool.networks import DEVNET
 
 

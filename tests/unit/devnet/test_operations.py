@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stellar_sdk import Asset, Keypair, Signer, xdr
 
-from kalepool.devnet.entries import Account
+from kalepool.devnet.ledger.ledger_entries import Account
 
 
 def test_create_account_checks_reserve_funds_and_existence(chain) -> None:

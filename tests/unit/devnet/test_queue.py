@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stellar_sdk import Asset, LedgerBounds, TransactionBuilder
 
-from kalepool.devnet.queue import BANNED_LEDGERS, PENDING_LEDGERS, Status
+from kalepool.devnet.ledger.queue import BANNED_LEDGERS, PENDING_LEDGERS, Status
 from kalepool.networks import DEVNET
 
 

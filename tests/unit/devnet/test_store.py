@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stellar_sdk import Asset
 
-from kalepool.devnet.entries import Entry
+from kalepool.devnet.ledger.ledger_entries import Entry
 from kalepool.devnet.node import Node
 from kalepool.errors import ConfigError
 
@@ -70,7 +70,7 @@ def test_a_ledger_that_cannot_be_kept_was_not_closed(chain, monkeypatch: pytest.
 
 
 def test_history_is_kept_for_a_while(open_chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kalepool.devnet.store.RETENTION_LEDGERS", 5)
+    monkeypatch.setattr("kalepool.devnet.ledger.store.RETENTION_LEDGERS", 5)
     chain = open_chain()
     chain.fund("alice")
     for _ in range(6):

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import Asset, StrKey, scval, xdr
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.config_settings import CONFIG_SETTINGS
-from kalepool.devnet.entries import Account, ContractCode, ContractData, Entry, TrustLine, unpack_data
-from kalepool.devnet.events import scval_size
+from kalepool.devnet import wire
 from kalepool.devnet.genesis import genesis
-from kalepool.devnet.ledger import asset_contract
-from kalepool.devnet.scv import Val
+from kalepool.devnet.ledger.closing import asset_contract
+from kalepool.devnet.ledger.event_rows import scval_size
+from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, ContractData, Entry, TrustLine, unpack_data
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
+from kalepool.devnet.soroban.scv import Val
 from kalepool.networks import DEVNET
 
 keys = st.binary(min_size=32, max_size=32)

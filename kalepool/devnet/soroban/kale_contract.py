@@ -6,10 +6,11 @@ import struct
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import ContractData, Entry
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractData, Entry
 from kalepool.devnet.settings import MAX_ENTRY_TTL
-from kalepool.devnet.soroban import (
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import (
     COST_CALL,
     WASM_MISSING,
     Error,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.contract import escalate, extend_instance, fail_with_error
-from kalepool.devnet.entries import ContractData
-from kalepool.devnet.soroban import COST_CALL, WASM_MISSING, Host, HostError, read_args, trap
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractData
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import COST_CALL, WASM_MISSING, Host, HostError, read_args, trap
+from kalepool.devnet.soroban.kale_contract import escalate, extend_instance, fail_with_error
 from kalepool.devnet.wire import sc_symbol
 
 NO_PAILS_PROVIDED = 1

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import AUTHORIZED_FLAG, Account, ContractData, TrustLine
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, Account, ContractData, TrustLine
 from kalepool.devnet.settings import BASE_RESERVE
-from kalepool.devnet.soroban import COST_BUILTIN_CALL, Error, Host, instance_key, read_args
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import COST_BUILTIN_CALL, Error, Host, instance_key, read_args
 from kalepool.devnet.wire import (
     sc_addr,
     sc_bool,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kalepool.devnet import wire
-from kalepool.devnet.contract import decode_value, pack_key, read_instance
-from kalepool.devnet.entries import ContractData
-from kalepool.devnet.ledger import Ledger
-from kalepool.devnet.soroban import instance_key
+from kalepool.devnet.ledger.closing import Ledger
+from kalepool.devnet.ledger.ledger_entries import ContractData
+from kalepool.devnet.soroban.host import instance_key
+from kalepool.devnet.soroban.kale_contract import decode_value, pack_key, read_instance
 from kalepool.networks import DEVNET
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, Block, Key, Pail, block_key, pail_key
 

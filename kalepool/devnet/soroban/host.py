@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.auth import Authorisation, contract_function
-from kalepool.devnet.entries import Account, ContractCode, ContractData, Entry, TrustLine, View
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, ContractData, Entry, TrustLine, View
 from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL, MIN_TEMPORARY_TTL, RentChange
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.authorisation import Authorisation, contract_function
 from kalepool.devnet.wire import array, sc_string, sc_symbol, sc_vec
 
 Error = tuple[int, int]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kalepool.devnet import wire
-from kalepool.devnet.entries import Entry, unpack_data
-from kalepool.devnet.events import EventRow, event_rows
-from kalepool.devnet.ledger import Closed
-from kalepool.devnet.meta import Header, TransactionRecord, ledger_close_meta
+from kalepool.devnet.ledger.closing import Closed
+from kalepool.devnet.ledger.event_rows import EventRow, event_rows
+from kalepool.devnet.ledger.ledger_entries import Entry, unpack_data
+from kalepool.devnet.ledger.meta import Header, TransactionRecord, ledger_close_meta
 from kalepool.errors import ConfigError
 
 FILE_NAME = "devnet.sqlite3"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from stellar_sdk import xdr
 
 from kalepool.devnet import settings
-from kalepool.devnet.entries import ConfigSetting, Entry
+from kalepool.devnet.ledger.ledger_entries import ConfigSetting, Entry
 
 _Id = xdr.ConfigSettingID
 _u32, _i64, _u64 = xdr.Uint32, xdr.Int64, xdr.Uint64

@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from kalepool.devnet import invoke, meta, operations, wire
-from kalepool.devnet.checks import Conditions, SignatureChecker, check, threshold_level
-from kalepool.devnet.entries import Entry, View, pack_changes
-from kalepool.devnet.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
-from kalepool.devnet.queue import Answer, Queue
+from kalepool.devnet import wire
+from kalepool.devnet.ledger import meta, operations
+from kalepool.devnet.ledger.checks import Conditions, SignatureChecker, check, threshold_level
+from kalepool.devnet.ledger.ledger_entries import Entry, View, pack_changes
+from kalepool.devnet.ledger.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
+from kalepool.devnet.ledger.queue import Answer, Queue
+from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Result, Transaction, parse
 from kalepool.devnet.settings import PROTOCOL_VERSION, non_refundable_fee
-from kalepool.devnet.soroban import Contract, LedgerInfo
-from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction, parse
+from kalepool.devnet.soroban import invoke
+from kalepool.devnet.soroban.host import Contract, LedgerInfo
 from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
 
 TOTAL_COINS = 1_000_000_000_000_000_000

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import kernels
-from kalepool.devnet import scv, wire
-from kalepool.devnet.auth import AuthHost
-from kalepool.devnet.contract import KaleContract, decode_value, encode_value, pack_instance, pack_key, read_instance
-from kalepool.devnet.entries import ContractCode, ContractData, Data, Entry, View
-from kalepool.devnet.sac import AssetContract, pack_asset_instance, pack_balance
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractCode, ContractData, Data, Entry, View
 from kalepool.devnet.settings import TX_MAX_INSTRUCTIONS
-from kalepool.devnet.soroban import Contract, Host, HostError, LedgerInfo
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance, pack_balance
+from kalepool.devnet.soroban.authorisation import AuthHost
+from kalepool.devnet.soroban.host import Contract, Host, HostError, LedgerInfo
+from kalepool.devnet.soroban.kale_contract import (
+    KaleContract,
+    decode_value,
+    encode_value,
+    pack_instance,
+    pack_key,
+    read_instance,
+)
 from kalepool.devnet.wire import sc_addr, sc_bytes, sc_i128, sc_symbol, sc_u32, sc_u64
 from kalepool.errors import AssetContractError, ContractError, InputError, KalepoolError
 from kalepool.networks import DEVNET

@@ -9,9 +9,9 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode, Authorisation, Enforcing, Recording
-from kalepool.devnet.entries import Entry, View
-from kalepool.devnet.operations import outcome
+from kalepool.devnet.ledger.ledger_entries import Entry, View
+from kalepool.devnet.ledger.operations import outcome
+from kalepool.devnet.ledger.transactions import SorobanData, Transaction
 from kalepool.devnet.settings import (
     MAX_ENTRY_TTL,
     TX_MAX_EVENTS_SIZE_BYTES,
@@ -22,7 +22,8 @@ from kalepool.devnet.settings import (
     non_refundable_fee,
     rent_fee,
 )
-from kalepool.devnet.soroban import (
+from kalepool.devnet.soroban.authorisation import AuthMode, Authorisation, Enforcing, Recording
+from kalepool.devnet.soroban.host import (
     BUDGET_EXCEEDED,
     Contract,
     Error,
@@ -32,7 +33,6 @@ from kalepool.devnet.soroban import (
     LedgerInfo,
     success_hash_preimage,
 )
-from kalepool.devnet.transactions import SorobanData, Transaction
 from kalepool.devnet.wire import array, i64, sc_string, sc_symbol, sc_u64, sc_vec, u32
 
 Contracts = Mapping[bytes, Contract]

@@ -9,12 +9,12 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import verify_signature
-from kalepool.devnet.operations import muxed_key
+from kalepool.devnet.ledger.operations import muxed_key
 from kalepool.devnet.settings import (
     Resources,
 )
-from kalepool.devnet.soroban import Footprint
+from kalepool.devnet.soroban.authorisation import verify_signature
+from kalepool.devnet.soroban.host import Footprint
 from kalepool.devnet.wire import ZERO, array, i32, i64, u32
 
 

@@ -10,8 +10,18 @@ from hashlib import sha256
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.entries import Account, View
-from kalepool.devnet.operations import default_result, malformed
+from kalepool.devnet.ledger.ledger_entries import Account, View
+from kalepool.devnet.ledger.operations import default_result, malformed
+from kalepool.devnet.ledger.transactions import (
+    AnyResult,
+    Code,
+    FeeBump,
+    OuterResult,
+    Result,
+    Signatures,
+    SorobanData,
+    Transaction,
+)
 from kalepool.devnet.settings import (
     BASE_FEE,
     BASE_RESERVE,
@@ -23,16 +33,6 @@ from kalepool.devnet.settings import (
     TX_MAX_WRITE_BYTES,
     TX_MAX_WRITE_ENTRIES,
     non_refundable_fee,
-)
-from kalepool.devnet.transactions import (
-    AnyResult,
-    Code,
-    FeeBump,
-    OuterResult,
-    Result,
-    Signatures,
-    SorobanData,
-    Transaction,
 )
 from kalepool.devnet.wire import ZERO, i32, u32
 

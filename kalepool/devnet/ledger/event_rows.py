@@ -11,10 +11,10 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kalepool.devnet.meta import AFTER_ALL, BEFORE_ALL
+from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL
 
 if TYPE_CHECKING:
-    from kalepool.devnet.ledger import Closed
+    from kalepool.devnet.ledger.closing import Closed
 
 TRANSACTION_MASK = (1 << 20) - 1
 OPERATION_MASK = (1 << 12) - 1

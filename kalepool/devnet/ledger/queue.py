@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kalepool.devnet import wire
-from kalepool.devnet.checks import Conditions, available_balance, check, soroban_problem
-from kalepool.devnet.entries import View
+from kalepool.devnet.ledger.checks import Conditions, available_balance, check, soroban_problem
+from kalepool.devnet.ledger.ledger_entries import View
+from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Result, Transaction
 from kalepool.devnet.settings import (
     BASE_FEE,
     LEDGER_MAX_INSTRUCTIONS,
@@ -19,8 +20,7 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_BYTES,
     LEDGER_MAX_WRITE_ENTRIES,
 )
-from kalepool.devnet.soroban import BUDGET_EXCEEDED
-from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction
+from kalepool.devnet.soroban.host import BUDGET_EXCEEDED
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10

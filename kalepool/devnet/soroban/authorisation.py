@@ -17,8 +17,9 @@ import nacl.exceptions
 from nacl.bindings import crypto_sign_open
 from stellar_sdk import xdr
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import Account
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import Account
+from kalepool.devnet.soroban import scv
 from kalepool.devnet.wire import array, i64, u32
 
 
