@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from kalepool.devnet.ledger.meta import ledger_close_meta
 from kalepool.devnet.ledger.queue import Answer, Status
 from kalepool.devnet.ledger.store import Store
 from kalepool.devnet.ledger.transactions import Transaction
+from kalepool.devnet.soroban.invoke import apply
 from kalepool.networks import DEVNET
 
 log = structlog.get_logger()
@@ -48,8 +50,9 @@ class Node:
             self.store.create(first.header, first.entries, settings)
             loaded = first.header, first.entries
         header, entries = loaded
-        code = contracts(block_seconds)
-        self.ledger = Ledger(DEVNET.passphrase, code, entries, header, capacity=capacity, keep=self.store.keep)
+        self.contracts = contracts(block_seconds)
+        apply_soroban = partial(apply, contracts=self.contracts)
+        self.ledger = Ledger(DEVNET.passphrase, apply_soroban, entries, header, capacity=capacity, keep=self.store.keep)
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
         self._closed = asyncio.Event()
         self._latest_meta: str | None = None

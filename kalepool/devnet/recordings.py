@@ -13,12 +13,14 @@ from typing import Any
 
 import kernels
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import ContractCode, ContractData, Data, Entry, View
+from kalepool.devnet.ledger.ledger_entries import ContractCode, ContractData, Data, Entry
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import View
 from kalepool.devnet.settings import TX_MAX_INSTRUCTIONS
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance, pack_balance
 from kalepool.devnet.soroban.authorisation import AuthHost
-from kalepool.devnet.soroban.host import Contract, Host, HostError, LedgerInfo
+from kalepool.devnet.soroban.host import Contract, Host, HostError
 from kalepool.devnet.soroban.kale_contract import (
     KaleContract,
     decode_value,

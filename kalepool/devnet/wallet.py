@@ -14,7 +14,7 @@ from kalepool.devnet import wire
 from kalepool.devnet.ledger.queue import Status
 from kalepool.devnet.node import Node
 from kalepool.devnet.soroban.authorisation import AuthMode
-from kalepool.devnet.soroban.invoke import simulate
+from kalepool.devnet.soroban.simulation import simulate
 
 Compose = Callable[[TransactionBuilder], TransactionBuilder]
 
@@ -60,7 +60,7 @@ class Wallet:
             ledger.parse(envelope.to_xdr_object().to_xdr_bytes()),
             ledger.view,
             ledger.info,
-            ledger.contracts,
+            self._node.contracts,
             mode=AuthMode.RECORD,
             upgraded_auth=False,
             instruction_leeway=0,

@@ -160,6 +160,10 @@ def sc_error(kind: int, code: int) -> bytes:
     return _SCV_ERROR + u32(kind) + u32(code)
 
 
+BUDGET_EXCEEDED = 7, 5
+"""Too much asked for or used: SCE_BUDGET, SCEC_EXCEEDED_LIMIT."""
+
+
 def sc_nonce_key(nonce: int) -> bytes:
     return _SCV_NONCE_KEY + i64(nonce)
 

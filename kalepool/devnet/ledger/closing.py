@@ -7,24 +7,23 @@ A ledger is closed in stellar-core's order: expired entries go, all fees are tak
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger import meta, operations
-from kalepool.devnet.ledger.checks import Conditions, SignatureChecker, check, threshold_level
-from kalepool.devnet.ledger.ledger_entries import Entry, View, pack_changes
+from kalepool.devnet.ledger.checks import Conditions, check
+from kalepool.devnet.ledger.fees import non_refundable_fee
+from kalepool.devnet.ledger.ledger_entries import Entry
 from kalepool.devnet.ledger.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
 from kalepool.devnet.ledger.queue import Answer, Queue
+from kalepool.devnet.ledger.signatures import SignatureChecker, threshold_level
+from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
+from kalepool.devnet.ledger.state_view import View, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Result, Transaction, parse
-from kalepool.devnet.settings import PROTOCOL_VERSION, non_refundable_fee
-from kalepool.devnet.soroban import invoke
-from kalepool.devnet.soroban.host import Contract, LedgerInfo
+from kalepool.devnet.settings import PROTOCOL_VERSION
 from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
-
-TOTAL_COINS = 1_000_000_000_000_000_000
-"""Stroops of XLM in existence: 100 billion XLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Ledger:
     def __init__(
         self,
         passphrase: str,
-        contracts: Mapping[bytes, Contract],
+        apply_soroban: ApplySoroban,
         entries: dict[bytes, Entry],
         header: Header,
         *,
@@ -72,12 +71,12 @@ class Ledger:
     ) -> None:
         self.passphrase = passphrase
         self.network_id = sha256(passphrase.encode()).digest()
-        self.contracts = contracts
+        self._run_soroban = apply_soroban
         self.entries = entries
         self.header = header
         self.queue = Queue(capacity)
         self._keep = keep
-        self._native = asset_contract(self.network_id, wire.ASSET_NATIVE)
+        self._native = asset_contract_id(self.network_id, wire.ASSET_NATIVE)
         self._asset_contracts: dict[bytes, bytes] = {wire.ASSET_NATIVE: self._native}
         self._expiries: list[tuple[int, bytes]] = []  # a heap of (last ledger, key) of the temporary entries
         for key, entry in entries.items():
@@ -248,7 +247,7 @@ class Ledger:
         transaction = item.transaction
         assert transaction.soroban is not None
         view = View(state)
-        applied = invoke.apply(transaction, view, info, self.contracts)
+        applied = self._run_soroban(transaction, view, info)
         fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
         item.refund = transaction.resource_fee - fixed - applied.refundable_fee
         item.diagnostics = applied.diagnostics
@@ -278,11 +277,11 @@ class Ledger:
     def asset_contract(self, asset: bytes) -> bytes:
         """The raw hash of an asset's contract on this network."""
         if asset not in self._asset_contracts:
-            self._asset_contracts[asset] = asset_contract(self.network_id, asset)
+            self._asset_contracts[asset] = asset_contract_id(self.network_id, asset)
         return self._asset_contracts[asset]
 
 
-def asset_contract(network_id: bytes, asset: bytes) -> bytes:
+def asset_contract_id(network_id: bytes, asset: bytes) -> bytes:
     """The contract id of a packed Asset: the hash of its HashIDPreimage (ENVELOPE_TYPE_CONTRACT_ID, from asset)."""
     return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
 

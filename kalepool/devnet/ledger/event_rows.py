@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kalepool.devnet.ledger.closing import Closed
 from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL
-
-if TYPE_CHECKING:
-    from kalepool.devnet.ledger.closing import Closed
 
 TRANSACTION_MASK = (1 << 20) - 1
 OPERATION_MASK = (1 << 12) - 1

@@ -12,7 +12,8 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, Account, Data, Entry, TrustLine, View
+from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, Account, Data, Entry, TrustLine
+from kalepool.devnet.ledger.state_view import View
 from kalepool.devnet.settings import BASE_RESERVE
 from kalepool.devnet.wire import ZERO, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.checks import Conditions, available_balance, check, soroban_problem
-from kalepool.devnet.ledger.ledger_entries import View
+from kalepool.devnet.ledger.state_view import View
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Result, Transaction
 from kalepool.devnet.settings import (
     BASE_FEE,
@@ -20,7 +20,7 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_BYTES,
     LEDGER_MAX_WRITE_ENTRIES,
 )
-from kalepool.devnet.soroban.host import BUDGET_EXCEEDED
+from kalepool.devnet.wire import BUDGET_EXCEEDED
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10

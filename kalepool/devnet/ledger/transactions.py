@@ -9,12 +9,9 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.ledger.ed25519 import verify_signature
+from kalepool.devnet.ledger.fees import Resources
 from kalepool.devnet.ledger.operations import muxed_key
-from kalepool.devnet.settings import (
-    Resources,
-)
-from kalepool.devnet.soroban.authorisation import verify_signature
-from kalepool.devnet.soroban.host import Footprint
 from kalepool.devnet.wire import ZERO, array, i32, i64, u32
 
 
@@ -47,6 +44,14 @@ _SOROBAN_OPERATIONS = {
 }
 Signatures = list[tuple[bytes, bytes]]
 """(hint, signature) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The packed ledger keys a transaction declares."""
+
+    read_only: tuple[bytes, ...]
+    read_write: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

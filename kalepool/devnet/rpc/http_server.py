@@ -14,7 +14,7 @@ from aiohttp import web
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
 from kalepool.devnet.rivals import farming
-from kalepool.devnet.rpc import METHODS
+from kalepool.devnet.rpc.methods import METHODS
 from kalepool.devnet.rpc.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,

@@ -10,7 +10,7 @@ from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, format_problem, take
 from kalepool.devnet.rpc.xdr_json import as_json
 from kalepool.devnet.soroban.authorisation import AuthMode
-from kalepool.devnet.soroban.invoke import Simulated, simulate
+from kalepool.devnet.soroban.simulation import Simulated, simulate
 
 _Type = xdr.OperationType
 
@@ -31,7 +31,7 @@ def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
         transaction,
         node.ledger.view,
         node.ledger.info,
-        node.ledger.contracts,
+        node.contracts,
         mode=AuthMode(mode or "record"),
         upgraded_auth=upgraded,
         instruction_leeway=leeway,

@@ -13,11 +13,10 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Protocol
 
-import nacl.exceptions
-from nacl.bindings import crypto_sign_open
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.ledger.ed25519 import verify_signature
 from kalepool.devnet.ledger.ledger_entries import Account
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.wire import array, i64, u32
@@ -236,17 +235,6 @@ def _signature_problem(
         host.error(AUTHENTICATION_ERROR, "signature weight is lower than threshold", *args)
         return AUTHENTICATION_ERROR
     return None
-
-
-def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an ed25519 signature is the key's. False for keys and signatures of a wrong length."""
-    if len(public_key) != 32 or len(signature) != 64:
-        return False
-    try:
-        crypto_sign_open(signature + message, public_key)
-    except nacl.exceptions.BadSignatureError:
-        return False
-    return True
 
 
 def ed25519_weight(account: Account, public_key: bytes) -> int:

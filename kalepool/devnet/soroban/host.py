@@ -8,15 +8,18 @@ the host's own words. Errors are (ScErrorType, ScErrorCode or contract's number)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, ContractData, Entry, TrustLine, View
-from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL, MIN_TEMPORARY_TTL, RentChange
+from kalepool.devnet.ledger.fees import RentChange
+from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, ContractData, Entry, TrustLine
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import View
+from kalepool.devnet.ledger.transactions import Footprint
+from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.soroban.authorisation import Authorisation, contract_function
-from kalepool.devnet.wire import array, sc_string, sc_symbol, sc_vec
+from kalepool.devnet.wire import BUDGET_EXCEEDED, array, sc_string, sc_symbol, sc_vec
 
 Error = tuple[int, int]
 
@@ -24,7 +27,6 @@ STORAGE_MISSING: Error = (3, 3)
 STORAGE_EXCEEDED: Error = (3, 5)
 WASM_MISSING: Error = (1, 3)
 WASM_TRAP: Error = (1, 6)
-BUDGET_EXCEEDED: Error = (7, 5)
 AUTH_EXISTING: Error = (9, 4)
 
 # A plain model of the cost of a call in instructions: enough to make limits, fees and their order of size real.
@@ -35,24 +37,6 @@ COST_AUTH = 40_000
 COST_EVENT = 15_000
 COST_BUILTIN_CALL = 180_000
 COST_SIGNATURE = 400_000
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerInfo:
-    """The ledger a call runs in."""
-
-    sequence: int
-    timestamp: int
-    network_id: bytes
-    temporary_ttl: int = MIN_TEMPORARY_TTL
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """The packed ledger keys a transaction declares."""
-
-    read_only: tuple[bytes, ...]
-    read_write: tuple[bytes, ...]
 
 
 class Event(NamedTuple):
@@ -120,6 +104,10 @@ class Contract(Protocol):
     def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes: ...
 
 
+Contracts = Mapping[bytes, Contract]
+"""The network's contracts, by raw hash."""
+
+
 class Host:
     """One transaction's host. `view` collects its writes; the caller merges or drops it."""
 
@@ -127,7 +115,7 @@ class Host:
         self,
         view: View,
         ledger: LedgerInfo,
-        contracts: Mapping[bytes, Contract],
+        contracts: Contracts,
         auth: Authorisation,
         footprint: Footprint | None,
         instructions_limit: int,

@@ -10,16 +10,7 @@ from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import ContractData, Entry
 from kalepool.devnet.settings import MAX_ENTRY_TTL
 from kalepool.devnet.soroban import scv
-from kalepool.devnet.soroban.host import (
-    COST_CALL,
-    WASM_MISSING,
-    Error,
-    Host,
-    HostError,
-    instance_key,
-    read_args,
-    trap,
-)
+from kalepool.devnet.soroban.host import COST_CALL, WASM_MISSING, Error, Host, HostError, instance_key, read_args, trap
 from kalepool.devnet.wire import sc_addr, sc_bool, sc_bytes, sc_i128, sc_map, sc_symbol, sc_u32, sc_u64, sc_vec
 from kalepool.errors import ContractError
 from kalepool.protocol.lifecycle import METHODS

@@ -27,8 +27,8 @@ from kalepool.devnet.ledger.meta import TransactionRecord
 from kalepool.devnet.ledger.queue import Answer
 from kalepool.devnet.node import Node
 from kalepool.devnet.soroban.authorisation import AuthMode
-from kalepool.devnet.soroban.invoke import Simulated, simulate
 from kalepool.devnet.soroban.kale_state import read_farm, read_pail
+from kalepool.devnet.soroban.simulation import Simulated, simulate
 from kalepool.networks import DEVNET
 
 ISSUER = derived_keypair(DEVNET, "issuer")
@@ -125,7 +125,7 @@ class Chain:
             ledger.parse(envelope.to_xdr_object().to_xdr_bytes()),
             ledger.view,
             ledger.info,
-            ledger.contracts,
+            self.node.contracts,
             mode=mode,
             upgraded_auth=True,
             instruction_leeway=0,

@@ -10,7 +10,7 @@ from stellar_sdk import Asset, StrKey, scval, xdr
 
 from kalepool.devnet import wire
 from kalepool.devnet.genesis import genesis
-from kalepool.devnet.ledger.closing import asset_contract
+from kalepool.devnet.ledger.closing import asset_contract_id
 from kalepool.devnet.ledger.event_rows import scval_size
 from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, ContractData, Entry, TrustLine, unpack_data
 from kalepool.devnet.soroban import scv
@@ -95,7 +95,7 @@ def test_trustlines_and_assets_survive_packing(key: bytes, issuer: bytes, code: 
     line = TrustLine(key, packed, 5, 2**63 - 1)
     assert unpack_data(line.pack()) == line
     network_id = sha256(DEVNET.passphrase.encode()).digest()
-    assert wire.contract_strkey(asset_contract(network_id, packed)) == asset.contract_id(DEVNET.passphrase)
+    assert wire.contract_strkey(asset_contract_id(network_id, packed)) == asset.contract_id(DEVNET.passphrase)
 
 
 def test_contract_entries_survive_packing() -> None:
