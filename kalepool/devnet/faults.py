@@ -21,7 +21,7 @@ KINDS = {
 
 
 @dataclass(slots=True)
-class Fault:
+class InjectedFault:
     """A fault that happens the next `count` times (0: always) to requests of a method ("": all)."""
 
     kind: str
@@ -35,7 +35,7 @@ class Faults:
     """The faults that are to happen."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
+        self._faults: list[InjectedFault] = []
 
     def add(self, raw: dict[str, Any]) -> None:
         """Adds a fault given by kind, method, count and seconds. InputError where that is not one."""
@@ -43,7 +43,9 @@ class Faults:
         if kind not in KINDS:
             raise InputError(f"no fault of kind {kind!r}: there are {', '.join(KINDS)}")
         try:
-            fault = Fault(kind, str(raw.get("method", "")), int(raw.get("count", 1)), float(raw.get("seconds", 0)))
+            fault = InjectedFault(
+                kind, str(raw.get("method", "")), int(raw.get("count", 1)), float(raw.get("seconds", 0))
+            )
         except (TypeError, ValueError) as error:
             raise InputError(f"not a fault: {raw!r} ({error})") from None
         fault.since = time.monotonic()
@@ -55,7 +57,7 @@ class Faults:
     def describe(self) -> list[dict[str, Any]]:
         return [{k: v for k, v in asdict(fault).items() if k != "since"} for fault in self._faults]
 
-    def take(self, kind: str, method: str = "") -> Fault | None:
+    def take(self, kind: str, method: str = "") -> InjectedFault | None:
         """The fault of that kind that happens now, used up once; None where there is none."""
         for fault in self._faults:
             if fault.kind == kind and fault.method in ("", method):

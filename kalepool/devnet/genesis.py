@@ -9,7 +9,7 @@ from stellar_sdk import Keypair
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.closing import asset_contract_id
-from kalepool.devnet.ledger.ledger_entries import Account, ContractCode, Data, Entry
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractCode, Data, LedgerEntry
 from kalepool.devnet.ledger.meta import Header
 from kalepool.devnet.settings import MAX_ENTRY_TTL, PROTOCOL_VERSION
 from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
@@ -45,7 +45,7 @@ class Genesis:
     """The first ledger."""
 
     header: Header
-    entries: dict[bytes, Entry]
+    entries: dict[bytes, LedgerEntry]
 
 
 def contracts(block_seconds: int, network: Network = DEVNET) -> Contracts:
@@ -71,11 +71,11 @@ def genesis(close_time: int, capacity: int, network: Network = DEVNET) -> Genesi
     sequence = GENESIS_SEQUENCE << 32
     funded = [(friendbot, _FRIENDBOT_BALANCE), (issuer, _ISSUER_BALANCE), *((key, _MINION_BALANCE) for key in minions)]
     rest = TOTAL_COINS - sum(balance for _, balance in funded)
-    data: list[Data] = [Account(key, balance, sequence) for key, balance in funded]
-    data.append(Account(root_keypair(network).raw_public_key(), rest, sequence))
-    entries = {item.ledger_key: Entry(item, GENESIS_SEQUENCE) for item in data}
+    data: list[Data] = [AccountEntry(key, balance, sequence) for key, balance in funded]
+    data.append(AccountEntry(root_keypair(network).raw_public_key(), rest, sequence))
+    entries = {item.ledger_key: LedgerEntry(item, GENESIS_SEQUENCE) for item in data}
     for item in _contract_entries(network, close_time):
-        entries[item.ledger_key] = Entry(item, GENESIS_SEQUENCE, GENESIS_SEQUENCE + MAX_ENTRY_TTL - 1)
+        entries[item.ledger_key] = LedgerEntry(item, GENESIS_SEQUENCE, GENESIS_SEQUENCE + MAX_ENTRY_TTL - 1)
     header = Header(
         sequence=GENESIS_SEQUENCE,
         close_time=close_time,

@@ -12,9 +12,9 @@ import structlog
 
 from kalepool.devnet.faults import Faults
 from kalepool.devnet.genesis import contracts, genesis
-from kalepool.devnet.ledger.closing import Closed, Ledger
+from kalepool.devnet.ledger.closing import Closed, DevnetLedger
 from kalepool.devnet.ledger.meta import ledger_close_meta
-from kalepool.devnet.ledger.queue import Answer, Status
+from kalepool.devnet.ledger.queue import QueueAnswer, SendStatus
 from kalepool.devnet.ledger.store import Store
 from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.soroban.invoke import apply
@@ -52,7 +52,9 @@ class Node:
         header, entries = loaded
         self.contracts = contracts(block_seconds)
         apply_soroban = partial(apply, contracts=self.contracts)
-        self.ledger = Ledger(DEVNET.passphrase, apply_soroban, entries, header, capacity=capacity, keep=self.store.keep)
+        self.ledger = DevnetLedger(
+            DEVNET.passphrase, apply_soroban, entries, header, capacity=capacity, keep=self.store.keep
+        )
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
         self._closed = asyncio.Event()
         self._latest_meta: str | None = None
@@ -67,12 +69,12 @@ class Node:
 
     # --- transactions
 
-    def submit(self, transaction: Transaction) -> Answer:
+    def submit(self, transaction: Transaction) -> QueueAnswer:
         """Queues a transaction, unless a fault says otherwise."""
         if self.faults.take("try_again_later"):
-            return Answer(Status.TRY_AGAIN_LATER)
+            return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
         if self.faults.take("lose"):
-            return Answer(Status.PENDING)
+            return QueueAnswer(SendStatus.PENDING)
         late = 0
         if not self.is_manual:
             # stellar-core: twice the expected close time, and what the last ledger is late.

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from stellar_sdk import xdr
 
 from kalepool.devnet.ledger.fees import non_refundable_fee
-from kalepool.devnet.ledger.ledger_entries import Account
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.ledger.operations import default_result, malformed
 from kalepool.devnet.ledger.signatures import LOW, SignatureChecker, threshold_level
-from kalepool.devnet.ledger.state_view import View
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import (
     AnyResult,
     Code,
     FeeBump,
     OuterResult,
-    Result,
     SorobanData,
     Transaction,
+    TransactionResult,
 )
 from kalepool.devnet.settings import (
     BASE_FEE,
@@ -49,7 +49,7 @@ class Conditions:
     late_seconds: int = 0
 
 
-def check(transaction: Transaction, view: View, conditions: Conditions, *, applying: bool) -> AnyResult | None:
+def check(transaction: Transaction, view: StateView, conditions: Conditions, *, applying: bool) -> AnyResult | None:
     """The result a transaction fails with, or None where it is valid.
 
     `applying`: fees have been taken from the balance already.
@@ -60,33 +60,33 @@ def check(transaction: Transaction, view: View, conditions: Conditions, *, apply
             return OuterResult(code)
     code = _check_before_sequence(transaction)
     if code is not None:
-        return Result(code)
+        return TransactionResult(code)
     code = _check_time(transaction, conditions)
     if code is not None:
-        return Result(code)
+        return TransactionResult(code)
     if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return Result(Code.INSUFFICIENT_FEE)
+        return TransactionResult(Code.INSUFFICIENT_FEE)
     account = view.account(transaction.source)
     if account is None:
-        return Result(Code.NO_ACCOUNT)
+        return TransactionResult(Code.NO_ACCOUNT)
     if not _is_next(transaction, account):
-        return Result(Code.BAD_SEQ)
+        return TransactionResult(Code.BAD_SEQ)
     if _too_early_for_account(transaction, account, conditions):
-        return Result(Code.BAD_MIN_SEQ_AGE_OR_GAP)
+        return TransactionResult(Code.BAD_MIN_SEQ_AGE_OR_GAP)
     checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
     if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
-        return Result(Code.BAD_AUTH)
+        return TransactionResult(Code.BAD_AUTH)
     if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
-        return Result(Code.INSUFFICIENT_BALANCE)
+        return TransactionResult(Code.INSUFFICIENT_BALANCE)
     failed = check_operations(transaction, view, checker) or _malformed_operations(transaction)
     if failed is not None:
         return failed
     if not checker.all_used:
-        return Result(Code.BAD_AUTH_EXTRA)
+        return TransactionResult(Code.BAD_AUTH_EXTRA)
     return None
 
 
-def check_operations(transaction: Transaction, view: View, checker: SignatureChecker) -> Result | None:
+def check_operations(transaction: Transaction, view: StateView, checker: SignatureChecker) -> TransactionResult | None:
     """FAILED where an operation's source does not exist or has not signed."""
     errors: list[int] = []
     for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
@@ -98,28 +98,28 @@ def check_operations(transaction: Transaction, view: View, checker: SignatureChe
     if not any(errors):
         return None
     results = zip(errors, transaction.operations, strict=True)
-    return Result(
+    return TransactionResult(
         Code.FAILED,
         tuple(i32(error) if error else default_result(operation) for error, operation in results),
     )
 
 
-def _malformed_operations(transaction: Transaction) -> Result | None:
+def _malformed_operations(transaction: Transaction) -> TransactionResult | None:
     for position, operation in enumerate(transaction.operations):
         refused = malformed(operation, transaction.operation_sources[position])
         if refused is not None:
             results = [default_result(other) for other in transaction.operations]
             results[position] = refused
-            return Result(Code.FAILED, tuple(results))
+            return TransactionResult(Code.FAILED, tuple(results))
     return None
 
 
-def available_balance(account: Account) -> int:
+def available_balance(account: AccountEntry) -> int:
     """Stroops of XLM above the reserve."""
     return account.balance - (2 + account.subentries) * BASE_RESERVE
 
 
-def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: View, *, applying: bool) -> Code | None:
+def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, *, applying: bool) -> Code | None:
     if transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
         return Code.INSUFFICIENT_FEE
     inner_fee = transaction.body.fee.uint32 - transaction.resource_fee
@@ -220,14 +220,14 @@ def _check_time(transaction: Transaction, conditions: Conditions) -> Code | None
     return None
 
 
-def _is_next(transaction: Transaction, account: Account) -> bool:
+def _is_next(transaction: Transaction, account: AccountEntry) -> bool:
     v2 = transaction.body.cond.v2
     if v2 is not None and v2.min_seq_num is not None:
         return v2.min_seq_num.sequence_number.int64 <= account.sequence < transaction.sequence
     return account.sequence + 1 == transaction.sequence
 
 
-def _too_early_for_account(transaction: Transaction, account: Account, conditions: Conditions) -> bool:
+def _too_early_for_account(transaction: Transaction, account: AccountEntry, conditions: Conditions) -> bool:
     v2 = transaction.body.cond.v2
     if v2 is None:
         return False

@@ -21,7 +21,7 @@ AUTHORIZED_FLAG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountEntry:
     """An account. Amounts in stroops of XLM; `signers` are (packed SignerKey, weight), sorted by key."""
 
     key: bytes
@@ -139,10 +139,10 @@ class ConfigSetting:
         return wire.LEDGER_KEY_CONFIG_SETTING + self.setting
 
 
-Data = Account | TrustLine | ContractData | ContractCode | ConfigSetting
+Data = AccountEntry | TrustLine | ContractData | ContractCode | ConfigSetting
 
 
-class Entry:
+class LedgerEntry:
     """Data, the ledger that changed it last and, for contract entries, the last ledger they live in."""
 
     __slots__ = ("_packed", "data", "live_until", "modified")
@@ -199,13 +199,13 @@ def unpack_data(packed: bytes) -> Data:
     raise ValueError(f"the devnet keeps no entries of type {data.type.name}")
 
 
-def _unpack_account(account: xdr.AccountEntry) -> Account:
+def _unpack_account(account: xdr.AccountEntry) -> AccountEntry:
     assert account.account_id.account_id.ed25519 is not None
     sequence_ledger, sequence_time = None, 0
     if account.ext.v1 is not None and account.ext.v1.ext.v2 is not None and account.ext.v1.ext.v2.ext.v3 is not None:
         age = account.ext.v1.ext.v2.ext.v3
         sequence_ledger, sequence_time = age.seq_ledger.uint32, age.seq_time.time_point.uint64
-    return Account(
+    return AccountEntry(
         key=account.account_id.account_id.ed25519.uint256,
         balance=account.balance.int64,
         sequence=account.seq_num.sequence_number.int64,

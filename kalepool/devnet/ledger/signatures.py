@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.ledger.ledger_entries import Account
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.ledger.transactions import Signatures, Transaction
 from kalepool.devnet.wire import ZERO, u32
 
@@ -33,7 +33,7 @@ class SignatureChecker:
     def all_used(self) -> bool:
         return all(self._used)
 
-    def check(self, account: Account, level: int) -> bool:
+    def check(self, account: AccountEntry, level: int) -> bool:
         """Whether the account's signers among the signatures reach its threshold of that level."""
         needed = account.thresholds[level]
         signers = dict(account.signers)

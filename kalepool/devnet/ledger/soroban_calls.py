@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kalepool.devnet.ledger.state_view import View
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.settings import MIN_TEMPORARY_TTL
 
@@ -35,5 +35,5 @@ class Applied:
     refundable_fee: int
 
 
-ApplySoroban = Callable[[Transaction, View, LedgerInfo], Applied]
+ApplySoroban = Callable[[Transaction, StateView, LedgerInfo], Applied]
 """Runs the transaction's one Soroban operation on the view. What fails leaves no writes."""

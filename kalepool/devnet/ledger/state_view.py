@@ -6,28 +6,28 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import Account, Entry, TrustLine
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, LedgerEntry, TrustLine
 from kalepool.devnet.wire import ZERO, array, u32
 
 
-class View:
+class StateView:
     """Changes on top of a state that are kept or dropped together. None marks a removed entry."""
 
     __slots__ = ("changes", "parent")
 
-    def __init__(self, parent: View | Mapping[bytes, Entry]) -> None:
+    def __init__(self, parent: StateView | Mapping[bytes, LedgerEntry]) -> None:
         self.parent = parent
-        self.changes: dict[bytes, Entry | None] = {}
+        self.changes: dict[bytes, LedgerEntry | None] = {}
 
-    def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> LedgerEntry | None:
         if key in self.changes:
             return self.changes[key]
         return self.parent.get(key)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: LedgerEntry) -> None:
         self.changes[entry.data.ledger_key] = entry
 
-    def put_at(self, key: bytes, entry: Entry) -> None:
+    def put_at(self, key: bytes, entry: LedgerEntry) -> None:
         self.changes[key] = entry
 
     def remove(self, key: bytes) -> None:
@@ -38,7 +38,7 @@ class View:
 
     def merge(self) -> None:
         """Moves the changes into the view below."""
-        assert isinstance(self.parent, View)
+        assert isinstance(self.parent, StateView)
         for key, entry in self.changes.items():
             if entry is None:
                 self.parent.remove(key)
@@ -46,9 +46,9 @@ class View:
                 self.parent.changes[key] = entry
         self.changes = {}
 
-    def account(self, key: bytes) -> Account | None:
+    def account(self, key: bytes) -> AccountEntry | None:
         entry = self.get(wire.key_account(key))
-        return entry.data if entry is not None and isinstance(entry.data, Account) else None
+        return entry.data if entry is not None and isinstance(entry.data, AccountEntry) else None
 
     def trustline(self, key: bytes, asset: bytes) -> TrustLine | None:
         entry = self.get(wire.key_trustline(key, asset))
@@ -70,12 +70,12 @@ _REMOVED = u32(2)
 _STATE = u32(3)
 
 
-def pack_changes(view: View) -> bytes:
+def pack_changes(view: StateView) -> bytes:
     """LedgerEntryChanges of what a view changes, TTL entries included."""
     return array(list(_changes(view)))
 
 
-def _changes(view: View) -> Iterator[bytes]:
+def _changes(view: StateView) -> Iterator[bytes]:
     for key, after in view.changes.items():
         before = view.parent.get(key)
         if before is after:

@@ -230,7 +230,7 @@ def _hash(network_id: bytes, envelope_type: int, contents: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TransactionResult:
     """How a transaction ended. `operations` are packed OperationResults, for SUCCESS and FAILED only."""
 
     code: Code
@@ -267,4 +267,4 @@ class OuterResult:
         return i64(self.fee_charged) + i32(self.code) + ZERO
 
 
-AnyResult = Result | OuterResult
+AnyResult = TransactionResult | OuterResult

@@ -31,7 +31,7 @@ MAX_REQUEST_BYTES = 512 * 1024
 _HEADERS = {"Access-Control-Allow-Origin": "*"}
 
 
-class Server:
+class HttpServer:
     """Answers requests for a node."""
 
     def __init__(self, node: Node, *, with_faults: bool) -> None:
@@ -179,7 +179,7 @@ def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str
 @asynccontextmanager
 async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals: int = 0) -> AsyncIterator[str]:
     """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
-    server = Server(node, with_faults=with_faults)
+    server = HttpServer(node, with_faults=with_faults)
     runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:

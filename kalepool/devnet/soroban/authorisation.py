@@ -17,7 +17,7 @@ from stellar_sdk import xdr
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.ed25519 import verify_signature
-from kalepool.devnet.ledger.ledger_entries import Account
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.wire import array, i64, u32
 
@@ -39,7 +39,7 @@ class AuthHost(Protocol):
     def sequence(self) -> int: ...
     @property
     def max_live_until(self) -> int: ...
-    def load_account(self, strkey: str) -> Account: ...
+    def load_account(self, strkey: str) -> AccountEntry: ...
     def consume_nonce(self, strkey: str, nonce: int, live_until: int) -> None: ...
     def error(self, error: tuple[int, int], message: str, *args: bytes) -> Exception: ...
 
@@ -237,7 +237,7 @@ def _signature_problem(
     return None
 
 
-def ed25519_weight(account: Account, public_key: bytes) -> int:
+def ed25519_weight(account: AccountEntry, public_key: bytes) -> int:
     """The weight an ed25519 key has for the account, its master key included; 0 for a stranger."""
     if public_key == account.key:
         return account.thresholds[0]

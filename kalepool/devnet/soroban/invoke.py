@@ -8,14 +8,14 @@ from stellar_sdk import xdr
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.fees import RentChange, events_fee, non_refundable_fee, rent_fee
-from kalepool.devnet.ledger.ledger_entries import Entry
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.ledger.operations import outcome
 from kalepool.devnet.ledger.soroban_calls import Applied, LedgerInfo
-from kalepool.devnet.ledger.state_view import View
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import SorobanData, Transaction
 from kalepool.devnet.settings import MAX_ENTRY_TTL, TX_MAX_EVENTS_SIZE_BYTES
 from kalepool.devnet.soroban.authorisation import Enforcing
-from kalepool.devnet.soroban.host import Contracts, Error, Host, HostError, success_hash_preimage
+from kalepool.devnet.soroban.host import CallError, Contracts, Error, SorobanHost, success_hash_preimage
 from kalepool.devnet.wire import BUDGET_EXCEEDED, sc_string, sc_symbol, sc_u64, sc_vec
 
 Type = xdr.OperationType
@@ -25,7 +25,7 @@ RESOURCE_LIMIT_EXCEEDED = -3
 INSUFFICIENT_REFUNDABLE_FEE = -5
 
 
-def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: Contracts) -> Applied:
+def apply(transaction: Transaction, view: StateView, ledger: LedgerInfo, contracts: Contracts) -> Applied:
     """Runs the transaction's one Soroban operation on the view. What fails leaves no writes."""
     operation = transaction.operations[0]
     soroban = transaction.soroban
@@ -37,8 +37,8 @@ def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: C
     assert invoke is not None
     source = wire.account_strkey(transaction.operation_sources[0])
     auth = Enforcing(invoke.auth, source)
-    work = View(view)
-    host = Host(work, ledger, contracts, auth, soroban.footprint, soroban.instructions)
+    work = StateView(view)
+    host = SorobanHost(work, ledger, contracts, auth, soroban.footprint, soroban.instructions)
 
     def failed(code: int, *diagnostics: bytes) -> Applied:
         events = [*host.diagnostic_events(), *diagnostics, *_metrics(host)]
@@ -46,7 +46,7 @@ def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: C
 
     try:
         value = run_function(host, invoke.host_function)
-    except HostError as error:
+    except CallError as error:
         ended = _diagnostic(sc_symbol("host_fn_failed"), wire.sc_error(*error.error))
         code = RESOURCE_LIMIT_EXCEEDED if error.error == BUDGET_EXCEEDED else TRAPPED
         return failed(code, ended)
@@ -71,7 +71,7 @@ def apply(transaction: Transaction, view: View, ledger: LedgerInfo, contracts: C
     return Applied(result, value, events, [*host.diagnostic_events(), *_metrics(host)], rent, refundable)
 
 
-def _metrics(host: Host) -> list[bytes]:
+def _metrics(host: SorobanHost) -> list[bytes]:
     """The events stellar-core adds to every call about what it used: those that mean something here."""
     emitted = host.contract_events()
     values = {
@@ -87,7 +87,7 @@ def _metrics(host: Host) -> list[bytes]:
     return [_diagnostic(topic, sc_symbol(name), data=sc_u64(value)) for name, value in values.items()]
 
 
-def run_function(host: Host, function: xdr.HostFunction) -> bytes:
+def run_function(host: SorobanHost, function: xdr.HostFunction) -> bytes:
     """Calls the contract the operation names and returns its packed ScVal. HostError where it fails."""
     call = function.invoke_contract
     if call is None or call.contract_address.contract_id is None:
@@ -99,10 +99,12 @@ def run_function(host: Host, function: xdr.HostFunction) -> bytes:
     return host.invoke(call.contract_address.contract_id.contract_id.hash, name, args)
 
 
-def _apply_ttl(operation: xdr.Operation, soroban: SorobanData, view: View, ledger: LedgerInfo, maximum: int) -> Applied:
+def _apply_ttl(
+    operation: xdr.Operation, soroban: SorobanData, view: StateView, ledger: LedgerInfo, maximum: int
+) -> Applied:
     """ExtendFootprintTtl, and RestoreFootprint, which finds nothing to do: nothing is ever archived here."""
     kind = operation.body.type
-    work = View(view)
+    work = StateView(view)
     changes: list[RentChange] = []
     if operation.body.extend_footprint_ttl_op is not None:
         extend_to = operation.body.extend_footprint_ttl_op.extend_to.uint32
@@ -118,14 +120,14 @@ def _apply_ttl(operation: xdr.Operation, soroban: SorobanData, view: View, ledge
     return Applied(outcome(kind, 0), None, [], [], rent, rent)
 
 
-def extend_entries(view: View, keys: tuple[bytes, ...], sequence: int, extend_to: int) -> list[RentChange]:
+def extend_entries(view: StateView, keys: tuple[bytes, ...], sequence: int, extend_to: int) -> list[RentChange]:
     """Lets contract entries live until at least `extend_to` ledgers from now; what that changes for their rent."""
     changes = []
     for key in keys:
         entry = view.get(key)
         if entry is None or entry.live_until is None or not sequence <= entry.live_until < sequence + extend_to:
             continue
-        view.put_at(key, Entry(entry.data, entry.modified, sequence + extend_to))
+        view.put_at(key, LedgerEntry(entry.data, entry.modified, sequence + extend_to))
         code = key[:4] == wire.LEDGER_KEY_CONTRACT_CODE
         size = len(entry.pack())
         changes.append(RentChange(not entry.is_temporary, code, size, size, entry.live_until, sequence + extend_to))

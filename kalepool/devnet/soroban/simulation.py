@@ -9,11 +9,11 @@ from stellar_sdk import xdr
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.fees import Resources, events_fee, non_refundable_fee, rent_fee
 from kalepool.devnet.ledger.soroban_calls import LedgerInfo
-from kalepool.devnet.ledger.state_view import View
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import Footprint, SorobanData, Transaction
 from kalepool.devnet.settings import TX_MAX_INSTRUCTIONS
 from kalepool.devnet.soroban.authorisation import AuthMode, Authorisation, Enforcing, Recording
-from kalepool.devnet.soroban.host import Contracts, Host, HostError
+from kalepool.devnet.soroban.host import CallError, Contracts, SorobanHost
 from kalepool.devnet.soroban.invoke import extend_entries, run_function
 from kalepool.devnet.wire import array, i64, u32
 
@@ -50,7 +50,7 @@ class Simulated:
 
 def simulate(
     transaction: Transaction,
-    view: View,
+    view: StateView,
     ledger: LedgerInfo,
     contracts: Contracts,
     *,
@@ -70,11 +70,11 @@ def simulate(
         auth = Enforcing(invoke.auth, source)
     else:
         auth = Recording(source, allow_nonroot=mode is AuthMode.RECORD_ALLOW_NONROOT, upgraded=upgraded_auth)
-    work = View(view)
-    host = Host(work, ledger, contracts, auth, None, TX_MAX_INSTRUCTIONS)
+    work = StateView(view)
+    host = SorobanHost(work, ledger, contracts, auth, None, TX_MAX_INSTRUCTIONS)
     try:
         value = run_function(host, invoke.host_function)
-    except HostError as error:
+    except CallError as error:
         return Simulated(error.render(), host.diagnostic_events())
 
     recorded = tuple(auth.entries()) if isinstance(auth, Recording) else ()
@@ -103,7 +103,7 @@ def simulate(
     )
 
 
-def _state_changes(host: Host, work: View, view: View) -> list[StateChange]:
+def _state_changes(host: SorobanHost, work: StateView, view: StateView) -> list[StateChange]:
     changes = []
     for key, write in host.keys.items():
         before, after = view.get(key), work.get(key)
@@ -131,13 +131,13 @@ def _transaction_data(
     return data, fee
 
 
-def _simulate_ttl(operation: xdr.Operation, transaction: Transaction, view: View, ledger: LedgerInfo) -> Simulated:
+def _simulate_ttl(operation: xdr.Operation, transaction: Transaction, view: StateView, ledger: LedgerInfo) -> Simulated:
     declared = transaction.soroban.footprint if transaction.soroban else Footprint((), ())
     if operation.body.extend_footprint_ttl_op is None:
         data, fee = _transaction_data(Footprint((), ()), 0, 0, 0, 8, 0)
         return Simulated(None, [], data, fee)
     extend_to = operation.body.extend_footprint_ttl_op.extend_to.uint32
-    work = View(view)
+    work = StateView(view)
     changes = extend_entries(work, declared.read_only, ledger.sequence, extend_to)
     extended = Footprint(tuple(sorted(work.changes)), ())
     data, fee = _transaction_data(extended, 0, 0, 0, 12, rent_fee(changes, ledger.sequence))

@@ -24,7 +24,7 @@ from kalepool.devnet import wire
 from kalepool.devnet.genesis import derived_keypair
 from kalepool.devnet.ledger.closing import Closed
 from kalepool.devnet.ledger.meta import TransactionRecord
-from kalepool.devnet.ledger.queue import Answer
+from kalepool.devnet.ledger.queue import QueueAnswer
 from kalepool.devnet.node import Node
 from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.devnet.soroban.kale_state import read_farm, read_pail
@@ -69,7 +69,7 @@ class Chain:
         builder = TransactionBuilder(Account(source.public_key, sequence - 1), DEVNET.passphrase, base_fee=fee)
         return compose(builder.add_time_bounds(*bounds)).build()
 
-    def submit(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> Answer:
+    def submit(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> QueueAnswer:
         packed = envelope.to_xdr_object().to_xdr_bytes()
         return self.node.submit(self.node.ledger.parse(packed))
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from stellar_sdk import Asset
 
-from kalepool.devnet.ledger.ledger_entries import Entry
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.node import Node
 from kalepool.errors import ConfigError
 
 
 def _state(node: Node) -> dict[bytes, tuple[bytes, int, int | None]]:
-    def describe(entry: Entry) -> tuple[bytes, int, int | None]:
+    def describe(entry: LedgerEntry) -> tuple[bytes, int, int | None]:
         return entry.pack_data(), entry.modified, entry.live_until
 
     return {key: describe(entry) for key, entry in node.ledger.entries.items()}
