@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from kalepool.devnet.faults import Faults
+from kalepool.devnet.faults import FaultKind, Faults
 from kalepool.devnet.genesis import contracts, genesis
 from kalepool.devnet.ledger.closing import Closed, DevnetLedger
 from kalepool.devnet.ledger.meta import ledger_close_meta
@@ -71,9 +71,9 @@ class Node:
 
     def submit(self, transaction: Transaction) -> QueueAnswer:
         """Queues a transaction, unless a fault says otherwise."""
-        if self.faults.take("try_again_later"):
+        if self.faults.take(FaultKind.TRY_AGAIN_LATER):
             return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
-        if self.faults.take("lose"):
+        if self.faults.take(FaultKind.LOSE):
             return QueueAnswer(SendStatus.PENDING)
         late = 0
         if not self.is_manual:
@@ -97,7 +97,7 @@ class Node:
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + self.ledger_seconds, loop.time())
-            if not self.faults.is_active("stuck"):
+            if not self.faults.is_active(FaultKind.STUCK):
                 self.close_ledger()
 
     def close_ledger(self, seconds: int | None = None) -> Closed:

@@ -58,31 +58,36 @@ def check(transaction: Transaction, view: StateView, conditions: Conditions, *, 
         code = _check_fee_bump(transaction, transaction.fee_bump, view, applying=applying)
         if code is not None:
             return OuterResult(code)
-    code = _check_before_sequence(transaction)
-    if code is not None:
-        return TransactionResult(code)
-    code = _check_time(transaction, conditions)
-    if code is not None:
-        return TransactionResult(code)
-    if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return TransactionResult(Code.INSUFFICIENT_FEE)
-    account = view.account(transaction.source)
-    if account is None:
-        return TransactionResult(Code.NO_ACCOUNT)
-    if not _is_next(transaction, account):
-        return TransactionResult(Code.BAD_SEQ)
-    if _too_early_for_account(transaction, account, conditions):
-        return TransactionResult(Code.BAD_MIN_SEQ_AGE_OR_GAP)
     checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
-    if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
-        return TransactionResult(Code.BAD_AUTH)
-    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
-        return TransactionResult(Code.INSUFFICIENT_BALANCE)
+    code = _check_source(transaction, view, conditions, checker, applying=applying)
+    if code is not None:
+        return TransactionResult(code)
     failed = check_operations(transaction, view, checker) or _malformed_operations(transaction)
     if failed is not None:
         return failed
-    if not checker.all_used:
-        return TransactionResult(Code.BAD_AUTH_EXTRA)
+    return None if checker.all_used else TransactionResult(Code.BAD_AUTH_EXTRA)
+
+
+def _check_source(
+    transaction: Transaction, view: StateView, conditions: Conditions, checker: SignatureChecker, *, applying: bool
+) -> Code | None:
+    """What forbids its source account to send the transaction in that ledger, whatever its operations do."""
+    code = _check_before_sequence(transaction) or _check_time(transaction, conditions)
+    if code is not None:
+        return code
+    if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
+        return Code.INSUFFICIENT_FEE
+    account = view.account(transaction.source)
+    if account is None:
+        return Code.NO_ACCOUNT
+    if not _is_next(transaction, account):
+        return Code.BAD_SEQ
+    if _too_early_for_account(transaction, account, conditions):
+        return Code.BAD_MIN_SEQ_AGE_OR_GAP
+    if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
+        return Code.BAD_AUTH
+    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
+        return Code.INSUFFICIENT_BALANCE
     return None
 
 

@@ -23,7 +23,7 @@ from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
 from kalepool.devnet.settings import PROTOCOL_VERSION
-from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
+from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,9 @@ class DevnetLedger:
 
     def _fee_event(self, transaction: Transaction, fee: int, stage: int) -> bytes:
         topics = [sc_symbol("fee"), sc_addr(wire.account_strkey(transaction.fee_source))]
-        return wire.transaction_event(stage, wire.contract_event(self._native, "contract", topics, sc_i128(fee)))
+        return wire.transaction_event(
+            stage, wire.contract_event(self._native, EventKind.CONTRACT, topics, sc_i128(fee))
+        )
 
     def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction

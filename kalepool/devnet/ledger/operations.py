@@ -15,7 +15,7 @@ from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, Data, LedgerEntry, TrustLine
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.settings import BASE_RESERVE
-from kalepool.devnet.wire import ZERO, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
+from kalepool.devnet.wire import ZERO, EventKind, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
 
 _I64_MAX = 2**63 - 1
 _MAX_SIGNERS = 20
@@ -300,7 +300,9 @@ def _transfer_event(
     elif source != to and to == issuer:
         name, addresses = "burn", addresses[:1]
     topics = [sc_symbol(name), *addresses, sc_string(asset_name(parsed))]
-    context.events.append(wire.contract_event(context.asset_contract(asset), "contract", topics, sc_i128(amount)))
+    context.events.append(
+        wire.contract_event(context.asset_contract(asset), EventKind.CONTRACT, topics, sc_i128(amount))
+    )
 
 
 def asset_name(asset: xdr.Asset | None) -> str:

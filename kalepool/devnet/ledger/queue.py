@@ -199,5 +199,5 @@ def _diagnostics(transaction: Transaction, failed: AnyResult) -> tuple[bytes, ..
         return ()
     message = soroban_problem(transaction, transaction.soroban) or ""
     topics = (wire.sc_symbol("error"), wire.sc_error(*BUDGET_EXCEEDED))
-    event = wire.contract_event(None, "diagnostic", topics, wire.sc_vec([wire.sc_string(message)]))
+    event = wire.contract_event(None, wire.EventKind.DIAGNOSTIC, topics, wire.sc_vec([wire.sc_string(message)]))
     return (wire.diagnostic_event(False, event),)

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
 from kalepool.devnet.rivals import farming
@@ -77,9 +78,9 @@ class HttpServer:
         name, identity = call["method"], call.get("id")
         await self._fail_before(request, name)
         answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take("duplicate", name):
+        if self.node.faults.take(FaultKind.DUPLICATE, name):
             answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take("drop_answer", name):
+        if self.node.faults.take(FaultKind.DROP_ANSWER, name):
             _hang_up(request)
         return None if "id" not in call else answer
 
@@ -100,12 +101,12 @@ class HttpServer:
 
     async def _fail_before(self, request: web.Request, method: str) -> None:
         faults = self.node.faults
-        delay = faults.take("delay", method)
+        delay = faults.take(FaultKind.DELAY, method)
         if delay is not None:
             await asyncio.sleep(delay.seconds)
-        if faults.take("drop", method):
+        if faults.take(FaultKind.DROP, method):
             _hang_up(request)
-        if faults.take("unavailable", method):
+        if faults.take(FaultKind.UNAVAILABLE, method):
             raise web.HTTPServiceUnavailable(text="service unavailable")
 
     # --- friendbot

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from kalepool.devnet.soroban import scv
 from kalepool.devnet.wire import array, i64, u32
 
 
-class AuthMode(Enum):
+class AuthMode(StrEnum):
     """What a simulation does about authorisation; a transaction is always enforced."""
 
     ENFORCE = "enforce"

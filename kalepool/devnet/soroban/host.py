@@ -19,7 +19,7 @@ from kalepool.devnet.ledger.transactions import Footprint
 from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.soroban.authorisation import Authorisation, contract_function
-from kalepool.devnet.wire import BUDGET_EXCEEDED, array, sc_string, sc_symbol, sc_vec
+from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, array, sc_string, sc_symbol, sc_vec
 
 Error = tuple[int, int]
 
@@ -43,7 +43,7 @@ class Event(NamedTuple):
     """An event as the host keeps it: packed topics and data, `contract` the raw hash of who emitted it."""
 
     contract: bytes | None
-    kind: str
+    kind: EventKind
     topics: tuple[bytes, ...]
     data: bytes
 
@@ -174,10 +174,10 @@ class SorobanHost:
     def emit(self, topics: tuple[bytes, ...], data: bytes) -> None:
         """A contract event of the running contract."""
         self.charge(COST_EVENT)
-        self.events.append((Event(self.contract, "contract", topics, data), False))
+        self.events.append((Event(self.contract, EventKind.CONTRACT, topics, data), False))
 
     def _record(self, topics: tuple[bytes, ...], data: bytes, contract: bytes | None = None) -> None:
-        self.events.append((Event(contract or self.contract, "diagnostic", topics, data), False))
+        self.events.append((Event(contract or self.contract, EventKind.DIAGNOSTIC, topics, data), False))
 
     # --- storage
 
@@ -308,7 +308,7 @@ class SorobanHost:
     # --- what a finished host used
 
     def contract_events(self) -> list[bytes]:
-        return [event.pack() for event, failed in self.events if event.kind == "contract" and not failed]
+        return [event.pack() for event, failed in self.events if event.kind is EventKind.CONTRACT and not failed]
 
     def diagnostic_events(self) -> list[bytes]:
         return [wire.diagnostic_event(not failed, event.pack()) for event, failed in self.events]

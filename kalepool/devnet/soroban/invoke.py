@@ -16,7 +16,7 @@ from kalepool.devnet.ledger.transactions import SorobanData, Transaction
 from kalepool.devnet.settings import MAX_ENTRY_TTL, TX_MAX_EVENTS_SIZE_BYTES
 from kalepool.devnet.soroban.authorisation import Enforcing
 from kalepool.devnet.soroban.host import CallError, Contracts, Error, SorobanHost, success_hash_preimage
-from kalepool.devnet.wire import BUDGET_EXCEEDED, sc_string, sc_symbol, sc_u64, sc_vec
+from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, sc_string, sc_symbol, sc_u64, sc_vec
 
 Type = xdr.OperationType
 
@@ -135,7 +135,7 @@ def extend_entries(view: StateView, keys: tuple[bytes, ...], sequence: int, exte
 
 
 def _diagnostic(*topics: bytes, data: bytes = wire.SCV_VOID) -> bytes:
-    return wire.diagnostic_event(False, wire.contract_event(None, "diagnostic", topics, data))
+    return wire.diagnostic_event(False, wire.contract_event(None, EventKind.DIAGNOSTIC, topics, data))
 
 
 def _error_event(error: Error, message: str, *numbers: int) -> bytes:
