@@ -1,1 +1,20 @@
-"""A Stellar network of one node on loopback: ledger, KALE's contracts, JSON-RPC and friendbot."""
+"""A Stellar network of one node on loopback: ledger, KALE's contracts, JSON-RPC and friendbot.
+
+A file imports only what stands below it here; so `soroban` is built on `ledger`, which knows nothing of it.
+
+    cli         the command `kalepool devnet`
+    serve       the devnet as a process: it serves until a signal comes
+    testing     a devnet inside a test's own event loop
+    rpc/        the way in: HTTP server and JSON-RPC methods
+    rivals      farmers of the network's own, so that blocks have other participants
+    friendbot   XLM and KALE for the asking
+    wallet      how friendbot and the rivals send transactions
+    recordings  recorded contract calls and hashes, replayed through the devnet's host
+    node        joins ledger, contracts, store and faults, and closes ledgers on the clock
+    faults      what goes wrong on demand
+    genesis     the first ledger, its accounts and the contracts behind its ids
+    soroban/    contracts, the host they run in, authorisation, simulation
+    ledger/     accounts and entries, classic transactions, queue, closing of ledgers, history on disk
+    settings    limits, prices and lifetimes of the network, as testnet has them
+    wire        XDR bytes of the values the devnet makes itself
+"""

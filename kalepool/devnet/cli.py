@@ -39,7 +39,7 @@ def devnet(
         return
     import asyncio
 
-    from kalepool.devnet.run import run
+    from kalepool.devnet.serve import run
     from kalepool.log import configure
 
     configure(log_level)
@@ -65,7 +65,7 @@ def replay(
     backend: Annotated[str | None, typer.Option(help="Kernel for --hash; by default the fastest here.")] = None,
 ) -> None:
     """Replay recordings through the contract code that the network runs. Status 1 at the first difference."""
-    from kalepool.devnet.replay import replay_hashes, replay_trace
+    from kalepool.devnet.recordings import replay_hashes, replay_trace
     from kalepool.errors import KalepoolError
 
     for path in files:

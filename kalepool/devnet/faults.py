@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from kalepool.errors import InputError
 
-KINDS = {
-    "drop": "the request is not answered and does nothing",
-    "drop_answer": "the request takes effect, its answer is lost",
-    "delay": "the request waits `seconds` before it takes effect",
-    "duplicate": "the request takes effect twice; the second answer is given",
-    "unavailable": "HTTP 503",
-    "try_again_later": "sendTransaction answers TRY_AGAIN_LATER and does nothing",
-    "lose": "sendTransaction answers PENDING, the transaction is never seen again",
-    "stuck": "no ledger closes for `seconds`, or until the fault is taken back",
-}
+
+class FaultKind(StrEnum):
+    """What a fault does."""
+
+    DROP = "drop"  # the request is not answered and does nothing
+    DROP_ANSWER = "drop_answer"  # the request takes effect, its answer is lost
+    DELAY = "delay"  # the request waits `seconds` before it takes effect
+    DUPLICATE = "duplicate"  # the request takes effect twice; the second answer is given
+    UNAVAILABLE = "unavailable"  # HTTP 503
+    TRY_AGAIN_LATER = "try_again_later"  # sendTransaction answers TRY_AGAIN_LATER and does nothing
+    LOSE = "lose"  # sendTransaction answers PENDING, the transaction is never seen again
+    STUCK = "stuck"  # no ledger closes for `seconds`, or until the fault is taken back
 
 
 @dataclass(slots=True)
-class Fault:
+class InjectedFault:
     """A fault that happens the next `count` times (0: always) to requests of a method ("": all)."""
 
-    kind: str
+    kind: FaultKind
     method: str = ""
     count: int = 1
     seconds: float = 0.0
@@ -35,15 +38,18 @@ class Faults:
     """The faults that are to happen."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
+        self._faults: list[InjectedFault] = []
 
     def add(self, raw: dict[str, Any]) -> None:
         """Adds a fault given by kind, method, count and seconds. InputError where that is not one."""
-        kind = raw.get("kind")
-        if kind not in KINDS:
-            raise InputError(f"no fault of kind {kind!r}: there are {', '.join(KINDS)}")
         try:
-            fault = Fault(kind, str(raw.get("method", "")), int(raw.get("count", 1)), float(raw.get("seconds", 0)))
+            kind = FaultKind(raw.get("kind"))
+        except ValueError:
+            raise InputError(f"no fault of kind {raw.get('kind')!r}: there are {', '.join(FaultKind)}") from None
+        try:
+            fault = InjectedFault(
+                kind, str(raw.get("method", "")), int(raw.get("count", 1)), float(raw.get("seconds", 0))
+            )
         except (TypeError, ValueError) as error:
             raise InputError(f"not a fault: {raw!r} ({error})") from None
         fault.since = time.monotonic()
@@ -55,7 +61,7 @@ class Faults:
     def describe(self) -> list[dict[str, Any]]:
         return [{k: v for k, v in asdict(fault).items() if k != "since"} for fault in self._faults]
 
-    def take(self, kind: str, method: str = "") -> Fault | None:
+    def take(self, kind: FaultKind, method: str = "") -> InjectedFault | None:
         """The fault of that kind that happens now, used up once; None where there is none."""
         for fault in self._faults:
             if fault.kind == kind and fault.method in ("", method):
@@ -66,7 +72,7 @@ class Faults:
                 return fault
         return None
 
-    def is_active(self, kind: str) -> bool:
+    def is_active(self, kind: FaultKind) -> bool:
         """Whether a lasting fault of that kind holds; its `seconds` count from when it was added, 0 for ever."""
         now = time.monotonic()
         self._faults = [

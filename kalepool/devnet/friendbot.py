@@ -16,7 +16,7 @@ from stellar_sdk import Asset, StrKey
 from kalepool.devnet import wire
 from kalepool.devnet.genesis import FRIENDBOT_MINIONS, derived_keypair
 from kalepool.devnet.node import Node
-from kalepool.devnet.wallet import Sent, Wallet, WalletError
+from kalepool.devnet.wallet import AppliedTransaction, Wallet, WalletError
 from kalepool.networks import DEVNET
 
 STARTING_XLM = "10000"
@@ -57,7 +57,7 @@ class Friendbot:
             raise FriendbotError(f"{address} has no trustline to {_KALE.code}:{_KALE.issuer} to receive KALE on")
         return _answer(await self._give(lambda wallet: self._pay(wallet, address, amount)))
 
-    async def _give(self, gift: Gift) -> Sent:
+    async def _give(self, gift: Gift) -> AppliedTransaction:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             minion = await self._idle.get()
             try:
@@ -67,23 +67,23 @@ class Friendbot:
             finally:
                 self._idle.put_nowait(minion)
 
-    async def _create(self, wallet: Wallet, address: str) -> Sent:
+    async def _create(self, wallet: Wallet, address: str) -> AppliedTransaction:
         source = self._banker.public_key
         return await wallet.send(
             lambda builder: builder.append_create_account_op(address, STARTING_XLM, source=source), self._banker
         )
 
-    async def _pay(self, wallet: Wallet, address: str, amount: str) -> Sent:
+    async def _pay(self, wallet: Wallet, address: str, amount: str) -> AppliedTransaction:
         source = self._issuer.public_key
         return await wallet.send(
             lambda builder: builder.append_payment_op(address, _KALE, amount, source=source), self._issuer
         )
 
 
-Gift = Callable[[Wallet], Awaitable[Sent]]
+Gift = Callable[[Wallet], Awaitable[AppliedTransaction]]
 
 
-def _answer(sent: Sent) -> dict[str, object]:
+def _answer(sent: AppliedTransaction) -> dict[str, object]:
     return {
         "hash": sent.hash.hex(),
         "successful": True,

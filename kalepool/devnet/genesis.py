@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from stellar_sdk import Keypair
 
 from kalepool.devnet import wire
-from kalepool.devnet.contract import KaleContract, pack_instance
-from kalepool.devnet.entries import Account, ContractCode, Data, Entry
-from kalepool.devnet.ledger import TOTAL_COINS, asset_contract
-from kalepool.devnet.meta import Header
-from kalepool.devnet.sac import AssetContract, pack_asset_instance
+from kalepool.devnet.ledger.closing import asset_contract_id
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractCode, Data, LedgerEntry
+from kalepool.devnet.ledger.meta import Header
 from kalepool.devnet.settings import MAX_ENTRY_TTL, PROTOCOL_VERSION
-from kalepool.devnet.soroban import Contract
-from kalepool.devnet.tractor import Tractor, pack_tractor_instance
-from kalepool.devnet.wasm import KALE_CODE, TRACTOR_CODE
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
+from kalepool.devnet.soroban.host import Contracts
+from kalepool.devnet.soroban.kale_contract import KaleContract, pack_instance
+from kalepool.devnet.soroban.tractor_contract import Tractor, pack_tractor_instance
+from kalepool.devnet.soroban.wasm import KALE_CODE, TRACTOR_CODE
 from kalepool.networks import DEVNET, Network
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import FARM_BLOCK, HOMESTEAD_ASSET, HOMESTEADER
 
 GENESIS_SEQUENCE = 1
+TOTAL_COINS = 1_000_000_000_000_000_000
+"""Stroops of XLM in existence: 100 billion XLM."""
 FRIENDBOT_MINIONS = 32
 _FRIENDBOT_BALANCE = TOTAL_COINS // 2
 _MINION_BALANCE = 10_000 * 10_000_000
@@ -44,15 +45,15 @@ class Genesis:
     """The first ledger."""
 
     header: Header
-    entries: dict[bytes, Entry]
+    entries: dict[bytes, LedgerEntry]
 
 
-def contracts(block_seconds: int, network: Network = DEVNET) -> Mapping[bytes, Contract]:
+def contracts(block_seconds: int, network: Network = DEVNET) -> Contracts:
     """The code behind the devnet's contract ids, by raw hash."""
     assert network.tractor_id is not None
     issuer = wire.account_key(network.asset_issuer)
     kale = wire.contract_hash(network.contract_id)
-    native = asset_contract(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
+    native = asset_contract_id(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
     return {
         kale: KaleContract(sha256(KALE_CODE).digest(), block_seconds),
         wire.contract_hash(network.tractor_id): Tractor(sha256(TRACTOR_CODE).digest(), kale),
@@ -70,11 +71,11 @@ def genesis(close_time: int, capacity: int, network: Network = DEVNET) -> Genesi
     sequence = GENESIS_SEQUENCE << 32
     funded = [(friendbot, _FRIENDBOT_BALANCE), (issuer, _ISSUER_BALANCE), *((key, _MINION_BALANCE) for key in minions)]
     rest = TOTAL_COINS - sum(balance for _, balance in funded)
-    data: list[Data] = [Account(key, balance, sequence) for key, balance in funded]
-    data.append(Account(root_keypair(network).raw_public_key(), rest, sequence))
-    entries = {item.ledger_key: Entry(item, GENESIS_SEQUENCE) for item in data}
+    data: list[Data] = [AccountEntry(key, balance, sequence) for key, balance in funded]
+    data.append(AccountEntry(root_keypair(network).raw_public_key(), rest, sequence))
+    entries = {item.ledger_key: LedgerEntry(item, GENESIS_SEQUENCE) for item in data}
     for item in _contract_entries(network, close_time):
-        entries[item.ledger_key] = Entry(item, GENESIS_SEQUENCE, GENESIS_SEQUENCE + MAX_ENTRY_TTL - 1)
+        entries[item.ledger_key] = LedgerEntry(item, GENESIS_SEQUENCE, GENESIS_SEQUENCE + MAX_ENTRY_TTL - 1)
     header = Header(
         sequence=GENESIS_SEQUENCE,
         close_time=close_time,
@@ -94,7 +95,7 @@ def _contract_entries(network: Network, close_time: int) -> list[Data]:
     assert network.tractor_id is not None
     kale = wire.contract_hash(network.contract_id)
     asset = wire.contract_hash(network.asset_contract_id)
-    native = asset_contract(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
+    native = asset_contract_id(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
     storage = {
         HOMESTEADER.name: network.asset_issuer,
         HOMESTEAD_ASSET.name: network.asset_contract_id,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from kalepool.devnet.faults import Faults
+from kalepool.devnet.faults import FaultKind, Faults
 from kalepool.devnet.genesis import contracts, genesis
-from kalepool.devnet.ledger import Closed, Ledger
-from kalepool.devnet.meta import ledger_close_meta
-from kalepool.devnet.queue import Answer, Status
-from kalepool.devnet.store import Store
-from kalepool.devnet.transactions import Transaction
+from kalepool.devnet.ledger.closing import Closed, DevnetLedger
+from kalepool.devnet.ledger.meta import ledger_close_meta
+from kalepool.devnet.ledger.queue import QueueAnswer, SendStatus
+from kalepool.devnet.ledger.store import Store
+from kalepool.devnet.ledger.transactions import Transaction
+from kalepool.devnet.soroban.invoke import apply
 from kalepool.networks import DEVNET
 
 log = structlog.get_logger()
@@ -48,8 +50,11 @@ class Node:
             self.store.create(first.header, first.entries, settings)
             loaded = first.header, first.entries
         header, entries = loaded
-        code = contracts(block_seconds)
-        self.ledger = Ledger(DEVNET.passphrase, code, entries, header, capacity=capacity, keep=self.store.keep)
+        self.contracts = contracts(block_seconds)
+        apply_soroban = partial(apply, contracts=self.contracts)
+        self.ledger = DevnetLedger(
+            DEVNET.passphrase, apply_soroban, entries, header, capacity=capacity, keep=self.store.keep
+        )
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
         self._closed = asyncio.Event()
         self._latest_meta: str | None = None
@@ -64,12 +69,12 @@ class Node:
 
     # --- transactions
 
-    def submit(self, transaction: Transaction) -> Answer:
+    def submit(self, transaction: Transaction) -> QueueAnswer:
         """Queues a transaction, unless a fault says otherwise."""
-        if self.faults.take("try_again_later"):
-            return Answer(Status.TRY_AGAIN_LATER)
-        if self.faults.take("lose"):
-            return Answer(Status.PENDING)
+        if self.faults.take(FaultKind.TRY_AGAIN_LATER):
+            return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
+        if self.faults.take(FaultKind.LOSE):
+            return QueueAnswer(SendStatus.PENDING)
         late = 0
         if not self.is_manual:
             # stellar-core: twice the expected close time, and what the last ledger is late.
@@ -92,7 +97,7 @@ class Node:
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + self.ledger_seconds, loop.time())
-            if not self.faults.is_active("stuck"):
+            if not self.faults.is_active(FaultKind.STUCK):
                 self.close_ledger()
 
     def close_ledger(self, seconds: int | None = None) -> Closed:

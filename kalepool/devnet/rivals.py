@@ -14,10 +14,10 @@ import structlog
 from stellar_sdk import Asset, scval
 
 from kalepool.devnet import wire
-from kalepool.devnet.farm import Farm, read_farm, read_pail
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.genesis import derived_keypair
 from kalepool.devnet.node import Node
+from kalepool.devnet.soroban.kale_state import FarmState, read_farm, read_pail
 from kalepool.devnet.wallet import Wallet, WalletError
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
@@ -67,7 +67,7 @@ class Rival:
             await self._wallet.send(lambda builder: builder.append_change_trust_op(_KALE))
             await self._friendbot.fund(self._wallet.address, _STARTING_KALE)
 
-    async def _act(self, farm: Farm) -> None:
+    async def _act(self, farm: FarmState) -> None:
         age = self._node.ledger.header.close_time - farm.farm_block.timestamp
         pail = read_pail(self._node.ledger, self._wallet.address, farm.index)
         over = age >= self._block_seconds

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kalepool.devnet.ledger import Closed
+from kalepool.devnet.ledger.closing import Closed
 from kalepool.devnet.node import DEFAULT_CAPACITY, Node
-from kalepool.devnet.server import serving
+from kalepool.devnet.rpc.http_server import serving
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from stellar_sdk import Account, Keypair, TransactionBuilder, TransactionEnvelope, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.invoke import simulate
+from kalepool.devnet.ledger.queue import SendStatus
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Status
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.simulation import simulate
 
 Compose = Callable[[TransactionBuilder], TransactionBuilder]
 
@@ -27,7 +27,7 @@ class WalletError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class AppliedTransaction:
     """A transaction that was applied and succeeded. `ledger` is the one that took it."""
 
     hash: bytes
@@ -46,12 +46,12 @@ class Wallet:
     def address(self) -> str:
         return self._keypair.public_key
 
-    async def send(self, compose: Compose, *signers: Keypair) -> Sent:
+    async def send(self, compose: Compose, *signers: Keypair) -> AppliedTransaction:
         """Sends classic operations and waits until they are applied. WalletError where they are not."""
         envelope = compose(self._builder()).build()
         return await self._submit(envelope, *signers)
 
-    async def invoke(self, contract: str, function: str, *args: xdr.SCVal) -> Sent:
+    async def invoke(self, contract: str, function: str, *args: xdr.SCVal) -> AppliedTransaction:
         """Simulates a contract call, sends it and waits until it is applied. WalletError where it fails."""
         builder = self._builder().append_invoke_contract_function_op(contract, function, list(args))
         envelope = builder.build()
@@ -60,7 +60,7 @@ class Wallet:
             ledger.parse(envelope.to_xdr_object().to_xdr_bytes()),
             ledger.view,
             ledger.info,
-            ledger.contracts,
+            self._node.contracts,
             mode=AuthMode.RECORD,
             upgraded_auth=False,
             instruction_leeway=0,
@@ -81,16 +81,16 @@ class Wallet:
         source = Account(self.address, account.sequence)
         return TransactionBuilder(source, self._node.ledger.passphrase, base_fee=_FEE).add_time_bounds(0, 0)
 
-    async def _submit(self, envelope: TransactionEnvelope, *signers: Keypair) -> Sent:
+    async def _submit(self, envelope: TransactionEnvelope, *signers: Keypair) -> AppliedTransaction:
         for signer in (self._keypair, *signers):
             envelope.sign(signer)
         packed = envelope.to_xdr_object().to_xdr_bytes()
         transaction = self._node.ledger.parse(packed)
         # Not through Node.submit: faults are for clients.
         answer = self._node.ledger.submit(transaction)
-        if answer.status is not Status.PENDING:
+        if answer.status is not SendStatus.PENDING:
             code = "" if answer.result is None else f": {answer.result.code.name}"
             raise WalletError(f"the network said {answer.status.value}{code}")
         if not await self._node.wait_applied(transaction.hash):
             raise WalletError(f"transaction {transaction.hash.hex()} failed or was dropped")
-        return Sent(transaction.hash, packed, self._node.ledger.header.sequence)
+        return AppliedTransaction(transaction.hash, packed, self._node.ledger.header.sequence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from functools import lru_cache
 
 from stellar_sdk import StrKey
@@ -160,6 +161,10 @@ def sc_error(kind: int, code: int) -> bytes:
     return _SCV_ERROR + u32(kind) + u32(code)
 
 
+BUDGET_EXCEEDED = 7, 5
+"""Too much asked for or used: SCE_BUDGET, SCEC_EXCEEDED_LIMIT."""
+
+
 def sc_nonce_key(nonce: int) -> bytes:
     return _SCV_NONCE_KEY + i64(nonce)
 
@@ -219,11 +224,20 @@ def key_contract_code(code_hash: bytes) -> bytes:
 
 # --- events ----------------------------------------------------------------------------------------------------------
 
-_EVENT_TYPES = {"system": ZERO, "contract": ONE, "diagnostic": u32(2)}
+
+class EventKind(StrEnum):
+    """ContractEventType, in the order of its numbers; the values are getEvents' words for them."""
+
+    SYSTEM = "system"
+    CONTRACT = "contract"
+    DIAGNOSTIC = "diagnostic"
 
 
-def contract_event(contract: bytes | None, kind: str, topics: Sequence[bytes], data: bytes) -> bytes:
-    """ContractEvent; `contract` is the raw 32-byte contract hash, `kind` system, contract or diagnostic."""
+_EVENT_TYPES = {kind: u32(number) for number, kind in enumerate(EventKind)}
+
+
+def contract_event(contract: bytes | None, kind: EventKind, topics: Sequence[bytes], data: bytes) -> bytes:
+    """ContractEvent; `contract` is the raw 32-byte contract hash."""
     return ZERO + optional(contract) + _EVENT_TYPES[kind] + ZERO + array(topics) + data
 
 

@@ -1,36 +1,11 @@
-"""The JSON-RPC methods, one file each, named and answering as stellar-rpc's."""
+"""The way in: an HTTP server with friendbot, faults and JSON-RPC, which answers as stellar-rpc does.
 
-from __future__ import annotations
+Every method is one file with its name in snake case (`getEvents` in `get_events`); beside them:
 
-from collections.abc import Callable
-from typing import Any
-
-from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.get_events import get_events
-from kalepool.devnet.rpc.get_fee_stats import get_fee_stats
-from kalepool.devnet.rpc.get_health import get_health
-from kalepool.devnet.rpc.get_latest_ledger import get_latest_ledger
-from kalepool.devnet.rpc.get_ledger_entries import get_ledger_entries
-from kalepool.devnet.rpc.get_ledgers import get_ledgers
-from kalepool.devnet.rpc.get_network import get_network
-from kalepool.devnet.rpc.get_transaction import get_transaction
-from kalepool.devnet.rpc.get_transactions import get_transactions
-from kalepool.devnet.rpc.get_version_info import get_version_info
-from kalepool.devnet.rpc.params import Params
-from kalepool.devnet.rpc.send_transaction import send_transaction
-from kalepool.devnet.rpc.simulate_transaction import simulate_transaction
-
-METHODS: dict[str, Callable[[Node, Params], dict[str, Any]]] = {
-    "getEvents": get_events,
-    "getFeeStats": get_fee_stats,
-    "getHealth": get_health,
-    "getLatestLedger": get_latest_ledger,
-    "getLedgerEntries": get_ledger_entries,
-    "getLedgers": get_ledgers,
-    "getNetwork": get_network,
-    "getTransaction": get_transaction,
-    "getTransactions": get_transactions,
-    "getVersionInfo": get_version_info,
-    "sendTransaction": send_transaction,
-    "simulateTransaction": simulate_transaction,
-}
+    http_server   the routes, and serving a node until a block ends
+    methods       the table of methods by name
+    params        a method's parameters, read as Go reads them
+    pagination    start ledger, cursor and limit of getTransactions and getLedgers
+    xdr_json      answers with XDR as JSON
+    rpc_errors    error answers and their codes
+"""

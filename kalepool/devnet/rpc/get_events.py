@@ -9,11 +9,12 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.events import MAX_POSITION, OPERATION_MASK, TRANSACTION_MASK, EventRow, toid
+from kalepool.devnet.ledger.event_rows import MAX_POSITION, OPERATION_MASK, TRANSACTION_MASK, EventRow, toid
 from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, INVALID_REQUEST, RpcError
 from kalepool.devnet.rpc.params import Params, format_problem, take, take_u32
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, INVALID_REQUEST, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
+from kalepool.devnet.wire import EventKind
 
 SCAN_LEDGERS = 10_000
 DEFAULT_LIMIT = 100
@@ -129,7 +130,7 @@ def _read_filters(raw: list[Any]) -> list[Filter]:
 
 def _read_filter(raw: dict[str, Any]) -> Filter:
     types = [kind for kind in take(raw, "type", str).split(",") if kind]
-    if any(kind not in ("system", "contract") for kind in types):
+    if any(kind not in (EventKind.SYSTEM, EventKind.CONTRACT) for kind in types):
         raise ValueError("filter type invalid: if set, type must be either 'system' or 'contract'")
     ids, topics = take(raw, "contractIds", list), take(raw, "topics", list)
     if len(ids) > _MAX_PER_FILTER:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from kalepool.devnet.ledger.store import RETENTION_LEDGERS
 from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.errors import INTERNAL_ERROR, RpcError
 from kalepool.devnet.rpc.params import Params
-from kalepool.devnet.store import RETENTION_LEDGERS
+from kalepool.devnet.rpc.rpc_errors import INTERNAL_ERROR, RpcError
 
 MAX_LATENCY_SECONDS = 30
 

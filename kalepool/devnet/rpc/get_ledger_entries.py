@@ -6,11 +6,11 @@ from typing import Any
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.config_settings import CONFIG_SETTINGS
 from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
+from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
 
 MAX_KEYS = 200
 _NO_EXTENSION = b64encode(wire.ZERO).decode()

@@ -7,8 +7,8 @@ from stellar_sdk import xdr
 
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc import pagination
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
 
 DEFAULT_LIMIT = 50

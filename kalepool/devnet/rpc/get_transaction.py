@@ -5,11 +5,11 @@ from typing import Any
 
 from stellar_sdk import xdr
 
+from kalepool.devnet.ledger.store import TransactionRow
 from kalepool.devnet.node import Node
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
-from kalepool.devnet.store import TransactionRow
 
 
 def get_transaction(node: Node, params: Params) -> dict[str, Any]:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from kalepool.devnet.events import TRANSACTION_MASK, toid
+from kalepool.devnet.ledger.event_rows import TRANSACTION_MASK, toid
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc import pagination
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.get_transaction import details
 from kalepool.devnet.rpc.params import Params, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200

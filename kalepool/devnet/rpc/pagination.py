@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kalepool.devnet.rpc.errors import INVALID_REQUEST, RpcError
+from kalepool.devnet.ledger.store import LedgerRow
 from kalepool.devnet.rpc.params import Params, take, take_u32
-from kalepool.devnet.store import LedgerRow
+from kalepool.devnet.rpc.rpc_errors import INVALID_REQUEST, RpcError
 
 
 def read(params: Params, known: tuple[LedgerRow, LedgerRow], default: int, maximum: int) -> tuple[int, str, int]:

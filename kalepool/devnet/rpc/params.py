@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 
 T = TypeVar("T")
 

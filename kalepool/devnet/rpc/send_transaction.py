@@ -5,10 +5,10 @@ from typing import Any
 
 from stellar_sdk import xdr
 
+from kalepool.devnet.ledger.queue import SendStatus
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Status
-from kalepool.devnet.rpc.errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.params import Params, take, take_format
+from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
 
 
@@ -22,7 +22,7 @@ def send_transaction(node: Node, params: Params) -> dict[str, Any]:
     answer = node.submit(transaction)
     header = node.ledger.header
     found: dict[str, Any] = {}
-    if answer.status is Status.ERROR and answer.result is not None:
+    if answer.status is SendStatus.ERROR and answer.result is not None:
         found["errorResultXdr"] = b64encode(answer.result.pack(transaction)).decode()
         if answer.diagnostics:
             found["diagnosticEventsXdr"] = [b64encode(event).decode() for event in answer.diagnostics]

@@ -5,12 +5,12 @@ from typing import Any
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.invoke import Simulated, simulate
+from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, format_problem, take
 from kalepool.devnet.rpc.xdr_json import as_json
-from kalepool.devnet.transactions import Transaction
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.simulation import Simulated, simulate
 
 _Type = xdr.OperationType
 
@@ -18,21 +18,21 @@ _Type = xdr.OperationType
 def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
     """Runs a transaction against the last closed ledger. What is wrong with it is said in `error`, never as a fault."""
     wanted = take(params, "xdrFormat", str)
-    mode = take(params, "authMode", str)
+    mode, wanted_mode = AuthMode.RECORD, take(params, "authMode", str)
     leeway = take(take(params, "resourceConfig", dict), "instructionLeeway", int)
     upgraded = take(params, "useUpgradedAuth", bool)
     transaction, problem = _read(node, take(params, "transaction", str))
     problem = format_problem(wanted) or problem
     if problem is None and transaction is not None:
-        mode, problem = _auth_mode(transaction, mode)
+        mode, problem = _auth_mode(transaction, wanted_mode)
     if problem is not None or transaction is None:
         return {"error": problem, "latestLedger": 0}
     simulated = simulate(
         transaction,
         node.ledger.view,
         node.ledger.info,
-        node.ledger.contracts,
-        mode=AuthMode(mode or "record"),
+        node.contracts,
+        mode=mode,
         upgraded_auth=upgraded,
         instruction_leeway=leeway,
     )
@@ -62,17 +62,18 @@ def _read(node: Node, text: str) -> tuple[Transaction | None, str | None]:
     return transaction, None
 
 
-def _auth_mode(transaction: Transaction, mode: str) -> tuple[str, str | None]:
-    """The mode to simulate in ("" where there is nothing to authorise), or what is wrong with the one asked for."""
-    modes = [item.value for item in AuthMode]
-    if mode not in ("", *modes):
-        return mode, f"optional 'authMode' must be one of {','.join(modes)} when included"
+def _auth_mode(transaction: Transaction, wanted: str) -> tuple[AuthMode, str | None]:
+    """The mode to simulate in, and what is wrong with the one asked for."""
+    if wanted not in ("", *AuthMode):
+        return AuthMode.RECORD, f"optional 'authMode' must be one of {','.join(AuthMode)} when included"
     invoke = transaction.operations[0].body.invoke_host_function_op
     if invoke is None:
-        return mode, "cannot set authMode with non-InvokeHostFunction operations" if mode else None
-    if not mode:
-        return ("enforce" if invoke.auth else "record"), None
-    if invoke.auth and mode != "enforce":
+        problem = "cannot set authMode with non-InvokeHostFunction operations" if wanted else None
+        return AuthMode.RECORD, problem
+    if not wanted:
+        return AuthMode.ENFORCE if invoke.auth else AuthMode.RECORD, None
+    mode = AuthMode(wanted)
+    if invoke.auth and mode is not AuthMode.ENFORCE:
         return mode, f"cannot set authMode to '{mode}' with an auth footprint"
     return mode, None
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kalepool.devnet.farm import read_farm
+from kalepool.devnet.soroban.kale_state import read_farm
 from kalepool.devnet.testing import running_devnet
 
 pytestmark = pytest.mark.anyio

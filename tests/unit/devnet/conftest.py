@@ -21,14 +21,14 @@ from stellar_sdk import (
 )
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode
-from kalepool.devnet.farm import read_farm, read_pail
 from kalepool.devnet.genesis import derived_keypair
-from kalepool.devnet.invoke import Simulated, simulate
-from kalepool.devnet.ledger import Closed
-from kalepool.devnet.meta import TransactionRecord
+from kalepool.devnet.ledger.closing import Closed
+from kalepool.devnet.ledger.meta import TransactionRecord
+from kalepool.devnet.ledger.queue import QueueAnswer
 from kalepool.devnet.node import Node
-from kalepool.devnet.queue import Answer
+from kalepool.devnet.soroban.authorisation import AuthMode
+from kalepool.devnet.soroban.kale_state import read_farm, read_pail
+from kalepool.devnet.soroban.simulation import Simulated, simulate
 from kalepool.networks import DEVNET
 
 ISSUER = derived_keypair(DEVNET, "issuer")
@@ -69,7 +69,7 @@ class Chain:
         builder = TransactionBuilder(Account(source.public_key, sequence - 1), DEVNET.passphrase, base_fee=fee)
         return compose(builder.add_time_bounds(*bounds)).build()
 
-    def submit(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> Answer:
+    def submit(self, envelope: TransactionEnvelope | FeeBumpTransactionEnvelope) -> QueueAnswer:
         packed = envelope.to_xdr_object().to_xdr_bytes()
         return self.node.submit(self.node.ledger.parse(packed))
 
@@ -125,7 +125,7 @@ class Chain:
             ledger.parse(envelope.to_xdr_object().to_xdr_bytes()),
             ledger.view,
             ledger.info,
-            ledger.contracts,
+            self.node.contracts,
             mode=mode,
             upgraded_auth=True,
             instruction_leeway=0,

@@ -6,19 +6,19 @@ import time
 
 import pytest
 
-from kalepool.devnet.faults import Faults, parse_fault
+from kalepool.devnet.faults import FaultKind, Faults, parse_fault
 from kalepool.errors import InputError
 
 
 def test_a_fault_happens_as_often_as_asked_to_the_method_asked_for() -> None:
     faults = Faults()
     faults.add(parse_fault("kind=drop,method=getHealth,count=2"))
-    assert faults.take("drop", "getNetwork") is None
-    assert faults.take("delay", "getHealth") is None
-    assert [faults.take("drop", "getHealth") is not None for _ in range(3)] == [True, True, False]
+    assert faults.take(FaultKind.DROP, "getNetwork") is None
+    assert faults.take(FaultKind.DELAY, "getHealth") is None
+    assert [faults.take(FaultKind.DROP, "getHealth") is not None for _ in range(3)] == [True, True, False]
     faults.add({"kind": "delay", "seconds": 2, "count": 0})
     for method in ("getHealth", "getNetwork"):
-        fault = faults.take("delay", method)
+        fault = faults.take(FaultKind.DELAY, method)
         assert fault is not None and fault.seconds == 2
     assert faults.describe() == [{"kind": "delay", "method": "", "count": 0, "seconds": 2.0}]
     faults.clear()
@@ -28,14 +28,14 @@ def test_a_fault_happens_as_often_as_asked_to_the_method_asked_for() -> None:
 def test_lasting_faults_end_by_time_or_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
     faults.add({"kind": "stuck", "seconds": 10})
-    assert faults.is_active("stuck")
+    assert faults.is_active(FaultKind.STUCK)
     later = time.monotonic() + 11
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert not faults.is_active("stuck")
+    assert not faults.is_active(FaultKind.STUCK)
     faults.add({"kind": "stuck"})
-    assert faults.is_active("stuck")
+    assert faults.is_active(FaultKind.STUCK)
     faults.clear()
-    assert not faults.is_active("stuck")
+    assert not faults.is_active(FaultKind.STUCK)
 
 
 @pytest.mark.parametrize("text", ["drop", "kind=flood", "kind=delay,seconds=soon", "kind=drop,count=x"])

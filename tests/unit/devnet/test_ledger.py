@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from stellar_sdk import Asset, TransactionBuilder, scval, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.entries import Account
-from kalepool.devnet.meta import ledger_close_meta
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
+from kalepool.devnet.ledger.meta import ledger_close_meta
 from kalepool.networks import DEVNET
 
 
 def _lumens(chain) -> int:
     entries = chain.node.ledger.entries.values()
-    return sum(entry.data.balance for entry in entries if isinstance(entry.data, Account))
+    return sum(entry.data.balance for entry in entries if isinstance(entry.data, AccountEntry))
 
 
 def test_meta_is_xdr_that_agrees_with_the_ledger(chain) -> None:

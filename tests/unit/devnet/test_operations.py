@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stellar_sdk import Asset, Keypair, Signer, xdr
 
-from kalepool.devnet.entries import Account
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
 
 
 def test_create_account_checks_reserve_funds_and_existence(chain) -> None:
@@ -89,7 +89,7 @@ def test_a_failed_operation_undoes_the_others_but_not_fee_and_sequence(chain) ->
     assert not failed.success
     assert chain.operations(failed) == [0, -2]
     account = chain.account(alice)
-    assert account == Account(
+    assert account == AccountEntry(
         alice.raw_public_key(),
         before - 200,
         sequence + 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from stellar_sdk import Asset, LedgerBounds, TransactionBuilder
 
-from kalepool.devnet.queue import BANNED_LEDGERS, PENDING_LEDGERS, Status
+from kalepool.devnet.ledger.queue import BANNED_LEDGERS, PENDING_LEDGERS, SendStatus
 from kalepool.networks import DEVNET
 
 
@@ -26,22 +26,22 @@ def _bump(envelope, payer, fee):
 
 
 def _code(answer) -> str:
-    assert answer.status is Status.ERROR, answer
+    assert answer.status is SendStatus.ERROR, answer
     return answer.result.code.name
 
 
 def test_one_pending_transaction_for_each_source(chain) -> None:
     alice, bob = chain.fund("alice", "bob", kale=None)
     first = _payment(chain, alice)
-    assert chain.submit(first).status is Status.PENDING
-    assert chain.submit(first).status is Status.DUPLICATE
+    assert chain.submit(first).status is SendStatus.PENDING
+    assert chain.submit(first).status is SendStatus.DUPLICATE
     sequence = first.transaction.sequence
-    assert chain.submit(_payment(chain, alice, "2", sequence=sequence)).status is Status.TRY_AGAIN_LATER
-    assert chain.submit(_payment(chain, alice, "2", sequence=sequence + 1)).status is Status.TRY_AGAIN_LATER
+    assert chain.submit(_payment(chain, alice, "2", sequence=sequence)).status is SendStatus.TRY_AGAIN_LATER
+    assert chain.submit(_payment(chain, alice, "2", sequence=sequence + 1)).status is SendStatus.TRY_AGAIN_LATER
     assert _code(chain.submit(_payment(chain, alice, sequence=sequence - 1))) == "BAD_SEQ"
-    assert chain.submit(_payment(chain, bob)).status is Status.PENDING
+    assert chain.submit(_payment(chain, bob)).status is SendStatus.PENDING
     assert len(chain.close().transactions) == 2
-    assert chain.submit(_payment(chain, alice)).status is Status.PENDING
+    assert chain.submit(_payment(chain, alice)).status is SendStatus.PENDING
 
 
 def test_what_was_applied_is_not_taken_again(chain) -> None:
@@ -49,7 +49,7 @@ def test_what_was_applied_is_not_taken_again(chain) -> None:
     envelope = _payment(chain, alice)
     assert chain.apply(envelope).success
     for _ in range(BANNED_LEDGERS):
-        assert chain.submit(envelope).status is Status.TRY_AGAIN_LATER
+        assert chain.submit(envelope).status is SendStatus.TRY_AGAIN_LATER
         chain.close()
     assert _code(chain.submit(envelope)) == "BAD_SEQ"
 
@@ -57,12 +57,12 @@ def test_what_was_applied_is_not_taken_again(chain) -> None:
 def test_a_fee_bump_replaces_only_at_ten_times_the_fee(chain) -> None:
     alice, pool = chain.fund("alice", "pool", kale=None)
     envelope = _payment(chain, alice)
-    assert chain.submit(envelope).status is Status.PENDING
+    assert chain.submit(envelope).status is SendStatus.PENDING
     too_low = chain.submit(_bump(envelope, pool, 999))
     assert _code(too_low) == "INSUFFICIENT_FEE"
     assert too_low.result.fee_charged == 2000
     bumped = _bump(envelope, pool, 1000)
-    assert chain.submit(bumped).status is Status.PENDING
+    assert chain.submit(bumped).status is SendStatus.PENDING
     closed = chain.close()
     assert [record.hash for record in closed.transactions] == [bumped.hash()]
     assert closed.transactions[0].inner_hash == envelope.hash()
@@ -75,7 +75,7 @@ def test_the_highest_bids_go_first_and_pay_what_the_lowest_of_them_bid(open_chai
     hashes = {}
     for key, fee in bids.items():
         envelope = _payment(chain, key, fee=fee)
-        assert chain.submit(envelope).status is Status.PENDING
+        assert chain.submit(envelope).status is SendStatus.PENDING
         hashes[envelope.hash()] = key
     first, second = chain.close().transactions, chain.close().transactions
     assert {bids[hashes[record.hash]] for record in first} == {400, 300}
@@ -88,27 +88,27 @@ def test_waiting_too_long_ends_in_a_ban(open_chain) -> None:
     chain = open_chain(capacity=1)
     slow, *fast = chain.fund("slow", *(f"fast {n}" for n in range(PENDING_LEDGERS - 1)), kale=None)
     waiting = _payment(chain, slow)
-    assert chain.submit(waiting).status is Status.PENDING
+    assert chain.submit(waiting).status is SendStatus.PENDING
     for key in fast:
-        assert chain.submit(_payment(chain, key, fee=1000)).status is Status.PENDING
+        assert chain.submit(_payment(chain, key, fee=1000)).status is SendStatus.PENDING
     for _ in fast:
         chain.close()
     hurried = _payment(chain, fast[0], fee=1000)
-    assert chain.submit(hurried).status is Status.PENDING
+    assert chain.submit(hurried).status is SendStatus.PENDING
     assert [record.hash for record in chain.close().transactions] == [hurried.hash()]
     assert chain.close().transactions == []
-    assert chain.submit(waiting).status is Status.TRY_AGAIN_LATER
+    assert chain.submit(waiting).status is SendStatus.TRY_AGAIN_LATER
 
 
 def test_a_full_queue_takes_only_higher_bids(open_chain) -> None:
     chain = open_chain(capacity=1)
     keys = chain.fund("a", "b", "c", "d", "e", "f", kale=None)
     for key in keys[:4]:
-        assert chain.submit(_payment(chain, key, fee=200)).status is Status.PENDING
+        assert chain.submit(_payment(chain, key, fee=200)).status is SendStatus.PENDING
     refused = chain.submit(_payment(chain, keys[4], fee=200))
     assert _code(refused) == "INSUFFICIENT_FEE"
     assert refused.result.fee_charged == 201
-    assert chain.submit(_payment(chain, keys[5], fee=201)).status is Status.PENDING
+    assert chain.submit(_payment(chain, keys[5], fee=201)).status is SendStatus.PENDING
     assert len(chain.node.ledger.queue) == 4
 
 
@@ -143,7 +143,7 @@ def test_ledger_bounds_are_for_the_next_ledger(chain) -> None:
 
     assert _code(bounded(following + 1, 0)) == "TOO_EARLY"
     assert _code(bounded(0, following)) == "TOO_LATE"
-    assert bounded(following, following + 1).status is Status.PENDING
+    assert bounded(following, following + 1).status is SendStatus.PENDING
 
 
 def test_a_bump_must_raise_the_bid_and_be_signed(chain) -> None:
@@ -162,7 +162,7 @@ def test_a_bump_must_raise_the_bid_and_be_signed(chain) -> None:
 def test_fees_of_everything_waiting_must_be_covered(chain) -> None:
     pool, *farmers = chain.fund("pool", "a", "b", "c", kale=None, xlm="10")
     for farmer in farmers[:2]:
-        assert chain.submit(_bump(_payment(chain, farmer), pool, 20_000_000)).status is Status.PENDING
+        assert chain.submit(_bump(_payment(chain, farmer), pool, 20_000_000)).status is SendStatus.PENDING
     third = chain.submit(_bump(_payment(chain, farmers[2]), pool, 20_000_000))
     assert _code(third) == "INSUFFICIENT_BALANCE"
 

@@ -9,8 +9,8 @@ import pytest
 from stellar_sdk import Keypair, TransactionBuilder, scval, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import AuthMode
 from kalepool.devnet.settings import MIN_TEMPORARY_TTL
+from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import hash_work
 from kalepool.protocol.rewards import reward

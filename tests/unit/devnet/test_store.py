@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from stellar_sdk import Asset
 
-from kalepool.devnet.entries import Entry
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.node import Node
 from kalepool.errors import ConfigError
 
 
 def _state(node: Node) -> dict[bytes, tuple[bytes, int, int | None]]:
-    def describe(entry: Entry) -> tuple[bytes, int, int | None]:
+    def describe(entry: LedgerEntry) -> tuple[bytes, int, int | None]:
         return entry.pack_data(), entry.modified, entry.live_until
 
     return {key: describe(entry) for key, entry in node.ledger.entries.items()}
@@ -70,7 +70,7 @@ def test_a_ledger_that_cannot_be_kept_was_not_closed(chain, monkeypatch: pytest.
 
 
 def test_history_is_kept_for_a_while(open_chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kalepool.devnet.store.RETENTION_LEDGERS", 5)
+    monkeypatch.setattr("kalepool.devnet.ledger.store.RETENTION_LEDGERS", 5)
     chain = open_chain()
     chain.fund("alice")
     for _ in range(6):

@@ -8,13 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import Asset, StrKey, scval, xdr
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.config_settings import CONFIG_SETTINGS
-from kalepool.devnet.entries import Account, ContractCode, ContractData, Entry, TrustLine, unpack_data
-from kalepool.devnet.events import scval_size
+from kalepool.devnet import wire
 from kalepool.devnet.genesis import genesis
-from kalepool.devnet.ledger import asset_contract
-from kalepool.devnet.scv import Val
+from kalepool.devnet.ledger.closing import asset_contract_id
+from kalepool.devnet.ledger.event_rows import scval_size
+from kalepool.devnet.ledger.ledger_entries import (
+    AccountEntry,
+    ContractCode,
+    ContractData,
+    LedgerEntry,
+    TrustLine,
+    unpack_data,
+)
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
+from kalepool.devnet.soroban.scv import Val
 from kalepool.networks import DEVNET
 
 keys = st.binary(min_size=32, max_size=32)
@@ -67,7 +75,7 @@ def test_a_map_is_packed_as_the_sdk_packs_it() -> None:
 
 @given(
     st.builds(
-        Account,
+        AccountEntry,
         key=keys,
         balance=i64s,
         sequence=i64s,
@@ -79,9 +87,9 @@ def test_a_map_is_packed_as_the_sdk_packs_it() -> None:
         sequence_ledger=st.one_of(st.none(), st.integers(0, 2**32 - 1)),
     )
 )
-def test_accounts_survive_packing(account: Account) -> None:
+def test_accounts_survive_packing(account: AccountEntry) -> None:
     assert unpack_data(account.pack()) == account
-    entry = Entry(account, 7).pack()
+    entry = LedgerEntry(account, 7).pack()
     assert xdr.LedgerEntry.from_xdr_bytes(entry).to_xdr_bytes() == entry
     assert xdr.LedgerKey.from_xdr_bytes(account.ledger_key).to_xdr_bytes() == account.ledger_key
 
@@ -94,14 +102,14 @@ def test_trustlines_and_assets_survive_packing(key: bytes, issuer: bytes, code: 
     line = TrustLine(key, packed, 5, 2**63 - 1)
     assert unpack_data(line.pack()) == line
     network_id = sha256(DEVNET.passphrase.encode()).digest()
-    assert wire.contract_strkey(asset_contract(network_id, packed)) == asset.contract_id(DEVNET.passphrase)
+    assert wire.contract_strkey(asset_contract_id(network_id, packed)) == asset.contract_id(DEVNET.passphrase)
 
 
 def test_contract_entries_survive_packing() -> None:
     key = wire.sc_vec([wire.sc_symbol("Block"), wire.sc_u32(4)])
     for data in (ContractData(wire.ONE + bytes(32), key, wire.TEMPORARY, wire.sc_i128(-1)), ContractCode(b"\0asm1")):
         assert unpack_data(data.pack()) == data
-        entry = Entry(data, 7, 9).pack()
+        entry = LedgerEntry(data, 7, 9).pack()
         assert xdr.LedgerEntry.from_xdr_bytes(entry).to_xdr_bytes() == entry
 
 
@@ -111,5 +119,5 @@ def test_genesis_and_settings_are_entries_of_the_network() -> None:
         assert xdr.LedgerEntry.from_xdr_bytes(entry.pack()).to_xdr_bytes() == entry.pack()
         assert xdr.LedgerKey.from_xdr_bytes(key).to_xdr_bytes() == key
     assert xdr.LedgerHeader.from_xdr_bytes(first.header.pack()).to_xdr_bytes() == first.header.pack()
-    lumens = sum(entry.data.balance for entry in first.entries.values() if isinstance(entry.data, Account))
+    lumens = sum(entry.data.balance for entry in first.entries.values() if isinstance(entry.data, AccountEntry))
     assert lumens == first.header.total_coins

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kalepool.devnet import wire
-from kalepool.devnet.checks import Conditions, available_balance, check, soroban_problem
-from kalepool.devnet.entries import View
+from kalepool.devnet.ledger.checks import Conditions, available_balance, check, soroban_problem
+from kalepool.devnet.ledger.state_view import StateView
+from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult
 from kalepool.devnet.settings import (
     BASE_FEE,
     LEDGER_MAX_INSTRUCTIONS,
@@ -19,8 +20,7 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_BYTES,
     LEDGER_MAX_WRITE_ENTRIES,
 )
-from kalepool.devnet.soroban import BUDGET_EXCEEDED
-from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction
+from kalepool.devnet.wire import BUDGET_EXCEEDED
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10
@@ -29,7 +29,7 @@ QUEUE_LEDGERS = 4
 REPLACE_FEE_FACTOR = 10
 
 
-class Status(StrEnum):
+class SendStatus(StrEnum):
     """What the network says to a transaction that was sent to it."""
 
     PENDING = "PENDING"
@@ -39,10 +39,10 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueueAnswer:
     """The status; with ERROR the result the transaction would have, and diagnostic events (packed)."""
 
-    status: Status
+    status: SendStatus
     result: AnyResult | None = None
     diagnostics: tuple[bytes, ...] = ()
 
@@ -68,12 +68,12 @@ class Queue:
         """Whether a transaction is waiting, by hash."""
         return any(pending.transaction.hash == digest for pending in self._pending.values())
 
-    def add(self, transaction: Transaction, view: View, conditions: Conditions) -> Answer:
+    def add(self, transaction: Transaction, view: StateView, conditions: Conditions) -> QueueAnswer:
         """Takes the transaction in, or says why not. `view` is the state of the last closed ledger."""
         if any(transaction.hash in banned for banned in self._banned):
-            return Answer(Status.TRY_AGAIN_LATER)
+            return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
         if min(transaction.full_fee, transaction.resource_fee, transaction.inclusion_fee) < 0:
-            return Answer(Status.ERROR, _failure(transaction, Code.MALFORMED))
+            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.MALFORMED))
         waiting = self._pending.get(transaction.source)
         if waiting is not None:
             answer = _against(transaction, waiting.transaction)
@@ -81,17 +81,17 @@ class Queue:
                 return answer
         failed = check(transaction, view, conditions, applying=False)
         if failed is not None:
-            return Answer(Status.ERROR, failed, _diagnostics(transaction, failed))
+            return QueueAnswer(SendStatus.ERROR, failed, _diagnostics(transaction, failed))
         if not self._can_pay(transaction, waiting, view):
-            return Answer(Status.ERROR, _failure(transaction, Code.INSUFFICIENT_BALANCE))
+            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_BALANCE))
         if waiting is None:
             answer = self._make_room(transaction)
             if answer is not None:
                 return answer
         self._pending[transaction.source] = _Pending(transaction)
-        return Answer(Status.PENDING)
+        return QueueAnswer(SendStatus.PENDING)
 
-    def _can_pay(self, transaction: Transaction, waiting: _Pending | None, view: View) -> bool:
+    def _can_pay(self, transaction: Transaction, waiting: _Pending | None, view: StateView) -> bool:
         """Whether the fee source can pay for all that waits on its account."""
         fees = transaction.full_fee
         for pending in self._pending.values():
@@ -100,7 +100,7 @@ class Queue:
         payer = view.account(transaction.fee_source)
         return payer is not None and available_balance(payer) >= fees
 
-    def _make_room(self, transaction: Transaction) -> Answer | None:
+    def _make_room(self, transaction: Transaction) -> QueueAnswer | None:
         lane = [p.transaction for p in self._pending.values() if p.transaction.is_soroban == transaction.is_soroban]
         used = sum(1 if t.is_soroban else t.operation_count for t in lane)
         if used < self.capacity * QUEUE_LEDGERS:
@@ -109,12 +109,14 @@ class Queue:
         if _bid(transaction) <= _bid(cheapest):
             self._banned[0].add(transaction.hash)
             needed = int(_bid(cheapest) * transaction.operation_count) + 1
-            return Answer(Status.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, needed))
+            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, needed))
         del self._pending[cheapest.source]
         self._banned[0].add(cheapest.hash)
         return None
 
-    def select(self, view: View, conditions: Conditions) -> tuple[list[tuple[Transaction, int]], list[Transaction]]:
+    def select(
+        self, view: StateView, conditions: Conditions
+    ) -> tuple[list[tuple[Transaction, int]], list[Transaction]]:
         """What the next ledger takes, each with its base fee per operation in stroops; and what has become invalid.
 
         Highest bid first. Where not everybody fits, all of a kind pay the lowest bid that did.
@@ -173,22 +175,22 @@ def _fit(lane: list[Transaction], capacity: int) -> list[Transaction]:
     return taken
 
 
-def _against(transaction: Transaction, waiting: Transaction) -> Answer | None:
+def _against(transaction: Transaction, waiting: Transaction) -> QueueAnswer | None:
     """The answer to a transaction whose source has another one waiting; None where it may replace that."""
     if transaction.hash == waiting.hash:
-        return Answer(Status.DUPLICATE)
+        return QueueAnswer(SendStatus.DUPLICATE)
     if transaction.sequence < waiting.sequence:
-        return Answer(Status.ERROR, _failure(transaction, Code.BAD_SEQ))
+        return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.BAD_SEQ))
     if transaction.fee_bump is None or transaction.sequence != waiting.sequence:
-        return Answer(Status.TRY_AGAIN_LATER)
+        return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
     needed = REPLACE_FEE_FACTOR * _bid(waiting) * transaction.operation_count
     if transaction.inclusion_fee < needed:
-        return Answer(Status.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, int(needed)))
+        return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, int(needed)))
     return None
 
 
 def _failure(transaction: Transaction, code: Code, fee: int = 0) -> AnyResult:
-    return Result(code, (), fee) if transaction.fee_bump is None else OuterResult(code, fee)
+    return TransactionResult(code, (), fee) if transaction.fee_bump is None else OuterResult(code, fee)
 
 
 def _diagnostics(transaction: Transaction, failed: AnyResult) -> tuple[bytes, ...]:
@@ -197,5 +199,5 @@ def _diagnostics(transaction: Transaction, failed: AnyResult) -> tuple[bytes, ..
         return ()
     message = soroban_problem(transaction, transaction.soroban) or ""
     topics = (wire.sc_symbol("error"), wire.sc_error(*BUDGET_EXCEEDED))
-    event = wire.contract_event(None, "diagnostic", topics, wire.sc_vec([wire.sc_string(message)]))
+    event = wire.contract_event(None, wire.EventKind.DIAGNOSTIC, topics, wire.sc_vec([wire.sc_string(message)]))
     return (wire.diagnostic_event(False, event),)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kalepool.devnet.faults import parse_fault
 from kalepool.devnet.node import Node
-from kalepool.devnet.server import serving
+from kalepool.devnet.rpc.http_server import serving
 from kalepool.errors import ConfigError
 
 MIN_LEDGER_SECONDS = 0.05

@@ -12,9 +12,10 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.entries import AUTHORIZED_FLAG, Account, Data, Entry, TrustLine, View
+from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, Data, LedgerEntry, TrustLine
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.settings import BASE_RESERVE
-from kalepool.devnet.wire import ZERO, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
+from kalepool.devnet.wire import ZERO, EventKind, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
 
 _I64_MAX = 2**63 - 1
 _MAX_SIGNERS = 20
@@ -26,19 +27,19 @@ Type = xdr.OperationType
 
 
 @dataclass(slots=True)
-class Context:
+class OperationContext:
     """Where an operation runs: the view it changes, its source, the ledger, and the events it emits (packed)."""
 
-    view: View
+    view: StateView
     source: bytes
     sequence: int
     asset_contract: Callable[[bytes], bytes]  # packed Asset -> raw hash of its asset contract
     events: list[bytes] = field(default_factory=list)
 
     def put(self, data: Data) -> None:
-        self.view.put(Entry(data, self.sequence))
+        self.view.put(LedgerEntry(data, self.sequence))
 
-    def account(self, key: bytes) -> Account:
+    def account(self, key: bytes) -> AccountEntry:
         account = self.view.account(key)
         assert account is not None
         return account
@@ -101,7 +102,7 @@ def _malformed_options(op: xdr.SetOptionsOp, source: bytes) -> int:
     return 0
 
 
-def apply(operation: xdr.Operation, context: Context) -> bytes:
+def apply(operation: xdr.Operation, context: OperationContext) -> bytes:
     """Runs a classic operation and returns its packed OperationResult."""
     body = operation.body
     kind = body.type
@@ -125,7 +126,7 @@ def apply(operation: xdr.Operation, context: Context) -> bytes:
     return outcome(kind, code, i64(moved) if code == 0 else b"")
 
 
-def _create_account(context: Context, op: xdr.CreateAccountOp) -> int:
+def _create_account(context: OperationContext, op: xdr.CreateAccountOp) -> int:
     key, amount = _account_key(op.destination), op.starting_balance.int64
     if context.view.account(key) is not None:
         return -4
@@ -135,12 +136,12 @@ def _create_account(context: Context, op: xdr.CreateAccountOp) -> int:
     if _spendable(source) < amount:
         return -2
     context.put(replace(source, balance=source.balance - amount))
-    context.put(Account(key, amount, context.sequence << 32))
+    context.put(AccountEntry(key, amount, context.sequence << 32))
     _transfer_event(context, wire.ASSET_NATIVE, context.source, key, amount)
     return 0
 
 
-def _payment(context: Context, op: xdr.PaymentOp) -> int:
+def _payment(context: OperationContext, op: xdr.PaymentOp) -> int:
     asset, amount, to = op.asset.to_xdr_bytes(), op.amount.int64, muxed_key(op.destination)
     issuer = _issuer(op.asset)
     if context.view.account(to) is None:
@@ -153,7 +154,7 @@ def _payment(context: Context, op: xdr.PaymentOp) -> int:
     return code
 
 
-def _credit(context: Context, key: bytes, asset: bytes, issuer: bytes | None, amount: int) -> int:
+def _credit(context: OperationContext, key: bytes, asset: bytes, issuer: bytes | None, amount: int) -> int:
     if issuer is None:
         account = context.account(key)
         if account.balance + amount > _I64_MAX:
@@ -173,7 +174,7 @@ def _credit(context: Context, key: bytes, asset: bytes, issuer: bytes | None, am
     return 0
 
 
-def _debit(context: Context, key: bytes, asset: bytes, issuer: bytes | None, amount: int) -> int:
+def _debit(context: OperationContext, key: bytes, asset: bytes, issuer: bytes | None, amount: int) -> int:
     if issuer is None:
         account = context.account(key)
         if _spendable(account) < amount:
@@ -193,7 +194,7 @@ def _debit(context: Context, key: bytes, asset: bytes, issuer: bytes | None, amo
     return 0
 
 
-def _change_trust(context: Context, op: xdr.ChangeTrustOp) -> int:
+def _change_trust(context: OperationContext, op: xdr.ChangeTrustOp) -> int:
     asset, limit = op.line.to_xdr_bytes(), op.limit.int64
     alpha = op.line.alpha_num4 or op.line.alpha_num12
     assert alpha is not None
@@ -223,7 +224,7 @@ def _change_trust(context: Context, op: xdr.ChangeTrustOp) -> int:
     return 0
 
 
-def _set_options(context: Context, op: xdr.SetOptionsOp) -> int:
+def _set_options(context: OperationContext, op: xdr.SetOptionsOp) -> int:
     account = context.account(context.source)
     if op.inflation_dest is not None:
         return -4
@@ -260,7 +261,7 @@ def _set_options(context: Context, op: xdr.SetOptionsOp) -> int:
     return 0
 
 
-def _bump_sequence(context: Context, op: xdr.BumpSequenceOp) -> int:
+def _bump_sequence(context: OperationContext, op: xdr.BumpSequenceOp) -> int:
     account = context.account(context.source)
     target = op.bump_to.sequence_number.int64
     if target > account.sequence:
@@ -268,7 +269,7 @@ def _bump_sequence(context: Context, op: xdr.BumpSequenceOp) -> int:
     return 0
 
 
-def _merge(context: Context, to: bytes) -> tuple[int, int]:
+def _merge(context: OperationContext, to: bytes) -> tuple[int, int]:
     account = context.account(context.source)
     destination = context.view.account(to)
     if destination is None:
@@ -288,7 +289,7 @@ def _merge(context: Context, to: bytes) -> tuple[int, int]:
 
 
 def _transfer_event(
-    context: Context, asset: bytes, source: bytes, to: bytes, amount: int, parsed: xdr.Asset | None = None
+    context: OperationContext, asset: bytes, source: bytes, to: bytes, amount: int, parsed: xdr.Asset | None = None
 ) -> None:
     """The event the asset's contract emits for a classic movement: the issuer mints and burns, others transfer."""
     issuer = None if parsed is None else _issuer(parsed)
@@ -299,7 +300,9 @@ def _transfer_event(
     elif source != to and to == issuer:
         name, addresses = "burn", addresses[:1]
     topics = [sc_symbol(name), *addresses, sc_string(asset_name(parsed))]
-    context.events.append(wire.contract_event(context.asset_contract(asset), "contract", topics, sc_i128(amount)))
+    context.events.append(
+        wire.contract_event(context.asset_contract(asset), EventKind.CONTRACT, topics, sc_i128(amount))
+    )
 
 
 def asset_name(asset: xdr.Asset | None) -> str:
@@ -316,7 +319,7 @@ def _issuer(asset: xdr.Asset) -> bytes | None:
     return None if alpha is None else _account_key(alpha.issuer)
 
 
-def _spendable(account: Account) -> int:
+def _spendable(account: AccountEntry) -> int:
     return account.balance - (2 + account.subentries) * BASE_RESERVE
 
 

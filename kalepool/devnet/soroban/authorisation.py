@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Protocol
 
-import nacl.exceptions
-from nacl.bindings import crypto_sign_open
 from stellar_sdk import xdr
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import Account
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ed25519 import verify_signature
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
+from kalepool.devnet.soroban import scv
 from kalepool.devnet.wire import array, i64, u32
 
 
-class AuthMode(Enum):
+class AuthMode(StrEnum):
     """What a simulation does about authorisation; a transaction is always enforced."""
 
     ENFORCE = "enforce"
@@ -39,7 +39,7 @@ class AuthHost(Protocol):
     def sequence(self) -> int: ...
     @property
     def max_live_until(self) -> int: ...
-    def load_account(self, strkey: str) -> Account: ...
+    def load_account(self, strkey: str) -> AccountEntry: ...
     def consume_nonce(self, strkey: str, nonce: int, live_until: int) -> None: ...
     def error(self, error: tuple[int, int], message: str, *args: bytes) -> Exception: ...
 
@@ -237,18 +237,7 @@ def _signature_problem(
     return None
 
 
-def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an ed25519 signature is the key's. False for keys and signatures of a wrong length."""
-    if len(public_key) != 32 or len(signature) != 64:
-        return False
-    try:
-        crypto_sign_open(signature + message, public_key)
-    except nacl.exceptions.BadSignatureError:
-        return False
-    return True
-
-
-def ed25519_weight(account: Account, public_key: bytes) -> int:
+def ed25519_weight(account: AccountEntry, public_key: bytes) -> int:
     """The weight an ed25519 key has for the account, its master key included; 0 for a stranger."""
     if public_key == account.key:
         return account.thresholds[0]

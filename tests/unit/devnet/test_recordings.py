@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kalepool.devnet.cli import app
-from kalepool.devnet.replay import replay_trace
+from kalepool.devnet.recordings import replay_trace
 from kalepool.protocol.replay import read_trace
 
 RECORDED = Path(__file__).parents[2] / "conformance"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import AUTHORIZED_FLAG, Account, ContractData, TrustLine
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, ContractData, TrustLine
 from kalepool.devnet.settings import BASE_RESERVE
-from kalepool.devnet.soroban import COST_BUILTIN_CALL, Error, Host, instance_key, read_args
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import COST_BUILTIN_CALL, Error, SorobanHost, instance_key, read_args
 from kalepool.devnet.wire import (
     sc_addr,
     sc_bool,
@@ -63,7 +64,7 @@ class AssetContract:
         self.name = f"{code}:{self.issuer}" if code else "native"
         self.symbol = code or "native"
 
-    def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
+    def invoke(self, host: SorobanHost, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
         host.charge(COST_BUILTIN_CALL)
         kinds = _SIGNATURES.get(function)
         if kinds is None:
@@ -96,7 +97,7 @@ class AssetContract:
 
     # --- the functions
 
-    def _transfer(self, host: Host, args: tuple[bytes, ...], source: str, to: str, amount: int) -> None:
+    def _transfer(self, host: SorobanHost, args: tuple[bytes, ...], source: str, to: str, amount: int) -> None:
         self._check_amount(host, amount)
         host.require_auth(source, "transfer", args)
         self._extend(host)
@@ -109,7 +110,7 @@ class AssetContract:
         else:
             self._event(host, "transfer", source, to, data=sc_i128(amount))
 
-    def _burn(self, host: Host, args: tuple[bytes, ...], source: str, amount: int) -> None:
+    def _burn(self, host: SorobanHost, args: tuple[bytes, ...], source: str, amount: int) -> None:
         self._check_amount(host, amount)
         if self.issuer is None:
             raise host.error(NOT_SUPPORTED, "operation invalid on native asset")
@@ -119,7 +120,7 @@ class AssetContract:
         self._spend(host, source, amount)
         self._event(host, "burn", source, data=sc_i128(amount))
 
-    def _mint(self, host: Host, args: tuple[bytes, ...], to: str, amount: int) -> None:
+    def _mint(self, host: SorobanHost, args: tuple[bytes, ...], to: str, amount: int) -> None:
         self._check_amount(host, amount)
         self._check_not_issuer(host, to)
         host.require_auth(self._admin(host), "mint", args)
@@ -127,7 +128,7 @@ class AssetContract:
         self._receive(host, to, amount)
         self._event(host, "mint", to, data=sc_i128(amount))
 
-    def _set_admin(self, host: Host, args: tuple[bytes, ...], admin: str) -> None:
+    def _set_admin(self, host: SorobanHost, args: tuple[bytes, ...], admin: str) -> None:
         before = self._admin(host)
         host.require_auth(before, "set_admin", args)
         self._extend(host)
@@ -135,7 +136,7 @@ class AssetContract:
         host.store(instance_key(host.contract), pack_asset_instance(host.contract, self, admin))
         self._event(host, "set_admin", before, data=sc_addr(admin))
 
-    def _event(self, host: Host, name: str, *addresses: str, data: bytes) -> None:
+    def _event(self, host: SorobanHost, name: str, *addresses: str, data: bytes) -> None:
         host.emit((sc_symbol(name), *(sc_addr(a) for a in addresses), sc_string(self.name)), data)
 
     # --- checks and balances
@@ -144,19 +145,19 @@ class AssetContract:
         """Whether the contract itself keeps the address's balance: a contract's, while accounts have trustlines."""
         return address.startswith("C")
 
-    def _check_amount(self, host: Host, amount: int) -> None:
+    def _check_amount(self, host: SorobanHost, amount: int) -> None:
         if amount < 0:
             raise host.error(NEGATIVE_AMOUNT, "negative amount is not allowed", sc_i128(amount))
 
-    def _check_not_issuer(self, host: Host, address: str) -> None:
+    def _check_not_issuer(self, host: SorobanHost, address: str) -> None:
         if address == self.issuer:
             raise host.error(NOT_SUPPORTED, "operation invalid on issuer")
 
-    def _extend(self, host: Host) -> None:
+    def _extend(self, host: SorobanHost) -> None:
         assert host.contract is not None
         host.extend_ttl(instance_key(host.contract), _INSTANCE_THRESHOLD, _INSTANCE_EXTEND)
 
-    def _admin(self, host: Host) -> str:
+    def _admin(self, host: SorobanHost) -> str:
         assert host.contract is not None
         entry = host.load(instance_key(host.contract))
         admin = entry.data.native if entry is not None and isinstance(entry.data, ContractData) else None
@@ -166,7 +167,7 @@ class AssetContract:
             raise host.error((3, 3), "trying to get non-existing value for contract instance")
         return admin
 
-    def _is_authorized(self, host: Host, address: str) -> bool:
+    def _is_authorized(self, host: SorobanHost, address: str) -> bool:
         if address == self.issuer or self.issuer is None:
             return True
         if self.holds_for(address):
@@ -174,7 +175,7 @@ class AssetContract:
             return True
         return bool(self._trustline(host, address).flags & AUTHORIZED_FLAG)
 
-    def _spend(self, host: Host, address: str, amount: int) -> None:
+    def _spend(self, host: SorobanHost, address: str, amount: int) -> None:
         if not self._is_authorized(host, address):
             raise host.error(DEAUTHORIZED, "balance is deauthorized")
         if self.holds_for(address):
@@ -186,7 +187,7 @@ class AssetContract:
         else:
             self._transfer_classic(host, address, -amount)
 
-    def _receive(self, host: Host, address: str, amount: int) -> None:
+    def _receive(self, host: SorobanHost, address: str, amount: int) -> None:
         if not self._is_authorized(host, address):
             raise host.error(DEAUTHORIZED, "balance is deauthorized")
         if self.holds_for(address):
@@ -197,7 +198,7 @@ class AssetContract:
         else:
             self._transfer_classic(host, address, amount)
 
-    def _transfer_classic(self, host: Host, address: str, amount: int) -> None:
+    def _transfer_classic(self, host: SorobanHost, address: str, amount: int) -> None:
         if not -_I64_MAX <= amount <= _I64_MAX:
             raise host.error(BALANCE, "amount does not fit an i64 balance", sc_i128(amount))
         if address == self.issuer:
@@ -211,37 +212,37 @@ class AssetContract:
             self._check_range(host, line.balance + amount, 0, line.limit)
             host.store(line.ledger_key, replace(line, balance=line.balance + amount), sc_addr(address))
 
-    def _check_range(self, host: Host, balance: int, low: int, high: int) -> None:
+    def _check_range(self, host: SorobanHost, balance: int, low: int, high: int) -> None:
         if not -_I64_MAX <= balance <= _I64_MAX:
             raise host.error(BALANCE, "resulting balance overflow")
         if not low <= balance <= high:
             args = sc_i64(low), sc_i64(balance), sc_i64(high)
             raise host.error(BALANCE, "resulting balance is not within the allowed range", *args)
 
-    def _balance(self, host: Host, address: str) -> int:
+    def _balance(self, host: SorobanHost, address: str) -> int:
         if self.holds_for(address):
             return self._contract_balance(host, address)
         if address == self.issuer:
             return _I64_MAX
         return self._account(host, address).balance if self.issuer is None else self._trustline(host, address).balance
 
-    def _account(self, host: Host, address: str) -> Account:
+    def _account(self, host: SorobanHost, address: str) -> AccountEntry:
         return host.load_account(address)
 
-    def _trustline(self, host: Host, address: str) -> TrustLine:
+    def _trustline(self, host: SorobanHost, address: str) -> TrustLine:
         entry = host.load(wire.key_trustline(wire.account_key(address), self.asset), sc_addr(address))
         if entry is None or not isinstance(entry.data, TrustLine):
             raise host.error(TRUSTLINE_MISSING, "trustline entry is missing for account", sc_addr(address))
         return entry.data
 
-    def _contract_balance(self, host: Host, address: str) -> int:
+    def _contract_balance(self, host: SorobanHost, address: str) -> int:
         key = balance_key(host, address)
         entry = host.load(key, sc_addr(address))
         if entry is None or not isinstance(entry.data, ContractData):
             return 0
         return next(item.value for name, item in scv.decode(entry.data.value).value if name.value == "amount")
 
-    def _write_contract_balance(self, host: Host, address: str, amount: int) -> None:
+    def _write_contract_balance(self, host: SorobanHost, address: str, amount: int) -> None:
         assert host.contract is not None
         data = pack_balance(host.contract, address, amount)
         host.store(data.ledger_key, data, sc_addr(address))
@@ -256,7 +257,7 @@ def pack_balance(contract: bytes, address: str, amount: int) -> ContractData:
     return ContractData(wire.ONE + contract, key, wire.PERSISTENT, value)
 
 
-def balance_key(host: Host, address: str) -> bytes:
+def balance_key(host: SorobanHost, address: str) -> bytes:
     """Packed ledger key of a contract address's balance in the running asset contract."""
     assert host.contract is not None
     packed = sc_vec([sc_symbol("Balance"), sc_addr(address)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from stellar_sdk import xdr
 
 from kalepool.devnet import settings
-from kalepool.devnet.entries import ConfigSetting, Entry
+from kalepool.devnet.ledger.ledger_entries import ConfigSetting, LedgerEntry
 
 _Id = xdr.ConfigSettingID
 _u32, _i64, _u64 = xdr.Uint32, xdr.Int64, xdr.Uint64
@@ -75,8 +75,8 @@ def _entries() -> list[xdr.ConfigSettingEntry]:
     ]
 
 
-CONFIG_SETTINGS: dict[bytes, Entry] = {
-    data.ledger_key: Entry(data, 1)
+CONFIG_SETTINGS: dict[bytes, LedgerEntry] = {
+    data.ledger_key: LedgerEntry(data, 1)
     for data in (ConfigSetting(entry.config_setting_id.value, entry.to_xdr_bytes()) for entry in _entries())
 }
 """By packed ledger key."""

@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kalepool.devnet.meta import AFTER_ALL, BEFORE_ALL
-
-if TYPE_CHECKING:
-    from kalepool.devnet.ledger import Closed
+from kalepool.devnet.ledger.closing import Closed
+from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL
+from kalepool.devnet.wire import EventKind
 
 TRANSACTION_MASK = (1 << 20) - 1
 OPERATION_MASK = (1 << 12) - 1
 MAX_POSITION = 2**32 - 1
 
-_TYPES = {0: "system", 1: "contract", 2: "diagnostic"}
+_KINDS = tuple(EventKind)
 
 
 def toid(ledger: int, transaction: int, operation: int) -> int:
@@ -75,7 +74,7 @@ def _parts(event: bytes, transaction_hash: bytes, success: bool) -> tuple[Any, .
     has_contract = event[4:8] == b"\0\0\0\1"
     contract = event[8:40] if has_contract else None
     at = 40 if has_contract else 8
-    kind = _TYPES[int.from_bytes(event[at : at + 4], "big")]
+    kind = _KINDS[int.from_bytes(event[at : at + 4], "big")]
     count = int.from_bytes(event[at + 8 : at + 12], "big")
     at += 12
     topics = []

@@ -6,15 +6,16 @@ import struct
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.entries import ContractData, Entry
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractData, LedgerEntry
 from kalepool.devnet.settings import MAX_ENTRY_TTL
-from kalepool.devnet.soroban import (
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import (
     COST_CALL,
     WASM_MISSING,
+    CallError,
     Error,
-    Host,
-    HostError,
+    SorobanHost,
     instance_key,
     read_args,
     trap,
@@ -53,7 +54,7 @@ class KaleContract:
         self.code_hash = code_hash
         self.block_seconds = block_seconds
 
-    def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
+    def invoke(self, host: SorobanHost, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
         signature = _SIGNATURES.get(function)
         host.charge(COST_CALL)
         host.load(wire.key_contract_code(self.code_hash))
@@ -78,18 +79,18 @@ class KaleContract:
         return sc_u32(result) if returns == "u32" else sc_i128(result)
 
 
-def fail_with_error(host: Host, number: int) -> HostError:
+def fail_with_error(host: SorobanHost, number: int) -> CallError:
     """What a contract's `panic_with_error!` leaves behind: two events and the error to raise."""
     host.error((0, number), "failing with contract error", sc_u32(number))
     return escalate(host, (0, number), "fail_with_error")
 
 
-def escalate(host: Host, error: Error, host_function: str) -> HostError:
+def escalate(host: SorobanHost, error: Error, host_function: str) -> CallError:
     """The event a Wasm contract adds when a host function it called has failed."""
     return host.error(error, f"escalating error to VM trap from failed host function call: {host_function}")
 
 
-def extend_instance(host: Host, contract: bytes, code_hash: bytes) -> None:
+def extend_instance(host: SorobanHost, contract: bytes, code_hash: bytes) -> None:
     """Extends instance and code to the longest life allowed once less than that minus a week is left."""
     for key in (instance_key(contract), wire.key_contract_code(code_hash)):
         host.extend_ttl(key, _MAX_TTL - _WEEK_OF_LEDGERS, _MAX_TTL)
@@ -101,7 +102,9 @@ class Storage:
     Instance keys live together in the contract's instance entry, read once and written once at the end.
     """
 
-    def __init__(self, host: Host, contract: bytes, block_seconds: int, function: str, args: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, host: SorobanHost, contract: bytes, block_seconds: int, function: str, args: tuple[bytes, ...]
+    ) -> None:
         self._host = host
         self._contract = contract
         self._address = wire.ONE + contract
@@ -137,20 +140,20 @@ class Storage:
         data = ContractData(self._address, packed, wire.TEMPORARY, encode_value(value), value)
         try:
             self._host.store(ledger_key, data, *self._explain(packed))
-        except HostError as error:
+        except CallError as error:
             raise escalate(self._host, error.error, "put_contract_data") from None
 
     def remove(self, key: Key[object]) -> None:
         packed = pack_key(key)
         try:
             self._host.delete(wire.key_contract_data(self._address, packed, wire.TEMPORARY), *self._explain(packed))
-        except HostError as error:
+        except CallError as error:
             raise escalate(self._host, error.error, "del_contract_data") from None
 
     def require_auth(self, address: str) -> None:
         try:
             self._host.require_auth(address, self._function, self._args)
-        except HostError as error:
+        except CallError as error:
             raise escalate(self._host, error.error, "require_auth") from None
 
     def burn(self, address: str, amount: int) -> None:
@@ -172,15 +175,15 @@ class Storage:
         asset = self._load_instance()[HOMESTEAD_ASSET.name]
         try:
             self._host.call(wire.contract_hash(asset), function, (sc_addr(address), sc_i128(amount)))
-        except HostError as error:
+        except CallError as error:
             raise escalate(self._host, error.error, "call") from None
 
-    def _load(self, key: Key[Any], host_function: str) -> Entry | None:
+    def _load(self, key: Key[Any], host_function: str) -> LedgerEntry | None:
         packed = pack_key(key)
         ledger_key = wire.key_contract_data(self._address, packed, wire.TEMPORARY)
         try:
             return self._host.load(ledger_key, *self._explain(packed))
-        except HostError as error:
+        except CallError as error:
             raise escalate(self._host, error.error, host_function) from None
 
     def _explain(self, packed_key: bytes) -> tuple[bytes, bytes]:

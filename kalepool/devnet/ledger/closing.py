@@ -7,22 +7,23 @@ A ledger is closed in stellar-core's order: expired entries go, all fees are tak
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from kalepool.devnet import invoke, meta, operations, wire
-from kalepool.devnet.checks import Conditions, SignatureChecker, check, threshold_level
-from kalepool.devnet.entries import Entry, View, pack_changes
-from kalepool.devnet.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
-from kalepool.devnet.queue import Answer, Queue
-from kalepool.devnet.settings import PROTOCOL_VERSION, non_refundable_fee
-from kalepool.devnet.soroban import Contract, LedgerInfo
-from kalepool.devnet.transactions import AnyResult, Code, OuterResult, Result, Transaction, parse
-from kalepool.devnet.wire import array, sc_addr, sc_i128, sc_symbol
-
-TOTAL_COINS = 1_000_000_000_000_000_000
-"""Stroops of XLM in existence: 100 billion XLM."""
+from kalepool.devnet import wire
+from kalepool.devnet.ledger import meta, operations
+from kalepool.devnet.ledger.checks import Conditions, check
+from kalepool.devnet.ledger.fees import non_refundable_fee
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry
+from kalepool.devnet.ledger.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
+from kalepool.devnet.ledger.queue import Queue, QueueAnswer
+from kalepool.devnet.ledger.signatures import SignatureChecker, threshold_level
+from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
+from kalepool.devnet.ledger.state_view import StateView, pack_changes
+from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
+from kalepool.devnet.settings import PROTOCOL_VERSION
+from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Closed:
 
     header: Header
     transactions: list[TransactionRecord]
-    changes: dict[bytes, Entry | None]
+    changes: dict[bytes, LedgerEntry | None]
     evicted: list[bytes]
 
 
@@ -52,7 +53,7 @@ class _Running:
     post_fee_changes: bytes = meta.NO_CHANGES
 
 
-class Ledger:
+class DevnetLedger:
     """The last closed ledger, the state after it, and the queue for the next.
 
     `keep` is called with every ledger before it counts as closed; when it raises, the ledger was not closed.
@@ -61,8 +62,8 @@ class Ledger:
     def __init__(
         self,
         passphrase: str,
-        contracts: Mapping[bytes, Contract],
-        entries: dict[bytes, Entry],
+        apply_soroban: ApplySoroban,
+        entries: dict[bytes, LedgerEntry],
         header: Header,
         *,
         capacity: int,
@@ -70,21 +71,21 @@ class Ledger:
     ) -> None:
         self.passphrase = passphrase
         self.network_id = sha256(passphrase.encode()).digest()
-        self.contracts = contracts
+        self._run_soroban = apply_soroban
         self.entries = entries
         self.header = header
         self.queue = Queue(capacity)
         self._keep = keep
-        self._native = asset_contract(self.network_id, wire.ASSET_NATIVE)
+        self._native = asset_contract_id(self.network_id, wire.ASSET_NATIVE)
         self._asset_contracts: dict[bytes, bytes] = {wire.ASSET_NATIVE: self._native}
         self._expiries: list[tuple[int, bytes]] = []  # a heap of (last ledger, key) of the temporary entries
         for key, entry in entries.items():
             self._note_expiry(key, entry)
 
     @property
-    def view(self) -> View:
+    def view(self) -> StateView:
         """A fresh view of the state after the last closed ledger."""
-        return View(self.entries)
+        return StateView(self.entries)
 
     @property
     def info(self) -> LedgerInfo:
@@ -95,7 +96,7 @@ class Ledger:
         """ValueError where the bytes are not an envelope this network accepts."""
         return parse(envelope, self.network_id)
 
-    def submit(self, transaction: Transaction, late_seconds: int = 0) -> Answer:
+    def submit(self, transaction: Transaction, late_seconds: int = 0) -> QueueAnswer:
         """Queues a transaction. `late_seconds`: how much before its time bound it is refused as too late."""
         conditions = Conditions(self.header.sequence + 1, self.header.close_time, late_seconds)
         return self.queue.add(transaction, self.view, conditions)
@@ -139,7 +140,9 @@ class Ledger:
                     self._note_expiry(key, entry)
         self.header = closed.header
 
-    def _next_header(self, close_time: int, records: list[TransactionRecord], state: View, fee_pool: int) -> Header:
+    def _next_header(
+        self, close_time: int, records: list[TransactionRecord], state: StateView, fee_pool: int
+    ) -> Header:
         previous = self.header
         digest = sha256(previous.state_hash)
         for key, entry in sorted(state.changes.items()):
@@ -160,11 +163,11 @@ class Ledger:
 
     # --- time to live
 
-    def _note_expiry(self, key: bytes, entry: Entry) -> None:
+    def _note_expiry(self, key: bytes, entry: LedgerEntry) -> None:
         if entry.live_until is not None and entry.is_temporary:
             heapq.heappush(self._expiries, (entry.live_until, key))
 
-    def _evict(self, state: View, sequence: int) -> list[bytes]:
+    def _evict(self, state: StateView, sequence: int) -> list[bytes]:
         """Removes temporary entries that were last alive before this ledger. Persistent ones stay for good."""
         evicted = []
         while self._expiries and self._expiries[0][0] < sequence:
@@ -177,29 +180,31 @@ class Ledger:
 
     # --- transactions
 
-    def _take_fee(self, state: View, transaction: Transaction, base_fee: int, sequence: int) -> _Running:
+    def _take_fee(self, state: StateView, transaction: Transaction, base_fee: int, sequence: int) -> _Running:
         inclusion = min(transaction.inclusion_fee, base_fee * transaction.operation_count)
-        view = View(state)
+        view = StateView(state)
         payer = view.account(transaction.fee_source)
         assert payer is not None  # checked when the transaction was selected
         fee = min(payer.balance, inclusion + transaction.resource_fee)
-        view.put(Entry(replace(payer, balance=payer.balance - fee), sequence))
+        view.put(LedgerEntry(replace(payer, balance=payer.balance - fee), sequence))
         changes = pack_changes(view)
         view.merge()
         event = self._fee_event(transaction, fee, meta.BEFORE_ALL)
-        return _Running(transaction, fee, changes, [event], Result(Code.SUCCESS))
+        return _Running(transaction, fee, changes, [event], TransactionResult(Code.SUCCESS))
 
     def _fee_event(self, transaction: Transaction, fee: int, stage: int) -> bytes:
         topics = [sc_symbol("fee"), sc_addr(wire.account_strkey(transaction.fee_source))]
-        return wire.transaction_event(stage, wire.contract_event(self._native, "contract", topics, sc_i128(fee)))
+        return wire.transaction_event(
+            stage, wire.contract_event(self._native, EventKind.CONTRACT, topics, sc_i128(fee))
+        )
 
-    def _apply(self, state: View, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
+    def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
         refused = check(transaction, state, conditions, applying=True)
         if refused is not None and (isinstance(refused, OuterResult) or refused.code not in _USES_SEQUENCE):
             item.result = refused
             return
-        before = View(state)
+        before = StateView(state)
         account = before.account(transaction.source)
         assert account is not None
         used = replace(
@@ -208,7 +213,7 @@ class Ledger:
             sequence_ledger=conditions.sequence,
             sequence_time=conditions.close_time,
         )
-        before.put(Entry(used, conditions.sequence))
+        before.put(LedgerEntry(used, conditions.sequence))
         _spend_preauthorised(before, transaction, conditions.sequence)
         item.changes_before = pack_changes(before)
         before.merge()
@@ -219,14 +224,14 @@ class Ledger:
         else:
             self._apply_classic(state, item, conditions.sequence)
 
-    def _apply_classic(self, state: View, item: _Running, sequence: int) -> None:
+    def _apply_classic(self, state: StateView, item: _Running, sequence: int) -> None:
         transaction = item.transaction
-        work = View(state)
+        work = StateView(state)
         results, metas = [], []
         checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
         for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
-            view = View(work)
-            context = operations.Context(view, source, sequence, self.asset_contract)
+            view = StateView(work)
+            context = operations.OperationContext(view, source, sequence, self.asset_contract)
             account = view.account(source)
             if account is not None and not checker.check(account, threshold_level(operation)):
                 results.append(wire.i32(-1))
@@ -238,27 +243,27 @@ class Ledger:
                 view.merge()
         if all(map(operations.is_success, results)):
             work.merge()
-            item.result, item.operations = Result(Code.SUCCESS, tuple(results)), metas
+            item.result, item.operations = TransactionResult(Code.SUCCESS, tuple(results)), metas
         else:
-            item.result = Result(Code.FAILED, tuple(results))
+            item.result = TransactionResult(Code.FAILED, tuple(results))
 
-    def _apply_soroban(self, state: View, item: _Running, info: LedgerInfo) -> None:
+    def _apply_soroban(self, state: StateView, item: _Running, info: LedgerInfo) -> None:
         transaction = item.transaction
         assert transaction.soroban is not None
-        view = View(state)
-        applied = invoke.apply(transaction, view, info, self.contracts)
+        view = StateView(state)
+        applied = self._run_soroban(transaction, view, info)
         fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
         item.refund = transaction.resource_fee - fixed - applied.refundable_fee
         item.diagnostics = applied.diagnostics
         if operations.is_success(applied.result):
             item.operations = [OperationMeta(pack_changes(view), applied.events)]
             item.soroban = SorobanMeta(applied.return_value, fixed, applied.refundable_fee, applied.rent_fee)
-            item.result = Result(Code.SUCCESS, (applied.result,))
+            item.result = TransactionResult(Code.SUCCESS, (applied.result,))
             view.merge()
         else:
-            item.result = Result(Code.FAILED, (applied.result,))
+            item.result = TransactionResult(Code.FAILED, (applied.result,))
 
-    def _refund(self, state: View, item: _Running, sequence: int) -> None:
+    def _refund(self, state: StateView, item: _Running, sequence: int) -> None:
         transaction = item.transaction
         if not transaction.is_soroban:
             return
@@ -266,8 +271,8 @@ class Ledger:
         if payer is None:  # merged away in this very ledger
             item.refund = 0
         if payer is not None and item.refund > 0:
-            view = View(state)
-            view.put(Entry(replace(payer, balance=payer.balance + item.refund), sequence))
+            view = StateView(state)
+            view.put(LedgerEntry(replace(payer, balance=payer.balance + item.refund), sequence))
             item.post_fee_changes = pack_changes(view)
             view.merge()
             item.fee_charged -= item.refund
@@ -276,11 +281,11 @@ class Ledger:
     def asset_contract(self, asset: bytes) -> bytes:
         """The raw hash of an asset's contract on this network."""
         if asset not in self._asset_contracts:
-            self._asset_contracts[asset] = asset_contract(self.network_id, asset)
+            self._asset_contracts[asset] = asset_contract_id(self.network_id, asset)
         return self._asset_contracts[asset]
 
 
-def asset_contract(network_id: bytes, asset: bytes) -> bytes:
+def asset_contract_id(network_id: bytes, asset: bytes) -> bytes:
     """The contract id of a packed Asset: the hash of its HashIDPreimage (ENVELOPE_TYPE_CONTRACT_ID, from asset)."""
     return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
 
@@ -294,14 +299,14 @@ def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tup
     return sorted(chosen, key=lambda item: (item[0].is_soroban, sha256(salt + item[0].hash).digest()))
 
 
-def _spend_preauthorised(view: View, transaction: Transaction, sequence: int) -> None:
+def _spend_preauthorised(view: StateView, transaction: Transaction, sequence: int) -> None:
     """Removes the transaction's hash from the signers of its sources: a pre-authorisation holds once."""
     signer = wire.ONE + transaction.contents_hash
     for key in {transaction.source, *transaction.operation_sources}:
         account = view.account(key)
         if account is not None and any(known == signer for known, _ in account.signers):
             signers = tuple(item for item in account.signers if item[0] != signer)
-            view.put(Entry(replace(account, signers=signers, subentries=account.subentries - 1), sequence))
+            view.put(LedgerEntry(replace(account, signers=signers, subentries=account.subentries - 1), sequence))
 
 
 def _record(item: _Running) -> TransactionRecord:

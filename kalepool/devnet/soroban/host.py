@@ -8,14 +8,18 @@ the host's own words. Errors are (ScErrorType, ScErrorCode or contract's number)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.auth import Authorisation, contract_function
-from kalepool.devnet.entries import Account, ContractCode, ContractData, Entry, TrustLine, View
-from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL, MIN_TEMPORARY_TTL, RentChange
-from kalepool.devnet.wire import array, sc_string, sc_symbol, sc_vec
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.fees import RentChange
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractCode, ContractData, LedgerEntry, TrustLine
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import StateView
+from kalepool.devnet.ledger.transactions import Footprint
+from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.authorisation import Authorisation, contract_function
+from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, array, sc_string, sc_symbol, sc_vec
 
 Error = tuple[int, int]
 
@@ -23,7 +27,6 @@ STORAGE_MISSING: Error = (3, 3)
 STORAGE_EXCEEDED: Error = (3, 5)
 WASM_MISSING: Error = (1, 3)
 WASM_TRAP: Error = (1, 6)
-BUDGET_EXCEEDED: Error = (7, 5)
 AUTH_EXISTING: Error = (9, 4)
 
 # A plain model of the cost of a call in instructions: enough to make limits, fees and their order of size real.
@@ -36,29 +39,11 @@ COST_BUILTIN_CALL = 180_000
 COST_SIGNATURE = 400_000
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerInfo:
-    """The ledger a call runs in."""
-
-    sequence: int
-    timestamp: int
-    network_id: bytes
-    temporary_ttl: int = MIN_TEMPORARY_TTL
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """The packed ledger keys a transaction declares."""
-
-    read_only: tuple[bytes, ...]
-    read_write: tuple[bytes, ...]
-
-
 class Event(NamedTuple):
     """An event as the host keeps it: packed topics and data, `contract` the raw hash of who emitted it."""
 
     contract: bytes | None
-    kind: str
+    kind: EventKind
     topics: tuple[bytes, ...]
     data: bytes
 
@@ -76,7 +61,7 @@ class Event(NamedTuple):
         return f"{head}{contract}topics:[{', '.join(topics)}], data:{scv.render(self.data)}"
 
 
-class HostError(Exception):
+class CallError(Exception):
     """A call failed. `error` is (ScErrorType, code); `log` the events up to it, with whether their call failed."""
 
     def __init__(self, error: Error, log: list[tuple[Event, bool]]) -> None:
@@ -97,7 +82,7 @@ class HostError(Exception):
         return "\n".join([f"HostError: {self}", "", "Event log (newest first):", *lines, ""])
 
 
-def read_args(host: Host, function: str, args: tuple[bytes, ...], kinds: tuple[str, ...]) -> list[Any]:
+def read_args(host: SorobanHost, function: str, args: tuple[bytes, ...], kinds: tuple[str, ...]) -> list[Any]:
     """The plain values of a call's arguments. Raises a trap unless they are of these kinds."""
     try:
         values = [scv.decode(arg) for arg in args]
@@ -108,7 +93,7 @@ def read_args(host: Host, function: str, args: tuple[bytes, ...], kinds: tuple[s
     return [value.value for value in values]
 
 
-def trap(host: Host, function: str) -> HostError:
+def trap(host: SorobanHost, function: str) -> CallError:
     """What is left when a contract's VM stops."""
     return host.error(WASM_TRAP, "VM call trapped: UnreachableCodeReached", sc_symbol(function))
 
@@ -116,17 +101,21 @@ def trap(host: Host, function: str) -> HostError:
 class Contract(Protocol):
     """A contract: `invoke` runs a function with packed ScVals and returns one."""
 
-    def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes: ...
+    def invoke(self, host: SorobanHost, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes: ...
 
 
-class Host:
+Contracts = Mapping[bytes, Contract]
+"""The network's contracts, by raw hash."""
+
+
+class SorobanHost:
     """One transaction's host. `view` collects its writes; the caller merges or drops it."""
 
     def __init__(
         self,
-        view: View,
+        view: StateView,
         ledger: LedgerInfo,
-        contracts: Mapping[bytes, Contract],
+        contracts: Contracts,
         auth: Authorisation,
         footprint: Footprint | None,
         instructions_limit: int,
@@ -170,29 +159,29 @@ class Host:
         """The raw hash of the contract that called the running one."""
         return self._stack[-2] if len(self._stack) > 1 else None
 
-    def error(self, error: Error, message: str, *args: bytes) -> HostError:
+    def error(self, error: Error, message: str, *args: bytes) -> CallError:
         """Records an error event of the running contract and returns the exception to raise."""
         text = sc_string(message)
         data = sc_vec((text, *args)) if args else text
         self._record((sc_symbol("error"), wire.sc_error(*error)), data)
-        return HostError(error, list(self.events))
+        return CallError(error, list(self.events))
 
     def charge(self, instructions: int) -> None:
         self.instructions += instructions
         if self.instructions > self._limit:
-            raise HostError(BUDGET_EXCEEDED, list(self.events))
+            raise CallError(BUDGET_EXCEEDED, list(self.events))
 
     def emit(self, topics: tuple[bytes, ...], data: bytes) -> None:
         """A contract event of the running contract."""
         self.charge(COST_EVENT)
-        self.events.append((Event(self.contract, "contract", topics, data), False))
+        self.events.append((Event(self.contract, EventKind.CONTRACT, topics, data), False))
 
     def _record(self, topics: tuple[bytes, ...], data: bytes, contract: bytes | None = None) -> None:
-        self.events.append((Event(contract or self.contract, "diagnostic", topics, data), False))
+        self.events.append((Event(contract or self.contract, EventKind.DIAGNOSTIC, topics, data), False))
 
     # --- storage
 
-    def load(self, key: bytes, *args: bytes) -> Entry | None:
+    def load(self, key: bytes, *args: bytes) -> LedgerEntry | None:
         """The live entry of a key. `args` explain the key in the error where it is outside of the footprint."""
         self.charge(COST_READ)
         if self.recording:
@@ -201,7 +190,7 @@ class Host:
             raise self._outside(key, args)
         return self._live(key)
 
-    def store(self, key: bytes, data: Account | TrustLine | ContractData | ContractCode, *args: bytes) -> None:
+    def store(self, key: bytes, data: AccountEntry | TrustLine | ContractData | ContractCode, *args: bytes) -> None:
         """Writes an entry. A new contract entry gets the minimum TTL; writing does not extend an old one's."""
         self.charge(COST_WRITE)
         self._declare_write(key, args)
@@ -210,7 +199,7 @@ class Host:
         if before is None and isinstance(data, ContractData):
             ttl = self.ledger.temporary_ttl if data.durability == wire.TEMPORARY else MIN_PERSISTENT_TTL
             live_until = self.sequence + ttl - 1
-        self.view.put_at(key, Entry(data, self.sequence, live_until))
+        self.view.put_at(key, LedgerEntry(data, self.sequence, live_until))
 
     def delete(self, key: bytes, *args: bytes) -> None:
         self.charge(COST_WRITE)
@@ -224,7 +213,7 @@ class Host:
             return
         live_until = self.sequence + extend_to
         if live_until > entry.live_until:
-            extended = Entry(entry.data, entry.modified, live_until)
+            extended = LedgerEntry(entry.data, entry.modified, live_until)
             self.view.put_at(key, extended)
 
     def _declare_write(self, key: bytes, args: tuple[bytes, ...]) -> None:
@@ -233,16 +222,16 @@ class Host:
         elif not self.keys.get(key, False):
             raise self._outside(key, args)
 
-    def _live(self, key: bytes) -> Entry | None:
+    def _live(self, key: bytes) -> LedgerEntry | None:
         entry = self.view.get(key)
         return None if entry is not None and entry.has_expired(self.sequence) else entry
 
-    def _outside(self, key: bytes, args: tuple[bytes, ...]) -> HostError:
+    def _outside(self, key: bytes, args: tuple[bytes, ...]) -> CallError:
         return self.error(STORAGE_EXCEEDED, f"trying to access {_key_kind(key)} outside of the footprint", *args)
 
-    def load_account(self, strkey: str) -> Account:
+    def load_account(self, strkey: str) -> AccountEntry:
         entry = self.load(wire.key_account(wire.account_key(strkey)), wire.sc_addr(strkey))
-        if entry is None or not isinstance(entry.data, Account):
+        if entry is None or not isinstance(entry.data, AccountEntry):
             raise self.error((0, 6), "account entry is missing", wire.sc_addr(strkey))
         return entry.data
 
@@ -255,7 +244,7 @@ class Host:
         self.charge(COST_SIGNATURE)
         self._declare_write(key, (wire.sc_addr(strkey),))
         data = ContractData(address, nonce_key, wire.TEMPORARY, wire.SCV_VOID)
-        self.view.put_at(key, Entry(data, self.sequence, live_until))
+        self.view.put_at(key, LedgerEntry(data, self.sequence, live_until))
 
     # --- calls
 
@@ -274,7 +263,7 @@ class Host:
         first_event = len(self.events)
         auth_before = self.auth.snapshot()
         below = self.view
-        self.view = View(below)
+        self.view = StateView(below)
         self._stack.append(contract)
         self.auth.push()
         try:
@@ -284,7 +273,7 @@ class Host:
                 address = wire.sc_addr(wire.contract_strkey(contract))
                 raise self.error(STORAGE_MISSING, "trying to get non-existing value for contract instance", address)
             result = implementation.invoke(self, contract, function, args)
-        except HostError:
+        except CallError:
             self.view = below
             self.events[first_event:] = [(event, True) for event, _ in self.events[first_event:]]
             self.auth.pop()
@@ -302,7 +291,7 @@ class Host:
         """A call from the running contract to another."""
         try:
             return self.invoke(contract, function, args)
-        except HostError as error:
+        except CallError as error:
             self.error(error.error, "contract call failed", sc_symbol(function), sc_vec(args))
             raise
 
@@ -310,7 +299,7 @@ class Host:
         """A call whose failure the running contract catches: None. What may not be caught is raised."""
         try:
             return self.invoke(contract, function, args)
-        except HostError as error:
+        except CallError as error:
             self.error(error.error, "contract try_call failed", sc_symbol(function), sc_vec(args))
             if not error.is_recoverable:
                 raise
@@ -319,7 +308,7 @@ class Host:
     # --- what a finished host used
 
     def contract_events(self) -> list[bytes]:
-        return [event.pack() for event, failed in self.events if event.kind == "contract" and not failed]
+        return [event.pack() for event, failed in self.events if event.kind is EventKind.CONTRACT and not failed]
 
     def diagnostic_events(self) -> list[bytes]:
         return [wire.diagnostic_event(not failed, event.pack()) for event, failed in self.events]
@@ -334,7 +323,7 @@ class Host:
         classic = (self._base_entry(key) for key in self.keys if key[:4] not in _CONTRACT_KINDS)
         return sum(len(entry.pack()) for entry in classic if entry is not None)
 
-    def _base_entry(self, key: bytes) -> Entry | None:
+    def _base_entry(self, key: bytes) -> LedgerEntry | None:
         parent = self._base.parent
         return parent.get(key)
 

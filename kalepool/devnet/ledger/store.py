@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kalepool.devnet import wire
-from kalepool.devnet.entries import Entry, unpack_data
-from kalepool.devnet.events import EventRow, event_rows
-from kalepool.devnet.ledger import Closed
-from kalepool.devnet.meta import Header, TransactionRecord, ledger_close_meta
+from kalepool.devnet.ledger.closing import Closed
+from kalepool.devnet.ledger.event_rows import EventRow, event_rows
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry, unpack_data
+from kalepool.devnet.ledger.meta import Header, TransactionRecord, ledger_close_meta
 from kalepool.errors import ConfigError
 
 FILE_NAME = "devnet.sqlite3"
@@ -110,7 +110,7 @@ class Store:
 
     # --- start
 
-    def load(self, settings: dict[str, str]) -> tuple[Header, dict[bytes, Entry]] | None:
+    def load(self, settings: dict[str, str]) -> tuple[Header, dict[bytes, LedgerEntry]] | None:
         """The last ledger and its state, or None for a new database.
 
         ConfigError where it was made with other settings.
@@ -126,11 +126,13 @@ class Store:
                 )
         row = self._db.execute("SELECT header FROM ledgers ORDER BY sequence DESC LIMIT 1").fetchone()
         rows = self._db.execute("SELECT key, data, modified, live_until FROM entries")
-        entries = {key: Entry(unpack_data(data), modified, live_until) for key, data, modified, live_until in rows}
+        entries = {
+            key: LedgerEntry(unpack_data(data), modified, live_until) for key, data, modified, live_until in rows
+        }
         self._read_range()
         return _header_from_json(row[0]), entries
 
-    def create(self, header: Header, entries: dict[bytes, Entry], settings: dict[str, str]) -> None:
+    def create(self, header: Header, entries: dict[bytes, LedgerEntry], settings: dict[str, str]) -> None:
         """Writes the first ledger."""
         with _Transaction(self._db):
             for statement in _SCHEMA.split(";"):

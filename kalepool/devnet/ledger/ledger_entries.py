@@ -1,12 +1,10 @@
-"""Ledger entries as plain values, their XDR, and the state that holds them.
+"""Ledger entries as plain values, and their XDR both ways.
 
-A key is the packed LedgerKey. Entries are immutable: a change puts a new one in an overlay (`View`), which is merged
-into the state below it or dropped whole.
+A key is the packed LedgerKey. Entries are immutable: a change puts a new one in a `StateView`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -23,7 +21,7 @@ AUTHORIZED_FLAG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountEntry:
     """An account. Amounts in stroops of XLM; `signers` are (packed SignerKey, weight), sorted by key."""
 
     key: bytes
@@ -141,10 +139,10 @@ class ConfigSetting:
         return wire.LEDGER_KEY_CONFIG_SETTING + self.setting
 
 
-Data = Account | TrustLine | ContractData | ContractCode | ConfigSetting
+Data = AccountEntry | TrustLine | ContractData | ContractCode | ConfigSetting
 
 
-class Entry:
+class LedgerEntry:
     """Data, the ledger that changed it last and, for contract entries, the last ledger they live in."""
 
     __slots__ = ("_packed", "data", "live_until", "modified")
@@ -174,97 +172,6 @@ class Entry:
         return u32(self.modified) + self.pack_data() + ZERO
 
 
-class View:
-    """Changes on top of a state that are kept or dropped together. None marks a removed entry."""
-
-    __slots__ = ("changes", "parent")
-
-    def __init__(self, parent: View | Mapping[bytes, Entry]) -> None:
-        self.parent = parent
-        self.changes: dict[bytes, Entry | None] = {}
-
-    def get(self, key: bytes) -> Entry | None:
-        if key in self.changes:
-            return self.changes[key]
-        return self.parent.get(key)
-
-    def put(self, entry: Entry) -> None:
-        self.changes[entry.data.ledger_key] = entry
-
-    def put_at(self, key: bytes, entry: Entry) -> None:
-        self.changes[key] = entry
-
-    def remove(self, key: bytes) -> None:
-        if self.parent.get(key) is None:
-            self.changes.pop(key, None)
-        else:
-            self.changes[key] = None
-
-    def merge(self) -> None:
-        """Moves the changes into the view below."""
-        assert isinstance(self.parent, View)
-        for key, entry in self.changes.items():
-            if entry is None:
-                self.parent.remove(key)
-            else:
-                self.parent.changes[key] = entry
-        self.changes = {}
-
-    def account(self, key: bytes) -> Account | None:
-        entry = self.get(wire.key_account(key))
-        return entry.data if entry is not None and isinstance(entry.data, Account) else None
-
-    def trustline(self, key: bytes, asset: bytes) -> TrustLine | None:
-        entry = self.get(wire.key_trustline(key, asset))
-        return entry.data if entry is not None and isinstance(entry.data, TrustLine) else None
-
-
-def ttl_key(key: bytes) -> bytes:
-    """LedgerKey of the TTL entry that belongs to a contract entry's packed key."""
-    return wire.LEDGER_KEY_TTL + sha256(key).digest()
-
-
-def _ttl_entry(key: bytes, live_until: int, modified: int) -> bytes:
-    return u32(modified) + wire.LEDGER_KEY_TTL + sha256(key).digest() + u32(live_until) + ZERO
-
-
-_CREATED = u32(0)
-_UPDATED = u32(1)
-_REMOVED = u32(2)
-_STATE = u32(3)
-
-
-def pack_changes(view: View) -> bytes:
-    """LedgerEntryChanges of what a view changes, TTL entries included."""
-    return array(list(_changes(view)))
-
-
-def _changes(view: View) -> Iterator[bytes]:
-    for key, after in view.changes.items():
-        before = view.parent.get(key)
-        if before is after:
-            continue
-        if after is None:
-            assert before is not None
-            yield _STATE + before.pack()
-            yield _REMOVED + key
-            if before.live_until is not None:
-                yield _STATE + _ttl_entry(key, before.live_until, before.modified)
-                yield _REMOVED + ttl_key(key)
-            continue
-        if before is None:
-            yield _CREATED + after.pack()
-            if after.live_until is not None:
-                yield _CREATED + _ttl_entry(key, after.live_until, after.modified)
-            continue
-        if before.data is not after.data:
-            yield _STATE + before.pack()
-            yield _UPDATED + after.pack()
-        if after.live_until is not None and before.live_until is not None and after.live_until != before.live_until:
-            yield _STATE + _ttl_entry(key, before.live_until, before.modified)
-            yield _UPDATED + _ttl_entry(key, after.live_until, after.modified)
-
-
 def unpack_data(packed: bytes) -> Data:
     """The typed value of a packed LedgerEntryData. ValueError for kinds the devnet does not keep."""
     data = xdr.LedgerEntryData.from_xdr_bytes(packed)
@@ -292,13 +199,13 @@ def unpack_data(packed: bytes) -> Data:
     raise ValueError(f"the devnet keeps no entries of type {data.type.name}")
 
 
-def _unpack_account(account: xdr.AccountEntry) -> Account:
+def _unpack_account(account: xdr.AccountEntry) -> AccountEntry:
     assert account.account_id.account_id.ed25519 is not None
     sequence_ledger, sequence_time = None, 0
     if account.ext.v1 is not None and account.ext.v1.ext.v2 is not None and account.ext.v1.ext.v2.ext.v3 is not None:
         age = account.ext.v1.ext.v2.ext.v3
         sequence_ledger, sequence_time = age.seq_ledger.uint32, age.seq_time.time_point.uint64
-    return Account(
+    return AccountEntry(
         key=account.account_id.account_id.ed25519.uint256,
         balance=account.balance.int64,
         sequence=account.seq_num.sequence_number.int64,

@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import kernels
-from kalepool.devnet import scv, wire
-from kalepool.devnet.auth import AuthHost
-from kalepool.devnet.contract import KaleContract, decode_value, encode_value, pack_instance, pack_key, read_instance
-from kalepool.devnet.entries import ContractCode, ContractData, Data, Entry, View
-from kalepool.devnet.sac import AssetContract, pack_asset_instance, pack_balance
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractCode, ContractData, Data, LedgerEntry
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.settings import TX_MAX_INSTRUCTIONS
-from kalepool.devnet.soroban import Contract, Host, HostError, LedgerInfo
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance, pack_balance
+from kalepool.devnet.soroban.authorisation import AuthHost
+from kalepool.devnet.soroban.host import CallError, Contract, SorobanHost
+from kalepool.devnet.soroban.kale_contract import (
+    KaleContract,
+    decode_value,
+    encode_value,
+    pack_instance,
+    pack_key,
+    read_instance,
+)
 from kalepool.devnet.wire import sc_addr, sc_bytes, sc_i128, sc_symbol, sc_u32, sc_u64
 from kalepool.errors import AssetContractError, ContractError, InputError, KalepoolError
 from kalepool.networks import DEVNET
@@ -76,31 +86,31 @@ class DevnetWorld:
         self._sequence, self._timestamp, self._ttl = start.sequence, start.timestamp, ttl_ledgers
         self._token = _TraceToken(DEVNET.asset_code, wire.account_key(DEVNET.asset_issuer))
         self._contracts: dict[bytes, Contract] = {_KALE: KaleContract(_CODE.ledger_key[4:], BLOCK_INTERVAL)}
-        self._entries: dict[bytes, Entry] = {}
-        self._decoded: dict[Entry, Any] = {}
+        self._entries: dict[bytes, LedgerEntry] = {}
+        self._decoded: dict[LedgerEntry, Any] = {}
         instance = {key.name: value for key, value in start.entries.items() if not key.temporary}
         code = wire.executable_wasm(_CODE.ledger_key[4:])
         for data in (_CODE, pack_instance(_KALE, code, instance)):
-            self._entries[data.ledger_key] = Entry(data, start.sequence, start.sequence)
+            self._entries[data.ledger_key] = LedgerEntry(data, start.sequence, start.sequence)
         asset = start.entries.get(HOMESTEAD_ASSET, DEVNET.asset_contract_id)
         self._deploy_token(wire.contract_hash(asset), start.balances)
         for key, value in start.entries.items():
             if key.temporary:
                 data = ContractData(wire.ONE + _KALE, pack_key(key), wire.TEMPORARY, encode_value(value), value)
-                self._entries[data.ledger_key] = Entry(data, start.sequence, start.live_until[key])
+                self._entries[data.ledger_key] = LedgerEntry(data, start.sequence, start.live_until[key])
 
     def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> Outcome:
         self._sequence, self._timestamp = sequence, timestamp
         if method == "__constructor" and HOMESTEAD_ASSET not in (before := self.state()).entries:
             # The token is wherever the constructor says; until then nobody could have found it.
             self._deploy_token(wire.contract_hash(args["asset"]), before.balances)
-        view = View(self._entries)
+        view = StateView(self._entries)
         info = LedgerInfo(sequence, timestamp, _NETWORK_ID, self._ttl)
         auth = _Everybody()
-        host = Host(view, info, self._contracts, auth, None, TX_MAX_INSTRUCTIONS)
+        host = SorobanHost(view, info, self._contracts, auth, None, TX_MAX_INSTRUCTIONS)
         try:
             result = host.invoke(_KALE, method, tuple(_argument(name, value) for name, value in args.items()))
-        except HostError as error:
+        except CallError as error:
             raise _explain(error, host, self._asset) from None
         for key, entry in view.changes.items():
             if entry is None:
@@ -130,7 +140,7 @@ class DevnetWorld:
                 state.live_until[key] = entry.live_until
         return state
 
-    def _decode(self, key: Key[Any], entry: Entry, data: ContractData) -> Any:
+    def _decode(self, key: Key[Any], entry: LedgerEntry, data: ContractData) -> Any:
         """The value as it stands in the ledger's XDR; each entry is decoded once."""
         if entry not in self._decoded:
             self._decoded[entry] = decode_value(key.name, data.value)
@@ -142,7 +152,7 @@ class DevnetWorld:
         data: list[Data] = [pack_asset_instance(contract, self._token, DEVNET.contract_id)]
         data += [pack_balance(contract, address, amount) for address, amount in balances.items()]
         for item in data:
-            self._entries[item.ledger_key] = Entry(item, self._sequence, self._sequence)
+            self._entries[item.ledger_key] = LedgerEntry(item, self._sequence, self._sequence)
 
 
 def _argument(name: str, value: Any) -> bytes:
@@ -153,7 +163,7 @@ def _argument(name: str, value: Any) -> bytes:
     return {"amount": sc_i128, "nonce": sc_u64, "index": sc_u32}[name](value)
 
 
-def _explain(error: HostError, host: Host, asset: bytes) -> Exception:
+def _explain(error: CallError, host: SorobanHost, asset: bytes) -> Exception:
     """The failure as the recordings name it: by the contract whose error came first."""
     kind, code = error.error
     if kind != 0:
@@ -162,7 +172,7 @@ def _explain(error: HostError, host: Host, asset: bytes) -> Exception:
     return AssetContractError(code) if first.contract == asset else ContractError.from_number(code)
 
 
-def _token_calls(host: Host, asset: bytes) -> list[tuple[str, str, int]]:
+def _token_calls(host: SorobanHost, asset: bytes) -> list[tuple[str, str, int]]:
     calls = []
     for event, _ in host.events:
         if event.topics[0] == sc_symbol("fn_call") and event.topics[1] == sc_bytes(asset):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.devnet.settings import RentChange, Resources, events_fee, non_refundable_fee, rent_fee
+from kalepool.devnet.ledger.fees import RentChange, Resources, events_fee, non_refundable_fee, rent_fee
 
 
 def test_resources_are_paid_by_started_units() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
 from kalepool.devnet.rivals import farming
-from kalepool.devnet.rpc import METHODS
-from kalepool.devnet.rpc.errors import (
+from kalepool.devnet.rpc.methods import METHODS
+from kalepool.devnet.rpc.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -31,7 +32,7 @@ MAX_REQUEST_BYTES = 512 * 1024
 _HEADERS = {"Access-Control-Allow-Origin": "*"}
 
 
-class Server:
+class HttpServer:
     """Answers requests for a node."""
 
     def __init__(self, node: Node, *, with_faults: bool) -> None:
@@ -77,9 +78,9 @@ class Server:
         name, identity = call["method"], call.get("id")
         await self._fail_before(request, name)
         answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take("duplicate", name):
+        if self.node.faults.take(FaultKind.DUPLICATE, name):
             answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take("drop_answer", name):
+        if self.node.faults.take(FaultKind.DROP_ANSWER, name):
             _hang_up(request)
         return None if "id" not in call else answer
 
@@ -100,12 +101,12 @@ class Server:
 
     async def _fail_before(self, request: web.Request, method: str) -> None:
         faults = self.node.faults
-        delay = faults.take("delay", method)
+        delay = faults.take(FaultKind.DELAY, method)
         if delay is not None:
             await asyncio.sleep(delay.seconds)
-        if faults.take("drop", method):
+        if faults.take(FaultKind.DROP, method):
             _hang_up(request)
-        if faults.take("unavailable", method):
+        if faults.take(FaultKind.UNAVAILABLE, method):
             raise web.HTTPServiceUnavailable(text="service unavailable")
 
     # --- friendbot
@@ -179,7 +180,7 @@ def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str
 @asynccontextmanager
 async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals: int = 0) -> AsyncIterator[str]:
     """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
-    server = Server(node, with_faults=with_faults)
+    server = HttpServer(node, with_faults=with_faults)
     runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -6,12 +6,23 @@ Order of checks and result codes follow stellar-core's TransactionFrame and FeeB
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.entries import Account, View
-from kalepool.devnet.operations import default_result, malformed
+from kalepool.devnet.ledger.fees import non_refundable_fee
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
+from kalepool.devnet.ledger.operations import default_result, malformed
+from kalepool.devnet.ledger.signatures import LOW, SignatureChecker, threshold_level
+from kalepool.devnet.ledger.state_view import StateView
+from kalepool.devnet.ledger.transactions import (
+    AnyResult,
+    Code,
+    FeeBump,
+    OuterResult,
+    SorobanData,
+    Transaction,
+    TransactionResult,
+)
 from kalepool.devnet.settings import (
     BASE_FEE,
     BASE_RESERVE,
@@ -22,80 +33,11 @@ from kalepool.devnet.settings import (
     TX_MAX_SIZE_BYTES,
     TX_MAX_WRITE_BYTES,
     TX_MAX_WRITE_ENTRIES,
-    non_refundable_fee,
 )
-from kalepool.devnet.transactions import (
-    AnyResult,
-    Code,
-    FeeBump,
-    OuterResult,
-    Result,
-    Signatures,
-    SorobanData,
-    Transaction,
-)
-from kalepool.devnet.wire import ZERO, i32, u32
-
-LOW, MEDIUM, HIGH = 1, 2, 3
-"""Which of an account's thresholds an operation needs."""
-
-_LOW_OPERATIONS = {
-    xdr.OperationType.BUMP_SEQUENCE,
-    xdr.OperationType.EXTEND_FOOTPRINT_TTL,
-    xdr.OperationType.RESTORE_FOOTPRINT,
-}
+from kalepool.devnet.wire import i32
 
 OP_BAD_AUTH = -1
 OP_NO_ACCOUNT = -2
-
-
-class SignatureChecker:
-    """Counts weights of the signatures that belong to an account, and knows at the end which were used at all."""
-
-    def __init__(self, transaction: Transaction, message: bytes, signatures: Signatures) -> None:
-        self._transaction = transaction
-        self._message = message
-        self._signatures = signatures
-        self._used = [False] * len(signatures)
-
-    @property
-    def all_used(self) -> bool:
-        return all(self._used)
-
-    def check(self, account: Account, level: int) -> bool:
-        """Whether the account's signers among the signatures reach its threshold of that level."""
-        needed = account.thresholds[level]
-        signers = dict(account.signers)
-        if account.thresholds[0]:
-            signers[ZERO + account.key] = account.thresholds[0]
-        return self.check_signers(signers, needed)
-
-    def check_master(self, key: bytes) -> bool:
-        """Whether the key itself signed, for an account that does not exist yet."""
-        return self.check_signers({ZERO + key: 1}, 0)
-
-    def check_signers(self, signers: dict[bytes, int], needed: int) -> bool:
-        weight = 0
-        remaining = dict(signers)
-        if remaining.pop(u32(1) + self._message, None) is not None:  # a pre-authorised hash needs no signature
-            weight += signers[u32(1) + self._message]
-            if weight >= needed:
-                return True
-        for position, (hint, signature) in enumerate(self._signatures):
-            for key in list(remaining):
-                if key[-4:] == hint and self._matches(key, signature):
-                    self._used[position] = True
-                    weight += min(remaining.pop(key), 255)
-                    if weight >= needed:
-                        return True
-                    break
-        return False
-
-    def _matches(self, key: bytes, signature: bytes) -> bool:
-        kind, raw = key[:4], key[4:36]
-        if kind == ZERO:
-            return self._transaction.has_signed(raw, self._message, signature)
-        return kind == u32(2) and sha256(signature).digest() == raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +49,7 @@ class Conditions:
     late_seconds: int = 0
 
 
-def check(transaction: Transaction, view: View, conditions: Conditions, *, applying: bool) -> AnyResult | None:
+def check(transaction: Transaction, view: StateView, conditions: Conditions, *, applying: bool) -> AnyResult | None:
     """The result a transaction fails with, or None where it is valid.
 
     `applying`: fees have been taken from the balance already.
@@ -116,35 +58,40 @@ def check(transaction: Transaction, view: View, conditions: Conditions, *, apply
         code = _check_fee_bump(transaction, transaction.fee_bump, view, applying=applying)
         if code is not None:
             return OuterResult(code)
-    code = _check_before_sequence(transaction)
-    if code is not None:
-        return Result(code)
-    code = _check_time(transaction, conditions)
-    if code is not None:
-        return Result(code)
-    if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return Result(Code.INSUFFICIENT_FEE)
-    account = view.account(transaction.source)
-    if account is None:
-        return Result(Code.NO_ACCOUNT)
-    if not _is_next(transaction, account):
-        return Result(Code.BAD_SEQ)
-    if _too_early_for_account(transaction, account, conditions):
-        return Result(Code.BAD_MIN_SEQ_AGE_OR_GAP)
     checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
-    if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
-        return Result(Code.BAD_AUTH)
-    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
-        return Result(Code.INSUFFICIENT_BALANCE)
+    code = _check_source(transaction, view, conditions, checker, applying=applying)
+    if code is not None:
+        return TransactionResult(code)
     failed = check_operations(transaction, view, checker) or _malformed_operations(transaction)
     if failed is not None:
         return failed
-    if not checker.all_used:
-        return Result(Code.BAD_AUTH_EXTRA)
+    return None if checker.all_used else TransactionResult(Code.BAD_AUTH_EXTRA)
+
+
+def _check_source(
+    transaction: Transaction, view: StateView, conditions: Conditions, checker: SignatureChecker, *, applying: bool
+) -> Code | None:
+    """What forbids its source account to send the transaction in that ledger, whatever its operations do."""
+    code = _check_before_sequence(transaction) or _check_time(transaction, conditions)
+    if code is not None:
+        return code
+    if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
+        return Code.INSUFFICIENT_FEE
+    account = view.account(transaction.source)
+    if account is None:
+        return Code.NO_ACCOUNT
+    if not _is_next(transaction, account):
+        return Code.BAD_SEQ
+    if _too_early_for_account(transaction, account, conditions):
+        return Code.BAD_MIN_SEQ_AGE_OR_GAP
+    if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
+        return Code.BAD_AUTH
+    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
+        return Code.INSUFFICIENT_BALANCE
     return None
 
 
-def check_operations(transaction: Transaction, view: View, checker: SignatureChecker) -> Result | None:
+def check_operations(transaction: Transaction, view: StateView, checker: SignatureChecker) -> TransactionResult | None:
     """FAILED where an operation's source does not exist or has not signed."""
     errors: list[int] = []
     for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
@@ -156,41 +103,28 @@ def check_operations(transaction: Transaction, view: View, checker: SignatureChe
     if not any(errors):
         return None
     results = zip(errors, transaction.operations, strict=True)
-    return Result(
+    return TransactionResult(
         Code.FAILED,
         tuple(i32(error) if error else default_result(operation) for error, operation in results),
     )
 
 
-def _malformed_operations(transaction: Transaction) -> Result | None:
+def _malformed_operations(transaction: Transaction) -> TransactionResult | None:
     for position, operation in enumerate(transaction.operations):
         refused = malformed(operation, transaction.operation_sources[position])
         if refused is not None:
             results = [default_result(other) for other in transaction.operations]
             results[position] = refused
-            return Result(Code.FAILED, tuple(results))
+            return TransactionResult(Code.FAILED, tuple(results))
     return None
 
 
-def threshold_level(operation: xdr.Operation) -> int:
-    body = operation.body
-    if body.type in _LOW_OPERATIONS:
-        return LOW
-    if body.type is xdr.OperationType.ACCOUNT_MERGE:
-        return HIGH
-    if body.set_options_op is not None:
-        op = body.set_options_op
-        weights = (op.master_weight, op.low_threshold, op.med_threshold, op.high_threshold, op.signer)
-        return HIGH if any(item is not None for item in weights) else MEDIUM
-    return MEDIUM
-
-
-def available_balance(account: Account) -> int:
+def available_balance(account: AccountEntry) -> int:
     """Stroops of XLM above the reserve."""
     return account.balance - (2 + account.subentries) * BASE_RESERVE
 
 
-def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: View, *, applying: bool) -> Code | None:
+def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, *, applying: bool) -> Code | None:
     if transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
         return Code.INSUFFICIENT_FEE
     inner_fee = transaction.body.fee.uint32 - transaction.resource_fee
@@ -291,14 +225,14 @@ def _check_time(transaction: Transaction, conditions: Conditions) -> Code | None
     return None
 
 
-def _is_next(transaction: Transaction, account: Account) -> bool:
+def _is_next(transaction: Transaction, account: AccountEntry) -> bool:
     v2 = transaction.body.cond.v2
     if v2 is not None and v2.min_seq_num is not None:
         return v2.min_seq_num.sequence_number.int64 <= account.sequence < transaction.sequence
     return account.sequence + 1 == transaction.sequence
 
 
-def _too_early_for_account(transaction: Transaction, account: Account, conditions: Conditions) -> bool:
+def _too_early_for_account(transaction: Transaction, account: AccountEntry, conditions: Conditions) -> bool:
     v2 = transaction.body.cond.v2
     if v2 is None:
         return False

@@ -9,12 +9,9 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.auth import verify_signature
-from kalepool.devnet.operations import muxed_key
-from kalepool.devnet.settings import (
-    Resources,
-)
-from kalepool.devnet.soroban import Footprint
+from kalepool.devnet.ledger.ed25519 import verify_signature
+from kalepool.devnet.ledger.fees import Resources
+from kalepool.devnet.ledger.operations import muxed_key
 from kalepool.devnet.wire import ZERO, array, i32, i64, u32
 
 
@@ -47,6 +44,14 @@ _SOROBAN_OPERATIONS = {
 }
 Signatures = list[tuple[bytes, bytes]]
 """(hint, signature) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The packed ledger keys a transaction declares."""
+
+    read_only: tuple[bytes, ...]
+    read_write: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,7 @@ def _hash(network_id: bytes, envelope_type: int, contents: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TransactionResult:
     """How a transaction ended. `operations` are packed OperationResults, for SUCCESS and FAILED only."""
 
     code: Code
@@ -262,4 +267,4 @@ class OuterResult:
         return i64(self.fee_charged) + i32(self.code) + ZERO
 
 
-AnyResult = Result | OuterResult
+AnyResult = TransactionResult | OuterResult

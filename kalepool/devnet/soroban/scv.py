@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kalepool.devnet.wire import account_strkey, contract_strkey
@@ -90,29 +91,34 @@ def _read(reader: _Reader) -> Val:
         return Val(name, int.from_bytes(reader.take(size), "big", signed=signed))
     if kind in _VOIDS:
         return Val(_VOIDS[kind], None)
-    match kind:
-        case 0:
-            return Val("bool", bool(reader.u32()))
-        case 2:
-            return Val("error", (reader.u32(), reader.u32()))
-        case 13:
-            return Val("bytes", reader.opaque())
-        case 14:
-            return Val("string", reader.opaque().decode(errors="replace"))
-        case 15:
-            return Val("symbol", reader.opaque().decode(errors="replace"))
-        case 16 | 17 if reader.u32() == 0:
-            return Val("vec" if kind == 16 else "map", [])
-        case 16:
-            return Val("vec", [_read(reader) for _ in range(reader.u32())])
-        case 17:
-            return Val("map", [(_read(reader), _read(reader)) for _ in range(reader.u32())])
-        case 18:
-            return Val("address", _read_address(reader))
-        case 21:
-            return Val("nonce_key", reader.number(">q", 8))
-        case _:
-            raise ValueError(f"cannot read an ScVal of type {kind}")
+    if kind not in _OTHERS:
+        raise ValueError(f"cannot read an ScVal of type {kind}")
+    name, read = _OTHERS[kind]
+    return Val(name, read(reader))
+
+
+def _read_bool(reader: _Reader) -> bool:
+    return bool(reader.u32())
+
+
+def _read_error(reader: _Reader) -> tuple[int, int]:
+    return reader.u32(), reader.u32()
+
+
+def _read_text(reader: _Reader) -> str:
+    return reader.opaque().decode(errors="replace")
+
+
+def _read_vec(reader: _Reader) -> list[Val]:
+    return [_read(reader) for _ in range(reader.u32())] if reader.u32() else []
+
+
+def _read_map(reader: _Reader) -> list[tuple[Val, Val]]:
+    return [(_read(reader), _read(reader)) for _ in range(reader.u32())] if reader.u32() else []
+
+
+def _read_nonce(reader: _Reader) -> int:
+    return reader.number(">q", 8)
 
 
 def _read_address(reader: _Reader) -> str:
@@ -124,6 +130,19 @@ def _read_address(reader: _Reader) -> str:
     if kind == 1:
         return contract_strkey(reader.take(32))
     raise ValueError(f"cannot read an address of type {kind}")
+
+
+_OTHERS: dict[int, tuple[str, Callable[[_Reader], Any]]] = {
+    0: ("bool", _read_bool),
+    2: ("error", _read_error),
+    13: ("bytes", _Reader.opaque),
+    14: ("string", _read_text),
+    15: ("symbol", _read_text),
+    16: ("vec", _read_vec),
+    17: ("map", _read_map),
+    18: ("address", _read_address),
+    21: ("nonce_key", _read_nonce),
+}
 
 
 def decode_address(packed: bytes) -> str:

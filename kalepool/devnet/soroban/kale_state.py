@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kalepool.devnet import wire
-from kalepool.devnet.contract import decode_value, pack_key, read_instance
-from kalepool.devnet.entries import ContractData
-from kalepool.devnet.ledger import Ledger
-from kalepool.devnet.soroban import instance_key
+from kalepool.devnet.ledger.closing import DevnetLedger
+from kalepool.devnet.ledger.ledger_entries import ContractData
+from kalepool.devnet.soroban.host import instance_key
+from kalepool.devnet.soroban.kale_contract import decode_value, pack_key, read_instance
 from kalepool.networks import DEVNET
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, Block, Key, Pail, block_key, pail_key
 
@@ -19,7 +19,7 @@ _KALE = wire.contract_hash(DEVNET.contract_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Farm:
+class FarmState:
     """The farm after the last ledger: its index, what it collects for the next block, and the present block."""
 
     index: int
@@ -27,19 +27,19 @@ class Farm:
     block: Block | None
 
 
-def read_farm(ledger: Ledger) -> Farm:
+def read_farm(ledger: DevnetLedger) -> FarmState:
     entry = ledger.entries[instance_key(_KALE)]
     assert isinstance(entry.data, ContractData)
     instance = read_instance(entry.data)
     index = instance.get(FARM_INDEX.name, 0)
-    return Farm(index, instance[FARM_BLOCK.name], _read(ledger, block_key(index)))
+    return FarmState(index, instance[FARM_BLOCK.name], _read(ledger, block_key(index)))
 
 
-def read_pail(ledger: Ledger, farmer: str, index: int) -> Pail | None:
+def read_pail(ledger: DevnetLedger, farmer: str, index: int) -> Pail | None:
     return _read(ledger, pail_key(farmer, index))
 
 
-def _read(ledger: Ledger, key: Key[T]) -> T | None:
+def _read(ledger: DevnetLedger, key: Key[T]) -> T | None:
     entry = ledger.entries.get(wire.key_contract_data(wire.ONE + _KALE, pack_key(key), wire.TEMPORARY))
     if entry is None or not isinstance(entry.data, ContractData) or entry.has_expired(ledger.header.sequence):
         return None

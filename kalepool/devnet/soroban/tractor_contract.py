@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kalepool.devnet import scv, wire
-from kalepool.devnet.contract import escalate, extend_instance, fail_with_error
-from kalepool.devnet.entries import ContractData
-from kalepool.devnet.soroban import COST_CALL, WASM_MISSING, Host, HostError, read_args, trap
+from kalepool.devnet import wire
+from kalepool.devnet.ledger.ledger_entries import ContractData
+from kalepool.devnet.soroban import scv
+from kalepool.devnet.soroban.host import COST_CALL, WASM_MISSING, CallError, SorobanHost, read_args, trap
+from kalepool.devnet.soroban.kale_contract import escalate, extend_instance, fail_with_error
 from kalepool.devnet.wire import sc_symbol
 
 NO_PAILS_PROVIDED = 1
@@ -19,7 +20,7 @@ class Tractor:
         self.code_hash = code_hash
         self.farm = farm
 
-    def invoke(self, host: Host, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
+    def invoke(self, host: SorobanHost, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
         host.charge(COST_CALL)
         host.load(wire.key_contract_code(self.code_hash))
         if function != "harvest":
@@ -33,7 +34,7 @@ class Tractor:
         for pail in pails:
             try:
                 reward = host.try_call(self.farm, "harvest", (wire.sc_addr(farmer), wire.sc_u32(pail.value)))
-            except HostError as error:
+            except CallError as error:
                 raise escalate(host, error.error, "try_call") from None
             rewards.append(0 if reward is None else scv.decode(reward).value)
         if sum(rewards) == 0:

@@ -9,7 +9,7 @@ import pytest
 from stellar_sdk import Keypair, Signer, scval, xdr
 from stellar_sdk.auth import authorize_entry
 
-from kalepool.devnet.auth import AuthMode
+from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.networks import DEVNET
 
 KALE = DEVNET.contract_id
