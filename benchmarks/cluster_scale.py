@@ -326,7 +326,7 @@ async def coordinate(count: int, seconds: float) -> None:
 
         listener = asyncio.create_task(listen())
         await fleet.actor.times.remote()
-        reports, accepted = cluster.reports, running.shares.accepted
+        reports, accepted = cluster.reports, running.finds.accepted
         cpu, began = _cpu_seconds(), time.monotonic()
         await asyncio.sleep(seconds)
         elapsed = time.monotonic() - began
@@ -338,11 +338,11 @@ async def coordinate(count: int, seconds: float) -> None:
             "cpu_share": used / elapsed,
             "reports_per_second": (cluster.reports - reports) / elapsed,
             "report_seconds": cluster.report_seconds,
-            "shares": running.shares.accepted - accepted,
+            "shares": running.finds.accepted - accepted,
             "delays": len(delays),
             "median_delay_seconds": median(delays) if delays else None,
             "p90_delay_seconds": sorted(delays)[int(len(delays) * 0.9)] if delays else None,
-            "median_write_seconds": median(running.shares.write_seconds),
+            "median_write_seconds": median(running.finds.write_seconds),
             "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         listener.cancel()

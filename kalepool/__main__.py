@@ -11,19 +11,23 @@ from typer.core import TyperGroup
 
 # Command, where it lives, and what the list of commands says of it.
 COMMANDS = [
-    ("up", "kalepool.up.command:up", "Start and watch everything that is not configured elsewhere, and mine."),
-    ("status", "kalepool.commands:status", "Show the block, the farmers, the workers and the last blocks."),
-    ("farmer", "kalepool.commands:farmer", "Add, list and show farmers, and let them go."),
-    ("pooler", "kalepool.commands:pooler", "Add poolers."),
-    ("miner", "kalepool.commands:miner", "Add external miners."),
-    ("operator", "kalepool.commands:operator", "Make keys for operators."),
-    ("mine", "kalepool.mine.command:mine", "Hash for a pool over HTTP, as an external miner."),
+    ("up", "kalepool.commands.up:up", "Start and watch everything that is not configured elsewhere, and mine."),
+    ("status", "kalepool.commands.status:status", "Show the block, the farmers, the workers and the last blocks."),
+    ("farmer", "kalepool.commands.farmer:farmer", "Add, list and show farmers, and let them go."),
+    ("pooler", "kalepool.commands.pooler:pooler", "Add poolers."),
+    ("miner", "kalepool.commands.miner:miner", "Add external miners."),
+    ("operator", "kalepool.commands.operator:operator", "Make keys for operators."),
+    ("mine", "kalepool.commands.mine:mine", "Hash for a pool over HTTP, as an external miner."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
-    ("api", "kalepool.commands:api", "Run the API and custody."),
-    ("coordinate", "kalepool.commands:coordinate", "Run the coordinator and its Ray workers."),
-    ("devnet", "kalepool.devnet.cli:app", "Run an offline Stellar network with the KALE contract, or replay traces."),
-    ("migrate", "kalepool.commands:migrate", "Bring the database's schema up to date."),
-    ("custody", "kalepool.commands:custody", "Look after the master key."),
+    ("api", "kalepool.commands.api:api", "Run the API and custody."),
+    ("coordinate", "kalepool.commands.coordinate:coordinate", "Run the coordinator and its Ray workers."),
+    (
+        "devnet",
+        "kalepool.commands.devnet:app",
+        "Run an offline Stellar network with the KALE contract, or replay traces.",
+    ),
+    ("migrate", "kalepool.commands.migrate:migrate", "Bring the database's schema up to date."),
+    ("custody", "kalepool.commands.custody:custody", "Look after the master key."),
 ]
 
 

@@ -1,11 +1,16 @@
-"""The REST API and custody process. One file per audience:
+"""The REST API and custody process.
 
-public.py      health, info, blocks
-pooler.py      register farmers, plant, work, harvest
-miner.py       register miners, jobs, shares, credits
-auth.py        keys, roles, Principal        limits.py    rates, sizes, times
-problems.py    errors                        models.py, paging.py    shared types, lists
-app.py         create_app                    server.py    serve
+app.py       create_app: opens everything, and brings the routers together
+server.py    serve: the process
+routes/      the endpoints, one router an audience
+calls.py     what every router needs for a call
+auth.py      keys, roles, Principal
+limits.py    rates, sizes, times
+problems.py  errors as application/problem+json
+models.py    types that several routers share
+paging.py    lists in pages
+export.py    lists as CSV and JSON files
+charts.py    the page's charts as SVG
 """
 
 from __future__ import annotations

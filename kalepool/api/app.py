@@ -10,10 +10,23 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from kalepool.api import farmer, keys, metrics, miner, operator, page, pooler, problems, public, results, sep10
+from kalepool.api import problems
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
-from kalepool.api.public import VERSION
+from kalepool.api.routes import (
+    farmers,
+    farming,
+    keys,
+    metrics,
+    miner,
+    operator,
+    page,
+    pooler,
+    public,
+    self_service,
+    sep10,
+)
+from kalepool.api.routes.public import VERSION
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import open_custody
@@ -80,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    audiences = (public, pooler, results, farmer, sep10, keys, miner, operator, page, metrics)
+    audiences = (public, farmers, farming, pooler, self_service, sep10, keys, miner, operator, page, metrics)
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
-from kalepool.chain.model import (
+from kalepool.chain.reader import ChainReader
+from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
     Account,
     Farm,
@@ -31,7 +32,6 @@ from kalepool.chain.model import (
     Signer,
     Status,
 )
-from kalepool.chain.reader import ChainReader
 from kalepool.chain.submitting import expired
 
 __all__ = [

@@ -38,7 +38,7 @@ from stellar_sdk.operation import (
 from stellar_sdk.soroban_rpc import SimulateTransactionResponse
 
 from kalepool.chain.decoding import emitted_bytes, plain_value
-from kalepool.chain.model import MIN_FEE_STROOPS, FeeBids, Limits, Prepared, Signer
+from kalepool.chain.records import MIN_FEE_STROOPS, FeeBids, Limits, Prepared, Signer
 from kalepool.errors import ChainError, FeeTooHighError, ResourceLimitError
 
 NATIVE = Asset.native()

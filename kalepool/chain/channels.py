@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from kalepool.chain.model import Signer
+from kalepool.chain.records import Signer
 from kalepool.chain.submitting import Submitter
 
 

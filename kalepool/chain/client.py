@@ -12,7 +12,7 @@ from stellar_sdk import Operation
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
 from kalepool.chain import building, decoding
-from kalepool.chain.model import HarvestPlan, Outcome, Prepared, Signer, Status
+from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.chain.submitting import Submitter
 from kalepool.config import Settings
 from kalepool.errors import (

@@ -9,7 +9,7 @@ from typing import Any
 from stellar_sdk import Address, Asset, Keypair, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
-from kalepool.chain.model import BASE_RESERVE_STROOPS, Account, Limits
+from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, Key, Pail, block_key, pail_key
 
 MAX_KEYS = 200

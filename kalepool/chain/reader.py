@@ -20,7 +20,7 @@ from stellar_sdk.soroban_rpc import (
 )
 
 from kalepool.chain import entries
-from kalepool.chain.model import Account, Farm, FeeBids, Fees, Health, Ledger, Limits
+from kalepool.chain.records import Account, Farm, FeeBids, Fees, Health, Ledger, Limits
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network

@@ -15,8 +15,8 @@ from stellar_sdk.soroban_rpc import (
 )
 
 from kalepool.chain import decoding
-from kalepool.chain.model import Outcome, Prepared, Status
 from kalepool.chain.reader import ChainReader
+from kalepool.chain.records import Outcome, Prepared, Status
 from kalepool.chain.rpc import RateLimitedError
 from kalepool.errors import ChainError, HistoryGoneError, RpcUnavailableError, TransactionExpiredError
 from kalepool.networks import Network

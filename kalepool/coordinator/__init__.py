@@ -1,11 +1,13 @@
 """The coordinator of one pooler: reads chain and database, lets the policy decide, acts through API and cluster.
 
-process.py  the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
-state.py    all it knows, in memory; gives the policy its snapshot and the workers their job
-watch.py    follows the chain, ledger by ledger
-acting.py   carries out what the policy decided, through the API (api.py is its client)
-shares.py   hashes finds again and records them
-status.py   what it tells: workers in the database, metrics for Prometheus
+process.py        the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
+state.py          all it knows, in memory; gives the policy its snapshot and the workers their job
+watch.py          follows the chain, ledger by ledger
+acting.py         carries out what the policy decided
+pool_api.py       the client of the pool's own API that this goes through
+finds.py          hashes workers' finds again and records them
+workers_table.py  writes its workers and their hashrates to the database
+metrics.py        its figures for Prometheus
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class VerifiedFind:
     """A verified find with more zeros than the farmer had. `queued_at` is by the monotonic clock."""
 
     index: int
@@ -44,7 +44,7 @@ class Share:
     queued_at: float
 
 
-class Shares:
+class Finds:
     """Takes finds from everywhere. What is accepted reaches the database sooner or later, also over its restarts."""
 
     def __init__(self, state: State, database: Database, pooler_id: UUID) -> None:
@@ -54,7 +54,7 @@ class Shares:
         self._state = state
         self._database = database
         self._pooler_id = pooler_id
-        self._waiting: list[Share] = []
+        self._waiting: list[VerifiedFind] = []
         self._wake = asyncio.Event()
         self._own: Searcher | None = None
         self._serials: list[int] = []
@@ -170,10 +170,10 @@ class Shares:
         if index is not None and self._state.saw_share(farmer.wallet, Found(zeros, nonce)):
             self.accepted += 1
             now = time.monotonic()
-            self._waiting.append(Share(index, farmer, serial, nonce, digest, zeros, datetime.now(UTC), now))
+            self._waiting.append(VerifiedFind(index, farmer, serial, nonce, digest, zeros, datetime.now(UTC), now))
             self._wake.set()
 
-    def _notice(self, share: Share) -> str:
+    def _notice(self, share: VerifiedFind) -> str:
         return json.dumps(
             {
                 "block_index": share.index,
@@ -186,7 +186,7 @@ class Shares:
         )
 
 
-def _columns(shares: Sequence[Share]) -> dict[str, list[Any]]:
+def _columns(shares: Sequence[VerifiedFind]) -> dict[str, list[Any]]:
     return {
         "share_ids": [new_id() for _ in shares],
         "block_indexes": [share.index for share in shares],

@@ -18,11 +18,12 @@ from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
 from kalepool.cluster.messages import Report
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
-from kalepool.coordinator.finds import Shares
+from kalepool.coordinator.finds import Finds
+from kalepool.coordinator.metrics import Metrics
 from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import Farmer, State
-from kalepool.coordinator.status import Metrics, Status
 from kalepool.coordinator.watch import Watch
+from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.keys import key_hash
@@ -112,7 +113,7 @@ class Coordinator:
         self.settings = settings
         self.pooler_id = pooler_id
         self.state = State(block_seconds=network.block_seconds, nominal_ledger_seconds=network.ledger_seconds)
-        self.shares = Shares(self.state, database, pooler_id)
+        self.finds = Finds(self.state, database, pooler_id)
         self.cluster: Cluster | None = None
         self._chain = chain
         self._database = database
@@ -121,8 +122,8 @@ class Coordinator:
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
-        self._status = Status(database)
-        self._metrics = Metrics(self.state, self.shares)
+        self._workers_table = WorkersTable(database)
+        self._metrics = Metrics(self.state, self.finds)
         self._counted_index: int | None = None  # the block whose past works were counted
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
@@ -144,7 +145,7 @@ class Coordinator:
                         self._keep_lock(lock),
                         self._watch.run(),
                         self._decide(),
-                        self.shares.write(),
+                        self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
                         self._listen("shares", self._heard_share),
@@ -160,7 +161,7 @@ class Coordinator:
         finally:
             await self._acting.stop()
             with contextlib.suppress(DatabaseError):
-                await self._status.write(None)
+                await self._workers_table.write(None)
             await lock.aclose()
 
     async def _hand_in_what_there_is(self) -> None:
@@ -193,11 +194,11 @@ class Coordinator:
         self._wake()
 
     def _reported(self, member: Member, report: Report) -> None:
-        self.shares.take(member, report)
+        self.finds.take(member, report)
 
     def _heard_share(self, payload: str) -> None:
         if payload:
-            self.shares.heard(payload)
+            self.finds.heard(payload)
         else:
             self._new_block.set()  # something may have been missed: read the block's shares again
 
@@ -214,7 +215,7 @@ class Coordinator:
             await _wait(self._changed, TICK_SECONDS)
             self._changed.clear()
             try:
-                await self.shares.seed()
+                await self.finds.seed()
             except DatabaseError as error:
                 log.debug("nothing decided", reason=str(error))  # the other loops say so aloud
                 continue
@@ -246,7 +247,7 @@ class Coordinator:
             entropy=farm.block.entropy,
             started_at=_time(farm.block.timestamp),
         )
-        await self.shares.recall()
+        await self.finds.recall()
         await self._database.execute("upsert_block", **_columns(index, farm.block, farm.ledger, final=False))
         if previous is not None:
             await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
@@ -294,7 +295,7 @@ class Coordinator:
                 async with fleet or connect(
                     settings.ray_address, cpus=settings.ray_cpus, gpus=settings.ray_gpus
                 ) as places:
-                    self.cluster = self._metrics.cluster = Cluster(places, self.shares.next_serial, self._reported)
+                    self.cluster = self._metrics.cluster = Cluster(places, self.finds.next_serial, self._reported)
                     self._publish()
                     await self.cluster.run()
             except (ConfigError, WorkerError) as error:
@@ -308,14 +309,14 @@ class Coordinator:
     async def _tell(self) -> None:
         since_sample = 0.0
         while True:
-            pause = self._status.pause_seconds(self.cluster)
+            pause = self._workers_table.pause_seconds(self.cluster)
             await asyncio.sleep(pause)
             since_sample += pause
             try:
-                await self._status.write(self.cluster)
+                await self._workers_table.write(self.cluster)
                 if since_sample >= SAMPLE_SECONDS:
                     since_sample = 0.0
-                    await self._status.sample(self.cluster)
+                    await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
                 log.debug("workers not written down", reason=str(error))
 

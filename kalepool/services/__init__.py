@@ -1,4 +1,19 @@
-"""What the pool does for its farmers: accounts, plant, work, harvest. Chain + custody + database, and no HTTP.
+"""What the pool does for its farmers, miners and operators. Chain + custody + database, and no HTTP.
 
-Only the API process builds a `Context` and with it can sign. `keys` and `poolers` need the database alone.
+context.py        what every service acts through; only the API process builds one, and with it can sign
+journal/          write before send: every transaction, from intent to outcome
+farming/          plant, work, harvest, and what is owed for lost stakes
+mining/           external miners: jobs, shares, credits
+pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
+farmers.py        farmers: registered, let in once funded
+withdrawals.py    paid out to a farmer while it stays
+leaving.py        a farmer goes, with everything that is its own
+poolers.py        who runs farmers
+operators.py      what operators do: pause, bans, corrections
+keys.py           API keys
+signin.py         farmers sign in with their wallets (SEP-10)
+failures.py       why something did not happen: errors and failures as plain data
+health.py         each part of the pool, with its state
+alerts.py         tells operators of trouble by webhook
+upkeep.py         what is done again and again while the API runs
 """

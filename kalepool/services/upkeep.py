@@ -20,7 +20,7 @@ from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
 from kalepool.services.journal.recovery import recover
-from kalepool.services.mining.miners import fix_terms
+from kalepool.services.mining.credits import fix_terms
 
 log = structlog.get_logger()
 

@@ -21,10 +21,10 @@ from kalepool.processes import listens
 from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
+from kalepool.up.follow import Voice, Watch, show
 from kalepool.up.parts import Parts, needs_devnet
 from kalepool.up.report import Report, blocks_table, close, farmers_table
 from kalepool.up.supervisor import Supervisor
-from kalepool.up.watch import Voice, Watch, show
 
 READY_SECONDS = 60.0  # for a part to serve
 CHECK_SECONDS = 0.25

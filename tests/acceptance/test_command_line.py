@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from kalepool import commands
 from kalepool.__main__ import COMMANDS, main
+from kalepool.commands import status
 
 HEAVY = {"ray", "numba", "numpy", "stellar_sdk", "psycopg", "fastapi", "pydantic", "aiohttp", "kalepool.config"}
 
@@ -132,7 +132,7 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
 
 
 def test_status_waits_for_no_silent_chain(kalepool: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(status, "PATIENCE_SECONDS", 1.0)
     assert kalepool("migrate").status == 0
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/secret-key"

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
+from kalepool.up.follow import Voice
 from kalepool.up.run import _until_stopped
-from kalepool.up.watch import Voice
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kalepool import commands
+from kalepool.commands import pool
+from kalepool.commands.custody import rotate
+from kalepool.commands.farmer import farmer_list, farmer_show
+from kalepool.commands.pool import database_url, read_settings
+from kalepool.commands.pooler import pooler_add
+from kalepool.commands.status import status
 from kalepool.errors import ConfigError
 from kalepool.up.folder import DataFolder, Running
 
@@ -17,14 +22,14 @@ def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.upper().startswith(("KALEPOOL_", "DATABASE_URL"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "configure", lambda level: None)  # logging is the whole process's
+    monkeypatch.setattr(pool, "configure", lambda level: None)  # logging is the whole process's
 
 
 def test_a_wrong_folder_is_told_and_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> set[str]:
-        looks = (commands.status, commands.farmer_list, lambda: commands.farmer_show("0" * 32))
+        looks = (status, farmer_list, lambda: farmer_show("0" * 32))
         words: set[str] = set()
-        for look in (*looks, lambda: commands.pooler_add("north"), commands.rotate):
+        for look in (*looks, lambda: pooler_add("north"), rotate):
             with pytest.raises(ConfigError) as wrong:
                 look()
             words.add(str(wrong.value))
@@ -41,13 +46,13 @@ def test_what_else_keeps_a_pool_from_being_found_is_told() -> None:
     with DataFolder(Path(".kalepool")) as folder:
         folder.publish(Running(os.getpid(), "mainnet", "http://a", None, "http://b", 5.0, 300))
         with pytest.raises(ConfigError, match="is on mainnet, not devnet: set KALEPOOL_NETWORK=mainnet"):
-            commands.status()
+            status()
         folder.publish(Running(os.getpid(), "devnet", "http://a", None, "http://b", 5.0, 300))
         with pytest.raises(ConfigError, match="has another database: set DATABASE_URL"):
-            commands.farmer_list()
+            farmer_list()
 
 
 def test_a_database_of_its_own_is_asked_wherever_one_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://there/pool")
-    with commands._database_url(commands._settings()) as url:
+    with database_url(read_settings()) as url:
         assert url == "postgresql://there/pool" and not list(tmp_path.iterdir())

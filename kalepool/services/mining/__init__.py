@@ -1,4 +1,13 @@
-"""What external miners need: jobs, shares, credits. `Mining` is the live part, kept by the API process."""
+"""What external miners need: jobs, shares, credits. `Mining` is the live part, kept by the API process.
+
+service.py  Mining: ties the others together, and runs their loops
+dealer.py   what there is to hash, and who gets which job
+jobs.py     job ids that carry their terms, signed
+intake.py   shares on their way into the database
+gate.py     who is slowed down or banned
+miners.py   miners as accounts: registration, invitations, rigs
+credits.py  a block's totals and each miner's part of its fee
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kalepool.api import metrics as module
-from kalepool.api.metrics import Metrics
+from kalepool.api.routes import metrics as module
+from kalepool.api.routes.metrics import Metrics
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 

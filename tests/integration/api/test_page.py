@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.api.page import STATIC, TICK_SECONDS, Viewing
+from kalepool.api.routes.page import STATIC, TICK_SECONDS, Viewing
 from kalepool.services import farmers
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission

@@ -31,7 +31,7 @@ from kalepool.policy.shares import MIN_DIFFICULTY
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import operators
 from kalepool.services.keys import create_key
-from kalepool.services.mining import miners
+from kalepool.services.mining import credits, miners
 from kernels import Template, find
 
 pytestmark = pytest.mark.anyio
@@ -322,14 +322,14 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
         )
 
     async def read(index: int, settings: Settings) -> tuple[int, int, int]:
-        (block,) = await miners.read_block_totals(database, settings, [index])
+        (block,) = await credits.read_block_totals(database, settings, [index])
         return block.fee_stroops, block.window_blocks, sum(block.window_hashes.values())
 
     await harvested(40)
-    assert await miners.fix_terms(database, before) == 2
-    assert await miners.fix_terms(database, after) == 0
+    assert await credits.fix_terms(database, before) == 2
+    assert await credits.fix_terms(database, after) == 0
     await harvested(42)
-    await miners.fix_terms(database, after)
+    await credits.fix_terms(database, after)
     assert await read(40, after) == await read(40, before) == (50, 2, 200)
     assert await read(42, before) == (500, 1, 100)
     assert await operators.rewards_since(database, before, datetime.now(UTC) - timedelta(hours=1)) == (2000, 550)
@@ -341,14 +341,14 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
         *(new_id(), field.pooler_id, other),
     )
     await field.execute("UPDATE block_operations SET status = 'finished', closed_at = now()")
-    (block,) = await miners.read_block_totals(database, after, [40])
+    (block,) = await credits.read_block_totals(database, after, [40])
     assert not block.final
     await field.execute(
         "INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, "
         "stake_stroops, forecast_stroops) VALUES (%s, 40, %s, %s, 'backend', 'block-missing', 1, 2)",
         *(new_id(), field.pooler_id, other),
     )
-    (block,) = await miners.read_block_totals(database, after, [40])
+    (block,) = await credits.read_block_totals(database, after, [40])
     assert block.final, "the pail was lost: nothing is to come any more"
 
 

@@ -11,7 +11,7 @@ from stellar_sdk import FeeBumpTransactionEnvelope, Keypair, SorobanDataBuilder,
 from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain import building, entries
-from kalepool.chain.model import FeeBids, Limits, Prepared
+from kalepool.chain.records import FeeBids, Limits, Prepared
 from kalepool.errors import ChainError, FeeTooHighError, ResourceLimitError
 from kalepool.networks import DEVNET
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kalepool.devnet.cli import app
+from kalepool.commands.devnet import app
 from kalepool.devnet.recordings import replay_trace
 from kalepool.protocol.replay import read_trace
 

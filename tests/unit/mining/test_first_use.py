@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kalepool.commands.mine import mine
 from kalepool.errors import ConfigError
-from kalepool.mine.command import mine
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "miner.py"
 

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalepool.api.limits import per_address
 from kalepool.api.models import AccountAddress, Described
-from kalepool.api.pooler import context
 from kalepool.api.problems import Problem, documented
+from kalepool.api.routes.farming import context
 from kalepool.services.signin import ChallengeError, SignIn
 
 router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)])

@@ -25,6 +25,7 @@ from kalepool.errors import NotFoundError
 from kalepool.policy.shares import Outcome, below_for
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.mining import Mining, miners
+from kalepool.services.mining.credits import credited_blocks, read_block_totals
 from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, WaitError
 from kalepool.services.mining.service import Offer
@@ -444,7 +445,7 @@ async def credits(
 ) -> Page[CreditView]:
     """Block by block, the newest first. Credits are bookkeeping, which the pool's operator settles: nothing is paid out
     by itself."""
-    indexes = await miners.credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
+    indexes = await credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
     me = str(caller.subject_id)
     items = [
         CreditView(
@@ -457,7 +458,7 @@ async def credits(
             credit_stroops=block.credits.get(me, 0),
             final=block.final,
         )
-        for block in await miners.read_block_totals(_database(request), _settings(request), indexes)
+        for block in await read_block_totals(_database(request), _settings(request), indexes)
     ]
     return Page(items=items, next=str(indexes[-1]) if len(indexes) == limit else None)
 
@@ -493,7 +494,7 @@ async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, 
 
     Fee and window are those that held when the block began. Credits are bookkeeping, which the pool's operator settles.
     """
-    blocks = await miners.read_block_totals(_database(request), _settings(request), [block_index])
+    blocks = await read_block_totals(_database(request), _settings(request), [block_index])
     if not blocks:
         raise NotFoundError(f"no share was brought for block {block_index}")
     [block] = blocks

@@ -14,12 +14,12 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from kalepool.api.auth import Operator, record
 from kalepool.api.export import PAGE, Row, documented_export, export
-from kalepool.api.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
 from kalepool.api.paging import Page, Paging, next_cursor
-from kalepool.api.pooler import context
 from kalepool.api.problems import documented
-from kalepool.api.results import CompensationView, PoolerView, Standing, compensation_page
+from kalepool.api.routes.farming import context
+from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
+from kalepool.api.routes.pooler import CompensationView, PoolerView, Standing, compensation_page
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators

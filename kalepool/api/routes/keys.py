@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints
 from kalepool.api.auth import Anyone, Principal, record
 from kalepool.api.models import WHOLE, Described, Sent
 from kalepool.api.paging import Page, Paging, next_cursor
-from kalepool.api.pooler import context
 from kalepool.api.problems import Problem, documented
+from kalepool.api.routes.farming import context
 from kalepool.errors import NotFoundError
 from kalepool.services.keys import KeyOwner, Role, create_key
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from kalepool.api.auth import PoolerOrOperator
 from kalepool.api.models import Described, Nonce, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
-from kalepool.api.pooler import context
 from kalepool.api.problems import documented
+from kalepool.api.routes.farming import context
 from kalepool.errors import Fault, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.operators import Compensation

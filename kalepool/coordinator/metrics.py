@@ -1,74 +1,27 @@
-"""What the coordinator tells of itself: its workers in the database, and metrics for Prometheus."""
+"""The coordinator's figures for Prometheus."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from statistics import median
-from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kalepool.cluster.members import Cluster, Member
-from kalepool.coordinator.finds import Shares
+from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.state import State
-from kalepool.database import Database, new_id
-
-WORKERS_PER_SECOND = 1000  # how many rows are refreshed a second at most
-
-
-class Status:
-    """Writes the table of workers. A worker's row is its own: another in the same place gets another."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._ids: dict[int, UUID] = {}  # by the first serial, which no other member ever has
-
-    def pause_seconds(self, cluster: Cluster | None) -> float:
-        """Between two writes: longer for a large cluster."""
-        return max(2.0, len(cluster.members) / WORKERS_PER_SECOND if cluster else 0.0)
-
-    async def write(self, cluster: Cluster | None) -> None:
-        """All workers as they are, and those that are gone since."""
-        members = list(cluster.members.values()) if cluster else []
-        ids = {member.serials[0]: self._ids.get(member.serials[0]) or new_id() for member in members}
-        gone = [worker_id for serial, worker_id in self._ids.items() if serial not in ids]
-        async with self._database.transaction() as session:
-            await session.execute(
-                "upsert_workers",
-                worker_ids=list(ids.values()),
-                searchers=[member.serials[-1] for member in members],
-                nodes=[member.place.host for member in members],
-                kinds=[member.place.kind for member in members],
-                backends=[member.hello.backend for member in members],
-                threads=[member.hello.threads for member in members],
-                versions=[member.hello.code_version for member in members],
-                speeds=[member.hashes_per_second or 0.0 for member in members],
-                hashes=[member.hashes for member in members],
-                best_zeros=[member.best_zeros for member in members],
-            )
-            await session.execute("retire_workers", worker_ids=gone)
-        self._ids = ids
-
-    async def sample(self, cluster: Cluster | None) -> None:
-        """One point of every worker's hashrate, for charts."""
-        members = list(cluster.members.values()) if cluster else []
-        await self._database.execute(
-            "insert_hashrates",
-            searchers=[member.serials[-1] for member in members],
-            speeds=[member.hashes_per_second or 0.0 for member in members],
-        )
 
 
 class Metrics(Collector):
     """Reads the coordinator's present state whenever Prometheus asks."""
 
-    def __init__(self, state: State, shares: Shares) -> None:
+    def __init__(self, state: State, finds: Finds) -> None:
         self.cluster: Cluster | None = None
         self._state = state
-        self._shares = shares
+        self._finds = finds
 
     @contextlib.contextmanager
     def served(self, port: int | None) -> Iterator[None]:
@@ -91,7 +44,7 @@ class Metrics(Collector):
         yield self._of_workers(members, "hashes_per_second", "Hashes a second", lambda m: m.hashes_per_second or 0.0)
         yield self._of_workers(members, "busy_share", "Part of thread time spent searching", lambda m: m.busy_share)
         yield self._of_workers(members, "best_zeros", "Most zeros found in this block", lambda m: m.best_zeros)
-        state, shares = self._state, self._shares
+        state, finds = self._state, self._finds
         yield _gauge("block", "Index of the current block", state.index or 0)
         yield _gauge("farmers", "Farmers taking part", len(state.farmers))
         yield _gauge("farmers_planted", "Farmers with a pail in this block", len(state.pails))
@@ -100,14 +53,14 @@ class Metrics(Collector):
         best = max((records[-1].zeros for records in list(state.records.values()) if records), default=0)
         yield _gauge("best_zeros", "Most zeros of any farmer in this block", best)
         yield _gauge("calls_in_flight", "Farmers in calls to the API", len(state.planting) + len(state.working))
-        yield _gauge("shares_waiting", "Shares not written to the database yet", shares.waiting)
+        yield _gauge("shares_waiting", "Shares not written to the database yet", finds.waiting)
         yield _gauge(
             "workers_refused", "Places whose worker was refused", len(self.cluster.refused) if self.cluster else 0
         )
-        if written := list(shares.write_seconds):
+        if written := list(finds.write_seconds):
             yield _gauge("share_write_seconds", "Median time from accepting a share to its commit", median(written))
-        yield _counter("shares", "Shares accepted", shares.accepted)
-        yield _counter("shares_rejected", "Finds that were not what they claimed", shares.rejected)
+        yield _counter("shares", "Shares accepted", finds.accepted)
+        yield _counter("shares_rejected", "Finds that were not what they claimed", finds.rejected)
         if cluster := self.cluster:
             yield _counter("hashes", "Hashes tried by workers", cluster.hashes)
             yield _counter("busy_thread_seconds", "Time of search threads spent searching", cluster.busy_seconds)

@@ -12,12 +12,13 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from kalepool.api.auth import Anyone, Principal, SignedIn, record
+from kalepool.api.auth import Anyone, SignedIn, record
+from kalepool.api.calls import context, finish, visible_farmer
 from kalepool.api.export import PAGE, Row, documented_export, export
 from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
-from kalepool.api.pooler import FarmerView, Missing, RegisteredFarmer, Status, context, finish, may_see
 from kalepool.api.problems import Problem, documented
+from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
 from kalepool.errors import ConflictError, Fault, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import farmers, leaving, withdrawals
@@ -37,19 +38,6 @@ StroopsText = Annotated[
     StringConstraints(pattern="^[1-9][0-9]{0,17}$"),
     Field(description="Stroops (10^-7) as a decimal string, 1 or more.", examples=["25000000"]),
 ]
-
-
-async def visible_farmer(request: Request, caller: Principal, farmer_id: UUID, *, not_pooler: bool = False) -> Farmer:
-    """The farmer, if the caller may see it; `not_pooler`: and is the farmer itself or an operator.
-
-    Raises NotFoundError, Problem 403.
-    """
-    farmer = await context(request).database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
-    if farmer is None or not may_see(caller, farmer):
-        raise NotFoundError(f"no farmer {farmer_id}")
-    if not_pooler and caller.role not in ("farmer", "operator"):
-        raise Problem(403, "forbidden", "only the farmer itself, or an operator, may do this")
-    return farmer
 
 
 # ----------------------------------------------------------------------------------------------------------------------

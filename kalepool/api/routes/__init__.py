@@ -1,0 +1,14 @@
+"""The endpoints, one router an audience.
+
+public.py        everybody: what the pool is, its blocks, /health, /info, the stream of events
+page.py          everybody, in a browser
+farmers.py       poolers and operators: farmers registered, listed, shown
+farming.py       poolers: plant, work, harvest
+pooler.py        poolers: their blocks, failures, what is owed
+self_service.py  farmers: register by themselves, blocks, stake, withdraw, leave
+sep10.py         farmers' wallets: sign in
+keys.py          whoever has a key: list, make and revoke keys
+miner.py         external miners: jobs, shares, credits
+operator.py      operators
+metrics.py       Prometheus
+"""

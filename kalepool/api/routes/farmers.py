@@ -1,0 +1,191 @@
+"""Farmers as poolers and operators see them: registered, listed, shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field, computed_field
+
+from kalepool.api.auth import Anyone, PoolerOrOperator
+from kalepool.api.calls import context, may_see
+from kalepool.api.models import (
+    POOLER,
+    STAKE_PART,
+    WALLET,
+    AccountAddress,
+    Described,
+    Metadata,
+    Sent,
+    StakePart,
+    StakeWish,
+    Stroops,
+    example,
+    stakes,
+)
+from kalepool.api.paging import Page, Paging, next_cursor
+from kalepool.api.problems import documented
+from kalepool.errors import ChainError, NotFoundError
+from kalepool.services import farmers
+
+router = APIRouter(tags=["poolers"])
+
+Status = Literal["registered", "active", "leaving", "departed"]
+
+
+class Registration(Sent):
+    """A farmer to be registered."""
+
+    model_config = example(
+        pooler_id=POOLER,
+        payout_wallet=WALLET,
+        stake_percentage=0.1,
+        metadata={"name": "Ann"},
+    )
+
+    pooler_id: UUID
+    payout_wallet: AccountAddress
+    stake_percentage: StakeWish | None = Field(
+        default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
+    )
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Missing(Described):
+    """What the custodial wallet lacks to become active. The pool adds the trustline once the XLM is there."""
+
+    native_stroops: Stroops
+    trustline: bool
+
+
+class FarmerView(Described):
+    """A farmer."""
+
+    farmer_id: UUID
+    custodial_wallet: str = Field(description="Send XLM here; the farmer's KALE lives here.")
+    pooler_id: UUID
+    payout_wallet: str
+    stake_percentage: StakePart
+    status: Status
+    metadata: dict[str, Any]
+    registered_at: datetime
+    activated_at: datetime | None
+
+    @computed_field(description="The stake in words.", examples=["stakes 10 % of the KALE balance in each block"])
+    @property
+    def stake(self) -> str:
+        return stakes(self.stake_percentage)
+
+
+class RegisteredFarmer(FarmerView):
+    """A farmer just registered."""
+
+    needs_funding: bool
+    missing: Missing
+    api_key: str = Field(description="The farmer's own key. Shown this once.")
+
+
+class Balances(Described):
+    """What the custodial wallet holds. `kale_stroops` is null without a trustline."""
+
+    native_stroops: Stroops
+    spendable_stroops: Stroops
+    kale_stroops: Stroops | None
+
+
+class Performance(Described):
+    """All blocks of a farmer together."""
+
+    blocks_planted: int
+    blocks_worked: int
+    blocks_harvested: int
+    staked_stroops: Stroops
+    rewarded_stroops: Stroops
+
+
+class FarmerDetails(FarmerView):
+    """A farmer with what its wallet holds (null while the chain does not answer) and what it has done."""
+
+    needs_funding: bool | None
+    missing: Missing | None
+    balances: Balances | None
+    performance: Performance
+
+
+@router.post(
+    "/farmers/register",
+    status_code=201,
+    summary="Register a farmer",
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def register(request: Request, body: Registration, caller: PoolerOrOperator) -> RegisteredFarmer:
+    """Makes a farmer with a wallet of its own, whose key never leaves the pool's custody.
+
+    Send it what `missing` names: it becomes active by itself within a few ledgers. `api_key` is shown this once.
+    """
+    caller.require_pooler(body.pooler_id)
+    ctx = context(request)
+    percentage = ctx.settings.stake_percentage if body.stake_percentage is None else body.stake_percentage
+    part = Decimal(f"{percentage:.6f}")
+    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata))
+    view = FarmerView.model_validate(made.farmer)
+    return RegisteredFarmer(
+        **view.model_dump(),
+        needs_funding=bool(made.missing),
+        missing=Missing.model_validate(made.missing),
+        api_key=made.api_key,
+    )
+
+
+@router.get("/farmers", summary="List farmers", responses=documented(401, 403, 422, 429, 503))
+async def list_farmers(
+    request: Request,
+    caller: PoolerOrOperator,
+    paging: Paging,
+    pooler_id: Annotated[
+        UUID | None, Query(description="Of this pooler; a pooler's key sees its own in any case.")
+    ] = None,
+    status: Annotated[Status | None, Query(description="In this state.")] = None,
+) -> Page[FarmerView]:
+    """Farmers in the order of their registration."""
+    if caller.role == "pooler":
+        if pooler_id is not None:
+            caller.require_pooler(pooler_id)
+        pooler_id = caller.subject_id
+    rows = await context(request).database.fetch_all(
+        "select_farmers_page",
+        row=farmers.Farmer,
+        pooler_id=pooler_id,
+        status=status,
+        after=paging.after,
+        limit=paging.limit,
+    )
+    items = [FarmerView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([row.farmer_id for row in rows], paging))
+
+
+@router.get("/farmers/{farmer_id:uuid}", summary="Show a farmer", responses=documented(401, 404, 422, 429, 503))
+async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> FarmerDetails:
+    """A farmer, its balances, what it lacks, and all its blocks together. For itself, its pooler and operators."""
+    ctx = context(request)
+    farmer = await ctx.database.fetch_one("select_farmer_of_any_pooler", row=farmers.Farmer, farmer_id=farmer_id)
+    if farmer is None or not may_see(caller, farmer):
+        raise NotFoundError(f"no farmer {farmer_id}")
+    performance = await ctx.database.fetch_one("select_farmer_performance", farmer_id=farmer_id)
+    try:
+        account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
+        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
+        if farmer.status in ("leaving", "departed"):  # it is to be sent nothing any more
+            missing = farmers.Missing(0, trustline=False)
+    except ChainError:
+        account = missing = None
+    return FarmerDetails(
+        **FarmerView.model_validate(farmer).model_dump(),
+        needs_funding=None if missing is None else bool(missing),
+        missing=None if missing is None else Missing.model_validate(missing),
+        balances=None if account is None else Balances.model_validate(account),
+        performance=Performance.model_validate(performance),
+    )

@@ -1,0 +1,127 @@
+"""`kalepool farmer`: add, list and show farmers, and let them go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from kalepool.commands.pool import OWN_POOLER, Pooler, ask_api, find_pooler, read_settings, show, with_database_open
+from kalepool.database import Database
+from kalepool.errors import ConflictError
+from kalepool.units import plain
+
+farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers, and let them go.")
+
+Called = Annotated[str, typer.Argument(metavar="FARMER", help="Its id, custodial wallet or name: see `farmer list`.")]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Farmers
+
+
+@farmer.command("add")
+def farmer_add(
+    payout_wallet: Annotated[str, typer.Argument(help="The G… address that is paid when the farmer leaves.")],
+    stake_percentage: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth, 1 is everything (0.1)."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What you call it: a name that no other farmer has.")] = None,
+    pooler: Pooler = OWN_POOLER,
+) -> None:
+    """Register a farmer: makes its custodial wallet, and says what that has to be funded with."""
+    from kalepool.live.farmer import farmers_called
+
+    settings = read_settings()
+
+    async def add(database: Database) -> dict[str, Any]:
+        body: dict[str, Any] = {"pooler_id": str(await find_pooler(database, pooler)), "payout_wallet": payout_wallet}
+        if name is not None:
+            for other in await farmers_called(database, name):
+                if other.status != "departed":
+                    raise ConflictError(f"farmer {other.farmer_id} is called {name!r} already: choose another --name")
+            body["metadata"] = {"name": name}
+        if stake_percentage is not None:
+            body["stake_percentage"] = stake_percentage
+        return await ask_api(settings, database, "POST", "/farmers/register", body)
+
+    made = with_database_open(settings, add)
+    native = int(made["missing"]["native_stroops"])
+    typer.echo(f"farmer_id         {made['farmer_id']}")
+    typer.echo(f"custodial_wallet  {made['custodial_wallet']}")
+    typer.echo(f"api_key           {made['api_key']}")
+    typer.echo(f"The farmer {made['stake']}.")
+    typer.echo(f"The key cannot be shown again. Send {native / 10**7:g} XLM to the custodial wallet; the rest follows.")
+
+
+@farmer.command("list")
+def farmer_list(pooler: Annotated[str | None, typer.Option("--pooler", help="Only this pooler's.")] = None) -> None:
+    """List farmers."""
+
+    async def read(database: Database) -> list[dict[str, Any]]:
+        pooler_id = await find_pooler(database, pooler) if pooler else None
+        return await database.fetch_all("select_farmers", pooler_id=pooler_id)
+
+    table = Table(box=None, header_style="dim")
+    table.add_column("name", no_wrap=True, max_width=24)
+    for heading in ("farmer_id", "status", "stake", "custodial_wallet"):
+        table.add_column(heading, no_wrap=True)
+    for row in with_database_open(read_settings(), read):
+        stake = f"{float(row['stake_percentage']):.1%}"
+        name = Text(plain(str(row["metadata"].get("name") or "-")))
+        table.add_row(name, str(row["farmer_id"]), row["status"], stake, row["custodial_wallet"])
+    show(table)
+
+
+@farmer.command("show")
+def farmer_show(called: Called) -> None:
+    """Show a farmer: its wallets, its balances on the chain, how it did, and what it waits for."""
+    from kalepool.live.farmer import Line, describe, find_farmer
+
+    settings = read_settings()
+
+    async def read(database: Database) -> list[Line]:
+        path = f"/farmers/{(await find_farmer(database, called)).farmer_id}"
+        found = await ask_api(settings, database, "GET", path)
+        goes = found["status"] in ("leaving", "departed")
+        return describe(found, await ask_api(settings, database, "GET", f"{path}/leave") if goes else None)
+
+    for name, value in with_database_open(settings, read):
+        typer.echo(f"{name:<16}  {value}")
+
+
+@farmer.command("leave")
+def farmer_leave(
+    called: Called,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let a farmer go: no plants from now on; after its last harvest everything goes to its payout wallet."""
+    from kalepool.live.farmer import find_farmer, paid, waits
+
+    settings = read_settings()
+    known = with_database_open(settings, lambda database: find_farmer(database, called))
+    if not yes:
+        name = plain(known.name or str(known.farmer_id))
+        typer.echo(
+            f"{name} is planted for no more, and after its last harvest all its KALE and XLM go to its payout wallet\n"
+            f"{known.payout_wallet}; its custodial wallet is closed. There is no way back."
+        )
+        if not typer.confirm(f"Let {name} go?"):
+            typer.echo("Nothing was changed.")
+            raise typer.Exit(1)
+    path = f"/farmers/{known.farmer_id}/leave"
+    found = with_database_open(settings, lambda database: ask_api(settings, database, "POST", path))
+    if found["status"] == "departed":
+        typer.echo(f"It has departed, {paid(found)}.")
+        return
+    typer.echo(f"It leaves; {waits(found)}.")
+    typer.echo(f"It goes on by itself; `kalepool farmer show {known.farmer_id}` says how far it is.")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What they share

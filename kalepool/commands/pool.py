@@ -1,0 +1,150 @@
+"""What the commands share: the settings, the pool that runs in the data folder, its database and its API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+from pydantic import SecretStr
+from rich.console import Console
+
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import ConfigError, InputError, KalepoolError, NotFoundError
+from kalepool.log import configure
+from kalepool.postgres import Postgres, running_url
+from kalepool.up.folder import DataFolder, Running, find_running
+
+Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
+
+
+OWN_POOLER = "home"
+
+
+SHOWN_ONCE = "The key is not kept and cannot be shown again."
+
+
+T = TypeVar("T")
+
+
+def read_settings() -> Settings:
+    """The environment's settings; what they leave open is filled in from a `kalepool up` that runs here."""
+    settings = Settings.load()
+    running = find_running(settings.data_dir)
+    if running is None or running.network != settings.network:
+        return settings
+    return settings.model_copy(update=open_in(settings, running))
+
+
+def open_in(settings: Settings, running: Running) -> dict[str, Any]:
+    names = ("rpc_url", "friendbot_url", "api_url", "ledger_seconds", "block_seconds")
+    return {name: getattr(running, name) for name in names if getattr(settings, name) is None}
+
+
+def with_database_url(settings: Settings) -> Settings:
+    """For a process on its own: the database that is configured, or that a running `kalepool up` has."""
+    if settings.database_url is None:
+        url = running_url(settings.data_dir / "postgres")
+        if url is None:
+            raise ConfigError("no database: set DATABASE_URL, or start `kalepool up`")
+        settings = settings.model_copy(update={"database_url": SecretStr(url)})
+    return settings
+
+
+def no_pool(settings: Settings) -> ConfigError:
+    note = settings.data_dir / "up.json"
+    running = find_running(settings.data_dir)
+    if running is not None and running.network == settings.network:
+        return ConfigError("the pool that runs here has another database: set DATABASE_URL to its address")
+    if running is not None:
+        return ConfigError(
+            f"the pool here is on {running.network}, not {settings.network}: set KALEPOOL_NETWORK={running.network}"
+        )
+    where = f"{note}" if note.is_absolute() else f"{note} in {Path.cwd()}"
+    found = f"{where} is of one that ended" if note.exists() else f"no {where}"
+    return ConfigError(f"no pool here: {found}; start `kalepool up`, or go to its folder (KALEPOOL_DATA_DIR)")
+
+
+@contextmanager
+def database_url(settings: Settings, *, new: bool = False) -> Iterator[str]:
+    """For one look: the configured database, the running embedded one, or that one started for as long as it takes.
+
+    new: make the embedded one where there is none; else that is a ConfigError, and no folder is made.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    data = settings.data_dir / "postgres"
+    url = running_url(data)
+    if url is not None:
+        yield url
+        return
+    if not new and not (data / "PG_VERSION").exists():
+        raise no_pool(settings)
+    with (
+        DataFolder(settings.data_dir) as folder,
+        Postgres.start(data, programs=settings.postgres_bin, log_file=folder.logs / "postgres.log") as server,
+    ):
+        yield server.create_database("kalepool")
+
+
+def with_database_open(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work` on the open database."""
+
+    async def run(url: str) -> T:
+        async with Database.open(url, connections=2) as database:
+            return await work(database)
+
+    configure("warning")
+    with database_url(settings) as url:
+        return asyncio.run(run(url))
+
+
+async def find_pooler(database: Database, name: str) -> UUID:
+    found = await database.fetch_one("select_pooler_by_name", name=name)
+    if found is None:
+        raise NotFoundError(f"no pooler is called {name!r}: `kalepool pooler add {name}` makes one")
+    return found["pooler_id"]
+
+
+async def ask_api(
+    settings: Settings, database: Database, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One call as an operator. Who reaches the database may make itself a key; this one ends with the minute."""
+    import httpx2
+
+    from kalepool.services.keys import create_key
+
+    url = settings.own_api_url
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    key = (await create_key(database, "operator", label="command line", expires_at=soon)).key
+    async with httpx2.AsyncClient(base_url=url, timeout=60.0) as client:
+        try:
+            answer = await client.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+        except httpx2.TransportError as error:
+            raise ConfigError(
+                f"the API does not answer at {url} ({error}): start `kalepool up` or `kalepool api`"
+            ) from None
+    if answer.is_success:
+        return answer.json()
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError):
+        detail = answer.text[:300]
+    if answer.status_code < 500:
+        raise InputError(f"the API says {answer.status_code}: {detail}")
+    raise KalepoolError(f"the API says {answer.status_code}: {detail}")
+
+
+def show(*parts: Any) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    for part in parts:
+        console.print(part)
