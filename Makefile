@@ -25,7 +25,7 @@ fuzz: setup ## the whole API and all property tests, 200 examples of each, other
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
 
 check: setup ## formatting, lint, types, import direction, lock file
-	@$(BIN)/python tests/check.py
+	@$(BIN)/python tools/check.py
 
 fix: setup ## format and mend what can be mended
 	@$(BIN)/ruff format .

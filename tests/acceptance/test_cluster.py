@@ -12,8 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from benchmarks.pool import Pool, running_pool
-from tests.ray_nodes import kill_node, ray_nodes
+from tests.support.pool import Pool, running_pool
+from tests.support.ray_nodes import kill_node, ray_nodes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(240)]
 

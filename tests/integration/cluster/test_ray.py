@@ -19,7 +19,7 @@ from kalepool.cluster.fleet import RayHandle, connect
 from kalepool.cluster.members import Member, Place
 from kalepool.cluster.messages import code_version
 from kalepool.errors import ConfigError
-from tests.ray_nodes import kill_node
+from tests.support.ray_nodes import kill_node
 
 from .conftest import job, searching
 

@@ -1,4 +1,4 @@
-"""A whole pool in a folder of its own for benchmarks: the processes a user's `kalepool up` would start."""
+"""A whole pool in a folder of its own: the processes a user's `kalepool up` would start."""
 
 from __future__ import annotations
 
