@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BLOCKS ?=
 BIN := .venv/bin
+# Some tests fill the cores and others wait for block after block: twice as many workers as there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
@@ -18,14 +20,13 @@ run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after 
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
 test: setup check ## lint, types, and the whole test suite
-	@$(BIN)/python -m pytest -n 2 -m "not ray and not acceptance"
-	@$(BIN)/python -m pytest -m "ray or acceptance"
+	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10
 
 fuzz: setup ## the whole API and all property tests, 200 examples of each, others every time
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
 
 check: setup ## formatting, lint, types, import direction, lock file
-	@$(BIN)/python tests/check.py
+	@$(BIN)/python tools/check.py
 
 fix: setup ## format and mend what can be mended
 	@$(BIN)/ruff format .
@@ -47,6 +48,6 @@ clean: ## remove .venv and caches (the pool's data stays)
 
 .venv/.ready: .venv/bin/python pyproject.toml requirements.lock bootstrap.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
-	@$(BIN)/uv pip install --quiet --python .venv --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python .venv --no-build-isolation --no-deps -e .
 	@touch $@

@@ -21,7 +21,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.bare import bare_rate
-from benchmarks.pool import Pool, running_pool
+from tests.support.pool import Pool, running_pool
 
 LOOK_SECONDS = 0.5
 

@@ -38,7 +38,6 @@ import structlog
 
 import kernels
 from benchmarks.bare import BareKernel
-from benchmarks.pool import Pool, running_pool
 from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
 from kalepool.cluster.members import Cluster, Handle, Member, Place
 from kalepool.cluster.messages import Hello, Job, Report, code_version
@@ -46,6 +45,7 @@ from kalepool.cluster.worker import Worker
 from kalepool.config import Settings
 from kalepool.coordinator.state import report_zeros
 from kalepool.protocol.model import Block
+from tests.support.pool import Pool, running_pool
 
 NODES = (1, 2, 4)
 FARMERS = 50

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from kalepool.database import Database, migrate
 from kalepool.postgres import Postgres
@@ -20,6 +22,37 @@ _numbers = count(1)
 settings.register_profile("test", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("KALEPOOL_FUZZ_EXAMPLES", "100")), deadline=None)
 settings.load_profile("fuzz" if "KALEPOOL_FUZZ_EXAMPLES" in os.environ else "test")
+
+
+# What one worker does, one after the other: a Ray of several nodes takes both cores, and a file goes on where its test
+# before ended. xdist's own groups do not work with this pytest (pytest-xdist issue 1386).
+TOGETHER = {
+    "tests/acceptance/test_cluster.py": "ray",
+    "tests/integration/cluster/test_ray.py": "ray",
+    "tests/acceptance/test_up.py": "up",
+}
+
+
+class Scheduling(LoadScopeScheduling):
+    """Each test to whoever is free, but those that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    config.option.loadscopereorder = False  # it knows how many there are, not how long they take
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one when the others have ended."""
+
+    def seconds(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("slow")
+        return marker.args[0] if marker else 0.0
+
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 import pytest
 
-from benchmarks.pool import Pool, running_pool
-from tests.ray_nodes import kill_node, ray_nodes
+from tests.support.installed import Installed
+from tests.support.pool import Pool, running_pool
+from tests.support.ray_nodes import kill_node, ray_nodes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -23,7 +26,11 @@ AFTER_RESTART_SECONDS = 22.0  # from the restart to the last works: Ray connects
 
 
 @pytest.fixture
-def ray_cluster() -> Iterator[Any]:
+def ray_cluster(installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Its nodes, and the pool's processes after them, run the installed wheel."""
+    monkeypatch.setattr(sys, "executable", str(installed.python))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     with ray_nodes(4) as cluster:
         yield cluster
 
@@ -80,6 +87,7 @@ async def look(ray_cluster: Any) -> AsyncIterator[tuple[Look, Pool]]:
         yield Look(connection, pool), pool
 
 
+@pytest.mark.slow(55, "five Ray nodes start, a block of 40 s, and workers start anew in it")
 async def test_a_block_survives_a_dead_node_a_dead_coordinator_and_a_new_node(
     ray_cluster: Any, look: tuple[Look, Pool]
 ) -> None:

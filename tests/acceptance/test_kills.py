@@ -1,4 +1,5 @@
-"""kill -9 of every part of a running pool in mid-block: the database and the chain tell the same story afterwards."""
+"""kill -9 of every part of a running pool in mid-block: the database and the chain tell the same story afterwards.
+And of the whole: nothing stays."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,12 +26,18 @@ from kalepool.devnet.testing import running_devnet
 from kalepool.postgres import Postgres, running_url
 from kalepool.processes import wait_until_gone
 from kalepool.services.upkeep import FORGOTTEN_BLOCKS
-from tests.acceptance.test_up import left_of, linux, up
+from tests.support.installed import Home
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.ray, pytest.mark.timeout(240), linux]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.ray,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc"),
+]
 
 FARMERS = 5
 BLOCK_SECONDS = 16
+FAST = ["--ledger-seconds", "0.5", "--block-seconds", "15"]
 TIMES = ["--ledger-seconds", "1", "--block-seconds", str(BLOCK_SECONDS)]
 # Who is killed, and when, a block each. Ray is still starting in the first.
 KILLS = [
@@ -65,12 +73,13 @@ class Kill:
 class Run:
     """A pool of its own, with its parts by name, and looks into its database."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.log = data.parent / "output"
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.data = home.data
+        self.log = home.data.parent / "output"
         with self.log.open("wb") as output:
             options = [*TIMES, "--farmers", str(FARMERS), "--blocks", str(len(KILLS))]
-            self.process = up(data, *options, stdout=output, stderr=subprocess.STDOUT)
+            self.process = home.start("up", *options, stdout=output, stderr=subprocess.STDOUT)
 
     @property
     def output(self) -> str:
@@ -117,11 +126,10 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    running = Run(tmp_path / "data")
+def run(home: Home) -> Iterator[Run]:
+    running = Run(home)
     yield running
-    for pid in left_of(running.data):
-        os.kill(pid, signal.SIGKILL)
+    running.process.kill()
     running.process.wait()
 
 
@@ -266,13 +274,14 @@ def check_blocks(record: Record, blocks: set[int]) -> None:
         assert recorded == lost or block > max(record.blocks) - LOSSES_AFTER, block
 
 
+@pytest.mark.slow(95, "a kill in each of five blocks of 16 s")
 def test_every_part_dies_in_mid_block_and_database_and_chain_agree(run: Run) -> None:
     kills: list[Kill] = []
     for name, phase in KILLS:
         kills.append(run.kill(name, phase, kills[-1].block if kills else -1))
     status = run.process.wait(BLOCK_SECONDS * 4)
     print(*kills, run.output, sep="\n")
-    assert wait_until_gone(left_of(run.data), 2), "something outlived it"
+    assert wait_until_gone(run.home.left(), 2), "something outlived it"
     assert run.output.count("(killed by SIGKILL)") == len(KILLS)
 
     record = Record.read(run.data)
@@ -283,3 +292,20 @@ def test_every_part_dies_in_mid_block_and_database_and_chain_agree(run: Run) -> 
     check_events(record, history)
     check_blocks(record, blocks)
     assert status == int(any(record.blocks[block] != "finished" for block in blocks)), run.output
+
+
+@pytest.mark.slow(80, "Ray's agents may look for their dead head for a minute; this test only waits")
+def test_even_kill_9_leaves_nothing_behind(home: Home) -> None:
+    run = home.start("up", *FAST, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert run.stdout
+    for line in run.stdout:
+        if line.startswith(b"block "):
+            break
+    deadline = time.monotonic() + 60
+    while not any("raylet" in title for title in home.titles().values()):
+        assert time.monotonic() < deadline, "Ray never came"
+        time.sleep(0.1)
+    run.kill()
+    run.communicate()
+    # All but Ray's agents are gone at once. Those that were about to start look for its head for half a minute, or two.
+    assert wait_until_gone(home.left(), 90), home.titles()

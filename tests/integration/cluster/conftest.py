@@ -15,7 +15,7 @@ from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, Member
 from kalepool.cluster.messages import Job, Report
 from kalepool.protocol.model import Block
-from tests.ray_nodes import ray_nodes
+from tests.support.ray_nodes import ray_nodes
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,14 @@ from kalepool.cluster.fleet import RayHandle, connect
 from kalepool.cluster.members import Member, Place
 from kalepool.cluster.messages import code_version
 from kalepool.errors import ConfigError
-from tests.ray_nodes import kill_node
+from tests.support.ray_nodes import kill_node
 
 from .conftest import job, searching
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ray]
 
 
+@pytest.mark.slow(20, "two nodes and three workers start")
 async def test_nodes_join_and_die_while_the_search_goes_on(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_MASTER_KEY", "5e" * 32)
     first = ray_cluster.add_node(num_cpus=1, env_vars={"KALEPOOL_API_KEY": "left in a shell", "DATABASE_URL": "too"})
@@ -147,6 +148,7 @@ async def test_no_cluster_at_the_address() -> None:
             pass
 
 
+@pytest.mark.slow(20, "Ray tries for so long with the wrong token")
 def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
     """In a process of its own: Ray reads the token once."""
     driver = textwrap.dedent(

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from benchmarks.pool import Pool, running_pool
 from kalepool.cluster.members import Place
 from kalepool.config import Settings
 from kalepool.coordinator import process
 from kalepool.coordinator.process import Coordinator, coordinator
 from kalepool.errors import ConfigError, ConflictError
-from tests.thread_fleet import ThreadFleet
+from tests.support.pool import Pool, running_pool
+from tests.support.thread_fleet import ThreadFleet
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 

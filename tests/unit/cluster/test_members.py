@@ -14,7 +14,7 @@ from kalepool.cluster import members
 from kalepool.cluster.members import Cluster, Member, Place, WorkerError
 from kalepool.cluster.messages import Job, Report
 from kalepool.protocol.model import Block
-from tests.thread_fleet import ThreadFleet
+from tests.support.thread_fleet import ThreadFleet
 
 pytestmark = pytest.mark.anyio
 

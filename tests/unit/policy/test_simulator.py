@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import schedule
-from benchmarks.schedule import BUSY, Allocation, Cell, Luck, best_zeros, by_equal_parts, by_schedule, run_cell
+from benchmarks import simulator
+from benchmarks.simulator import BUSY, Allocation, Cell, Luck, best_zeros, by_equal_parts, by_schedule, run_cell
 
 
 def test_the_best_of_so_many_hashes() -> None:
@@ -48,9 +48,9 @@ def test_the_program_writes_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["--json", str(tmp_path / "x.json"), "--plot", str(tmp_path / "x.png")]
-    monkeypatch.setattr("sys.argv", ["schedule.py", "--cell", "2,1,quiet", "--seeds", "2", "--blocks", "2", *files])
-    schedule.main()
+    monkeypatch.setattr("sys.argv", ["simulator.py", "--cell", "2,1,quiet", "--seeds", "2", "--blocks", "2", *files])
+    simulator.main()
     assert "2 farmers, 1 MH/s, quiet rivals" in capsys.readouterr().out
     cell = json.loads((tmp_path / "x.json").read_text())["cells"][0]
-    assert [row["policy"] for row in cell["policies"]] == list(schedule.POLICIES)
+    assert [row["policy"] for row in cell["policies"]] == list(simulator.POLICIES)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

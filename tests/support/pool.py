@@ -1,10 +1,9 @@
-"""A whole pool in a folder of its own for benchmarks: the processes a user's `kalepool up` would start."""
+"""A whole pool in a folder of its own: the processes a user's `kalepool up` would start."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -37,7 +36,6 @@ class Pool:
     client: httpx2.AsyncClient
 
     def start_coordinator(self) -> Service:
-        os.environ["KALEPOOL_METRICS_PORT"] = str(self.metrics_port)
         service = self.parts.coordinator(self.database_url, self.key)
         self.supervisor.add(service)
         return service
@@ -63,8 +61,8 @@ async def running_pool(
             ray_address=ray_address,
             api_port=_free_port(),
             channel_accounts=50,
+            metrics_port=(metrics_port := _free_port()),
         )
-        os.environ["KALEPOOL_CHANNEL_ACCOUNTS"] = "50"
         with DataFolder(settings.data_dir) as folder:
             supervisor = Supervisor(print)
             try:
@@ -83,7 +81,7 @@ async def running_pool(
                 ):
                     pooler_id, key = await ensure_pooler(database)
                     await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
-                    yield Pool(parts, supervisor, database, url, pooler_id, key, _free_port(), client)
+                    yield Pool(parts, supervisor, database, url, pooler_id, key, metrics_port, client)
             finally:
                 supervisor.stop_all()
 

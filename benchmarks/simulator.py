@@ -12,7 +12,7 @@ Compared are
   equal    (c) an equal part of the time for every farmer, handed in as ours
   pooler   (d) a delay of 150 s, then 10,000,000 nonces for one farmer after the other (kale-pool's pooler)
 
-    python benchmarks/schedule.py [--quick] [--json FILE] [--plot FILE.png] [--seeds N] [--blocks N]
+    python benchmarks/simulator.py [--quick] [--json FILE] [--plot FILE.png] [--seeds N] [--blocks N]
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""The product as its users have it: the built wheel in an environment of its own, and its program on a data folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(sys.executable).parent
+OURS = ("KALEPOOL_", "DATABASE_", "PYTHON", "VIRTUAL_ENV")  # in the environment of who runs the tests
+MARK = "TESTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An environment with nothing but the wheel and what it needs, in the versions of the lock file."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def program(self) -> Path:
+        return self.folder / "bin" / "kalepool"
+
+    @classmethod
+    def install(cls, folder: Path) -> Installed:
+        """Build the wheel and install it: seconds, for uv has seen all the rest when it made the developer's own."""
+        wheels = folder.with_name("wheel")
+        _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels))
+        (wheel,) = wheels.glob("*.whl")
+        _run(str(TOOLS / "uv"), "venv", "--quiet", "--python", sys.executable, str(folder))
+        made = cls(folder)
+        # Compiled at once: every test starts several processes, and where Python may not write, each would compile all.
+        command = [str(TOOLS / "uv"), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(made.python)]
+        command += ["--constraints", str(ROOT / "requirements.lock"), str(wheel)]
+        try:
+            _run(*command, "--offline")
+        except AssertionError:  # uv's cache was emptied since
+            _run(*command)
+        return made
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A user's data folder. Commands on it run in the folder above, with nothing of ours in their environment."""
+
+    installed: Installed
+    data: Path
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, installed: Installed) -> Iterator[Home]:
+        """Whatever a failed test leaves running on it is killed."""
+        home = cls(installed, folder / "data")
+        yield home
+        for pid in home.left():
+            os.kill(pid, signal.SIGKILL)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        return {**kept, "KALEPOOL_API_PORT": "0", "KALEPOOL_DATA_DIR": str(self.data), MARK: str(self.data), **more}
+
+    def start(self, *arguments: str, variables: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[Any]:
+        """`kalepool` with these arguments and environment variables; the options are Popen's."""
+        command = [str(self.installed.program), *arguments]
+        return subprocess.Popen(command, env=self.environment(**variables or {}), cwd=self.data.parent, **options)
+
+    def kalepool(self, *arguments: str, answer: str = "", status: int = 0) -> str:
+        """What a command prints, which ends with this exit status."""
+        pipe = subprocess.PIPE
+        process = self.start(*arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        try:
+            output, errors = process.communicate(answer, timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == status, errors
+        return output
+
+    def left(self) -> list[int]:
+        """Everything that was started on this folder, however far from it: its environment went along."""
+        return list(self.titles())
+
+    def titles(self) -> dict[int, str]:
+        """The same processes with their command lines."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                started_here = f"{MARK}={self.data}\0".encode() in (entry / "environ").read_bytes()
+                if started_here and (entry / "stat").read_text().rpartition(")")[2][1] != "Z":
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+            except OSError:
+                continue
+        return found
