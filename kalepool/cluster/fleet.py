@@ -127,6 +127,8 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
     logging.getLogger("ray").setLevel(logging.ERROR)
     if address is None:
         _remove_leftovers()
+        # Ray opens the folder it is given, and all below it, to everybody, and writes through links found there:
+        # it gets one inside a folder that nobody else can enter (mkdtemp's mode is 0700).
         folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -136,7 +138,7 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
+            "_temp_dir": str(Path(folder) / "r"),  # sockets below it have names of 107 bytes at most
             "_node_ip_address": "127.0.0.1",
             "_system_config": SYSTEM_CONFIG,
         }

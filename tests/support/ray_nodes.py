@@ -26,7 +26,12 @@ def ray_nodes(count: int = 0) -> Iterator[Any]:
 
     Path("/tmp/ray").mkdir(exist_ok=True)  # it notes its address there, whatever its own folder is
     with tempfile.TemporaryDirectory(prefix="kp-", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "temp_dir": folder, "include_dashboard": False, "_system_config": dict(SYSTEM_CONFIG)}
+        head = {
+            "num_cpus": 0,
+            "temp_dir": f"{folder}/r",
+            "include_dashboard": False,
+            "_system_config": dict(SYSTEM_CONFIG),
+        }
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(count):

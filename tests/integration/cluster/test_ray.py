@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from dataclasses import replace
@@ -176,3 +178,20 @@ def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
         timeout=120,
     )
     assert "told: the Ray cluster at" in tried.stdout and "another token" in tried.stdout, tried
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes another user's part, which needs root")
+async def test_another_user_cannot_have_ray_write_over_a_file(tmp_path: Path) -> None:
+    """Ray opens its folder to everybody, and its daemon writes debug_state.txt through a link every 10 s."""
+    async with connect(None):
+        import ray
+
+        session = Path(ray._private.worker._global_node.get_session_dir_path())
+        assert (session / "logs").stat().st_mode & 0o002, "Ray has become careful: what keeps others out can go"
+        attack = ["ln", "-sf", str(tmp_path / "master.key"), str(session / "logs" / "debug_state.txt")]
+        nobody: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+        done = await asyncio.to_thread(subprocess.run, attack, capture_output=True, check=False, **nobody)
+        assert b"Permission denied" in done.stderr and done.returncode, "nobody put a link where Ray writes"
+        way = [folder for folder in session.parents if folder.is_relative_to(tempfile.gettempdir())]
+        private = [folder for folder in way if folder.stat().st_mode & 0o777 == 0o700]
+        assert private and private[0].stat().st_uid == os.getuid()
