@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 import structlog
 
+from kalepool.cluster.claims import doubt_hello, doubt_report
 from kalepool.cluster.messages import Hello, Job, Report, code_version
 from kalepool.errors import KalepoolError
 from kalepool.policy.ranges import Searcher, measure_speed
@@ -43,6 +44,12 @@ class CodeVersionError(WorkerError):
     """A node runs other code than the coordinator, and is not used: it might search or report differently."""
 
     code: ClassVar[str] = "worker-version"
+
+
+class FalseReportError(WorkerError):
+    """A worker says what cannot be: it is broken or was changed, and its place is not used for a while."""
+
+    code: ClassVar[str] = "worker-false-report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class Member:
     busy_speed: float | None = None
     top_busy_speed: float = 0.0
     slow_seconds: float = 0.0
+    false_finds: int = 0  # nonces that were not what it said of them
 
     def count(self, report: Report) -> None:
         self.hashes += report.hashes
@@ -115,7 +123,7 @@ class Cluster:
     """All workers of a fleet.
 
     next_serial: hands out searcher serials, each one once for all time.
-    on_report: called in the event loop with every report.
+    on_report: called in the event loop with every report; raises WorkerError to have the worker go.
     """
 
     def __init__(
@@ -187,7 +195,7 @@ class Cluster:
         while True:
             try:
                 await self._employ(place)
-            except CodeVersionError as error:
+            except (CodeVersionError, FalseReportError) as error:
                 pause = REFUSED_SECONDS
                 self._refuse(place, error)
             except KalepoolError as error:  # WorkerError, or no serial from the database
@@ -222,6 +230,8 @@ class Cluster:
         handle = self.fleet.start(place, serial)
         try:
             hello = await _answer(handle.hello(), START_SECONDS)
+            if doubt := doubt_hello(hello, place.threads):
+                raise FalseReportError(f"the worker on {place.host} is not believed: {doubt}")
             if hello.code_version != code_version():
                 raise CodeVersionError(
                     f"node {place.host} runs kalepool {hello.code_version}, this coordinator {code_version()}: "
@@ -250,6 +260,8 @@ class Cluster:
                 member.handle.exchange(packed, new_serial, wait_seconds), wait_seconds + SILENT_SECONDS
             )
             wait_seconds = self.report_seconds
+            if doubt := doubt_report(report, member.hello.threads):
+                raise FalseReportError(f"the worker on {member.place.host} is not believed: {doubt}")
             self.reports += 1
             self.hashes += report.hashes
             self.busy_seconds += report.busy_seconds

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from kalepool.cluster.members import Member
+from kalepool.cluster.members import FalseReportError, Member
 from kalepool.cluster.messages import Report
 from kalepool.coordinator.state import Farmer, State
 from kalepool.database import Database, new_id
@@ -25,6 +25,7 @@ from kalepool.policy.snapshot import Found
 from kalepool.protocol.hashing import count_zeros, hash_work
 
 RETRY_SECONDS = 0.5
+FALSE_FINDS = 10  # of one worker; a chain that was set back can make some of an honest one
 SERIALS_AT_ONCE = 32  # taken from the database together: all workers of a large cluster start at once
 
 log = structlog.get_logger()
@@ -66,7 +67,10 @@ class Finds:
         return len(self._waiting)
 
     def take(self, member: Member, report: Report) -> None:
-        """Judge a worker's finds. Those that do not improve on what is known are dropped unhashed."""
+        """Judge a worker's finds. Those that do not improve on what is known are dropped unhashed.
+
+        Raises FalseReportError for a worker whose finds are not what it says of them.
+        """
         state = self._state
         if not report.finds or report.index != state.index or state.block is None:
             return
@@ -83,7 +87,12 @@ class Finds:
                 self._accept(farmer, serial, find.nonce, verdict.digest, verdict.zeros)
             else:
                 self.rejected += 1
+                member.false_finds += 1
                 log.error("find rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
+                if member.false_finds > FALSE_FINDS:
+                    raise FalseReportError(
+                        f"the worker on {member.place.host} is not believed: {FALSE_FINDS} false finds"
+                    )
 
     async def seed(self) -> None:
         """One hash for every farmer without a share: a weak work saves a stake, and any share is better than none."""

@@ -54,8 +54,11 @@ def test_nothing_secret_travels(config: dict[str, Any]) -> None:
     worker = "\n".join(config["worker_setup_commands"] + config["worker_start_ray_commands"])
     assert not re.search(r"KALEPOOL_|DATABASE_URL|requirements.lock(?! ray| 'numba)", worker)
     assert "rm -rf ~/kalepool/kalepool/custody.py" in worker
-    for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
-        assert command.endswith("ray stop") or command.startswith("RAY_AUTH_MODE=token")
+    for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
+        stop, folder, start = commands
+        assert stop.endswith("ray stop") and start.startswith("RAY_AUTH_MODE=token")
+        assert folder.partition("#")[0].strip() == "mkdir -p -m 700 ~/.kalepool-ray", "Ray opens its own to everybody"
+    assert "--temp-dir=$HOME/.kalepool-ray/r " in config["head_start_ray_commands"][-1]
 
 
 def test_a_cluster_started_by_hand_has_the_settings_of_a_local_ray(config: dict[str, Any]) -> None:

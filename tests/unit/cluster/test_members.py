@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+import kernels
 from kalepool.cluster import members
+from kalepool.cluster.claims import doubt_hello
 from kalepool.cluster.members import Cluster, Member, Place, WorkerError
-from kalepool.cluster.messages import Job, Report
+from kalepool.cluster.messages import Find, Hello, Job, Report, code_version
 from kalepool.protocol.model import Block
 from tests.support.thread_fleet import ThreadFleet
 
@@ -192,3 +196,39 @@ async def test_a_fleet_out_of_reach_ends_the_run(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(WorkerError, match="head"):
         await Running(Lost()).cluster.run()
+
+
+@pytest.mark.parametrize(
+    ("false", "said"),
+    [
+        ({"seconds": float("nan")}, "seconds"),
+        ({"seconds": float("inf"), "hashes": 10**30}, "seconds"),
+        ({"busy_seconds": float("inf")}, "thread-seconds"),
+        ({"hashes": 10**18}, "hashes"),
+        ({"hashes": -1}, "hashes"),
+        ({"finds": (Find(b"a" * 32, 5, 1), Find(b"a" * 32, 6, 2))}, "several finds of one farmer"),
+        ({"finds": (Find(b"a" * 32, 65, 1),)}, "a find that is none"),
+        ({"finds": (("a", 5, 1),)}, "a find that is none"),
+        ({"index": "3\x1b[2J"}, "block index '3\\x1b"),
+    ],
+)
+async def test_a_worker_that_says_what_cannot_be_is_not_used(false: dict[str, Any], said: str) -> None:
+    fleet = ThreadFleet(place(1), place(2))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: len(run.cluster.members) == 2)
+        fleet.handles[place(1)].speed = lambda report: replace(report, **false)
+        await run.until(lambda: place(1) in run.cluster.refused)
+        assert said in run.cluster.refused[place(1)]
+        seen = len(run.reports)
+        await run.until(lambda: len(run.reports) > seen + 1)
+        assert {member.place for member, _ in run.reports[seen:]} == {place(2)}, "the others go on"
+        assert math.isfinite(run.cluster.hashes_per_second) and math.isfinite(run.cluster.busy_seconds)
+
+
+def test_a_worker_that_presents_itself_wrongly_is_not_used() -> None:
+    right = Hello(code_version(), "host", 1, "avx512", 2)
+    assert doubt_hello(right, 2) is None
+    assert all(doubt_hello(replace(right, backend=name), 2) is None for name in (*kernels.backends(), "cuda:1"))
+    for wrong in (None, replace(right, threads=0), replace(right, backend="\x1b[2J"), replace(right, code_version=1)):
+        assert doubt_hello(wrong, 2) is not None

@@ -1,0 +1,77 @@
+"""Whether what a worker says can be true: one that is broken or changed must not end or hold up the coordinator."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from kalepool.cluster.messages import Find, Hello, Report
+from kalepool.protocol.model import U32_MAX, U64_MAX
+
+MOST_HASHES_PER_SECOND = 10**12
+"""Of one worker: a hundred times the fastest card there is."""
+
+MOST_SECONDS = 86_400.0
+"""Between two reports: a worker that is silent for seconds is given up."""
+
+CLOCK_SECONDS = 1.0
+"""What a thread's time may be beyond the report's: they are read one after the other."""
+
+DIGITS = 64
+"""Hex digits of a hash."""
+
+BACKEND = re.compile(r"[a-z0-9_.:-]{1,40}", re.ASCII)
+VERSION = re.compile(r"[\w.+-]{1,80}", re.ASCII)
+
+
+def doubt_hello(hello: object, threads: int) -> str | None:
+    """What is wrong with how a worker of `threads` threads presents itself; None if nothing is."""
+    if type(hello) is not Hello:
+        return f"it said {type(hello).__name__} for hello"
+    if type(hello.code_version) is not str or not VERSION.fullmatch(hello.code_version):
+        return "its code's version is none"
+    if type(hello.backend) is not str or not BACKEND.fullmatch(hello.backend):
+        return "its backend's name is none"
+    if type(hello.threads) is not int or hello.threads != threads:
+        return f"it was given {threads} threads and says otherwise"
+    return None
+
+
+def doubt_report(report: object, threads: int) -> str | None:
+    """What cannot be in a report of a worker of `threads` threads; None if all of it can."""
+    if type(report) is not Report:
+        return f"it reported {type(report).__name__}"
+    if not _is_int(report.index, -1, U32_MAX):
+        return f"block index {report.index!r:.40}"
+    if not _is_number(report.seconds, MOST_SECONDS):
+        return f"{report.seconds!r:.40} seconds since its last report"
+    if not _is_number(report.busy_seconds, threads * (report.seconds + CLOCK_SECONDS)):
+        return f"{report.busy_seconds!r:.40} thread-seconds of search"
+    if not _is_int(report.hashes, 0, math.ceil(MOST_HASHES_PER_SECOND * (report.seconds + CLOCK_SECONDS))):
+        return f"{report.hashes!r:.40} hashes in {report.seconds:.1f} s"
+    if type(report.needs_serial) is not bool or type(report.finds) is not tuple:
+        return "fields of other kinds than a report has"
+    if not all(_is_find(find) for find in report.finds):
+        return "a find that is none"
+    if len({find.farmer for find in report.finds}) < len(report.finds):
+        return "several finds of one farmer"
+    return None
+
+
+def _is_find(find: object) -> bool:
+    return (
+        type(find) is Find
+        and type(find.farmer) is bytes
+        and len(find.farmer) == 32
+        and _is_int(find.zeros, 0, DIGITS)
+        and _is_int(find.nonce, 0, U64_MAX)
+    )
+
+
+def _is_int(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_number(value: object, most: float) -> bool:
+    """A number from 0 to `most`; NaN is in no range."""
+    return type(value) in (int, float) and 0 <= value <= most  # pyright: ignore[reportOperatorIssue]
