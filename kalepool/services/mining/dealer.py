@@ -25,7 +25,11 @@ MOVE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Place:
-    """A farmer in its pooler's open block, and the most zeros found for it so far."""
+    """A farmer in its pooler's open block, and the most zeros found for it so far.
+
+    age_seconds: how long ago the coordinator first saw the block, by the database's clock alone: started_at is the
+    ledger's, and need not agree with ours. ends_at, by our clock, follows from it.
+    """
 
     block_index: int
     pooler_id: UUID
@@ -34,6 +38,12 @@ class Place:
     farmer_id: UUID
     wallet: str
     zeros: int
+    age_seconds: float
+    ends_at: datetime | None = None
+
+    def is_open(self, now: datetime) -> bool:
+        """A block that is past earns nothing more, also while no coordinator is there to say so."""
+        return self.ends_at is not None and now < self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +114,11 @@ class Dealer:
         """The newest open block; 0 while there is none."""
         return max((place.block_index for place in self.places.values()), default=0)
 
-    def set_places(self, places: Iterable[Place]) -> None:
-        """Replaces all places. What was found meanwhile for a farmer in the same block is kept."""
+    def set_places(self, places: Iterable[Place], now: datetime) -> None:
+        """Replaces all places by those just read. What was found meanwhile for a farmer in the same block is kept."""
         old, self.places = self.places, {place.farmer_id: place for place in places}
         for farmer_id, place in self.places.items():
+            place.ends_at = now + timedelta(seconds=self._block_seconds - place.age_seconds)
             before = old.get(farmer_id)
             if before is not None and before.block_index == place.block_index:
                 place.zeros = max(place.zeros, before.zeros)
@@ -120,10 +131,10 @@ class Dealer:
         place.zeros = zeros
         return True
 
-    def job_of(self, terms: Terms, job_id: str) -> tuple[Job, Place] | None:
+    def job_of(self, terms: Terms, job_id: str, now: datetime) -> tuple[Job, Place] | None:
         """The job behind an id's terms, if its block is still open for its farmer."""
         place = self.places.get(terms.farmer_id)
-        if place is None or place.block_index != terms.block_index:
+        if place is None or place.block_index != terms.block_index or not place.is_open(now):
             return None
         nonces = prefix_range(terms.searcher)
         return Job(job_id, place.block_index, place.entropy, place.wallet, nonces, terms.difficulty), place
@@ -137,7 +148,7 @@ class Dealer:
     def deal(self, now: datetime) -> bool:
         """Gives every active rig the job it should have. Whether some rig must wait a little for its next one."""
         rigs = {searcher: rig for searcher, rig in self.rigs.items() if rig.is_active(now)}
-        zeros = {farmer_id: place.zeros for farmer_id, place in self.places.items()}
+        zeros = {farmer_id: place.zeros for farmer_id, place in self.places.items() if place.is_open(now)}
         # Who only claims to be fast must not keep the others from a farmer.
         paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
         speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}

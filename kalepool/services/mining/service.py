@@ -191,7 +191,7 @@ class Mining:
         if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
             outcome = Outcome.MALFORMED if nonce is None else Outcome.UNKNOWN_JOB
             return Entry(miner_id, name, self.dealer.newest_index, _refusal(offer, outcome))
-        found = self.dealer.job_of(terms, offer.job_id)
+        found = self.dealer.job_of(terms, offer.job_id, _now())
         if found is None:
             answer = _refusal(offer, Outcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
@@ -269,7 +269,7 @@ class Mining:
             self._dirty.set()
 
     async def _load_places(self) -> None:
-        self.dealer.set_places(await self._database.fetch_all("select_places", row=Place))
+        self.dealer.set_places(await self._database.fetch_all("select_places", row=Place), _now())
 
     async def _reloading(self) -> None:
         while True:

@@ -249,3 +249,25 @@ async def test_more_shares_than_anybody_may_bring(database: Database, field, set
         with pytest.raises(SlowedError) as slowed:
             await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonces[10]))])
         assert 5 < slowed.value.retry_after_seconds <= 6
+
+
+async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordinator_says_so(
+    mining: Mining, field, database: Database, miner_id: UUID
+):
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    given = await given_job(mining, rig)
+    timely, late = find_nonces(given, 2)
+    job_id = given.job.job_id
+    [answer] = await mining.take_shares(miner_id, [Offer(job_id, str(timely))])
+    assert answer.outcome is Outcome.ACCEPTED
+    # The coordinator stands still: the block stays open in the database while its time passes.
+    await field.execute("UPDATE block_operations SET seen_at = now() - interval '301 seconds'")
+    await field.execute("NOTIFY blocks")
+    rig.streams += 1  # as an open stream
+    async with asyncio.timeout(5):
+        while rig.given is not None:
+            changed = rig.changed
+            await changed.wait()
+    [answer] = await mining.take_shares(miner_id, [Offer(job_id, str(late))])
+    assert answer.outcome is Outcome.STALE
+    assert await count_shares(field) == 1
