@@ -76,6 +76,10 @@ LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantin
                    WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
 WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
 
+-- name: select_next_job_serials
+-- Numbers for jobs, that no searcher and no job ever had.
+SELECT nextval('searcher_ids') AS serial FROM generate_series(1, %(count)s);
+
 -- name: insert_offers
 -- Stores accepted shares and remembers refused ones, counts what is new of both, and tells of hits: one statement, one commit.
 -- Gives the share_id of each new share, and the request_id of each new refusal.

@@ -6,12 +6,12 @@ In memory only. Nothing here waits or reads a clock; service.py feeds it from th
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kalepool.policy.ranges import NonceRange, prefix_range
 from kalepool.policy.rigs import assign, job_difficulty
 from kalepool.policy.shares import MIN_DIFFICULTY, Job, Pace, adjust
 from kalepool.services.mining.jobs import JobIds, Terms
@@ -57,7 +57,7 @@ class GivenJob:
 
 @dataclass(eq=False, slots=True)
 class Rig:
-    """One machine of a miner. It is a searcher: the nonces under its number are its own."""
+    """One machine of a miner, by its number among all searchers. Every job it is given has nonces of its own."""
 
     miner_id: UUID
     name: str
@@ -70,10 +70,6 @@ class Rig:
     proven: bool = False  # it has brought a share: its pace is more than a claim
     streams: int = 0  # open connections that wait for its next job
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set when `given` changes; then there is a new one
-
-    @property
-    def nonces(self) -> NonceRange:
-        return prefix_range(self.searcher)
 
     @property
     def job_id(self) -> str | None:
@@ -108,6 +104,8 @@ class Dealer:
         self._share_seconds = share_seconds
         self.places: dict[UUID, Place] = {}
         self.rigs: dict[int, Rig] = {}
+        self.serials: deque[int] = deque()
+        """Numbers for jobs to come, that nobody ever had."""
 
     @property
     def newest_index(self) -> int:
@@ -136,8 +134,7 @@ class Dealer:
         place = self.places.get(terms.farmer_id)
         if place is None or place.block_index != terms.block_index or not place.is_open(now):
             return None
-        nonces = prefix_range(terms.searcher)
-        return Job(job_id, place.block_index, place.entropy, place.wallet, nonces, terms.difficulty), place
+        return Job(job_id, place.block_index, place.entropy, place.wallet, terms.nonces, terms.difficulty), place
 
     def adjust_paces(self, now: datetime) -> None:
         """Lets every active rig's difficulty follow its shares."""
@@ -178,7 +175,9 @@ class Dealer:
                 return False
             if same_block and now - rig.given_at < timedelta(seconds=MOVE_SECONDS):
                 return True
-        terms = Terms(target.block_index, target.farmer_id, rig.searcher, difficulty)
-        job = Job(self._ids.issue(terms), target.block_index, target.entropy, target.wallet, rig.nonces, difficulty)
+        if not self.serials:
+            return True
+        terms = Terms(target.block_index, target.farmer_id, rig.searcher, self.serials.popleft(), difficulty)
+        job = Job(self._ids.issue(terms), target.block_index, target.entropy, target.wallet, terms.nonces, difficulty)
         rig.give(GivenJob(job, target, target.started_at + timedelta(seconds=self._block_seconds)), now)
         return False

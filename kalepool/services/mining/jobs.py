@@ -10,19 +10,30 @@ import struct
 from dataclasses import dataclass
 from uuid import UUID
 
-_FORM = struct.Struct(">I16sQQ")
-_CODE_SIZE = 12
+from kalepool.policy.ranges import NonceRange, prefix_range
+
+_FORM = struct.Struct(">I16sQQQ")
+_CODE_SIZE = 16
 ID_LENGTH = (_FORM.size + _CODE_SIZE) * 4 // 3
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a job id stands for. Its nonces follow from the searcher, its entropy and wallet from block and farmer."""
+    """What a job id stands for. Its entropy and wallet follow from block and farmer.
+
+    searcher: the rig it was given to. serial: the job's own, and no other's ever: it names the job's nonces. So a nonce
+    says which job it was tried for; were they a rig's, each hash could be handed in under the hardest job it meets.
+    """
 
     block_index: int
     farmer_id: UUID
     searcher: int
+    serial: int
     difficulty: int
+
+    @property
+    def nonces(self) -> NonceRange:
+        return prefix_range(self.serial)
 
 
 class JobIds:
@@ -32,7 +43,7 @@ class JobIds:
         self._key = key
 
     def issue(self, terms: Terms) -> str:
-        data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, terms.searcher, terms.difficulty)
+        data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, terms.searcher, terms.serial, terms.difficulty)
         return base64.urlsafe_b64encode(data + self._code(data)).decode()
 
     def read(self, job_id: str) -> Terms | None:
@@ -46,8 +57,8 @@ class JobIds:
         data, code = raw[: _FORM.size], raw[_FORM.size :]
         if not hmac.compare_digest(code, self._code(data)):
             return None
-        index, farmer_id, searcher, difficulty = _FORM.unpack(data)
-        return Terms(index, UUID(bytes=farmer_id), searcher, difficulty)
+        index, farmer_id, searcher, serial, difficulty = _FORM.unpack(data)
+        return Terms(index, UUID(bytes=farmer_id), searcher, serial, difficulty)
 
     def _code(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, key=self._key, digest_size=_CODE_SIZE).digest()

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
+SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Mining:
             raise DatabaseError("the table job_key is empty: it is filled by the migration and must not be emptied")
         mining = cls(database, settings, row["key"])
         await mining._load_places()
+        await mining._stock_serials()
         loops = [mining.intake.run, mining._reloading, mining._dealing, mining._keeping]
         loops += [partial(mining._listening, channel) for channel in ("blocks", "farmers", "shares")]
         tasks = [asyncio.create_task(_keep_up(loop)) for loop in loops]
@@ -271,6 +273,13 @@ class Mining:
     async def _load_places(self) -> None:
         self.dealer.set_places(await self._database.fetch_all("select_places", row=Place), _now())
 
+    async def _stock_serials(self) -> None:
+        """Numbers for as many jobs as all rigs may need until the next look, twice over."""
+        wanted = max(SERIALS, 2 * len(self.dealer.rigs))
+        if len(self.dealer.serials) < wanted:
+            rows = await self._database.fetch_all("select_next_job_serials", count=wanted)
+            self.dealer.serials.extend(row["serial"] for row in rows)
+
     async def _reloading(self) -> None:
         while True:
             await self._reload.wait()
@@ -291,6 +300,10 @@ class Mining:
                 async with asyncio.timeout(1.0):
                     await self._dirty.wait()
             self._dirty.clear()
+            try:
+                await self._stock_serials()
+            except DatabaseError as error:
+                log.warning("serials_not_taken", reason=str(error))
             now = _now()
             self.dealer.adjust_paces(now)
             if self.dealer.deal(now):

@@ -364,6 +364,7 @@ async def test_the_client_survives_kill_9_of_the_pool(field, database: Database,
         "KALEPOOL_RPC_URL": "http://127.0.0.1:9",
         "KALEPOOL_API_PORT": str(port),
         "KALEPOOL_MINER_SHARE_SECONDS": "0.5",
+        "KALEPOOL_BLOCK_SECONDS": "300",  # a block that is past gives no jobs
     }
     python = [sys.executable, "-m", "kalepool"]
     miner_id = (await database.fetch_one("insert_miner", miner_id=new_id(), name="x", payout_wallet=None) or {})[

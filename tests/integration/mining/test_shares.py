@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import pytest
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseUnavailableError
-from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, below_for
+from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, Pace, below_for
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.dealer import GivenJob, Rig
@@ -271,3 +272,22 @@ async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordin
     [answer] = await mining.take_shares(miner_id, [Offer(job_id, str(late))])
     assert answer.outcome is Outcome.STALE
     assert await count_shares(field) == 1
+
+
+async def test_difficulty_is_not_picked_after_the_hash(mining: Mining, field, miner_id: UUID):
+    """A cheat collects its rig's jobs of a block, easy and hard ones for one farmer, and hands each hash in under the
+    hardest it meets: 3.5 times the work was credited when the jobs of a rig shared their nonces."""
+    for number, place in enumerate(mining.dealer.places.values()):
+        place.zeros = 9 if number else 3  # all work for the first, and shares are as hard as the pace asks for
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    jobs = [await given_job(mining, rig)]
+    for step in range(1, 4):
+        rig.pace = Pace(MIN_DIFFICULTY * 2**step, datetime.now(UTC))
+        mining.dealer.deal(datetime.now(UTC) + timedelta(seconds=2 * step))
+        jobs.append(await given_job(mining, rig))
+    assert [given.job.difficulty for given in jobs] == sorted({given.job.difficulty for given in jobs})
+    assert len({given.place.farmer_id for given in jobs}) == 1
+    hard = find_nonces(replace(jobs[0], job=replace(jobs[0].job, difficulty=jobs[-1].job.difficulty)), 1)[0]
+    answers = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(hard)) for given in reversed(jobs)])
+    assert [answer.outcome for answer in answers] == [Outcome.OUT_OF_RANGE] * 3 + [Outcome.ACCEPTED]
+    assert sum(answer.credited_hashes for answer in answers) == jobs[0].job.difficulty

@@ -7,6 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kalepool.policy.ranges import COUNTERS, PREFIXES
 from kalepool.services.mining.jobs import ID_LENGTH, JobIds, Terms
 
 IDS = JobIds(b"k" * 32)
@@ -15,6 +16,7 @@ TERMS = st.builds(
     block_index=st.integers(0, 2**32 - 1),
     farmer_id=st.uuids(),
     searcher=st.integers(0, 2**63),
+    serial=st.integers(0, 2**63),
     difficulty=st.integers(1, 2**60),
 )
 
@@ -39,5 +41,13 @@ def test_anything_else_is_nobodys(text: str):
     assert IDS.read(text) is None
 
 
+@given(TERMS, TERMS, st.integers(0, COUNTERS - 1))
+def test_a_nonce_counts_in_one_job_at_the_most(terms: Terms, other: Terms, counter: int):
+    """Jobs of a block have serials from one sequence, and far fewer than there are prefixes."""
+    nonce = terms.nonces.start + counter
+    assert nonce in terms.nonces
+    assert (nonce in other.nonces) == (terms.serial % PREFIXES == other.serial % PREFIXES)
+
+
 def test_another_pools_id_is_not_ours():
-    assert IDS.read(JobIds(b"x" * 32).issue(Terms(1, UUID(int=1), 1, 4096))) is None
+    assert IDS.read(JobIds(b"x" * 32).issue(Terms(1, UUID(int=1), 1, 1, 4096))) is None
