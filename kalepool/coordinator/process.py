@@ -27,6 +27,7 @@ from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.keys import key_hash
+from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.protocol.model import Block
 
@@ -148,8 +149,8 @@ class Coordinator:
                         self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
-                        self._listen("shares", self._heard_share),
-                        self._listen("farmers", lambda _: self._refresh.set()),
+                        self._hear_shares(),
+                        self._hear_farmers(),
                         self._harvest_leftovers(),
                         self._search(fleet),
                         self._tell(),
@@ -195,12 +196,6 @@ class Coordinator:
 
     def _reported(self, member: Member, report: Report) -> None:
         self.finds.take(member, report)
-
-    def _heard_share(self, payload: str) -> None:
-        if payload:
-            self.finds.heard(payload)
-        else:
-            self._new_block.set()  # something may have been missed: read the block's shares again
 
     # What follows
 
@@ -339,9 +334,16 @@ class Coordinator:
                 cue.set()
             await _wait(cue, pause)
 
-    async def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        async for payload in self._database.listen(channel):
-            heard(payload)
+    async def _hear_shares(self) -> None:
+        async for notice in hear(self._database, ShareNotice):
+            if notice:
+                self.finds.heard(notice)
+            else:
+                self._new_block.set()  # read the block's shares again
+
+    async def _hear_farmers(self) -> None:
+        async for _ in hear(self._database, FarmerNotice):
+            self._refresh.set()
 
 
 def rules_of(settings: Settings) -> ScheduleSettings:

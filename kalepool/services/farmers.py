@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from kalepool.chain import BASE_RESERVE_STROOPS, Account
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, InputError, KalepoolError
+from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import poolers
 from kalepool.services.context import Context
@@ -154,7 +155,7 @@ async def activate(ctx: Context) -> int:
     for farmer in ready:
         async with ctx.database.transaction() as tx:
             await tx.execute("activate_farmer", farmer_id=farmer.farmer_id)
-            await tx.notify("farmers", str(farmer.farmer_id))
+            await tell(tx, FarmerNotice(farmer.farmer_id))
         log.info("farmer_active", farmer=str(farmer.farmer_id), wallet=farmer.custodial_wallet)
     return len(ready)
 
