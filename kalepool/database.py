@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -39,6 +41,11 @@ MIGRATION_LOCK = 0x6B616C65  # "kale"
 def new_id() -> UUID:
     """A UUIDv7: unique, and ordered by time."""
     return uuid_utils.compat.uuid7()
+
+
+def first_id(at: datetime) -> UUID:
+    """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
+    return UUID(int=max(math.floor(at.timestamp() * 1000), 0) << 80)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class MalformedNoticeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice(ABC):
+class AnyNotice(ABC):
     """What one channel carries: one class for each."""
 
     CHANNEL: ClassVar[Channel]
@@ -56,7 +56,7 @@ class Notice(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockNotice(Notice):
+class BlockNotice(AnyNotice):
     """A block opened or closed, or a stake of it was planted or could not be: jobs change."""
 
     CHANNEL = Channel.BLOCKS
@@ -73,7 +73,7 @@ class BlockNotice(Notice):
 
 
 @dataclass(frozen=True, slots=True)
-class FarmerNotice(Notice):
+class FarmerNotice(AnyNotice):
     """A farmer became active, leaves or has left."""
 
     CHANNEL = Channel.FARMERS
@@ -88,7 +88,7 @@ class FarmerNotice(Notice):
 
 
 @dataclass(frozen=True, slots=True)
-class ShareNotice(Notice):
+class ShareNotice(AnyNotice):
     """A share with more zeros than all before of its farmer in its block, hashed again by who stored it."""
 
     CHANNEL = Channel.SHARES
@@ -134,7 +134,7 @@ class ShareNotice(Notice):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyNotice(Notice):
+class KeyNotice(AnyNotice):
     """An API key was changed or revoked: who remembers it must forget it."""
 
     CHANNEL = Channel.API_KEYS
@@ -148,10 +148,10 @@ class KeyNotice(Notice):
         return cls(_id(text))
 
 
-Kind = TypeVar("Kind", bound=Notice)
+Kind = TypeVar("Kind", bound=AnyNotice)
 
 
-async def tell(session: Database | Session, notice: Notice) -> None:
+async def tell(session: Database | Session, notice: AnyNotice) -> None:
     """Tells all who hear this kind; within a transaction, once it is committed."""
     await session.notify(notice.CHANNEL, notice.to_text())
 

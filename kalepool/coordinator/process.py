@@ -26,10 +26,10 @@ from kalepool.coordinator.watch import Watch
 from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
-from kalepool.keys import key_hash
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.protocol.model import Block
+from kalepool.services.keys import find_owner
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
@@ -96,12 +96,12 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
 
 
 async def _pooler_of(database: Database, key: str) -> UUID:
-    row = await database.fetch_one("select_api_key", key_hash=key_hash(key))
-    if row is None:
+    owner = await find_owner(database, key)
+    if owner is None:
         raise ConfigError("KALEPOOL_API_KEY is not a key of this pool, or was revoked or expired")
-    if row["role"] != "pooler":
-        raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {row['role']}; the coordinator needs a pooler's")
-    return row["subject_id"]
+    if owner.role != "pooler" or owner.subject_id is None:
+        raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {owner.role}; the coordinator needs a pooler's")
+    return owner.subject_id
 
 
 class Coordinator:

@@ -14,18 +14,18 @@ from structlog.testing import capture_logs
 
 from kalepool.database import migrations, queries
 from kalepool.notices import (
+    AnyNotice,
     BlockNotice,
     Channel,
     FarmerNotice,
     KeyNotice,
     MalformedNoticeError,
-    Notice,
     ShareNotice,
     hear,
 )
 from kalepool.protocol.model import U32_MAX
 
-KINDS: list[type[Notice]] = [BlockNotice, FarmerNotice, ShareNotice, KeyNotice]
+KINDS: list[type[AnyNotice]] = [BlockNotice, FarmerNotice, ShareNotice, KeyNotice]
 
 INDEXES = st.integers(0, U32_MAX)
 SHARES = st.builds(
@@ -61,12 +61,12 @@ class Sent:
             yield text
 
 
-async def heard(kind: type[Notice], *texts: str) -> list[Notice | None]:
+async def heard(kind: type[AnyNotice], *texts: str) -> list[AnyNotice | None]:
     return [notice async for notice in hear(Sent(*texts), kind)]  # pyright: ignore[reportArgumentType]
 
 
 @given(NOTICES)
-def test_a_notice_reads_as_it_was_written(notice: Notice) -> None:
+def test_a_notice_reads_as_it_was_written(notice: AnyNotice) -> None:
     text = notice.to_text()
     assert 0 < len(text.encode()) < 8000
     assert type(notice).from_text(text) == notice
@@ -74,7 +74,7 @@ def test_a_notice_reads_as_it_was_written(notice: Notice) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS)
-def test_any_text_is_a_notice_or_malformed(kind: type[Notice], text: str) -> None:
+def test_any_text_is_a_notice_or_malformed(kind: type[AnyNotice], text: str) -> None:
     try:
         notice = kind.from_text(text)
     except MalformedNoticeError:
@@ -84,7 +84,7 @@ def test_any_text_is_a_notice_or_malformed(kind: type[Notice], text: str) -> Non
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_malformed_is_said_and_dropped(kind: type[Notice]) -> None:
+async def test_what_is_malformed_is_said_and_dropped(kind: type[AnyNotice]) -> None:
     good = {
         BlockNotice: BlockNotice(7),
         FarmerNotice: FarmerNotice(UUID(int=1)),

@@ -18,7 +18,7 @@ import structlog
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
-from kalepool.notices import BlockNotice, FarmerNotice, Notice, ShareNotice, hear
+from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.ranges import Searcher
 from kalepool.policy.shares import FIRST_DIFFICULTY, MIN_DIFFICULTY, Outcome, Pace, difficulty_for, parse_nonce, verify
 from kalepool.services.mining.dealer import Dealer, GivenJob, Place, Rig
@@ -252,7 +252,7 @@ class Mining:
 
     # loops
 
-    async def _hear_changes(self, kind: type[Notice]) -> None:
+    async def _hear_changes(self, kind: type[AnyNotice]) -> None:
         async for _ in hear(self._database, kind):
             self._reload.set()
 
