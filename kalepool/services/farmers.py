@@ -251,6 +251,13 @@ async def farmers_of_wallet(
     )
 
 
+async def farmers_of_pooler(database: Database, pooler_id: UUID, statuses: Sequence[str]) -> list[Farmer]:
+    """All of a pooler's in one of these states, the longest registered first."""
+    return await database.fetch_all(
+        "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=list(statuses)
+    )
+
+
 async def list_farmers(database: Database, pooler_id: UUID | None) -> list[dict[str, Any]]:
     """All, without their secrets, oldest first; of one pooler unless that is None."""
     return await database.fetch_all("select_farmers", pooler_id=pooler_id)
