@@ -107,7 +107,7 @@ async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
                     await connection.execute(
                         "INSERT INTO migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(text))
                     )
-                log.info("migration applied", name=name)
+                log.info("migration_applied", name=name)
                 applied.append(name)
             await connection.execute((sql_folder() / "roles.sql").read_bytes())
     return applied
@@ -292,7 +292,7 @@ class Database:
                     async for notice in connection.notifies():
                         yield notice.payload
             except psycopg.OperationalError as error:
-                log.warning("listening interrupted", channel=channel, error=str(error).strip())
+                log.warning("listening_interrupted", channel=channel, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
     async def hold_lock(self, name: str, wait_seconds: float) -> AsyncGenerator[None]:
@@ -314,7 +314,7 @@ class Database:
             except TimeoutError:
                 raise ConflictError(f"another process holds {name!r}: end it first") from None
             except psycopg.OperationalError as error:
-                log.warning("lock interrupted", lock=name, error=str(error).strip())
+                log.warning("lock_interrupted", lock=name, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
 

@@ -178,10 +178,10 @@ class Acting:
         """A call failed as a whole; each of its targets may be tried again after a while."""
         if isinstance(error, ApiError):
             code = error.problem_code
-            log.warning(f"{action} failed", reason=str(error))
+            log.warning(f"{action}_failed", reason=str(error))
         else:  # an answer unlike what the API promises: it must not be asked again at once either
             code = "unexpected"
-            log.error(f"{action} failed", exc_info=error)
+            log.error(f"{action}_failed", exc_info=error)
         now = await self._clock()
         for index, wallet in targets:
             self._state.failed(action, wallet, index, code, now)

@@ -82,7 +82,7 @@ class Finds:
                 self._accept(farmer, serial, find.nonce, verdict.digest, verdict.zeros)
             else:
                 self.rejected += 1
-                log.error("find rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
+                log.error("find_rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
 
     async def seed(self) -> None:
         """One hash for every farmer without a share: a weak work saves a stake, and any share is better than none."""
@@ -153,7 +153,7 @@ class Finds:
                     await session.execute("insert_worker_shares", **_columns(batch))
                     await session.execute("notify_shares", payloads=[self._notice(share).to_text() for share in batch])
             except DatabaseError as error:
-                log.warning("shares wait for the database", shares=len(self._waiting), reason=str(error))
+                log.warning("shares_wait_for_database", shares=len(self._waiting), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             del self._waiting[: len(batch)]

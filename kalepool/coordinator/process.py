@@ -71,7 +71,7 @@ async def _until_signalled(settings: Settings) -> None:
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-        log.info("coordinator ended")
+        log.info("coordinator_ended")
 
 
 @contextlib.asynccontextmanager
@@ -138,7 +138,7 @@ class Coordinator:
         """
         lock = self._database.hold_lock(f"coordinator of pooler {self.pooler_id}", LOCK_SECONDS)
         await anext(lock)
-        log.info("coordinator started", pooler=str(self.pooler_id), network=self.settings.chain.name)
+        log.info("coordinator_started", pooler=str(self.pooler_id), network=self.settings.chain.name)
         try:
             with self._metrics.served(self.settings.metrics_port):
                 async with asyncio.TaskGroup() as group:
@@ -170,7 +170,7 @@ class Coordinator:
         snapshot = self.state.snapshot(0.0)
         works = last_works(snapshot) if snapshot else []
         if snapshot and works:
-            log.info("stopping in mid-block, handing in what there is", works=len(works))
+            log.info("works_handed_in_at_stop", works=len(works))
             self._acting.start(works, ledger_now(snapshot.chain, await self._now()))
         await self._acting.finish(STOP_SECONDS)
 
@@ -212,7 +212,7 @@ class Coordinator:
             try:
                 await self.finds.seed()
             except DatabaseError as error:
-                log.debug("nothing decided", reason=str(error))  # the other loops say so aloud
+                log.debug("nothing_decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
                 if self.state.job_is_old:
@@ -273,11 +273,11 @@ class Coordinator:
         while True:
             try:
                 answer = await self._api.harvest(None)
-                log.info("harvested what was left", pails=len(answer["harvested"]), failed=len(answer["failed"]))
+                log.info("leftovers_harvested", pails=len(answer["harvested"]), failed=len(answer["failed"]))
                 self._refresh.set()
                 return
             except ApiError as error:
-                log.info("harvest of what was left waits", reason=str(error))
+                log.info("leftover_harvest_waits", reason=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _search(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None) -> None:
@@ -294,9 +294,9 @@ class Coordinator:
                     self._publish()
                     await self.cluster.run()
             except (ConfigError, WorkerError) as error:
-                log.error("no workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+                log.error("no_workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
             except Exception as error:  # planting, works and harvests go on without workers of our own
-                log.error("no workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
+                log.error("no_workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
             finally:
                 self.cluster = self._metrics.cluster = None
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -313,13 +313,13 @@ class Coordinator:
                     since_sample = 0.0
                     await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
-                log.debug("workers not written down", reason=str(error))
+                log.debug("workers_not_written", reason=str(error))
 
     # How loops go on
 
     async def _keep_lock(self, lock: AsyncIterator[None]) -> None:
         async for _ in lock:
-            log.info("coordinator's lock taken again")
+            log.info("coordinator_lock_taken_again")
 
     async def _repeat(self, step: Callable[[], Awaitable[Any]], cue: asyncio.Event) -> None:
         """Take the step now, whenever the cue is given, and every block's thirtieth part anyway."""
@@ -329,7 +329,7 @@ class Coordinator:
             try:
                 await step()
             except KalepoolError as error:
-                log.warning("database not read", step=step.__name__.strip("_"), reason=str(error))
+                log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
             await _wait(cue, pause)
