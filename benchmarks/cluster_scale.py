@@ -44,6 +44,7 @@ from kalepool.cluster.messages import Hello, Job, Report, code_version
 from kalepool.cluster.worker import Worker
 from kalepool.config import Settings
 from kalepool.coordinator.state import report_zeros
+from kalepool.notices import ShareNotice, hear
 from kalepool.protocol.model import Block
 from tests.support.pool import Pool, running_pool
 
@@ -320,9 +321,9 @@ async def coordinate(count: int, seconds: float) -> None:
         commits: dict[int, float] = {}
 
         async def listen() -> None:
-            async for payload in running._database.listen("shares"):
-                if payload:
-                    commits[int(json.loads(payload)["nonce"])] = time.time()
+            async for notice in hear(running._database, ShareNotice):
+                if notice:
+                    commits[notice.nonce] = time.time()
 
         listener = asyncio.create_task(listen())
         await fleet.actor.times.remote()

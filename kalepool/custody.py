@@ -139,7 +139,7 @@ def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Cust
     if not path.exists():
         _require_known((), sealed_under, f"put the old master.key at {path}")
         _write_key_file(path, (MasterKey.new(),), must_be_new=True)
-        log.info("master key made", file=str(path))
+        log.info("master_key_made", file=str(path))
     masters = read_key_file(path)
     _require_known(masters, sealed_under, f"put the old master.key at {path}; what is there now is another")
     return Custody(*masters, key_file=path)

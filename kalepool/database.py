@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -39,6 +41,11 @@ MIGRATION_LOCK = 0x6B616C65  # "kale"
 def new_id() -> UUID:
     """A UUIDv7: unique, and ordered by time."""
     return uuid_utils.compat.uuid7()
+
+
+def first_id(at: datetime) -> UUID:
+    """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
+    return UUID(int=max(math.floor(at.timestamp() * 1000), 0) << 80)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -100,7 +107,7 @@ async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
                     await connection.execute(
                         "INSERT INTO migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(text))
                     )
-                log.info("migration applied", name=name)
+                log.info("migration_applied", name=name)
                 applied.append(name)
             await connection.execute((sql_folder() / "roles.sql").read_bytes())
     return applied
@@ -285,7 +292,7 @@ class Database:
                     async for notice in connection.notifies():
                         yield notice.payload
             except psycopg.OperationalError as error:
-                log.warning("listening interrupted", channel=channel, error=str(error).strip())
+                log.warning("listening_interrupted", channel=channel, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
     async def hold_lock(self, name: str, wait_seconds: float) -> AsyncGenerator[None]:
@@ -307,7 +314,7 @@ class Database:
             except TimeoutError:
                 raise ConflictError(f"another process holds {name!r}: end it first") from None
             except psycopg.OperationalError as error:
-                log.warning("lock interrupted", lock=name, error=str(error).strip())
+                log.warning("lock_interrupted", lock=name, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
 

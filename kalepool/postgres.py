@@ -269,7 +269,7 @@ def _clear_stale(data_dir: Path) -> None:
         return
     left = working_in(data_dir)
     if left:
-        log.warning("ending an old PostgreSQL", data_dir=str(data_dir), pids=left)
+        log.warning("old_postgres_ended", data_dir=str(data_dir), pids=left)
         for number, seconds in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 5.0)):
             for pid in left:
                 try:

@@ -18,6 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from kalepool.api.limits import RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
+from kalepool.notices import KeyNotice, hear
 from kalepool.services import operators
 from kalepool.services.keys import KeyOwner, Role, find_owner
 
@@ -58,8 +59,8 @@ class Keys:
         async def forget() -> None:
             while True:  # whatever happens: who does not listen would honour ended keys for ever
                 try:
-                    async for key_id in self._database.listen("api_keys"):
-                        self.forget(UUID(key_id) if key_id else None)
+                    async for notice in hear(self._database, KeyNotice):
+                        self.forget(notice.key_id if notice else None)
                 except Exception:
                     log.exception("key_news_interrupted")
                     self.forget(None)

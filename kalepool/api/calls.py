@@ -65,7 +65,7 @@ async def visible_farmer(request: Request, caller: Principal, farmer_id: UUID, *
 
     Raises NotFoundError, Problem 403.
     """
-    farmer = await context(request).database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
+    farmer = await farmers.find_farmer(context(request).database, farmer_id)
     if farmer is None or not may_see(caller, farmer):
         raise NotFoundError(f"no farmer {farmer_id}")
     if not_pooler and caller.role not in ("farmer", "operator"):

@@ -157,7 +157,7 @@ class ChainReader:
                 except ConfigError as error:
                     raise ChainError(str(error)) from None
                 except ChainError as error:
-                    log.debug("which network the server serves is not known", error=str(error))
+                    log.debug("network_not_told", error=str(error))
                 raise ChainError(f"no contract {contract} on {self.network.name}: is KALEPOOL_CONTRACT_ID right?")
             index, farm_block, paused = self._decoded(entries.farm_state, found[instance_key])
             if index is not None:

@@ -165,7 +165,7 @@ async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> Async
         try:
             await asyncio.to_thread(ray.shutdown)
         except Exception as error:  # it was not up, or is gone: what is wanted anyway
-            log.debug("Ray did not end as it should", reason=str(error))
+            log.debug("ray_not_ended", reason=str(error))
         ended.set()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

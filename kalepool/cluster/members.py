@@ -200,12 +200,12 @@ class Cluster:
                 self._refuse(place, error)
             except KalepoolError as error:  # WorkerError, or no serial from the database
                 if place in self.members or place not in self.refused:
-                    log.warning("worker lost", host=place.host, kind=place.kind, reason=str(error))
+                    log.warning("worker_lost", host=place.host, kind=place.kind, reason=str(error))
                 pause = 0.2 if self._was_of_use(place) else min(pause * 2, REFUSED_SECONDS)
                 if pause > 1:
                     self._refuse(place, error)
             except Exception:
-                log.exception("worker failed", host=place.host, kind=place.kind)
+                log.exception("worker_failed", host=place.host, kind=place.kind)
                 pause = min(pause * 2, REFUSED_SECONDS)
             finally:
                 self.members.pop(place, None)
@@ -218,7 +218,7 @@ class Cluster:
     def _refuse(self, place: Place, error: KalepoolError) -> None:
         if self.refused.get(place) != str(error):
             self.refused[place] = str(error)
-            log.error("worker refused", host=place.host, kind=place.kind, reason=str(error))
+            log.error("worker_refused", host=place.host, kind=place.kind, reason=str(error))
 
     async def _serial(self) -> int:
         self._newest_serial = await self._next_serial()
@@ -240,7 +240,7 @@ class Cluster:
             self.refused.pop(place, None)
             member = Member(place, hello, handle, [serial])
             self.members[place] = member
-            log.info("worker joined", host=place.host, kind=place.kind, backend=hello.backend, threads=hello.threads)
+            log.info("worker_joined", host=place.host, kind=place.kind, backend=hello.backend, threads=hello.threads)
             await self._attend(member)
         finally:
             with contextlib.suppress(WorkerError):

@@ -63,9 +63,11 @@ def farmer_add(
 def farmer_list(pooler: Annotated[str | None, typer.Option("--pooler", help="Only this pooler's.")] = None) -> None:
     """List farmers."""
 
+    from kalepool.services.farmers import list_farmers
+
     async def read(database: Database) -> list[dict[str, Any]]:
         pooler_id = await find_pooler(database, pooler) if pooler else None
-        return await database.fetch_all("select_farmers", pooler_id=pooler_id)
+        return await list_farmers(database, pooler_id)
 
     table = Table(box=None, header_style="dim")
     table.add_column("name", no_wrap=True, max_width=24)

@@ -24,14 +24,14 @@ def miner_add(
     payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
 ) -> None:
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
-    from kalepool.services.mining.miners import NewMiner, create_invite, register
+    from kalepool.services.mining.miners import NewMiner, create_invite, find_miner, register
 
     settings = read_settings()
 
     async def add(database: Database) -> NewMiner:
-        if other := await database.fetch_one("select_miner_called", name=name):
+        if other := await find_miner(database, name):
             raise ConflictError(
-                f"miner {other['miner_id']} is called {name!r} already: choose another name; for another key of the "
+                f"miner {other} is called {name!r} already: choose another name; for another key of the "
                 "same miner see POST /operator/keys"
             )
         invite = await create_invite(database, name, uses=1, valid_seconds=60)

@@ -107,10 +107,12 @@ def with_database_open(settings: Settings, work: Callable[[Database], Awaitable[
 
 
 async def find_pooler(database: Database, name: str) -> UUID:
-    found = await database.fetch_one("select_pooler_by_name", name=name)
+    from kalepool.services import poolers
+
+    found = await poolers.find_pooler(database, name)
     if found is None:
         raise NotFoundError(f"no pooler is called {name!r}: `kalepool pooler add {name}` makes one")
-    return found["pooler_id"]
+    return found
 
 
 async def ask_api(

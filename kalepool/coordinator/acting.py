@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -86,7 +87,6 @@ class Acting:
         state = self._state
         try:
             answer = await self._api.plant(index)
-            names = self._names()
             missing = set(wallets)
             for planted in answer["planted"]:
                 wallet = str(planted["custodial_wallet"])
@@ -95,7 +95,7 @@ class Acting:
                 missing.discard(wallet)
             now = await self._clock()
             for failed in answer["failed"]:
-                if wallet := names.get(failed["farmer_id"]):
+                if wallet := self._wallet(failed["farmer_id"]):
                     state.failed("plant", wallet, index, failed["code"], now)
                     missing.discard(wallet)
             for wallet in missing:  # beyond the pooler's limit, or no longer active
@@ -117,9 +117,8 @@ class Acting:
             answer = await self._api.work(
                 index, [(state.farmers[submit.farmer].farmer_id, submit.nonce) for submit in submits]
             )
-            names = self._names()
             for accepted in answer["accepted"]:
-                if wallet := names.get(accepted["farmer_id"]):
+                if wallet := self._wallet(accepted["farmer_id"]):
                     state.worked(wallet, index, int(accepted["zeros"]), int(accepted["gap"]))
             now = await self._clock()
             landed = [int(a["ledger"]) - ledger for a in answer["accepted"] if a["ledger"] and not a["already"]]
@@ -127,7 +126,7 @@ class Acting:
             if landed:
                 state.inclusion_ledgers.append(max(landed))
             for refused in answer["refused"]:
-                if wallet := names.get(refused["farmer_id"]):
+                if wallet := self._wallet(refused["farmer_id"]):
                     state.failed("work", wallet, index, refused["code"], now)
             log.info("worked", block=index, reason=reason, **_counts(answer, "accepted", "refused"))
         except Exception as error:
@@ -156,13 +155,12 @@ class Acting:
         state = self._state
         try:
             answer = await self._api.harvest((index, state.farmers[wallet].farmer_id) for index, wallet in targets)
-            names = self._names()
             for harvested in answer["harvested"]:
-                if wallet := names.get(harvested["farmer_id"]):
+                if wallet := self._wallet(harvested["farmer_id"]):
                     state.harvests.discard((harvested["block_index"], wallet))
             now = await self._clock()
             for failed in answer["failed"]:
-                if wallet := names.get(failed["farmer_id"]):
+                if wallet := self._wallet(failed["farmer_id"]):
                     state.failed("harvest", wallet, failed["block_index"], failed["code"], now)
             log.info("harvested", **_counts(answer, "harvested", "failed"))
         except Exception as error:
@@ -171,18 +169,19 @@ class Acting:
             state.harvesting.difference_update(targets)
             self._on_change()
 
-    def _names(self) -> dict[str, str]:
-        """Wallets by farmer_id."""
-        return {str(farmer.farmer_id): wallet for wallet, farmer in self._state.farmers.items()}
+    def _wallet(self, farmer_id: str) -> str | None:
+        """Of a farmer as the API names it; None where it takes part no more."""
+        farmer = self._state.by_id.get(UUID(farmer_id))
+        return farmer.wallet if farmer else None
 
     async def _failed(self, action: str, targets: Iterable[tuple[int, str]], error: Exception) -> None:
         """A call failed as a whole; each of its targets may be tried again after a while."""
         if isinstance(error, ApiError):
             code = error.problem_code
-            log.warning(f"{action} failed", reason=str(error))
+            log.warning(f"{action}_failed", reason=str(error))
         else:  # an answer unlike what the API promises: it must not be asked again at once either
             code = "unexpected"
-            log.error(f"{action} failed", exc_info=error)
+            log.error(f"{action}_failed", exc_info=error)
         now = await self._clock()
         for index, wallet in targets:
             self._state.failed(action, wallet, index, code, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,8 +18,9 @@ from kalepool.cluster.messages import Report
 from kalepool.coordinator.state import Farmer, State
 from kalepool.database import Database, new_id
 from kalepool.errors import DatabaseError
+from kalepool.notices import ShareNotice
 from kalepool.policy.ranges import RangeExhaustedError, Searcher, prefix_range
-from kalepool.policy.shares import Outcome, check, parse_nonce
+from kalepool.policy.shares import Outcome, check
 from kalepool.policy.snapshot import Found
 from kalepool.protocol.hashing import count_zeros, hash_work
 
@@ -74,9 +74,8 @@ class Finds:
         state = self._state
         if not report.finds or report.index != state.index or state.block is None:
             return
-        farmers = {farmer.key: farmer for farmer in state.farmers.values()}
         for find in report.finds:
-            farmer = farmers.get(find.farmer)
+            farmer = state.by_key.get(find.farmer)
             if farmer is None or find.zeros <= state.best_zeros(farmer.wallet):
                 continue
             serial = next((s for s in member.serials if find.nonce in prefix_range(s)), member.serials[-1])
@@ -88,7 +87,7 @@ class Finds:
             else:
                 self.rejected += 1
                 member.false_finds += 1
-                log.error("find rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
+                log.error("find_rejected", host=member.place.host, kind=member.place.kind, reason=verdict.outcome.value)
                 if member.false_finds > FALSE_FINDS:
                     raise FalseReportError(
                         f"the worker on {member.place.host} is not believed: {FALSE_FINDS} false finds"
@@ -129,16 +128,12 @@ class Finds:
                 state.saw_share(row["wallet"], Found(zeros, row["nonce"]))
         state.recalled = state.index == index
 
-    def heard(self, payload: str) -> None:
-        """A notice of a share that somebody wrote to the database, verified by them."""
+    def heard(self, notice: ShareNotice) -> None:
+        """A share that somebody wrote to the database, verified by them."""
         state = self._state
-        notice = json.loads(payload)
-        if notice["pooler_id"] != str(self._pooler_id) or notice["block_index"] != state.index:
-            return
-        nonce = parse_nonce(notice["nonce"])
-        for farmer in state.farmers.values():
-            if str(farmer.farmer_id) == notice["farmer_id"] and nonce is not None:
-                state.saw_share(farmer.wallet, Found(notice["zeros"], nonce))
+        farmer = state.by_id.get(notice.farmer_id)
+        if farmer and notice.pooler_id == self._pooler_id and notice.block_index == state.index:
+            state.saw_share(farmer.wallet, Found(notice.zeros, notice.nonce))
 
     async def next_serial(self) -> int:
         """A searcher serial nobody ever had."""
@@ -165,9 +160,9 @@ class Finds:
             try:
                 async with self._database.transaction() as session:
                     await session.execute("insert_worker_shares", **_columns(batch))
-                    await session.execute("notify_shares", payloads=[self._notice(share) for share in batch])
+                    await session.execute("notify_shares", payloads=[self._notice(share).to_text() for share in batch])
             except DatabaseError as error:
-                log.warning("shares wait for the database", shares=len(self._waiting), reason=str(error))
+                log.warning("shares_wait_for_database", shares=len(self._waiting), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             del self._waiting[: len(batch)]
@@ -182,17 +177,8 @@ class Finds:
             self._waiting.append(VerifiedFind(index, farmer, serial, nonce, digest, zeros, datetime.now(UTC), now))
             self._wake.set()
 
-    def _notice(self, share: VerifiedFind) -> str:
-        return json.dumps(
-            {
-                "block_index": share.index,
-                "pooler_id": str(self._pooler_id),
-                "farmer_id": str(share.farmer.farmer_id),
-                "nonce": str(share.nonce),
-                "zeros": share.zeros,
-                "searcher": share.serial,
-            }
-        )
+    def _notice(self, share: VerifiedFind) -> ShareNotice:
+        return ShareNotice(share.index, self._pooler_id, share.farmer.farmer_id, share.nonce, share.zeros, share.serial)
 
 
 def _columns(shares: Sequence[VerifiedFind]) -> dict[str, list[Any]]:

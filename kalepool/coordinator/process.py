@@ -26,9 +26,10 @@ from kalepool.coordinator.watch import Watch
 from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
-from kalepool.keys import key_hash
+from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.protocol.model import Block
+from kalepool.services.keys import find_owner
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
@@ -70,7 +71,7 @@ async def _until_signalled(settings: Settings) -> None:
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-        log.info("coordinator ended")
+        log.info("coordinator_ended")
 
 
 @contextlib.asynccontextmanager
@@ -95,12 +96,12 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
 
 
 async def _pooler_of(database: Database, key: str) -> UUID:
-    row = await database.fetch_one("select_api_key", key_hash=key_hash(key))
-    if row is None:
+    owner = await find_owner(database, key)
+    if owner is None:
         raise ConfigError("KALEPOOL_API_KEY is not a key of this pool, or was revoked or expired")
-    if row["role"] != "pooler":
-        raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {row['role']}; the coordinator needs a pooler's")
-    return row["subject_id"]
+    if owner.role != "pooler" or owner.subject_id is None:
+        raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {owner.role}; the coordinator needs a pooler's")
+    return owner.subject_id
 
 
 class Coordinator:
@@ -137,7 +138,7 @@ class Coordinator:
         """
         lock = self._database.hold_lock(f"coordinator of pooler {self.pooler_id}", LOCK_SECONDS)
         await anext(lock)
-        log.info("coordinator started", pooler=str(self.pooler_id), network=self.settings.chain.name)
+        log.info("coordinator_started", pooler=str(self.pooler_id), network=self.settings.chain.name)
         try:
             with self._metrics.served(self.settings.metrics_port):
                 async with asyncio.TaskGroup() as group:
@@ -148,8 +149,8 @@ class Coordinator:
                         self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
-                        self._listen("shares", self._heard_share),
-                        self._listen("farmers", lambda _: self._refresh.set()),
+                        self._hear_shares(),
+                        self._hear_farmers(),
                         self._harvest_leftovers(),
                         self._search(fleet),
                         self._tell(),
@@ -169,7 +170,7 @@ class Coordinator:
         snapshot = self.state.snapshot(0.0)
         works = last_works(snapshot) if snapshot else []
         if snapshot and works:
-            log.info("stopping in mid-block, handing in what there is", works=len(works))
+            log.info("works_handed_in_at_stop", works=len(works))
             self._acting.start(works, ledger_now(snapshot.chain, await self._now()))
         await self._acting.finish(STOP_SECONDS)
 
@@ -196,12 +197,6 @@ class Coordinator:
     def _reported(self, member: Member, report: Report) -> None:
         self.finds.take(member, report)
 
-    def _heard_share(self, payload: str) -> None:
-        if payload:
-            self.finds.heard(payload)
-        else:
-            self._new_block.set()  # something may have been missed: read the block's shares again
-
     # What follows
 
     def _publish(self) -> None:
@@ -217,7 +212,7 @@ class Coordinator:
             try:
                 await self.finds.seed()
             except DatabaseError as error:
-                log.debug("nothing decided", reason=str(error))  # the other loops say so aloud
+                log.debug("nothing_decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
                 if self.state.job_is_old:
@@ -278,11 +273,11 @@ class Coordinator:
         while True:
             try:
                 answer = await self._api.harvest(None)
-                log.info("harvested what was left", pails=len(answer["harvested"]), failed=len(answer["failed"]))
+                log.info("leftovers_harvested", pails=len(answer["harvested"]), failed=len(answer["failed"]))
                 self._refresh.set()
                 return
             except ApiError as error:
-                log.info("harvest of what was left waits", reason=str(error))
+                log.info("leftover_harvest_waits", reason=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _search(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None) -> None:
@@ -299,9 +294,9 @@ class Coordinator:
                     self._publish()
                     await self.cluster.run()
             except (ConfigError, WorkerError) as error:
-                log.error("no workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+                log.error("no_workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
             except Exception as error:  # planting, works and harvests go on without workers of our own
-                log.error("no workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
+                log.error("no_workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
             finally:
                 self.cluster = self._metrics.cluster = None
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -318,13 +313,13 @@ class Coordinator:
                     since_sample = 0.0
                     await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
-                log.debug("workers not written down", reason=str(error))
+                log.debug("workers_not_written", reason=str(error))
 
     # How loops go on
 
     async def _keep_lock(self, lock: AsyncIterator[None]) -> None:
         async for _ in lock:
-            log.info("coordinator's lock taken again")
+            log.info("coordinator_lock_taken_again")
 
     async def _repeat(self, step: Callable[[], Awaitable[Any]], cue: asyncio.Event) -> None:
         """Take the step now, whenever the cue is given, and every block's thirtieth part anyway."""
@@ -334,14 +329,21 @@ class Coordinator:
             try:
                 await step()
             except KalepoolError as error:
-                log.warning("database not read", step=step.__name__.strip("_"), reason=str(error))
+                log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
             await _wait(cue, pause)
 
-    async def _listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        async for payload in self._database.listen(channel):
-            heard(payload)
+    async def _hear_shares(self) -> None:
+        async for notice in hear(self._database, ShareNotice):
+            if notice:
+                self.finds.heard(notice)
+            else:
+                self._new_block.set()  # read the block's shares again
+
+    async def _hear_farmers(self) -> None:
+        async for _ in hear(self._database, FarmerNotice):
+            self._refresh.set()
 
 
 def rules_of(settings: Settings) -> ScheduleSettings:

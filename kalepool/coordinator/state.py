@@ -41,10 +41,11 @@ class Farmer:
 
 @dataclass(slots=True)
 class State:
-    """What is known now. Farmers are named by their wallet, as the policy does.
+    """What is known now. Farmers are named by their wallet, as the policy does; `by_key` and `by_id` lead there from what
+    workers and the pool's API call them, and are made with `farmers`.
 
     `pails` and `records` are of the current block only.
-    """
+    """  # noqa: E501
 
     block_seconds: float
     nominal_ledger_seconds: float
@@ -52,6 +53,8 @@ class State:
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
     farmers: dict[str, Farmer] = field(default_factory=dict)
+    by_key: dict[bytes, Farmer] = field(default_factory=dict)
+    by_id: dict[UUID, Farmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)
     passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) not planted, and not to be now
@@ -133,6 +136,8 @@ class State:
         if known != self.farmers:
             self.stale_pails |= known.keys() - self.farmers.keys()
             self.farmers = known
+            self.by_key = {farmer.key: farmer for farmer in known.values()}
+            self.by_id = {farmer.farmer_id: farmer for farmer in known.values()}
             self.job_is_old = True
 
     def saw_pails(self, pails: dict[str, Pail]) -> None:

@@ -44,7 +44,7 @@ class Watch:
                 answers = True
             except ChainError as error:
                 if answers:
-                    log.warning("chain cannot be read", reason=str(error))
+                    log.warning("chain_not_read", reason=str(error))
                 answers = False
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -60,7 +60,7 @@ class Watch:
         old = state.farm
         is_other = state.saw_farm(farm)
         if is_other:
-            log.info("block began", block=farm.index, ledger=farm.ledger, max_zeros=farm.block and farm.block.max_zeros)
+            log.info("block_began", block=farm.index, ledger=farm.ledger, max_zeros=farm.block and farm.block.max_zeros)
             state.previous_is_final = False  # the last look at it may be older than its last works
             state.previous_block = old.block if old and farm.index is not None and old.index == farm.index - 1 else None
         self._on_change(is_other)

@@ -119,7 +119,7 @@ class Node:
         if closed.transactions:
             failed = sum(not record.success for record in closed.transactions)
             log.debug(
-                "ledger closed",
+                "ledger_closed",
                 sequence=closed.header.sequence,
                 transactions=len(closed.transactions),
                 failed=failed,

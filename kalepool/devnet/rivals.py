@@ -57,7 +57,7 @@ class Rival:
                     funded = True
                 await self._act(read_farm(self._node.ledger))
             except (WalletError, FriendbotError, TimeoutError) as error:
-                log.debug("rival refused", rival=self._wallet.address, reason=str(error))
+                log.debug("rival_refused", rival=self._wallet.address, reason=str(error))
 
     async def _get_funds(self) -> None:
         view, key = self._node.ledger.view, wire.account_key(self._wallet.address)

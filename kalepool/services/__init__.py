@@ -8,6 +8,8 @@ pool_accounts.py  the pool's own accounts: one pays, the channels carry work and
 farmers.py        farmers: registered, let in once funded
 withdrawals.py    paid out to a farmer while it stays
 leaving.py        a farmer goes, with everything that is its own
+blocks.py         what was planted, worked and harvested, block by block
+totals.py         the whole pool in numbers
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
 keys.py           API keys

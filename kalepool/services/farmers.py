@@ -14,11 +14,13 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from kalepool.chain import BASE_RESERVE_STROOPS, Account
-from kalepool.database import new_id
-from kalepool.errors import ConflictError, InputError, KalepoolError
+from kalepool.database import Database, new_id
+from kalepool.errors import ConflictError, InputError, KalepoolError, NotFoundError
+from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import poolers
 from kalepool.services.context import Context
+from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import create_key
@@ -154,7 +156,7 @@ async def activate(ctx: Context) -> int:
     for farmer in ready:
         async with ctx.database.transaction() as tx:
             await tx.execute("activate_farmer", farmer_id=farmer.farmer_id)
-            await tx.notify("farmers", str(farmer.farmer_id))
+            await tell(tx, FarmerNotice(farmer.farmer_id))
         log.info("farmer_active", farmer=str(farmer.farmer_id), wallet=farmer.custodial_wallet)
     return len(ready)
 
@@ -184,3 +186,78 @@ def eligible(farmers: Sequence[Farmer], pooler: poolers.Pooler, max_farmers: int
     """Whom to plant for: the longest registered first, up to the pooler's limit and the caller's."""
     limit = pooler.max_farmers if max_farmers is None else min(pooler.max_farmers, max_farmers)
     return farmers[:limit]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# By themselves
+
+
+async def register_oneself(
+    ctx: Context, pooler_id: UUID, payout_wallet: str, stake_percentage: Decimal, metadata: dict[str, Any]
+) -> Registered:
+    """A farmer for who signed in with this payout wallet.
+
+    Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers, and as
+    `register`.
+    """
+    async with ctx.lock("self-registration", payout_wallet):
+        if not await poolers.is_open(ctx.database, pooler_id):
+            raise NotFoundError(f"no pooler {pooler_id} that is open to farmers: see GET /farmer/poolers")
+        count = await ctx.database.fetch_one("count_farmers_of_wallet", payout_wallet=payout_wallet)
+        if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
+            raise ConflictError(
+                f"wallet {payout_wallet} has {count['farmers']} farmers already, the most it may register"
+            )
+        return await register(ctx, pooler_id, payout_wallet, stake_percentage, metadata)
+
+
+async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:
+    """From the next plant on. FarmerLeavesError for one that leaves."""
+    if not await database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=stake_percentage):
+        raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Who is there
+
+
+async def find_farmer(database: Database, farmer_id: UUID) -> Farmer | None:
+    """Any pooler's, whatever its state."""
+    return await database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
+
+
+async def read_performance(database: Database, farmer_id: UUID) -> dict[str, Any]:
+    """All blocks of a farmer together."""
+    found = await database.fetch_one("select_farmer_performance", farmer_id=farmer_id)
+    assert found is not None
+    return found
+
+
+async def farmers_page(
+    database: Database, pooler_id: UUID | None, status: str | None, *, after: UUID | None, limit: int
+) -> list[Farmer]:
+    """In the order of their registration; of one pooler and in one state unless these are None."""
+    return await database.fetch_all(
+        "select_farmers_page", row=Farmer, pooler_id=pooler_id, status=status, after=after, limit=limit
+    )
+
+
+async def farmers_of_wallet(
+    database: Database, payout_wallet: str | None, *, after: UUID | None, limit: int
+) -> list[Farmer]:
+    """A page of those that pay out to this wallet, in the order of their registration."""
+    return await database.fetch_all(
+        "select_farmers_of_wallet", row=Farmer, payout_wallet=payout_wallet, after=after, limit=limit
+    )
+
+
+async def farmers_of_pooler(database: Database, pooler_id: UUID, statuses: Sequence[str]) -> list[Farmer]:
+    """All of a pooler's in one of these states, the longest registered first."""
+    return await database.fetch_all(
+        "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=list(statuses)
+    )
+
+
+async def list_farmers(database: Database, pooler_id: UUID | None) -> list[dict[str, Any]]:
+    """All, without their secrets, oldest first; of one pooler unless that is None."""
+    return await database.fetch_all("select_farmers", pooler_id=pooler_id)

@@ -1,15 +1,18 @@
-"""API keys in the database: made, and found again by their hash. See kalepool.keys for what a key is."""
+"""API keys: 256 random bits, shown once, kept as their SHA-256. A fast hash suffices: there is nothing to guess."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
-from kalepool.keys import key_hash, new_key
+from kalepool.errors import NotFoundError
 
 Role = Literal["farmer", "miner", "pooler", "operator"]
 
@@ -39,6 +42,16 @@ class KeyOwner:
     label: str
     created_at: datetime
     expires_at: datetime | None
+
+
+def new_key() -> str:
+    """A key for the Authorization header: `kp_` and 43 letters, digits, - and _."""
+    return "kp_" + secrets.token_urlsafe(32)
+
+
+def key_hash(key: str) -> bytes:
+    """What the database keeps of it (32 bytes); looking a key up by it leaks nothing through timing."""
+    return hashlib.sha256(key.encode()).digest()
 
 
 async def create_key(
@@ -71,3 +84,81 @@ async def find_owner(database: Database, key: str) -> KeyOwner | None:
     if not _FORM.fullmatch(key):
         return None
     return await database.fetch_one("select_api_key", row=KeyOwner, key_hash=key_hash(key))
+
+
+async def own_keys(
+    database: Database,
+    role: Role,
+    subject_id: UUID | None,
+    subject_wallet: str | None,
+    *,
+    after: UUID | None,
+    limit: int,
+) -> list[KeyOwner]:
+    """A page of a subject's keys and tokens that may be used, the newest first."""
+    return await database.fetch_all(
+        "select_own_keys",
+        row=KeyOwner,
+        role=role,
+        subject_id=subject_id,
+        subject_wallet=subject_wallet,
+        after=after,
+        limit=limit,
+    )
+
+
+async def all_keys(
+    database: Database, role: Role | None, subject_id: UUID | None, *, after: UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """A page of anybody's keys, ended or not, the newest first; of one role and one subject unless these are None."""
+    return await database.fetch_all("select_keys", role=role, subject_id=subject_id, after=after, limit=limit)
+
+
+async def add_own_key(
+    database: Database,
+    role: Role,
+    subject_id: UUID | None,
+    *,
+    label: str,
+    expires_at: datetime | None,
+    replaces: UUID | None,
+    overlap_seconds: float,
+    note: Callable[[Session, NewKey], Awaitable[None]],
+) -> NewKey:
+    """Another key of a subject's. The one that it replaces ends after `overlap_seconds`.
+
+    `note` writes down, in the same transaction, that it was made. NotFoundError where `replaces` is no key of the
+    subject's that may still be used; nothing is made then.
+    """
+    async with database.transaction() as tx:
+        new = await create_key(tx, role, subject_id=subject_id, label=label, expires_at=expires_at)
+        if replaces is not None:
+            await revoke_own_key(tx, replaces, role, subject_id, None, seconds=overlap_seconds)
+        await note(tx, new)
+    return new
+
+
+async def revoke_own_key(
+    session: Database | Session,
+    key_id: UUID,
+    role: Role,
+    subject_id: UUID | None,
+    subject_wallet: str | None,
+    *,
+    seconds: float = 0,
+) -> None:
+    """Ends a key of a subject's after some seconds. NotFoundError for none of its keys that may still be used."""
+    if not await session.execute(
+        "revoke_own_key",
+        key_id=key_id,
+        role=role,
+        subject_id=subject_id,
+        subject_wallet=subject_wallet,
+        seconds=seconds,
+    ):
+        raise NotFoundError(f"no key {key_id} of the caller's that may still be used")
+
+
+async def revoke_keys_called(session: Session, subject_id: UUID, label: str) -> None:
+    """Ends every key of a subject that carries this label."""
+    await session.execute("revoke_api_keys", subject_id=subject_id, label=label)

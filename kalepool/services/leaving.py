@@ -16,6 +16,7 @@ import structlog
 
 from kalepool.chain import Account
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
+from kalepool.notices import FarmerNotice, tell
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.services.farming import harvest
@@ -69,7 +70,7 @@ async def leave(ctx: Context, farmer: Farmer) -> Leaving:
     if not gone or await ctx.chain.read_accounts([farmer.custodial_wallet]):
         async with ctx.database.transaction() as tx:
             if await tx.execute("start_leaving", farmer_id=farmer.farmer_id):
-                await tx.notify("farmers", str(farmer.farmer_id))
+                await tell(tx, FarmerNotice(farmer.farmer_id))
                 log.info("farmer_leaves", farmer=str(farmer.farmer_id), payout_wallet=farmer.payout_wallet)
     return await read(ctx, farmer.farmer_id)
 
@@ -106,7 +107,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
         return False
     async with ctx.database.transaction() as tx:
         await tx.execute("finish_leaving", farmer_id=farmer.farmer_id)
-        await tx.notify("farmers", str(farmer.farmer_id))
+        await tell(tx, FarmerNotice(farmer.farmer_id))
     log.info("farmer_departed", farmer=str(farmer.farmer_id))
     return True
 

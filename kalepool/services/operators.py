@@ -21,6 +21,21 @@ from kalepool.services.journal.recovery import settle_by_hand
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
 
+Standing = Literal["owed", "to-check", "not-owed"]
+
+Audit = Literal["plantings", "works", "harvests", "submissions", "compensations", "withdrawals", "operator-actions"]
+
+AUDITS: dict[Audit, tuple[str, str]] = {
+    "plantings": ("audit_plantings", "event_id"),
+    "works": ("audit_works", "event_id"),
+    "harvests": ("audit_harvests", "event_id"),
+    "submissions": ("audit_submissions", "submission_id"),
+    "compensations": ("audit_compensations", "compensation_id"),
+    "withdrawals": ("audit_withdrawals", "withdrawal_id"),
+    "operator-actions": ("audit_operator_actions", "action_id"),
+}
+"""What can be exported: its query, and the column that orders it."""
+
 
 class TransactionUnknownError(ConflictError):
     """No ledger that the server remembers has applied this transaction."""
@@ -60,7 +75,7 @@ class Compensation:
     created_at: datetime
     paid_transaction: str | None
     paid_at: datetime | None
-    standing: Literal["owed", "to-check", "not-owed"]
+    standing: Standing
 
 
 async def record(
@@ -189,6 +204,47 @@ async def settle_submission(
         await record(session, key_id, "settle-submission", submission_id, status=status, ledger=ledger)
 
     await settle_by_hand(ctx.journal, submission_id, status, ledger, note)
+
+
+async def compensations(
+    database: Database,
+    pooler_id: UUID | None,
+    paid: bool | None,
+    standing: Standing | None,
+    *,
+    after: UUID | None,
+    limit: int,
+) -> list[Compensation]:
+    """A page, the newest first; of one pooler, paid or not, and of one standing unless these are None."""
+    return await database.fetch_all(
+        "select_compensations",
+        row=Compensation,
+        pooler_id=pooler_id,
+        paid=paid,
+        standing=standing,
+        after=after,
+        limit=limit,
+    )
+
+
+async def planting_paused(database: Database) -> bool:
+    """Whether planting is paused for the whole pool."""
+    row = await database.fetch_one("select_planting_paused")
+    assert row is not None
+    return row["planting_paused"]
+
+
+async def actions(database: Database, *, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+    """A page of what operators did, the newest first."""
+    return await database.fetch_all("select_operator_actions", after=after, limit=limit)
+
+
+async def audit(
+    database: Database, what: Audit, begin: UUID, before: UUID, last: Mapping[str, Any] | None, limit: int
+) -> list[dict[str, Any]]:
+    """The next rows of a record, the oldest first: from id `begin` on or after the row `last`, below id `before`."""
+    query, order = AUDITS[what]
+    return await database.fetch_all(query, after=begin if last is None else last[order], before=before, limit=limit)
 
 
 async def _compensation(database: Database, compensation_id: UUID) -> Compensation:

@@ -23,7 +23,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import DuplicateRowError
 from kalepool.services.failures import CallTimeoutError, NotReadyError
 from kalepool.services.journal.carry import carry
-from kalepool.services.journal.intents import Intent, Item, Open
+from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
 
 log = structlog.get_logger()
@@ -174,7 +174,7 @@ class PoolAccounts:
         self.pool = signers[pool]
         # A transaction that a crash left open may still apply: its account waits until that is settled. One that only
         # an operator can settle has used its sequence number and holds nobody up.
-        open_rows = await self._database.fetch_all("select_open_submissions", row=Open)
+        open_rows = await self._journal.open_submissions()
         known = self._journal.following | self._journal.undecided.keys()
         busy = {row.source_account for row in open_rows if row.submission_id not in known}
         for address in channels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
@@ -59,3 +60,41 @@ async def active_pooler(database: Database, pooler_id: UUID) -> Pooler:
     if pooler.status != "active":
         raise ForbiddenError(f"pooler {pooler_id} is {pooler.status}")
     return pooler
+
+
+async def find_pooler(database: Database, name: str) -> UUID | None:
+    """The id of the pooler of that name, if there is one."""
+    found = await database.fetch_one("select_pooler_by_name", name=name)
+    return found["pooler_id"] if found else None
+
+
+async def is_open(database: Database, pooler_id: UUID) -> bool:
+    """Whether farmers may register with it by themselves."""
+    return await database.fetch_one("select_pooler_is_open", pooler_id=pooler_id) is not None
+
+
+async def open_poolers(database: Database, *, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+    """A page of those that farmers may register with by themselves, with how many farmers each has."""
+    return await database.fetch_all("select_open_poolers", after=after, limit=limit)
+
+
+async def summaries(database: Database, *, after: UUID | None, limit: int) -> list[dict[str, Any]]:
+    """A page of all poolers, each with its farmers by state and what is owed to them."""
+    return await database.fetch_all("select_pooler_summary", pooler_id=None, after=after, limit=limit)
+
+
+async def summary(database: Database, pooler_id: UUID) -> dict[str, Any]:
+    """One of `summaries`. NotFoundError for none of this id."""
+    found = await database.fetch_one("select_pooler_summary", pooler_id=pooler_id, after=None, limit=1)
+    if found is None:
+        raise NotFoundError(f"no pooler {pooler_id}")
+    return found
+
+
+async def failures(
+    database: Database, pooler_id: UUID, block_index: int | None, *, after: UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """A page of a pooler's plants, works and harvests that failed or were refused, the newest first."""
+    return await database.fetch_all(
+        "select_failures", pooler_id=pooler_id, block_index=block_index, after=after, limit=limit
+    )

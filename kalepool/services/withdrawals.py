@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.chain import Account
-from kalepool.database import new_id
+from kalepool.database import Database, new_id
 from kalepool.errors import (
     AccountMissingError,
     ConflictError,
@@ -28,7 +28,7 @@ from kalepool.errors import (
 )
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
-from kalepool.services.farmers import Farmer
+from kalepool.services.farmers import Farmer, find_farmer
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
 
@@ -140,7 +140,7 @@ async def resume(ctx: Context) -> int:
 
 async def _resume(ctx: Context, withdrawal_id: UUID, farmer_id: UUID) -> None:
     async with ctx.lock("wallet", farmer_id):
-        farmer = await ctx.database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer_id)
+        farmer = await find_farmer(ctx.database, farmer_id)
         assert farmer is not None
         await _pay(ctx, farmer, await read(ctx, farmer_id, withdrawal_id))
 
@@ -202,3 +202,8 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         deadline=deadline,
         timeout_seconds=timeout,
     )
+
+
+async def withdrawals_of(database: Database, farmer_id: UUID, *, after: UUID | None, limit: int) -> list[Withdrawal]:
+    """A page of a farmer's, the newest first."""
+    return await database.fetch_all("select_withdrawals", row=Withdrawal, farmer_id=farmer_id, after=after, limit=limit)

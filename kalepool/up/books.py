@@ -11,6 +11,7 @@ from uuid import UUID
 from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.live.view import BlockView
+from kalepool.services.farmers import list_farmers
 from kalepool.up.report import Movement, Report, close
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
@@ -69,7 +70,7 @@ class Books:
 
 
 async def _balances(database: Database, chain: ChainReader, pooler_id: UUID) -> dict[str, int]:
-    farmers = await database.fetch_all("select_farmers", pooler_id=pooler_id)
+    farmers = await list_farmers(database, pooler_id)
     accounts = await chain.read_accounts([farmer["custodial_wallet"] for farmer in farmers])
     return {address: account.kale_stroops or 0 for address, account in accounts.items()}
 

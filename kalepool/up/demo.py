@@ -13,8 +13,9 @@ from stellar_sdk import Keypair
 from kalepool.chain import Chain
 from kalepool.database import Database
 from kalepool.errors import ConfigError, RpcUnavailableError
-from kalepool.services.keys import create_key
-from kalepool.services.poolers import add_pooler
+from kalepool.services.farmers import list_farmers
+from kalepool.services.keys import create_key, revoke_keys_called
+from kalepool.services.poolers import add_pooler, find_pooler
 
 POOLER = "home"
 FUNDED_AT_ONCE = 10
@@ -23,10 +24,9 @@ LABEL = "kalepool up"  # of the keys made here: each start revokes the last one'
 
 async def ensure_pooler(database: Database) -> tuple[UUID, str]:
     """Our own pooler, made on first start, and a fresh key for it. Keys of earlier starts end here."""
-    found = await database.fetch_one("select_pooler_by_name", name=POOLER)
-    pooler_id = found["pooler_id"] if found else (await add_pooler(database, POOLER)).pooler_id
+    pooler_id = await find_pooler(database, POOLER) or (await add_pooler(database, POOLER)).pooler_id
     async with database.transaction() as session:
-        await session.execute("revoke_api_keys", subject_id=pooler_id, label=LABEL)
+        await revoke_keys_called(session, pooler_id, LABEL)
         key = await create_key(session, "pooler", subject_id=pooler_id, label=LABEL)
     return pooler_id, key.key
 
@@ -46,7 +46,7 @@ async def ensure_farmers(
     say: Callable[[str], None],
 ) -> None:
     """Have `count` farmers active: register those that lack, fund those that wait, wait until the API took them up."""
-    farmers = await database.fetch_all("select_farmers", pooler_id=pooler_id)
+    farmers = await list_farmers(database, pooler_id)
     present = sum(farmer["status"] in ("registered", "active") for farmer in farmers)
     async with httpx2.AsyncClient(base_url=api_url, timeout=30.0) as client:
         for number in range(len(farmers) + 1, len(farmers) + 1 + max(count - present, 0)):
@@ -58,7 +58,7 @@ async def ensure_farmers(
             response = await client.post("/farmers/register", json=body, headers={"Authorization": f"Bearer {key}"})
             if response.status_code != 201:
                 raise ConfigError(f"registering a demo farmer failed: {response.status_code} {response.text[:300]}")
-    farmers = await database.fetch_all("select_farmers", pooler_id=pooler_id)
+    farmers = await list_farmers(database, pooler_id)
     waiting = [farmer["custodial_wallet"] for farmer in farmers if farmer["status"] == "registered"]
     funded = await chain.read_accounts(waiting)
     gate = asyncio.Semaphore(FUNDED_AT_ONCE)
@@ -79,7 +79,7 @@ async def _wait_until_active(
     try:
         async with asyncio.timeout(seconds):
             while active < count:
-                farmers = await database.fetch_all("select_farmers", pooler_id=pooler_id)
+                farmers = await list_farmers(database, pooler_id)
                 before, active = active, sum(farmer["status"] == "active" for farmer in farmers)
                 if active != before:
                     say(f"farmers: {active} of {count} active")

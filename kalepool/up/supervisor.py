@@ -146,7 +146,7 @@ class Supervisor:
                 continue
             if shown and now - service.said_at.get(event, -QUIET_SECONDS) >= QUIET_SECONDS:
                 service.said_at[event] = now
-                self._say(f"{service.name}: {event} {_details(record)}")
+                self._say(f"{service.name}: {_words(event)} {_details(record)}")
 
     def _new_lines(self, service: Service) -> list[str]:
         try:
@@ -170,12 +170,18 @@ def last_words(log: Path) -> str:
         said = line.strip()
         with contextlib.suppress(ValueError, KeyError, TypeError):
             record = json.loads(line)
-            said = f"{record['event']} {_details(record)}".strip()
+            said = f"{_words(record['event'])} {_details(record)}".strip()
             if "Traceback " in (traceback := str(record.get("exception") or record["event"])):
                 said = traceback.strip().splitlines()[-1]
         if not said.startswith("Application startup failed"):  # uvicorn's; why is before it
             return re.sub(r"^kalepool\.errors\.\w+: ", "", said)[:300]
     return "it said nothing"
+
+
+def _words(event: object) -> str:
+    """An event for people: ours are written worker_joined, others' are sentences."""
+    said = str(event)
+    return said.replace("_", " ") if re.fullmatch(r"[a-z_]+", said) else said
 
 
 def _details(record: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
--- What operators are told of: what is wrong, what was said of it, and what is still to be said.
+-- services/alerts.py: what operators are told of: what is wrong, what was said of it, and what is still to be said.
 
 -- name: select_missed_farmers
 -- Farmers that could have been planted for in this block, which is over, and were not, if nobody was.

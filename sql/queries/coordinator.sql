@@ -1,4 +1,4 @@
--- The coordinator: what it needs to know of its pooler, and what it records of blocks, shares and workers.
+-- coordinator/: what it needs to know of its pooler, and what it records of blocks, shares and workers.
 
 -- name: select_coordinated_farmers
 -- The pooler's farmers that take part: active ones plant, leaving ones only end what they began.
@@ -103,6 +103,3 @@ WHERE status = 'alive' AND (worker_id = ANY (%(worker_ids)s::uuid[]) OR last_see
 -- name: insert_hashrates
 INSERT INTO hashrates (sampled_at, searcher, hashes_per_second)
 SELECT now(), * FROM unnest(%(searchers)s::bigint[], %(speeds)s::double precision[]);
-
--- name: delete_old_hashrates
-DELETE FROM hashrates WHERE sampled_at < now() - interval '7 days';

@@ -1,3 +1,5 @@
+-- custody.py: sealing all secrets again, under another master key.
+
 -- name: lock_sealed_secrets
 -- Nobody adds an account or a farmer while the secrets are sealed again.
 LOCK TABLE accounts, farmers IN EXCLUSIVE MODE;

@@ -1,4 +1,4 @@
--- External miners: registration, rigs, shares, credits.
+-- services/mining/: registration, rigs, shares, credits.
 
 -- name: select_job_key
 -- The key behind job ids.
@@ -15,6 +15,14 @@ FROM miners WHERE miner_id = %(miner_id)s;
 -- name: select_miner_called
 -- The first miner of this name. Who registers by itself is free in its choice, so there may be more.
 SELECT miner_id FROM miners WHERE name = %(name)s ORDER BY created_at, miner_id LIMIT 1;
+
+-- name: select_miners
+-- A page of miners, oldest first.
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+FROM miners
+WHERE %(after)s::uuid IS NULL OR miner_id > %(after)s
+ORDER BY miner_id
+LIMIT %(limit)s;
 
 -- name: update_miner_ban
 -- Bans a miner, or lifts the ban (banned_until null).
@@ -137,6 +145,9 @@ DELETE FROM shares WHERE found_at < now() - make_interval(days => %(days)s);
 
 -- name: delete_old_refused_shares
 DELETE FROM refused_shares WHERE refused_at < now() - interval '1 day';
+
+-- name: delete_old_hashrates
+DELETE FROM hashrates WHERE sampled_at < now() - interval '7 days';
 
 -- name: select_miner_hashrates
 -- Shares and credited hashes of a miner within some windows of seconds.

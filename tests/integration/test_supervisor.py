@@ -137,10 +137,10 @@ def test_warnings_are_shown_once_and_old_or_other_lines_never(
     child.log.write_text(json.dumps({"event": "of an earlier run", "level": "error"}) + "\n")
     supervisor.add(child)
     lines = [
-        json.dumps({"event": "block began", "level": "info"}),
+        json.dumps({"event": "block_began", "level": "info"}),
         "Traceback, or whatever a library prints",
-        json.dumps({"event": "stake lost", "level": "warning", "block": 7, "at": "now"}),
-        json.dumps({"event": "stake lost", "level": "warning", "block": 8, "at": "now"}),
+        json.dumps({"event": "stake_lost", "level": "warning", "block": 7, "at": "now"}),
+        json.dumps({"event": "stake_lost", "level": "warning", "block": 8, "at": "now"}),
     ]
     with child.log.open("a") as log:
         log.write("\n".join(lines) + '\n{"event": "half a li')

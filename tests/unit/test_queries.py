@@ -1,4 +1,4 @@
-"""Every call of a named query in the source fits the query: it exists, and gets the parameters it wants, no more."""
+"""Calls of named queries fit the queries: name, parameters, and who may call which."""
 
 from __future__ import annotations
 
@@ -9,9 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.database import queries
+from kalepool.database import queries, sql_folder
 
 PACKAGE = Path(__file__).parents[2] / "kalepool"
+OWNERS = {
+    "alerts": ["services/alerts.py"],
+    "blocks": ["services/blocks.py"],
+    "coordinator": ["coordinator/"],
+    "custody": ["custody.py"],
+    "farmers": ["services/farmers.py"],
+    "farming": ["services/farming/"],
+    "health": ["services/health.py"],
+    "journal": ["services/journal/"],
+    "keys": ["services/keys.py"],
+    "leaving": ["services/leaving.py"],
+    "live": ["live/", "services/board.py", "up/books.py"],
+    "miners": ["services/mining/", "services/board.py"],
+    "operators": ["services/operators.py"],
+    "page": ["services/board.py", "api/routes/page.py"],
+    "pool_accounts": ["services/pool_accounts.py"],
+    "poolers": ["services/poolers.py"],
+    "signin": ["services/signin.py"],
+    "totals": ["services/totals.py"],
+    "upkeep": ["services/upkeep.py"],
+    "withdrawals": ["services/withdrawals.py"],
+}
+"""Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""
+
 METHODS = {"fetch_all", "fetch_one", "execute", "execute_many"}
 
 
@@ -49,3 +73,24 @@ def test_every_query_is_called_by_somebody() -> None:
     source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     unused = [name for name in queries() if not re.search(rf"""["']{name}["']""", source)]
     assert not unused, f"nobody calls {', '.join(unused)}"
+
+
+def test_every_file_of_queries_has_an_owner() -> None:
+    files = {path.stem for path in (sql_folder() / "queries").glob("*.sql")}
+    assert files == set(OWNERS)
+    for modules in OWNERS.values():
+        assert all((PACKAGE / module).exists() for module in modules)
+
+
+@pytest.mark.parametrize("file", OWNERS)
+def test_queries_are_called_by_their_owner_alone(file: str) -> None:
+    text = (sql_folder() / "queries" / f"{file}.sql").read_text()
+    names = re.findall(r"^-- name: *(\S+) *$", text, flags=re.MULTILINE)
+    named = re.compile("|".join(f"[\"']{name}[\"']" for name in names))
+    strangers = [
+        f"{module}: {match[0]}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not (module := str(path.relative_to(PACKAGE))).startswith(tuple(OWNERS[file]))
+        for match in named.finditer(path.read_text())
+    ]
+    assert not strangers, f"{file}.sql is of {' and '.join(OWNERS[file])}"

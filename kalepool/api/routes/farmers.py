@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field, computed_field
 
 from kalepool.api.auth import Anyone, PoolerOrOperator
-from kalepool.api.calls import context, may_see
+from kalepool.api.calls import context, visible_farmer
 from kalepool.api.models import (
     POOLER,
     STAKE_PART,
@@ -28,7 +28,7 @@ from kalepool.api.models import (
 )
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
-from kalepool.errors import ChainError, NotFoundError
+from kalepool.errors import ChainError
 from kalepool.services import farmers
 
 router = APIRouter(tags=["poolers"])
@@ -155,13 +155,8 @@ async def list_farmers(
         if pooler_id is not None:
             caller.require_pooler(pooler_id)
         pooler_id = caller.subject_id
-    rows = await context(request).database.fetch_all(
-        "select_farmers_page",
-        row=farmers.Farmer,
-        pooler_id=pooler_id,
-        status=status,
-        after=paging.after,
-        limit=paging.limit,
+    rows = await farmers.farmers_page(
+        context(request).database, pooler_id, status, after=paging.after, limit=paging.limit
     )
     items = [FarmerView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([row.farmer_id for row in rows], paging))
@@ -171,10 +166,8 @@ async def list_farmers(
 async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> FarmerDetails:
     """A farmer, its balances, what it lacks, and all its blocks together. For itself, its pooler and operators."""
     ctx = context(request)
-    farmer = await ctx.database.fetch_one("select_farmer_of_any_pooler", row=farmers.Farmer, farmer_id=farmer_id)
-    if farmer is None or not may_see(caller, farmer):
-        raise NotFoundError(f"no farmer {farmer_id}")
-    performance = await ctx.database.fetch_one("select_farmer_performance", farmer_id=farmer_id)
+    farmer = await visible_farmer(request, caller, farmer_id)
+    performance = await farmers.read_performance(ctx.database, farmer_id)
     try:
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
         missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)

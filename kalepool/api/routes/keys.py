@@ -9,13 +9,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 
-from kalepool.api.auth import Anyone, Principal, record
+from kalepool.api.auth import Anyone, record
 from kalepool.api.models import WHOLE, Described, Sent
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
 from kalepool.api.routes.farming import context
-from kalepool.errors import NotFoundError
-from kalepool.services.keys import KeyOwner, Role, create_key
+from kalepool.database import Session
+from kalepool.services.keys import NewKey, Role, add_own_key, own_keys, revoke_own_key
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 
@@ -55,15 +55,16 @@ class NewKeyView(Described):
     api_key: str = Field(description="Shown this once.")
 
 
-def _own(caller: Principal) -> dict[str, object]:
-    return {"role": caller.role, "subject_id": caller.subject_id, "subject_wallet": caller.subject_wallet}
-
-
 @router.get("", summary="My keys", responses=documented(401, 422, 429, 503))
 async def list_keys(request: Request, caller: Anyone, paging: Paging) -> Page[KeyView]:
     """The caller's keys and tokens that may be used, the newest first."""
-    rows = await context(request).database.fetch_all(
-        "select_own_keys", row=KeyOwner, **_own(caller), after=paging.after, limit=paging.limit
+    rows = await own_keys(
+        context(request).database,
+        caller.role,
+        caller.subject_id,
+        caller.subject_wallet,
+        after=paging.after,
+        limit=paging.limit,
     )
     return Page(
         items=[KeyView.model_validate(row) for row in rows], next=next_cursor([row.key_id for row in rows], paging)
@@ -78,13 +79,20 @@ async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyV
     if caller.subject_wallet is not None:
         raise Problem(403, "forbidden", "who signed in makes no keys: a stolen token would live on; sign in again")
     expires_at = None if order.valid_days is None else datetime.now(UTC) + timedelta(days=order.valid_days)
-    async with context(request).database.transaction() as tx:
-        new = await create_key(tx, caller.role, subject_id=caller.subject_id, label=order.label, expires_at=expires_at)
-        if order.replaces is not None and not await tx.execute(
-            "revoke_own_key", key_id=order.replaces, seconds=order.overlap_seconds, **_own(caller)
-        ):
-            raise NotFoundError(f"no key {order.replaces} of the caller's that may still be used")
-        await record(tx, caller, "add-key", new_key_id=str(new.key_id), replaces=str(order.replaces or ""))
+
+    async def note(session: Session, new: NewKey) -> None:
+        await record(session, caller, "add-key", new_key_id=str(new.key_id), replaces=str(order.replaces or ""))
+
+    new = await add_own_key(
+        context(request).database,
+        caller.role,
+        caller.subject_id,
+        label=order.label,
+        expires_at=expires_at,
+        replaces=order.replaces,
+        overlap_seconds=order.overlap_seconds,
+        note=note,
+    )
     if order.replaces is not None:
         request.app.state.keys.forget(order.replaces)
     return NewKeyView(key_id=new.key_id, api_key=new.key)
@@ -93,7 +101,6 @@ async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyV
 @router.delete("/{key_id}", summary="End a key of mine", status_code=204, responses=documented(401, 404, 422, 429, 503))
 async def end_key(request: Request, caller: Anyone, key_id: UUID) -> None:
     """At once, for good: also the very key or token of this call, which signs out."""
-    if not await context(request).database.execute("revoke_own_key", key_id=key_id, seconds=0, **_own(caller)):
-        raise NotFoundError(f"no key {key_id} of the caller's that may still be used")
+    await revoke_own_key(context(request).database, key_id, caller.role, caller.subject_id, caller.subject_wallet)
     await record(context(request).database, caller, "revoke-key", key_id)
     request.app.state.keys.forget(key_id)

@@ -8,14 +8,11 @@ The coordinator has metrics of its own, on KALEPOOL_METRICS_PORT.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
@@ -25,61 +22,11 @@ from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
-from kalepool.database import Database
 from kalepool.services.context import Context
 from kalepool.services.health import Health
-
-SETTLED = timedelta(minutes=10)
-"""Events older than this do not change any more: they are added up once."""
-
-DELAY_BOUNDS = (1.0, 2.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0)
-"""Upper bounds of the inclusion delay's buckets, in seconds. A ledger takes 5 s on the public networks."""
-
-FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
+from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
-
-
-class Totals:
-    """Sums over tables that only grow. What is settled is kept, so that a scrape reads the last minutes only."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._settled: Counter[tuple[str, ...]] = Counter()
-        self._until = FIRST
-        self._lock = asyncio.Lock()
-
-    async def read(self) -> Counter[tuple[str, ...]]:
-        """Sums by name and labels, over all time. Raises DatabaseError."""
-        async with self._lock:
-            cut = first_id(datetime.now(UTC) - SETTLED)
-            oldest = await self._database.fetch_one("select_oldest_open_submission")
-            if oldest is not None:
-                cut = min(cut, oldest["submission_id"])
-            if cut > self._until:
-                self._settled += await self._count(self._until, cut)
-                self._until = cut
-            return self._settled + await self._count(self._until, LAST)
-
-    async def _count(self, first: UUID, end: UUID) -> Counter[tuple[str, ...]]:
-        sums: Counter[tuple[str, ...]] = Counter()
-        for row in await self._database.fetch_all("count_outcomes", first=first, end=end):
-            sums["events", row["action"], row["outcome"], row["code"]] += row["events"]
-            sums["stroops", row["action"]] += row["stroops"]
-        rows = await self._database.fetch_all("count_submissions", first=first, end=end, bounds=list(DELAY_BOUNDS))
-        for row in rows:
-            action, status = row["action"], row["status"]
-            sums["transactions", action, status] += row["transactions"]
-            sums["fees", action] += row["fee_stroops"]
-            if status == "applied":
-                sums["delays", action, str(row["bucket"])] += row["transactions"]
-                sums["delay_milliseconds", action] += round(row["delay_seconds"] * 1000)
-        return sums
-
-
-def first_id(at: datetime) -> UUID:
-    """No UUIDv7 made at that time or later is below this one."""
-    return UUID(int=math.floor(at.timestamp() * 1000) << 80)
 
 
 class _Given(Collector):
@@ -112,12 +59,9 @@ class Metrics:
             return self._last[1]
 
     async def _read(self) -> list[Metric]:
-        database = self._ctx.database
         sums = await self._totals.read()
-        shares = await database.fetch_all("count_miner_shares")
-        lost = await database.fetch_all("sum_compensations")
-        farmers = await database.fetch_all("count_farmers_by_status")
-        gauges = await database.fetch_one("select_gauges") or {}
+        now = await read_figures(self._ctx.database)
+        shares, lost = now.shares, now.lost
         report = await self._health.report()
         return [
             *_of_events(sums),
@@ -144,14 +88,14 @@ class Metrics:
                 ["method"],
                 {(method,): errors for method, errors in self._ctx.chain.rpc_errors.items()},
             ),
-            _gauge("farmers_by_status", "Farmers", ["status"], {(r["status"],): r["farmers"] for r in farmers}),
+            _gauge("farmers_by_status", "Farmers", ["status"], {(r["status"],): r["farmers"] for r in now.farmers}),
             _gauge(
                 "component_up",
                 "Whether a part of the pool works (1) or not (0)",
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
-            *_of_gauges(gauges),
+            *_of_gauges(now.gauges),
         ]
 
 

@@ -19,11 +19,15 @@ from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
-from kalepool.api.routes.pooler import CompensationView, PoolerView, Standing, compensation_page
+from kalepool.api.routes.pooler import CompensationView, PoolerView, compensation_page
+from kalepool.database import first_id
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
-from kalepool.services import operators
-from kalepool.services.keys import Role
+from kalepool.services import operators, poolers
+from kalepool.services.journal.submissions import network_fees, read_submission, submissions_page
+from kalepool.services.keys import Role, all_keys
+from kalepool.services.mining import miners
+from kalepool.services.operators import Audit, Standing
 
 router = APIRouter(prefix="/operator", tags=["operators"])
 
@@ -54,9 +58,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]
 @router.get("/poolers", summary="All poolers", responses=READS)
 async def list_poolers(request: Request, caller: Operator, paging: Paging) -> Page[PoolerView]:
     """In the order of their registration."""
-    rows = await context(request).database.fetch_all(
-        "select_pooler_summary", pooler_id=None, after=paging.after, limit=paging.limit
-    )
+    rows = await poolers.summaries(context(request).database, after=paging.after, limit=paging.limit)
     items = [PoolerView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.pooler_id for item in items], paging))
 
@@ -105,8 +107,7 @@ async def change_pooler(request: Request, caller: Operator, pooler_id: UUID, bod
     database = context(request).database
     changes = {name: value for name, value in body.model_dump().items() if value is not None}
     await operators.change_pooler(database, caller.key_id, pooler_id, changes)
-    row = await database.fetch_one("select_pooler_summary", pooler_id=pooler_id, after=None, limit=1)
-    return PoolerView.model_validate(row)
+    return PoolerView.model_validate(await poolers.summary(database, pooler_id))
 
 
 class PlantingView(Described):
@@ -125,9 +126,7 @@ class PlantingChange(Sent):
 @router.get("/planting", summary="Is planting paused?", responses=READS)
 async def show_planting(request: Request, caller: Operator) -> PlantingView:
     """For the whole pool; each pooler has a switch of its own."""
-    row = await context(request).database.fetch_one("select_planting_paused")
-    assert row is not None
-    return PlantingView(paused=row["planting_paused"])
+    return PlantingView(paused=await operators.planting_paused(context(request).database))
 
 
 @router.put("/planting", summary="Pause or resume planting", responses=documented(401, 403, 413, 422, 429, 503))
@@ -158,7 +157,7 @@ class MinerRow(Described):
 @router.get("/miners", summary="All miners", responses=READS)
 async def list_miners(request: Request, caller: Operator, paging: Paging) -> Page[MinerRow]:
     """In the order of their registration."""
-    rows = await context(request).database.fetch_all("select_miners", after=paging.after, limit=paging.limit)
+    rows = await miners.miners_page(context(request).database, after=paging.after, limit=paging.limit)
     items = [MinerRow.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.miner_id for item in items], paging))
 
@@ -183,8 +182,7 @@ async def ban(request: Request, caller: Operator, miner_id: UUID, body: BanOrder
 async def lift_ban(request: Request, caller: Operator, miner_id: UUID) -> None:
     """The miner starts with a clean slate."""
     database = context(request).database
-    if await database.fetch_one("select_miner", miner_id=miner_id) is None:
-        raise NotFoundError(f"no miner {miner_id}")
+    await miners.read_miner(database, miner_id)
     await request.app.state.mining.gate.lift_ban(miner_id)
     await record(database, caller, "lift-ban", miner_id)
 
@@ -208,9 +206,7 @@ async def list_keys(
     subject_id: Annotated[UUID | None, Query(description="Of this farmer, miner or pooler.")] = None,
 ) -> Page[AnyKeyView]:
     """Without the secrets; the newest first."""
-    rows = await context(request).database.fetch_all(
-        "select_keys", role=role, subject_id=subject_id, after=paging.after, limit=paging.limit
-    )
+    rows = await all_keys(context(request).database, role, subject_id, after=paging.after, limit=paging.limit)
     items = [AnyKeyView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.key_id for item in items], paging))
 
@@ -306,9 +302,7 @@ async def list_submissions(
     status: Annotated[Literal["open", "applied", "failed", "expired"] | None, Query()] = None,
 ) -> Page[SubmissionRow]:
     """Every transaction the pool has made, the newest first."""
-    rows = await context(request).database.fetch_all(
-        "select_submissions", action=action, status=status, after=paging.after, limit=paging.limit
-    )
+    rows = await submissions_page(context(request).database, action, status, after=paging.after, limit=paging.limit)
     items = [SubmissionRow.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.submission_id for item in items], paging))
 
@@ -316,12 +310,7 @@ async def list_submissions(
 @router.get("/submissions/{submission_id}", summary="A transaction", responses=READS_ONE)
 async def show_submission(request: Request, caller: Operator, submission_id: UUID) -> SubmissionView:
     """With all its parts."""
-    database = context(request).database
-    row = await database.fetch_one("select_submission", submission_id=submission_id)
-    if row is None:
-        raise NotFoundError(f"no submission {submission_id}")
-    parts = await database.fetch_all("select_submission_parts", submission_id=submission_id)
-    return SubmissionView.model_validate({**row, "parts": parts})
+    return SubmissionView.model_validate(await read_submission(context(request).database, submission_id))
 
 
 class FoundOutcome(Sent):
@@ -388,9 +377,7 @@ async def fees(
         miner_fee_part=ctx.settings.miner_fee_part,
         rewarded_stroops=rewarded,
         platform_fee_stroops=platform_fee,
-        network=[
-            NetworkFees.model_validate(row) for row in await ctx.database.fetch_all("select_network_fees", since=begin)
-        ],
+        network=[NetworkFees.model_validate(row) for row in await network_fees(ctx.database, begin)],
     )
 
 
@@ -467,23 +454,9 @@ class ActionRow(Described):
 @router.get("/actions", summary="What operators did", responses=READS)
 async def list_actions(request: Request, caller: Operator, paging: Paging) -> Page[ActionRow]:
     """The newest first. Nobody can change or remove an entry."""
-    rows = await context(request).database.fetch_all("select_operator_actions", after=paging.after, limit=paging.limit)
+    rows = await operators.actions(context(request).database, after=paging.after, limit=paging.limit)
     items = [ActionRow.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.action_id for item in items], paging))
-
-
-Audit = Literal["plantings", "works", "harvests", "submissions", "compensations", "withdrawals", "operator-actions"]
-
-AUDITS: dict[Audit, tuple[str, str]] = {
-    "plantings": ("audit_plantings", "event_id"),
-    "works": ("audit_works", "event_id"),
-    "harvests": ("audit_harvests", "event_id"),
-    "submissions": ("audit_submissions", "submission_id"),
-    "compensations": ("audit_compensations", "compensation_id"),
-    "withdrawals": ("audit_withdrawals", "withdrawal_id"),
-    "operator-actions": ("audit_operator_actions", "action_id"),
-}
-"""What can be exported: its query, and the column that orders it."""
 
 
 @router.get(
@@ -501,18 +474,11 @@ async def audit(
     until: Annotated[Moment | None, Query(description="Made before then.")] = None,
 ) -> StreamingResponse:
     """Every row of a record, the oldest first."""
-    query, order = AUDITS[what]
     database = context(request).database
     begin = first_id(since) if since else UUID(int=0)
     before = first_id(until) if until else UUID(int=2**128 - 1)
 
     async def read(last: Row | None) -> Sequence[Row]:
-        after = begin if last is None else last[order]
-        return await database.fetch_all(query, after=after, before=before, limit=PAGE)
+        return await operators.audit(database, what, begin, before, last, PAGE)
 
     return await export(read, None, form, what)
-
-
-def first_id(at: datetime) -> UUID:
-    """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
-    return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)

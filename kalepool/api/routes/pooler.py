@@ -14,13 +14,13 @@ from kalepool.api.models import Described, Nonce, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
-from kalepool.errors import Fault, NotFoundError
+from kalepool.errors import Fault
 from kalepool.protocol.model import U32_MAX
-from kalepool.services.operators import Compensation
+from kalepool.services import operators, poolers
+from kalepool.services.blocks import blocks_of_pooler
+from kalepool.services.operators import Standing
 
 router = APIRouter(prefix="/poolers/{pooler_id}", tags=["poolers"])
-
-Standing = Literal["owed", "to-check", "not-owed"]
 
 PROBLEMS = documented(401, 403, 404, 422, 429, 503)
 
@@ -49,10 +49,7 @@ class PoolerView(Described):
 async def show_pooler(request: Request, pooler_id: UUID, caller: PoolerOrOperator) -> PoolerView:
     """Its state, its farmers by state, and what is owed to them."""
     caller.require_pooler(pooler_id)
-    row = await context(request).database.fetch_one("select_pooler_summary", pooler_id=pooler_id, after=None, limit=1)
-    if row is None:
-        raise NotFoundError(f"no pooler {pooler_id}")
-    return PoolerView.model_validate(row)
+    return PoolerView.model_validate(await poolers.summary(context(request).database, pooler_id))
 
 
 class PoolerBlock(Described):
@@ -78,9 +75,7 @@ async def pooler_blocks(
 ) -> Page[PoolerBlock]:
     """How much of each block was done, the newest first. GET /blocks/{index} shows one farmer by farmer."""
     caller.require_pooler(pooler_id)
-    rows = await context(request).database.fetch_all(
-        "select_pooler_blocks", pooler_id=pooler_id, before=paging.before, limit=paging.limit
-    )
+    rows = await blocks_of_pooler(context(request).database, pooler_id, before=paging.before, limit=paging.limit)
     items = [PoolerBlock.model_validate(row) for row in rows]
     return Page(items=items, next=paging.next_cursor([item.block_index for item in items]))
 
@@ -110,8 +105,8 @@ async def failures(
 ) -> Page[FailureEvent]:
     """Plants, works and harvests that failed or were refused, the newest first."""
     caller.require_pooler(pooler_id)
-    rows = await context(request).database.fetch_all(
-        "select_failures", pooler_id=pooler_id, block_index=block_index, after=paging.after, limit=paging.limit
+    rows = await poolers.failures(
+        context(request).database, pooler_id, block_index, after=paging.after, limit=paging.limit
     )
     items = [FailureEvent.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.event_id for item in items], paging))
@@ -159,14 +154,8 @@ async def compensation_page(
     request: Request, pooler_id: UUID | None, paid: bool | None, standing: Standing | None, paging: Paging
 ) -> Page[CompensationView]:
     """A page of compensations, of all poolers where `pooler_id` is None."""
-    rows = await context(request).database.fetch_all(
-        "select_compensations",
-        row=Compensation,
-        pooler_id=pooler_id,
-        paid=paid,
-        standing=standing,
-        after=paging.after,
-        limit=paging.limit,
+    rows = await operators.compensations(
+        context(request).database, pooler_id, paid, standing, after=paging.after, limit=paging.limit
     )
     items = [CompensationView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.compensation_id for item in items], paging))

@@ -16,6 +16,7 @@ from kalepool.api.models import STAKE_PART, Described, Hash, Stroops
 from kalepool.api.problems import documented
 from kalepool.errors import ChainError, NotFoundError
 from kalepool.protocol.model import U32_MAX, Block
+from kalepool.services.blocks import farmers_of_block
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 
@@ -206,7 +207,7 @@ async def show_block(
     """A block on the chain, and who planted, worked and harvested in it. A pooler sees its own farmers."""
     ctx: Context = request.app.state.context
     pooler_id = caller.subject_id if caller.role == "pooler" else None
-    rows = await ctx.database.fetch_all("select_block_farmers", block_index=index, pooler_id=pooler_id)
+    rows = await farmers_of_block(ctx.database, index, pooler_id)
     try:
         block = (await ctx.chain.read_blocks([index])).get(index)
     except ChainError:

@@ -19,11 +19,10 @@ from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, St
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
-from kalepool.errors import ConflictError, Fault, NotFoundError
+from kalepool.errors import Fault
 from kalepool.protocol.model import U32_MAX
-from kalepool.services import farmers, leaving, withdrawals
-from kalepool.services.failures import FarmerLeavesError
-from kalepool.services.farmers import Farmer
+from kalepool.services import farmers, leaving, poolers, withdrawals
+from kalepool.services.blocks import blocks_of_farmer
 
 router = APIRouter(tags=["farmers"])
 
@@ -56,7 +55,7 @@ class OpenPooler(Described):
 @router.get("/farmer/poolers", summary="Where to register", responses=documented(401, 403, 422, 429, 503))
 async def open_poolers(request: Request, caller: SignedIn, paging: Paging) -> Page[OpenPooler]:
     """Poolers that an operator has opened to everybody."""
-    rows = await context(request).database.fetch_all("select_open_poolers", after=paging.after, limit=paging.limit)
+    rows = await poolers.open_poolers(context(request).database, after=paging.after, limit=paging.limit)
     items = [OpenPooler.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.pooler_id for item in items], paging))
 
@@ -86,19 +85,8 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
     ctx = context(request)
     wallet = caller.subject_wallet
     assert wallet is not None
-    async with ctx.lock("self-registration", wallet):
-        if not await ctx.database.fetch_one("select_pooler_is_open", pooler_id=body.pooler_id):
-            raise NotFoundError(f"no pooler {body.pooler_id} that is open to farmers: see GET /farmer/poolers")
-        count = await ctx.database.fetch_one("count_farmers_of_wallet", payout_wallet=wallet)
-        if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
-            raise ConflictError(f"wallet {wallet} has {count['farmers']} farmers already, the most it may register")
-        made = await farmers.register(
-            ctx,
-            body.pooler_id,
-            wallet,
-            _percentage(body.stake_percentage, ctx.settings.stake_percentage),
-            body.metadata,
-        )
+    percentage = _percentage(body.stake_percentage, ctx.settings.stake_percentage)
+    made = await farmers.register_oneself(ctx, body.pooler_id, wallet, percentage, body.metadata)
     return RegisteredFarmer(
         **FarmerView.model_validate(made.farmer).model_dump(),
         needs_funding=bool(made.missing),
@@ -114,12 +102,8 @@ def _percentage(given: float | None, default: float) -> Decimal:
 @router.get("/farmer/farmers", summary="My farmers", responses=documented(401, 403, 422, 429, 503))
 async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Page[FarmerView]:
     """The farmers that pay out to the wallet that signed in, in the order of their registration."""
-    rows = await context(request).database.fetch_all(
-        "select_farmers_of_wallet",
-        row=Farmer,
-        payout_wallet=caller.subject_wallet,
-        after=paging.after,
-        limit=paging.limit,
+    rows = await farmers.farmers_of_wallet(
+        context(request).database, caller.subject_wallet, after=paging.after, limit=paging.limit
     )
     items = [FarmerView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([row.farmer_id for row in rows], paging))
@@ -141,8 +125,7 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
     percentage = _percentage(body.stake_percentage, 0)
-    if not await ctx.database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=percentage):
-        raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+    await farmers.change_stake(ctx.database, farmer_id, percentage)
     await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
 
@@ -187,9 +170,7 @@ class FarmerBlock(Described):
 async def farmer_blocks(request: Request, farmer_id: UUID, caller: Anyone, paging: BlockPaging) -> Page[FarmerBlock]:
     """Stakes, works, harvests, and forecasts against what was received: the newest block first."""
     await visible_farmer(request, caller, farmer_id)
-    rows = await context(request).database.fetch_all(
-        "select_farmer_blocks", farmer_id=farmer_id, before=paging.before, oldest=0, limit=paging.limit
-    )
+    rows = await blocks_of_farmer(context(request).database, farmer_id, before=paging.before, limit=paging.limit)
     items = [FarmerBlock.model_validate(row) for row in rows]
     return Page(items=items, next=paging.next_cursor([item.block_index for item in items]))
 
@@ -217,9 +198,7 @@ async def export_blocks(
 
     async def read(last: Row | None) -> Sequence[Row]:
         before = newest + 1 if last is None else last["block_index"]
-        return await database.fetch_all(
-            "select_farmer_blocks", farmer_id=farmer_id, before=before, oldest=oldest, limit=PAGE
-        )
+        return await blocks_of_farmer(database, farmer_id, before=before, oldest=oldest, limit=PAGE)
 
     return await export(read, list(FarmerBlock.model_fields), form, f"farmer-{farmer_id}")
 
@@ -290,8 +269,8 @@ async def withdraw(
 async def list_withdrawals(request: Request, farmer_id: UUID, caller: Anyone, paging: Paging) -> Page[WithdrawalView]:
     """The newest first."""
     await visible_farmer(request, caller, farmer_id)
-    rows = await context(request).database.fetch_all(
-        "select_withdrawals", row=withdrawals.Withdrawal, farmer_id=farmer_id, after=paging.after, limit=paging.limit
+    rows = await withdrawals.withdrawals_of(
+        context(request).database, farmer_id, after=paging.after, limit=paging.limit
     )
     items = [WithdrawalView.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.withdrawal_id for item in items], paging))

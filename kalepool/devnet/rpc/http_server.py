@@ -96,7 +96,7 @@ class HttpServer:
         except RpcError as error:
             return _error(identity, error.code, error.message)
         except Exception as error:
-            log.exception("request failed", method=name)
+            log.exception("request_failed", method=name)
             return _error(identity, INTERNAL_ERROR, f"[{INTERNAL_ERROR}] {type(error).__name__}")
 
     async def _fail_before(self, request: web.Request, method: str) -> None:

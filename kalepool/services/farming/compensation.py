@@ -17,6 +17,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, Fault, KalepoolError
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, reward
+from kalepool.services.journal.events import read_pail
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ async def record_lost(
     `block`: its final state; None when the chain has forgotten it, and the reward is then not known.
     """
     at = {"block_index": block_index, "farmer_id": farmer_id}
-    pail = await database.fetch_one("select_pail", row=Pail, **at)
+    pail = await read_pail(database, block_index, farmer_id)
     if pail is None:
         return
     attempts = await database.fetch_all("select_work_attempts", **at)

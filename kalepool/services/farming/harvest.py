@@ -24,7 +24,7 @@ from kalepool.protocol.rewards import reward
 from kalepool.services import poolers
 from kalepool.services.context import Context
 from kalepool.services.failures import Failure, InFlightError
-from kalepool.services.farmers import PRESENT, Farmer
+from kalepool.services.farmers import PRESENT, Farmer, farmers_of_pooler
 from kalepool.services.farming import compensation
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
@@ -104,9 +104,7 @@ async def harvest(
     async with ctx.lock("harvest", pooler_id):
         if not by_pool:
             await poolers.active_pooler(ctx.database, pooler_id)
-        rows = await ctx.database.fetch_all(
-            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT
-        )
+        rows = await farmers_of_pooler(ctx.database, pooler_id, PRESENT)
         farmers = {farmer.farmer_id: farmer for farmer in rows}
         farm_index = (await ctx.chain.read_farm()).index or 0
         wanted = await _targets(ctx, pooler_id, farm_index, farmers, block_index, targets)
@@ -273,8 +271,7 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
     The block is final, so its reward is known from what was planted and worked. None where we know of no such pail.
     """
     await _require_none_in_flight(ctx, target)
-    at = {"block_index": target.block_index, "farmer_id": target.farmer_id}
-    known = await ctx.database.fetch_one("select_pail", row=Pail, **at)
+    known = await events.read_pail(ctx.database, target.block_index, target.farmer_id)
     if known is None or known.zeros is None:
         return None
     forecast = reward(block, known, target.block_index)
@@ -283,8 +280,7 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
 
 
 async def _require_none_in_flight(ctx: Context, target: Target) -> None:
-    at = {"block_index": target.block_index, "farmer_id": target.farmer_id}
-    if await ctx.database.fetch_one("select_open_item", action="harvest", **at):
+    if await ctx.journal.is_open("harvest", target.block_index, target.farmer_id):
         raise InFlightError("the harvest is on the chain or about to be; its journal entry is being settled")
 
 

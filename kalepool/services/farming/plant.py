@@ -63,9 +63,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         if pooler.planting_paused:
             raise PlantingPausedError("an operator of the pool has paused planting")
-        everyone = await ctx.database.fetch_all(
-            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=["active"]
-        )
+        everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, ["active"])
         chosen = farmers.eligible(everyone, pooler, max_farmers)
         planted = await _already(ctx, block_index, pooler_id)
         failed: list[Failure] = []
@@ -148,9 +146,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
 
 async def _found(ctx: Context, block_index: int, farmer: Farmer, pail: Pail) -> Planted:
     """A pail that is on the chain and not in our events: only the farmer's key can plant it, so it is ours."""
-    if await ctx.database.fetch_one(
-        "select_open_item", action="plant", block_index=block_index, farmer_id=farmer.farmer_id
-    ):
+    if await ctx.journal.is_open("plant", block_index, farmer.farmer_id):
         raise InFlightError("the plant is on the chain; its journal entry is being settled")
     await events.insert_found_planting(ctx.database, farmer.pooler_id, farmer.farmer_id, block_index, pail)
     return Planted(farmer.farmer_id, farmer.custodial_wallet, pail.stake, None, pail.sequence, already=True)

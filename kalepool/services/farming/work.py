@@ -17,7 +17,7 @@ from kalepool.protocol.model import Pail
 from kalepool.services import poolers
 from kalepool.services.context import Context
 from kalepool.services.failures import BlockNotOpenError, BlockOverError, Failure, Refused
-from kalepool.services.farmers import PRESENT, Farmer
+from kalepool.services.farmers import PRESENT, farmers_of_pooler
 from kalepool.services.farming.opening import interval_end
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
@@ -114,7 +114,7 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     """
     begun = time.monotonic()
     await poolers.active_pooler(ctx.database, pooler_id)
-    rows = await ctx.database.fetch_all("select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=PRESENT)
+    rows = await farmers_of_pooler(ctx.database, pooler_id, PRESENT)
     wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows}
     farm = await ctx.chain.read_farm()
     current = farm.index or 0

@@ -165,3 +165,8 @@ async def insert_found_harvest(
     }
     log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
     await database.execute("insert_harvest", **row)
+
+
+async def read_pail(database: Database, block_index: int, farmer_id: UUID) -> Pail | None:
+    """A pail as our events tell it, with its best work; None where nothing was planted."""
+    return await database.fetch_one("select_pail", row=Pail, block_index=block_index, farmer_id=farmer_id)

@@ -14,6 +14,7 @@ from uuid import UUID
 from kalepool.chain import Account, Outcome, Status, expired
 from kalepool.errors import ChainError, ConflictError
 from kalepool.protocol.model import Pail
+from kalepool.services.journal.events import read_pail
 from kalepool.services.journal.intents import Item, Open
 from kalepool.services.journal.state import Journal
 
@@ -121,11 +122,12 @@ async def by_hand(
     value: int | tuple[int, ...] | None = None
     match row.action:
         case "work":
-            at = {"block_index": items[0].block_index, "farmer_id": items[0].farmer_id}
-            pail = await journal.database.fetch_one("select_pail", **at)
-            if pail is None or pail["sequence"] is None or pail["sequence"] >= ledger:
+            block_index, farmer_id = items[0].block_index, items[0].farmer_id
+            assert block_index is not None and farmer_id is not None
+            pail = await read_pail(journal.database, block_index, farmer_id)
+            if pail is None or pail.sequence is None or pail.sequence >= ledger:
                 raise ConflictError(f"nothing of the farmer was planted before ledger {ledger}: no work can count")
-            value = ledger - pail["sequence"]
+            value = ledger - pail.sequence
         case "harvest":
             value = tuple(item.forecast_stroops or 0 for item in items)
     return Outcome(name, Status.APPLIED, ledger=ledger, return_value=value)

@@ -36,7 +36,7 @@ async def recover(journal: Journal, *, resend: bool = True) -> int:
     it may have been recorded and never sent. Returns how many are still open. Raises ChainError, DatabaseError when
     there was no answer for one of them; the others are settled all the same.
     """
-    rows = await journal.database.fetch_all("select_open_submissions", row=Open)
+    rows = await journal.open_submissions()
     orphans = [row for row in rows if row.submission_id not in journal.following]
     settled = await asyncio.gather(*(_recover_one(journal, row, resend) for row in orphans), return_exceptions=True)
     for failed in settled:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from kalepool.chain import Chain
 from kalepool.database import Database
+from kalepool.services.journal.intents import Open
 
 
 @dataclass
@@ -29,3 +30,14 @@ class Journal:
 
     def __post_init__(self) -> None:
         self.calls = asyncio.Semaphore(self.parallel_calls)
+
+    async def open_submissions(self) -> list[Open]:
+        """What is sent, or about to be, and has no outcome yet: the oldest first."""
+        return await self.database.fetch_all("select_open_submissions", row=Open)
+
+    async def is_open(self, action: str, block_index: int, farmer_id: UUID) -> bool:
+        """Whether something of this kind for the farmer in the block is sent, or about to be, and not settled."""
+        found = await self.database.fetch_one(
+            "select_open_item", action=action, block_index=block_index, farmer_id=farmer_id
+        )
+        return found is not None

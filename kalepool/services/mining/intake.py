@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from kalepool.database import Database, new_id
+from kalepool.notices import ShareNotice
 from kalepool.policy.shares import Outcome
 
 GATHER_SECONDS = 0.02
@@ -151,7 +151,7 @@ class Intake:
             zeros=[entry.answer.zeros for entry in accepted],
             credited=[entry.answer.credited_hashes for entry in accepted],
             request_ids=[entry.request_id for entry in accepted],
-            news=[_news(entry) if self._is_hit(entry) else "" for entry in accepted],
+            news=[_notice(entry).to_text() if self._is_hit(entry) else "" for entry in accepted],
             refused_block_indexes=[entry.block_index for entry in refused],
             refused_miner_ids=[entry.miner_id for entry in refused],
             refused_request_ids=[entry.request_id for entry in refused],
@@ -206,15 +206,10 @@ def _accepted(entries: Sequence[Entry]) -> list[int]:
     return [n for n, entry in enumerate(entries) if entry.answer.outcome is Outcome.ACCEPTED]
 
 
-def _news(entry: Entry) -> str:
-    """What listeners of the channel `shares` are told."""
-    return json.dumps(
-        {
-            "block_index": entry.block_index,
-            "pooler_id": str(entry.pooler_id),
-            "farmer_id": str(entry.farmer_id),
-            "nonce": str(entry.nonce),
-            "zeros": entry.answer.zeros,
-            "searcher": entry.searcher,
-        }
+def _notice(entry: Entry) -> ShareNotice:
+    """What everybody is told of an accepted entry. Of such a one all is known."""
+    assert entry.pooler_id is not None and entry.farmer_id is not None
+    assert entry.nonce is not None and entry.answer.zeros is not None
+    return ShareNotice(
+        entry.block_index, entry.pooler_id, entry.farmer_id, entry.nonce, entry.answer.zeros, entry.searcher
     )

@@ -115,11 +115,28 @@ async def register(
     return NewMiner(miner, key.key)
 
 
-async def read_record(database: Database, miner_id: UUID) -> Record:
+async def read_miner(database: Database, miner_id: UUID) -> Miner:
     """Raises NotFoundError."""
     miner = await database.fetch_one("select_miner", row=Miner, miner_id=miner_id)
     if miner is None:
         raise NotFoundError(f"no miner {miner_id}")
+    return miner
+
+
+async def miners_page(database: Database, *, after: UUID | None, limit: int) -> list[Miner]:
+    """All miners in the order of their registration."""
+    return await database.fetch_all("select_miners", row=Miner, after=after, limit=limit)
+
+
+async def find_miner(database: Database, name: str) -> UUID | None:
+    """The id of the first miner of that name, if there is one."""
+    found = await database.fetch_one("select_miner_called", name=name)
+    return found["miner_id"] if found else None
+
+
+async def read_record(database: Database, miner_id: UUID) -> Record:
+    """Raises NotFoundError."""
+    miner = await read_miner(database, miner_id)
     windows = await database.fetch_all("select_miner_hashrates", miner_id=miner_id, windows=list(RATE_WINDOWS))
     rigs = await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
     outcomes = await database.fetch_all("select_miner_outcomes", miner_id=miner_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import structlog
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
+from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.ranges import Searcher
 from kalepool.policy.shares import FIRST_DIFFICULTY, MIN_DIFFICULTY, Outcome, Pace, difficulty_for, parse_nonce, verify
 from kalepool.services.mining.dealer import Dealer, GivenJob, Place, Rig
@@ -72,7 +72,8 @@ class Mining:
         await mining._load_places()
         await mining._stock_serials()
         loops = [mining.intake.run, mining._reloading, mining._dealing, mining._keeping]
-        loops += [partial(mining._listening, channel) for channel in ("blocks", "farmers", "shares")]
+        loops += [mining._hear_shares, partial(mining._hear_changes, BlockNotice)]
+        loops += [partial(mining._hear_changes, FarmerNotice)]
         tasks = [asyncio.create_task(_keep_up(loop)) for loop in loops]
         try:
             yield mining
@@ -253,22 +254,16 @@ class Mining:
 
     # loops
 
-    async def _listening(self, channel: str) -> None:
-        async for payload in self._database.listen(channel):
-            if channel == "shares" and payload:
-                self._hear_share(payload)
-            else:
-                self._reload.set()
+    async def _hear_changes(self, kind: type[AnyNotice]) -> None:
+        async for _ in hear(self._database, kind):
+            self._reload.set()
 
-    def _hear_share(self, payload: str) -> None:
-        try:
-            news = json.loads(payload)
-            improved = self.dealer.improve(UUID(news["farmer_id"]), int(news["block_index"]), int(news["zeros"]))
-        except (ValueError, KeyError, TypeError):
-            log.warning("share_news_malformed", payload=payload[:200])
-            return
-        if improved:
-            self._dirty.set()
+    async def _hear_shares(self) -> None:
+        async for notice in hear(self._database, ShareNotice):
+            if notice is None:
+                self._reload.set()
+            elif self.dealer.improve(notice.farmer_id, notice.block_index, notice.zeros):
+                self._dirty.set()
 
     async def _load_places(self) -> None:
         self.dealer.set_places(await self._database.fetch_all("select_places", row=Place), _now())

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kalepool.api.routes import metrics as module
 from kalepool.api.routes.metrics import Metrics
+from kalepool.services import totals
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 
@@ -60,7 +60,7 @@ async def test_what_a_block_counts(api, monkeypatch: pytest.MonkeyPatch) -> None
     assert now["kalepool_farmers_by_status", "active"] == 2
 
     # A new process, with everything settled: the same counters, and nothing counted twice later.
-    monkeypatch.setattr(module, "SETTLED", timedelta(0))
+    monkeypatch.setattr(totals, "SETTLED", timedelta(0))
     fresh = Metrics(farm.ctx, api.app.state.health)
     for _ in range(2):
         again = samples((await fresh.text()).decode())

@@ -14,10 +14,9 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.database import Database, new_id
-from kalepool.keys import key_hash
 from kalepool.services import poolers
 from kalepool.services.farmers import Farmer
-from kalepool.services.keys import create_key
+from kalepool.services.keys import create_key, key_hash
 from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = pytest.mark.anyio

@@ -13,6 +13,7 @@ import pytest
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseUnavailableError
+from kalepool.notices import ShareNotice, tell
 from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, Pace, below_for
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
@@ -206,11 +207,11 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
 async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, database: Database, miner_id: UUID):
     rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
     given = await given_job(mining, rig)
-    farmer_id = str(given.place.farmer_id)
+    farmer_id = given.place.farmer_id
     await database.notify("shares", "not JSON")
-    await database.notify("shares", json.dumps({"block_index": 41, "farmer_id": farmer_id, "zeros": 5}))
+    await tell(database, ShareNotice(41, field.pooler_id, farmer_id, nonce=1, zeros=5, searcher=1))
     following = await mining.next_job(rig, given.job.job_id, 5.0)
-    assert following is not None and str(following.place.farmer_id) != farmer_id
+    assert following is not None and following.place.farmer_id != farmer_id
 
 
 async def test_rubbish_is_slowed_then_banned_and_a_restart_does_not_help(

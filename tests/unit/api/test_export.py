@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.api.export import PAGE, Format, Row, cell, csv_lines, export, plain
-from kalepool.api.routes.operator import first_id
-from kalepool.database import new_id
+from kalepool.database import first_id, new_id
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
--- What /metrics tells. Counters of growing tables are added up from one point of the past to another: see api/metrics.py.
+-- services/totals.py: the whole pool in numbers. Growing tables are added up from one point of the past to another.
 
 -- name: count_outcomes
 -- Plants, works and harvests by outcome whose events came in this time, with what they moved.

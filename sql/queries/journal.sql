@@ -1,0 +1,130 @@
+-- services/journal/: every transaction, from intent to outcome, and the append-only events that come of them.
+
+-- name: insert_submission
+INSERT INTO submissions (submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr,
+                         valid_until, attempt)
+VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequence)s, %(transaction_hash)s,
+        %(envelope_xdr)s, %(valid_until)s, %(attempt)s);
+
+-- name: insert_submission_item
+INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
+                              destination, nonce, hash, zeros, withdrawal_id)
+VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
+        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s);
+
+-- name: close_submission
+-- Touches no row where it was closed before.
+UPDATE submissions
+SET status = %(status)s, ledger = %(ledger)s, result_code = %(result_code)s, fee_stroops = %(fee_stroops)s, closed_at = now()
+WHERE submission_id = %(submission_id)s AND status = 'open';
+
+-- name: close_submission_item
+UPDATE submission_items SET status = %(status)s
+WHERE submission_id = %(submission_id)s AND item_number = %(item_number)s;
+
+-- name: select_open_submissions
+SELECT submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr, valid_until, created_at
+FROM submissions WHERE status = 'open' ORDER BY created_at;
+
+-- name: select_open_submission
+SELECT submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr, valid_until, created_at
+FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
+
+-- name: select_submission_items
+SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id
+FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
+
+-- name: select_open_item
+-- Whether an intent for this (action, block, farmer) is open.
+SELECT submission_id FROM submission_items
+WHERE action = %(action)s AND block_index = %(block_index)s AND farmer_id = %(farmer_id)s AND status = 'open';
+
+------------------------------------------------------------------------------------------------------------------------
+-- What the RPC server has forgotten
+
+-- name: select_sequence_taken
+-- Another transaction of the same account that a ledger took with the same sequence number.
+SELECT submission_id FROM submissions
+WHERE source_account = %(source_account)s AND sequence = %(sequence)s AND submission_id <> %(submission_id)s
+  AND status = 'applied'
+LIMIT 1;
+
+-- name: select_wallets
+SELECT farmer_id, custodial_wallet FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
+
+------------------------------------------------------------------------------------------------------------------------
+-- Events
+
+-- name: insert_planting
+INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops, submission_id, transaction_hash,
+                       ledger)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'planted', %(stake_stroops)s, %(submission_id)s,
+        %(transaction_hash)s, %(ledger)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_failed_planting
+INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'failed', %(code)s, %(message)s, %(fault)s);
+
+-- name: insert_work
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, gap, submission_id,
+                   transaction_hash, ledger)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'worked', %(nonce)s, %(hash)s, %(zeros)s, %(gap)s,
+        %(submission_id)s, %(transaction_hash)s, %(ledger)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_failed_work
+-- outcome: refused (the submission was at fault) or failed (it could not be brought to the chain).
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, code, message, fault)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(outcome)s, %(nonce)s, %(hash)s, %(zeros)s,
+        %(code)s, %(message)s, %(fault)s);
+
+-- name: insert_harvest
+INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops,
+                      forecast_stroops, submission_id, transaction_hash, ledger)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'harvested', %(reward_stroops)s, %(stake_stroops)s,
+        %(forecast_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
+ON CONFLICT DO NOTHING;
+
+-- name: insert_failed_harvest
+INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'failed', %(code)s, %(message)s, %(fault)s);
+
+-- name: select_pail
+-- A pail as our events tell it: planted in ledger `sequence`, gap and zeros of its best work, null without one.
+SELECT p.ledger AS sequence, w.gap, p.stake_stroops AS stake, w.zeros
+FROM plantings p
+LEFT JOIN LATERAL (
+    SELECT gap, zeros FROM works
+    WHERE block_index = p.block_index AND farmer_id = p.farmer_id AND outcome = 'worked'
+    ORDER BY zeros DESC LIMIT 1) w ON true
+WHERE p.block_index = %(block_index)s AND p.farmer_id = %(farmer_id)s AND p.outcome = 'planted';
+
+------------------------------------------------------------------------------------------------------------------------
+-- What operators look at
+
+-- name: select_submissions
+-- A page of the journal, the newest first; of one action and of one status unless these are null.
+SELECT submission_id, action, pooler_id, source_account, sequence, encode(transaction_hash, 'hex') AS transaction_hash,
+       valid_until, attempt, status, ledger, result_code, fee_stroops, created_at, closed_at
+FROM submissions
+WHERE (%(action)s::text IS NULL OR action = %(action)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(after)s::uuid IS NULL OR submission_id < %(after)s)
+ORDER BY submission_id DESC
+LIMIT %(limit)s;
+
+-- name: select_submission
+SELECT submission_id, action, pooler_id, source_account, sequence, encode(transaction_hash, 'hex') AS transaction_hash,
+       valid_until, attempt, status, ledger, result_code, fee_stroops, created_at, closed_at, envelope_xdr
+FROM submissions WHERE submission_id = %(submission_id)s;
+
+-- name: select_submission_parts
+-- What a transaction is to do, in its order.
+SELECT block_index, farmer_id, amount_stroops, forecast_stroops, destination, nonce, encode(hash, 'hex') AS hash, zeros,
+       withdrawal_id, status
+FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
+
+-- name: select_network_fees
+-- What the network took since a time, by action.
+SELECT action, count(*) AS transactions, coalesce(sum(fee_stroops), 0) AS fee_stroops
+FROM submissions WHERE created_at >= %(since)s AND fee_stroops IS NOT NULL GROUP BY action ORDER BY action;

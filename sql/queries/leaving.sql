@@ -1,0 +1,45 @@
+-- services/leaving.py: a farmer goes, with everything that is its own.
+
+-- name: start_leaving
+-- Touches no row of a farmer that leaves already.
+UPDATE farmers SET status = 'leaving', leaving_at = now(), departed_at = NULL, leaving_retry_at = NULL
+WHERE farmer_id = %(farmer_id)s AND status <> 'leaving';
+
+-- name: select_leaving_farmers
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+       activated_at, secret_sealed
+FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_retry_at <= now()) ORDER BY leaving_at, farmer_id;
+
+-- name: select_leaving
+-- How far a farmer is on its way out.
+SELECT f.status, f.leaving_at, f.departed_at, f.leaving_code AS code, f.leaving_message AS message,
+       encode(s.transaction_hash, 'hex') AS transaction_hash, i.amount_stroops AS kale_stroops
+FROM farmers f
+LEFT JOIN submission_items i ON i.farmer_id = f.farmer_id AND i.action = 'merge' AND i.status = 'applied'
+LEFT JOIN submissions s USING (submission_id)
+WHERE f.farmer_id = %(farmer_id)s;
+
+-- name: select_left_behind
+-- What a farmer who leaves still has under way: transactions and withdrawals without an outcome.
+SELECT (SELECT count(*) FROM submission_items WHERE farmer_id = %(farmer_id)s AND status = 'open') AS submissions,
+       (SELECT count(*) FROM withdrawals WHERE farmer_id = %(farmer_id)s AND closed_at IS NULL) AS withdrawals;
+
+-- name: select_pails_left
+-- Blocks in which a farmer is planted and that are neither harvested nor given up as lost.
+SELECT p.block_index FROM plantings p
+WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
+  AND NOT EXISTS (SELECT FROM harvests h
+                  WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
+  AND NOT EXISTS (SELECT FROM pooler_compensations c
+                  WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+ORDER BY p.block_index;
+
+-- name: note_leaving
+-- What a farmer waits for now, and when to look again.
+UPDATE farmers SET leaving_code = %(code)s, leaving_message = %(message)s,
+                   leaving_retry_at = now() + make_interval(secs => %(retry_seconds)s::float)
+WHERE farmer_id = %(farmer_id)s AND status = 'leaving';
+
+-- name: finish_leaving
+UPDATE farmers SET status = 'departed', departed_at = now(), leaving_code = NULL, leaving_message = NULL
+WHERE farmer_id = %(farmer_id)s AND status = 'leaving';
