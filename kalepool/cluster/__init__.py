@@ -4,4 +4,5 @@ messages.py  what coordinator and workers tell each other
 worker.py    runs on the nodes: threads, kernels, the standing job
 members.py   runs in the coordinator: keeps a worker in every place, spreads the job, takes the reports
 fleet.py     the only file that talks to Ray
+ray.json     Ray's own settings, of the whole cluster
 """

@@ -4,5 +4,6 @@ intents.py    what a transaction is to do, for whom, and one whose outcome is no
 carry.py      takes an intent to the chain: recorded, sent, followed, settled
 recovery.py   looks up what a process that died has left open, and takes an operator's word where nobody else knows
 forgotten.py  decides by what the ledger holds what became of a transaction that the RPC server has forgotten
+state.py      what this process follows at the moment, and what only an operator can settle
 events.py     the append-only events: what came of every plant, work and harvest
 """
