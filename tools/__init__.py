@@ -1,6 +1,6 @@
 """Programs for who works on the project.
 
-check       what `make check` runs
+check.py    what `make check` runs
 """
 
 from __future__ import annotations

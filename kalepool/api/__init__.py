@@ -11,6 +11,8 @@ models.py    types that several routers share
 paging.py    lists in pages
 export.py    lists as CSV and JSON files
 charts.py    the page's charts as SVG
+templates/   the page's HTML
+static/      its style and script, and the API's description
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The one door to Stellar: devnet, testnet and mainnet alike.
 
-    entries.py     ledger keys, and what the entries under them say     (pure)
-    building.py    calls, operations, fees, signatures -> Prepared      (pure)
-    decoding.py    result codes and diagnostic events -> typed errors   (pure)
-    rpc.py         JSON-RPC: one request, one answer, one error
-    reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
-    submitting.py  Submitter: send, follow, look up
-    client.py      Chain: prepare, plan harvests, retry until the deadline
-    channels.py    Channels: which of the pool's accounts carries what
+entries.py     ledger keys, and what the entries under them say     (pure)
+building.py    calls, operations, fees, signatures -> Prepared      (pure)
+decoding.py    result codes and diagnostic events -> typed errors   (pure)
+records.py     what goes into and comes out of the chain: plain data
+rpc.py         JSON-RPC: one request, one answer, one error
+reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
+submitting.py  Submitter: send, follow, look up
+client.py      Chain: prepare, plan harvests, retry until the deadline
+channels.py    Channels: which of the pool's accounts carries what
 
 `async with Chain.of(settings) as chain: farm = await chain.read_farm()`. Who only reads takes ChainReader.
 """

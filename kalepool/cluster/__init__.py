@@ -5,4 +5,5 @@ worker.py    runs on the nodes: threads, kernels, the standing job
 members.py   runs in the coordinator: keeps a worker in every place, spreads the job, takes the reports
 claims.py    whether what a worker says can be true
 fleet.py     the only file that talks to Ray
+ray.json     Ray's own settings, of the whole cluster
 """

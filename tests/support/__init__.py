@@ -1,9 +1,9 @@
 """What tests and benchmarks are built from.
 
-installed       the built wheel in an environment of its own, and its program on a data folder
-ray_nodes       a Ray of several nodes on this machine, and a node's death
-pool            a whole pool in a folder of its own: the processes that `kalepool up` would start
-thread_fleet    workers that are threads of this process instead of Ray actors
+installed.py     the built wheel in an environment of its own, and its program on a data folder
+ray_nodes.py     a Ray of several nodes on this machine, and a node's death
+pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
+thread_fleet.py  workers that are threads of this process instead of Ray actors
 """
 
 from __future__ import annotations

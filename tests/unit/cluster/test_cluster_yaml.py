@@ -62,7 +62,7 @@ def test_nothing_secret_travels(config: dict[str, Any]) -> None:
 
 
 def test_a_cluster_started_by_hand_has_the_settings_of_a_local_ray(config: dict[str, Any]) -> None:
-    by_hand = (ROOT / "README.md").read_text()
+    by_hand = (ROOT / "docs" / "operating.md").read_text()
     for commands in ("".join(config["head_start_ray_commands"]).replace("~/kalepool/kalepool", "kalepool"), by_hand):
         given = re.search(r'--system-config="\$\(cat (.*?)\)"', commands)
         assert given and json.loads((ROOT / given[1]).read_text()) == SYSTEM_CONFIG
