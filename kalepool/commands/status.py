@@ -19,8 +19,8 @@ def status() -> None:
     Where the chain cannot be read, what the database knows is shown, and the exit status is 1.
     """
     from kalepool.chain import ChainReader
-    from kalepool.live.screen import render, workers_table
-    from kalepool.live.view import View, read_view
+    from kalepool.view.moment import View, read_view
+    from kalepool.view.screen import render, workers_table
 
     settings = read_settings()
     if settings.network == "devnet" and settings.rpc_url is None:

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from kalepool.chain import ChainReader
 from kalepool.database import Database
-from kalepool.live.view import BlockView
 from kalepool.up.report import Movement, Report, close
+from kalepool.view.moment import BlockView
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
 

@@ -15,9 +15,9 @@ from rich.live import Live
 from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.errors import ChainError, DatabaseError
-from kalepool.live.lines import changes
-from kalepool.live.screen import render
-from kalepool.live.view import BlockView, View, read_view
+from kalepool.view.lines import changes
+from kalepool.view.moment import BlockView, View, read_view
+from kalepool.view.screen import render
 
 NOTICES = 6  # shown below the picture
 LOOK_SECONDS = 1.0

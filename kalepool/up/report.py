@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from kalepool.live.view import BlockView
 from kalepool.units import kale
+from kalepool.view.moment import BlockView
 
 
 @dataclass(frozen=True, slots=True)

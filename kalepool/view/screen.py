@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kalepool.live.view import FarmerView, View, WorkerView
 from kalepool.units import kale, rate
+from kalepool.view.moment import FarmerView, View, WorkerView
 
 BAR_WIDTH = 24
 

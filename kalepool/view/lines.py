@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kalepool.live.view import BlockView, View
 from kalepool.units import kale, rate, seconds
+from kalepool.view.moment import BlockView, View
 
 QUIET_SECONDS = 15.0
 

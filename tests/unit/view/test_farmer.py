@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from kalepool.errors import ConflictError, NotFoundError
-from kalepool.live.farmer import Known, choose, describe
 from kalepool.units import plain
+from kalepool.view.farmer import Known, choose, describe
 
 ANN = Known(UUID(int=1), "GANN", "GPAY", "active", "ann")
 TWIN = Known(UUID(int=2), "GTWIN", "GPAY", "registered", "ann")

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from kalepool.live.lines import QUIET_SECONDS, changes
-from kalepool.live.screen import render, workers_table
-from kalepool.live.view import BlockView, FarmerView, View, WorkerView
 from kalepool.protocol.model import Block
 from kalepool.units import kale, rate
 from kalepool.up.report import Movement, blocks_table, close, farmers_table
+from kalepool.view.lines import QUIET_SECONDS, changes
+from kalepool.view.moment import BlockView, FarmerView, View, WorkerView
+from kalepool.view.screen import render, workers_table
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KALE = 10_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kalepool.live.view import read_view
 from kalepool.services.farming import plant
+from kalepool.view.moment import read_view
 
 pytestmark = pytest.mark.anyio
 
