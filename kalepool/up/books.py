@@ -11,7 +11,7 @@ from uuid import UUID
 from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.up.report import Movement, Report, close
-from kalepool.view.moment import BlockView
+from kalepool.view.moment import BlockSummary, read_blocks
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
 
@@ -56,15 +56,10 @@ class Books:
         )
         return close(await self.blocks(indexes), movements, self._before, after)
 
-    async def blocks(self, indexes: Sequence[int]) -> list[BlockView]:
+    async def blocks(self, indexes: Sequence[int]) -> list[BlockSummary]:
         """These blocks as the database knows them now, oldest first."""
-        found = await self._database.fetch_all(
-            "select_live_blocks",
-            row=BlockView,
-            pooler_id=self._pooler_id,
-            from_index=min(indexes, default=0),
-            limit=len(indexes) + 100,
-        )
+        limit = len(indexes) + 100
+        found = await read_blocks(self._database, self._pooler_id, from_index=min(indexes, default=0), limit=limit)
         return sorted((block for block in found if block.block_index in indexes), key=lambda block: block.block_index)
 
 

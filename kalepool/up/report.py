@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from kalepool.units import kale
-from kalepool.view.moment import BlockView
+from kalepool.view.moment import BlockSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ class Line:
 class Report:
     """A run's end. `problems` is empty when all is well."""
 
-    blocks: Sequence[BlockView]
+    blocks: Sequence[BlockSummary]
     lines: Sequence[Line]
     problems: Sequence[str]
 
 
 def close(
-    blocks: Sequence[BlockView], movements: Sequence[Movement], before: Mapping[str, int], after: Mapping[str, int]
+    blocks: Sequence[BlockSummary], movements: Sequence[Movement], before: Mapping[str, int], after: Mapping[str, int]
 ) -> Report:
     """Judge a run by its finished blocks (oldest first) and each farmer's KALE balance before and after, in stroops."""
     lines = [Line(m, before.get(m.custodial_wallet, 0), after.get(m.custodial_wallet, 0)) for m in movements]
@@ -87,11 +87,11 @@ def _likely_cause(difference: int) -> str:
     return "somebody with the wallet's key paid out of it, or planted?"
 
 
-def _block_problem(block: BlockView) -> str:
+def _block_problem(block: BlockSummary) -> str:
     said = f"block {block.block_index}: {block.planted} planted, {block.worked} worked, {block.harvested} harvested"
     if block.unplanted:
         said += f", {block.unplanted} could not be planted"
-    return said + (", given up" if block.status == "given_up" else "")
+    return said + (", given up" if block.given_up else "")
 
 
 def blocks_table(report: Report) -> Table:

@@ -1,7 +1,9 @@
-"""What the pool is doing, for people: read from the chain and the database, shown in a terminal or as plain lines.
+"""What the pool is doing, for people. One moment is read once, and judged once, for the page, the terminal and status.
 
-view.py     View: one moment of the pool, and how it is read
-screen.py   View -> a picture for a terminal     (pure)
-lines.py    View, View -> what to say about it   (pure)
+moment.py   Moment: farmers, the newest blocks, searchers, losses; MomentReader reads it
+verdict.py  Moment -> PoolVerdict: whether the stakes are safe, in one word (pure)
+history.py  hashrates over the last hour, for the page's chart
+screen.py   Moment -> a picture for a terminal                              (pure)
+lines.py    Moment, Moment -> what to say about it without a terminal       (pure)
 farmer.py   one farmer: found by what somebody calls it, and described
 """

@@ -1,4 +1,4 @@
-"""What the page says of the pool in one word."""
+"""What is said of the pool in one word."""
 
 from __future__ import annotations
 
@@ -8,37 +8,67 @@ from uuid import uuid4
 
 import pytest
 
-from kalepool.services.board import BIN_SECONDS, GONE_SECONDS, Board, FarmerRow, Lost, judge, make_history
 from kalepool.services.farmers import Missing
+from kalepool.view.moment import FarmerInBlock, LostStakes, Moment
+from kalepool.view.verdict import judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def farmer(worked_zeros: int | None = 6) -> FarmerRow:
-    return FarmerRow(
-        uuid4(), "G", "active", 1_000, 6, worked_zeros, 10, None, None, None, b"plant", b"work", None, None
+def farmer(worked_zeros: int | None = 6) -> FarmerInBlock:
+    return FarmerInBlock(
+        farmer_id=uuid4(),
+        custodial_wallet="G",
+        name=None,
+        status="active",
+        stake_stroops=1_000,
+        found_zeros=6,
+        worked_zeros=worked_zeros,
+        gap=10,
+        forecast_stroops=None,
+        reward_stroops=None,
+        harvested_at=None,
+        plant_transaction=b"plant",
+        work_transaction=b"work",
+        harvest_transaction=None,
+        failed_code=None,
+        received_stroops=None,
+        received_index=None,
     )
 
 
-def board(**known: object) -> Board:
-    made = Board(NOW, 9, None, NOW + timedelta(seconds=200), 300, 5.0, False, False, (farmer(), farmer()), (), (), ())
+def moment(**known: object) -> Moment:
+    made = Moment(
+        at=NOW,
+        ledger=1234,
+        index=9,
+        block=None,
+        ends_at=NOW + timedelta(seconds=200),
+        block_seconds=300,
+        ledger_seconds=5.0,
+        paused=False,
+        planting_paused=False,
+        farmers=(farmer(), farmer()),
+        blocks=(),
+        searchers=(),
+    )
     return replace(made, **known)
 
 
 def test_a_loss_shows_until_the_next_block_is_over() -> None:
-    assert judge(board()).title == "Safe"
-    lost = judge(board(lost=Lost(8, 10, 16_214_200_000)))
+    assert judge(moment()).title == "Safe"
+    lost = judge(moment(lost=LostStakes(8, 10, 16_214_200_000)))
     assert (lost.level, lost.title) == ("bad", "Block 8 lost 10 stakes, 1,621.42 KALE")
     assert "This block: Safe" in lost.detail
-    assert judge(board(lost=Lost(8, 1, 1), chain_problem=True)).title == "Chain does not answer"
+    assert judge(moment(lost=LostStakes(8, 1, 1), trouble="no answer")).title == "Chain does not answer"
 
 
 @pytest.mark.parametrize("farmers", [(), (farmer(),), (farmer(None), farmer())])
-def test_the_operator_s_pause_is_told(farmers: tuple[FarmerRow, ...]) -> None:
+def test_the_operator_s_pause_is_told(farmers: tuple[FarmerInBlock, ...]) -> None:
     idle = replace(farmer(None), stake_stroops=None)
-    told = judge(board(planting_paused=True, farmers=(*farmers, idle)))
+    told = judge(moment(planting_paused=True, farmers=(*farmers, idle)))
     assert (told.level, told.title) == ("warn", "Paused by the operator")
-    assert judge(board(planting_paused=True, paused=True)).title == "Farm paused"
+    assert judge(moment(planting_paused=True, paused=True)).title == "Farm paused"
 
 
 def test_what_a_farmer_waits_for_is_told_and_it_is_not_counted() -> None:
@@ -46,26 +76,6 @@ def test_what_a_farmer_waits_for_is_told_and_it_is_not_counted() -> None:
     assert idle.waits_for == "waits for XLM"
     assert replace(idle, missing=Missing(45_000_000, trustline=True)).waits_for == "waits for 4.5 XLM"
     assert replace(idle, missing=Missing(0, trustline=True)).waits_for == "is let in"
-    assert judge(board(farmers=(idle,))).detail == "1 farmer registered; below is what each waits for."
-    assert judge(board(farmers=())).detail == "Nobody takes part yet."
-    assert board(farmers=(farmer(), idle)).active == 1
-
-
-def test_who_has_gone_is_named_no_more() -> None:
-    miner = uuid4()
-
-    def row(bins_ago: float, **who: object) -> dict[str, object]:
-        at = NOW - timedelta(seconds=BIN_SECONDS * bins_ago)
-        return {"at": at, "hashes_per_second": 5.0, "miner_id": None, "name": None, "kind": None, "number": None, **who}
-
-    gone = GONE_SECONDS / BIN_SECONDS + 1
-    here = {"kind": "cpu", "number": 1}
-    rows = [row(gone, **here), row(gone, kind="cpu", number=2), row(gone), row(gone, miner_id=miner, name="rig")]
-    assert {one.label for one in make_history([*rows, row(1, **here)], NOW).series} == {
-        "cpu worker 1",
-        "earlier workers",
-        "earlier miners",
-    }
-    back = make_history([*rows, row(1, miner_id=miner, name="rig")], NOW)
-    assert {(one.label, one.miner_id) for one in back.series} == {("earlier workers", None), ("rig", miner)}
-    assert sum(one.values[0] for one in back.series) == 4 * 5.0
+    assert judge(moment(farmers=(idle,))).detail == "1 farmer registered; below is what each waits for."
+    assert judge(moment(farmers=())).detail == "Nobody takes part yet."
+    assert moment(farmers=(farmer(), idle)).active == 1
