@@ -4,9 +4,8 @@ folder.py      the data folder: one `up` at a time, and where a running one is t
 supervisor.py  children: started, started again when they die, ended all together
 parts.py       what there is to start, and what each child is told
 demo.py        a pooler of our own, and demo farmers with free XLM
-watch.py       following the pool, and showing it
+follow.py      following the pool, and showing it
 report.py      the closing table, and whether it adds up     (pure)
 books.py       what the report is made from
 run.py         all of it in order
-command.py     the command and its options
 """

@@ -33,8 +33,7 @@ def harvest(block: BlockSummary) -> str:
 def changes(before: Moment | None, after: Moment, quiet_seconds: float) -> list[str]:
     """What to print now. `quiet_seconds`: since the last line was printed.
 
-    A verdict that turns to trouble has a line of its own; one that turns from it is told with the block. What turns as
-    it should in each block goes without saying.
+    A verdict that turns to trouble is told in full; one that turns from it is told with the block, as are all others.
     """
     said: list[str] = []
     known = {block.block_index: block for block in before.blocks} if before else {}
@@ -44,11 +43,11 @@ def changes(before: Moment | None, after: Moment, quiet_seconds: float) -> list[
             said.append(harvest(block))
     was, verdict = judge(before) if before else None, judge(after)
     turned = was is None or (was.level, was.title) != (verdict.level, verdict.title)
-    worse = turned and verdict.is_trouble
+    worse = turned and verdict.is_trouble and not after.is_silent  # who listens to the chain tells why it is silent
     better = turned and was is not None and was.is_trouble and not verdict.is_trouble
     if before is None or _stage(before) != _stage(after) or better or quiet_seconds >= QUIET_SECONDS:
-        said.append(progress(after))
-    if worse and not after.is_silent:  # why the chain is silent is told by who listens to it
+        said.append(progress(after) + (f": {verdict.detail}" if worse else ""))
+    elif worse:
         said.append(f"{verdict.title}: {verdict.detail}")
     return said
 

@@ -32,7 +32,7 @@ SLOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class FarmerInBlock:
+class FarmerProgress:
     """One farmer in one block. None: not (yet), or not known. Amounts in stroops.
 
     `name` is for the operator's eyes; the page is public and shows wallets. `received`: by the last harvest, of
@@ -74,14 +74,14 @@ class FarmerInBlock:
             return "waits for XLM"
         return f"waits for {amount(self.missing.native_stroops)} XLM" if self.missing.native_stroops else "is let in"
 
-    def with_forecast(self, block: Block, index: int) -> FarmerInBlock:
+    def with_forecast(self, block: Block, index: int) -> FarmerProgress:
         """With what its pail would bring if the block ended as it stands."""
         if self.stake_stroops is None or self.gap is None:
             return self
         pail = Pail(0, self.gap, self.stake_stroops, self.worked_zeros)
         return replace(self, forecast_stroops=forecast(block, pail, index, index).reward_stroops)
 
-    def without_block(self) -> FarmerInBlock:
+    def without_block(self) -> FarmerProgress:
         """With nothing said of a stake or a work: whether the block is still the chain's is not known."""
         return replace(self, stake_stroops=None, worked_zeros=None, gap=None, forecast_stroops=None)
 
@@ -171,7 +171,7 @@ class Moment:
     ledger_seconds: float
     paused: bool
     planting_paused: bool
-    farmers: tuple[FarmerInBlock, ...]
+    farmers: tuple[FarmerProgress, ...]
     blocks: tuple[BlockSummary, ...]  # newest first
     searchers: tuple[ActiveSearcher, ...]
     lost: LostStakes | None = None
@@ -199,7 +199,7 @@ class Moment:
         return sum(farmer.planted for farmer in self.farmers)
 
     @property
-    def unworked(self) -> tuple[FarmerInBlock, ...]:
+    def unworked(self) -> tuple[FarmerProgress, ...]:
         return tuple(farmer for farmer in self.farmers if farmer.planted and not farmer.worked)
 
     @property
@@ -270,7 +270,7 @@ class MomentReader:
             newest = blocks[0].block_index if blocks else None
         shown = -1 if newest is None else newest
         farmers = await database.fetch_all(
-            "select_farmers_in_block", row=FarmerInBlock, pooler_id=pooler_id, block_index=shown, everybody=True
+            "select_farmers_in_block", row=FarmerProgress, pooler_id=pooler_id, block_index=shown, everybody=True
         )
         accounts = {} if trouble else await self._read_accounts(farmers)
         paused = await database.fetch_one("select_paused")
@@ -311,7 +311,7 @@ class MomentReader:
         farm, at, heard = self._said
         return farm, at + timedelta(seconds=time.monotonic() - heard)
 
-    async def _read_accounts(self, farmers: Sequence[FarmerInBlock]) -> dict[str, Account | None]:
+    async def _read_accounts(self, farmers: Sequence[FarmerProgress]) -> dict[str, Account | None]:
         """By wallet; None for one that is not on the chain. Nothing where the chain does not say so."""
         now = time.monotonic()
         if not self._balances and self._accounts is not None and now - self._accounts[0] < SLOW_SECONDS:
@@ -327,8 +327,8 @@ class MomentReader:
         return accounts
 
     def _complete(
-        self, farmer: FarmerInBlock, number: int, farm: Farm | None, accounts: Mapping[str, Account | None]
-    ) -> FarmerInBlock:
+        self, farmer: FarmerProgress, number: int, farm: Farm | None, accounts: Mapping[str, Account | None]
+    ) -> FarmerProgress:
         """A row with what the chain adds to it."""
         farmer = replace(farmer, name=plain(farmer.name or f"farmer {number}"))
         if farm is None:

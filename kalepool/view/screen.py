@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kalepool.units import kale, rate
-from kalepool.view.moment import ActiveSearcher, FarmerInBlock, Moment
+from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment
 from kalepool.view.verdict import PAUSED, PoolVerdict, judge
 
 BAR_WIDTH = 24
@@ -107,7 +107,7 @@ def _farmers(moment: Moment, room: int) -> Table:
     return table
 
 
-def _farmer(farmer: FarmerInBlock) -> list[RenderableType]:
+def _farmer(farmer: FarmerProgress) -> list[RenderableType]:
     def number(value: int | None) -> str:
         return "-" if value is None else str(value)
 

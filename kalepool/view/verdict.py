@@ -10,6 +10,8 @@ from kalepool.view.moment import Moment
 
 Level = Literal["good", "busy", "warn", "bad"]
 
+PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
+
 
 @dataclass(frozen=True, slots=True)
 class PoolVerdict:
@@ -46,47 +48,48 @@ def _judge_block(moment: Moment) -> PoolVerdict:
     if moment.index is None or left is None:
         return PoolVerdict("busy", "Waiting", "The first block has not begun.")
     if not moment.active:
-        waiting = sum(farmer.status == "registered" for farmer in moment.farmers)
-        detail = (
-            f"{_farmers(waiting)} registered; below is what each waits for." if waiting else "Nobody takes part yet."
-        )
-        return PoolVerdict("busy", "No farmers", detail)
+        return _nobody(moment)
     if moment.paused:
         return PoolVerdict("warn", "Farm paused", "The KALE contract takes no plants.")
-    elapsed = moment.block_seconds - left
     if moment.planting_paused and not moment.unworked:
         return PoolVerdict("warn", *PAUSED)
     if not moment.planted:
-        if left == 0:
-            return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
-        if elapsed < max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds):
-            return PoolVerdict("busy", "Planting", f"{_farmers(moment.active)} to plant.")
-        return PoolVerdict("bad", "Not planted", f"None of {_farmers(moment.active)} is planted in this block.")
-    unworked = moment.unworked
-    if not unworked:
-        return _safe(moment)
+        return _unplanted(moment, left)
+    return _unworked(moment, left) if moment.unworked else _safe(moment)
+
+
+def _nobody(moment: Moment) -> PoolVerdict:
+    waiting = sum(farmer.status == "registered" for farmer in moment.farmers)
+    detail = f"{_farmers(waiting)} registered; below is what each waits for." if waiting else "Nobody takes part yet."
+    return PoolVerdict("busy", "No farmers", detail)
+
+
+def _unplanted(moment: Moment, left: float) -> PoolVerdict:
+    if left == 0:
+        return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
+    if moment.block_seconds - left < max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds):
+        return PoolVerdict("busy", "Planting", f"{_farmers(moment.active)} to plant.")
+    return PoolVerdict("bad", "Not planted", f"None of {_farmers(moment.active)} is planted in this block.")
+
+
+def _unworked(moment: Moment, left: float) -> PoolVerdict:
     risk = f"{kale(moment.at_risk_stroops)} KALE of stakes"
-    count = f"{len(unworked)} of {moment.planted}"
+    count = f"{len(moment.unworked)} of {moment.planted}"
     if left <= 2 * moment.ledger_seconds:
-        return PoolVerdict(
-            "bad", "At risk", f"{count} planted farmers not worked and no time left: {risk} may be lost."
-        )
-    empty = sum(farmer.found_zeros is None for farmer in unworked)
+        detail = f"{count} planted farmers not worked and no time left: {risk} may be lost."
+        return PoolVerdict("bad", "At risk", detail)
+    empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
     if not moment.hashes_per_second and empty:
         return PoolVerdict("bad", "Nobody is mining", f"{_farmers(empty)} without a share, {risk} at risk.")
-    if empty and elapsed > moment.block_seconds / 2:
-        return PoolVerdict(
-            "warn", "Shares missing", f"{_farmers(empty)} without any share after half the block: {risk}."
-        )
+    if empty and left < moment.block_seconds / 2:
+        detail = f"{_farmers(empty)} without any share after half the block: {risk}."
+        return PoolVerdict("warn", "Shares missing", detail)
     if left <= max(4 * moment.ledger_seconds, 0.05 * moment.block_seconds):
         return PoolVerdict("warn", "Closing", f"{count} planted farmers still to be worked: {risk} at risk.")
     course = f"{count} planted farmers to be worked before the end. Works go out late on purpose."
     if moment.planting_paused:
         return PoolVerdict("warn", PAUSED[0], f"Nothing more is planted; {course}")
     return PoolVerdict("busy", "On course", course)
-
-
-PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
 
 
 def _safe(moment: Moment) -> PoolVerdict:

@@ -30,7 +30,7 @@ from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.units import kale, rate
 from kalepool.view.history import History, HistoryReader
-from kalepool.view.moment import FarmerInBlock, Moment, MomentReader, read_blocks
+from kalepool.view.moment import FarmerProgress, Moment, MomentReader, read_blocks
 from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0
@@ -114,7 +114,7 @@ def render_parts(
     return {name: TEMPLATES.get_template(f"parts/{name}.html").render(known) for name in PARTS}
 
 
-def _trouble_first(farmer: FarmerInBlock) -> tuple[int, int, str]:
+def _trouble_first(farmer: FarmerProgress) -> tuple[int, int, str]:
     """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
     group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == "registered" else 1
     zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
@@ -267,7 +267,7 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     database = _database(request)
     chain = await database.fetch_one("select_page_block", block_index=index)
     farmers = await database.fetch_all(
-        "select_farmers_in_block", row=FarmerInBlock, pooler_id=None, block_index=index, everybody=False
+        "select_farmers_in_block", row=FarmerProgress, pooler_id=None, block_index=index, everybody=False
     )
     summary = await read_blocks(database, None, from_index=index, to_index=index)
     if chain is None and not farmers and not summary:

@@ -15,7 +15,7 @@ from kalepool.commands.status import status
 from kalepool.errors import ChainError
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
-from kalepool.up.follow import Watch
+from kalepool.up.follow import RunWatch
 from kalepool.view.lines import progress
 from kalepool.view.moment import Moment, MomentReader
 from kalepool.view.screen import render
@@ -110,7 +110,7 @@ async def test_all_who_look_see_the_same_figures_and_the_same_verdict(
     for passed, title in ((0, "On course"), (farm.settings.chain.block_seconds, "At risk")):
         await farm.pass_time(passed)
         page = await reader(farm, balances=False).read()
-        watch = Watch(reader(farm, of_pooler=True), await farm.ctx.chain.now(), 300)
+        watch = RunWatch(reader(farm, of_pooler=True), await farm.ctx.chain.now(), 300)
         terminal = await watch.look()
         assert figures(page) == figures(terminal) and judge(page) == judge(terminal)
         assert (page.planted, page.worked, page.miners, page.hashes_per_second) == (2, 1, 1, 42e6)

@@ -15,12 +15,12 @@ from kalepool.services.farmers import Missing
 from kalepool.units import kale, rate
 from kalepool.up.report import Movement, blocks_table, close, farmers_table
 from kalepool.view.lines import QUIET_SECONDS, changes
-from kalepool.view.moment import ActiveSearcher, BlockSummary, FarmerInBlock, LostStakes, Moment
+from kalepool.view.moment import ActiveSearcher, BlockSummary, FarmerProgress, LostStakes, Moment
 from kalepool.view.screen import render, workers_table
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KALE = 10_000_000
-FARMER = FarmerInBlock(
+FARMER = FarmerProgress(
     farmer_id=UUID(int=1),
     custodial_wallet="G" * 56,
     name="demo 1",

@@ -9,14 +9,14 @@ from uuid import uuid4
 import pytest
 
 from kalepool.services.farmers import Missing
-from kalepool.view.moment import FarmerInBlock, LostStakes, Moment
+from kalepool.view.moment import FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def farmer(worked_zeros: int | None = 6) -> FarmerInBlock:
-    return FarmerInBlock(
+def farmer(worked_zeros: int | None = 6) -> FarmerProgress:
+    return FarmerProgress(
         farmer_id=uuid4(),
         custodial_wallet="G",
         name=None,
@@ -64,7 +64,7 @@ def test_a_loss_shows_until_the_next_block_is_over() -> None:
 
 
 @pytest.mark.parametrize("farmers", [(), (farmer(),), (farmer(None), farmer())])
-def test_the_operator_s_pause_is_told(farmers: tuple[FarmerInBlock, ...]) -> None:
+def test_the_operator_s_pause_is_told(farmers: tuple[FarmerProgress, ...]) -> None:
     idle = replace(farmer(None), stake_stroops=None)
     told = judge(moment(planting_paused=True, farmers=(*farmers, idle)))
     assert (told.level, told.title) == ("warn", "Paused by the operator")
