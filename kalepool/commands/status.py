@@ -36,8 +36,7 @@ def status() -> None:
 
     moment = with_database_open(settings, read)
     title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
-    seconds = settings.chain.block_seconds
-    show(render(moment, moment.at, [], title=title, block_seconds=seconds, height=10_000))
+    show(render(moment, moment.at, [], title=title, height=10_000))
     if moment.workers:
         show(workers_table(moment.workers))
     if moment.trouble:

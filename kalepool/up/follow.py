@@ -138,7 +138,6 @@ async def _paint(watch: RunWatch, voice: Voice, title: str, blocks: int | None) 
             watch.now(),
             voice.notices,
             title=title,
-            block_seconds=watch.block_seconds,
             height=voice.console.size.height,
         )
 

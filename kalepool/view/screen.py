@@ -20,9 +20,7 @@ STYLES = {"good": "bold green", "busy": "bold cyan", "warn": "bold yellow", "bad
 """Of a verdict, by its level."""
 
 
-def render(
-    moment: Moment | None, now: datetime, notices: list[str], *, title: str, block_seconds: int, height: int
-) -> Group:
+def render(moment: Moment | None, now: datetime, notices: list[str], *, title: str, height: int) -> Group:
     """The whole picture. `notices`: the latest last. `height`: the terminal's; farmers beyond it are summed up."""
     parts: list[RenderableType] = [Text(title, style="bold")]
     if moment is None:
@@ -30,14 +28,14 @@ def render(
     else:
         blocks = _blocks(moment)
         room = height - len(notices) - min(len(moment.blocks), 4) - 13
-        parts += [_block(moment, now, block_seconds), _farmers(moment, max(room, 3)), blocks]
+        parts += [_block(moment, now), _farmers(moment, max(room, 3)), blocks]
     if notices:
         parts.append(Text("\n".join(notices), style="yellow", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
 
-def _block(moment: Moment, now: datetime, block_seconds: int) -> RenderableType:
-    left = moment.seconds_left_at(now)
+def _block(moment: Moment, now: datetime) -> RenderableType:
+    left, whole = moment.seconds_left_at(now), moment.block_seconds
     grid = Table.grid(padding=(0, 3))
     if moment.ledger is None:
         grid.add_row(Text("the chain cannot be read: this is what the database knows", style="bold red"))
@@ -46,7 +44,7 @@ def _block(moment: Moment, now: datetime, block_seconds: int) -> RenderableType:
     else:
         grid.add_row(
             Text(f"block {moment.index}", style="bold green"),
-            ProgressBar(total=block_seconds, completed=block_seconds - min(left, block_seconds), width=BAR_WIDTH),
+            ProgressBar(total=whole, completed=whole - min(left, whole), width=BAR_WIDTH),
             f"{left:.0f} s left",
             f"ledger {moment.ledger}",
             f"max zeros {moment.block.max_zeros}" if moment.block else "",

@@ -134,7 +134,7 @@ def told_by_all(verdict: PoolVerdict, *texts: str) -> None:
 
 def picture(moment: Moment) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(render(moment, moment.at, [], title="kalepool", block_seconds=300, height=40))
+    console.print(render(moment, moment.at, [], title="kalepool", height=40))
     return console.export_text()
 
 

@@ -90,7 +90,7 @@ def test_without_the_chain_nothing_is_said_that_only_it_knows() -> None:
 
 
 def picture(moment: Moment | None, *, notices: tuple[str, ...] = (), height: int = 40, width: int = 120) -> str:
-    return shown(render(moment, NOW, list(notices), title="kalepool", block_seconds=60, height=height), width=width)
+    return shown(render(moment, NOW, list(notices), title="kalepool", height=height), width=width)
 
 
 @pytest.mark.parametrize(
