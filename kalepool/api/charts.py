@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.services.board import BlockRow, History, Series
 from kalepool.units import kale, rate
+from kalepool.view.history import History, Series
+from kalepool.view.moment import BlockSummary
 
 MOST_SERIES = 6
 """Series told apart by colour; the smaller ones are one."""
@@ -95,7 +96,7 @@ def hashrate_chart(history: History) -> Chart | None:
     return Chart(_rows(top, _short_rate), columns, tuple(areas), (), summary)
 
 
-def reward_chart(blocks: Sequence[BlockRow]) -> Chart | None:
+def reward_chart(blocks: Sequence[BlockSummary]) -> Chart | None:
     """Rewards by block; `blocks` newest first. None without a harvest."""
     shown = [block for block in reversed(blocks) if block.harvested or block.given_up]
     if not any(block.harvested for block in shown):

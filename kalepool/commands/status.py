@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from urllib.parse import urlsplit
-
 from kalepool.commands.pool import no_pool, read_settings, show, with_database_open
 from kalepool.database import Database
 from kalepool.errors import ChainError
@@ -14,34 +11,33 @@ PATIENCE_SECONDS = 8.0
 
 
 def status() -> None:
-    """Show the block, the farmers, the workers and the last blocks, once.
+    """Show whether stakes are safe, the block, the farmers, the workers and the last blocks, once.
 
     Where the chain cannot be read, what the database knows is shown, and the exit status is 1.
     """
     from kalepool.chain import ChainReader
-    from kalepool.live.screen import render, workers_table
-    from kalepool.live.view import View, read_view
+    from kalepool.view.moment import Moment, MomentReader
+    from kalepool.view.screen import render, workers_table
 
     settings = read_settings()
     if settings.network == "devnet" and settings.rpc_url is None:
         raise no_pool(settings)
 
-    async def read(database: Database) -> tuple[View, str | None]:
-        try:
-            async with ChainReader(settings.chain) as chain, asyncio.timeout(PATIENCE_SECONDS):
-                return await read_view(database, chain, None), None
-        except TimeoutError:
-            server = urlsplit(settings.chain.rpc_url or "").hostname  # the rest of the address may hold a key
-            trouble = f"the RPC server {server} did not answer within {PATIENCE_SECONDS:g} s"
-        except ChainError as error:
-            trouble = str(error)
-        return await read_view(database, None, None), trouble
+    async def read(database: Database) -> Moment:
+        async with ChainReader(settings.chain) as chain:
+            reader = MomentReader(
+                database,
+                chain,
+                min_spare_stroops=settings.min_spare_stroops,
+                balances=True,
+                patience_seconds=PATIENCE_SECONDS,
+            )
+            return await reader.read()
 
-    view, trouble = with_database_open(settings, read)
+    moment = with_database_open(settings, read)
     title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
-    seconds = settings.chain.block_seconds
-    show(render(view, view.at, [], title=title, block_seconds=seconds, height=10_000))
-    if view.workers:
-        show(workers_table(view.workers))
-    if trouble:
-        raise ChainError(f"the chain cannot be read: {trouble}")
+    show(render(moment, moment.at, [], title=title, height=10_000))
+    if moment.workers:
+        show(workers_table(moment.workers))
+    if moment.trouble:
+        raise ChainError(f"the chain cannot be read: {moment.trouble}")

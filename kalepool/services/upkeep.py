@@ -15,12 +15,13 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import board, farmers, leaving, withdrawals
+from kalepool.services import farmers, leaving, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining.credits import fix_terms
+from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
-        asyncio.create_task(_repeat("samples", lambda: board.sample_miners(ctx.database), board.SAMPLE_SECONDS)),
+        asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]

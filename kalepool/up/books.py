@@ -10,9 +10,9 @@ from uuid import UUID
 
 from kalepool.chain import ChainReader
 from kalepool.database import Database
-from kalepool.live.view import BlockView
 from kalepool.services.farmers import list_farmers
-from kalepool.up.report import Movement, Report, close
+from kalepool.up.report import Movement, RunReport, close
+from kalepool.view.moment import BlockSummary, read_blocks
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
 
@@ -44,7 +44,7 @@ class Books:
         farm = await chain.read_farm()
         return cls(database, chain, pooler_id, clock["now"], farm.ledger, farm.index or 0, before)
 
-    async def close(self, indexes: Sequence[int]) -> Report:
+    async def close(self, indexes: Sequence[int]) -> RunReport:
         """Read the end of these blocks, with no transaction of ours on its way any more."""
         await _settle(self._database)
         after = await _balances(self._database, self._chain, self._pooler_id)
@@ -57,15 +57,10 @@ class Books:
         )
         return close(await self.blocks(indexes), movements, self._before, after)
 
-    async def blocks(self, indexes: Sequence[int]) -> list[BlockView]:
+    async def blocks(self, indexes: Sequence[int]) -> list[BlockSummary]:
         """These blocks as the database knows them now, oldest first."""
-        found = await self._database.fetch_all(
-            "select_live_blocks",
-            row=BlockView,
-            pooler_id=self._pooler_id,
-            from_index=min(indexes, default=0),
-            limit=len(indexes) + 100,
-        )
+        limit = len(indexes) + 100
+        found = await read_blocks(self._database, self._pooler_id, from_index=min(indexes, default=0), limit=limit)
         return sorted((block for block in found if block.block_index in indexes), key=lambda block: block.block_index)
 
 

@@ -6,22 +6,20 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import httpx2
 from rich.console import Console, Group
 from rich.live import Live
 
-from kalepool.chain import ChainReader
-from kalepool.database import Database
-from kalepool.errors import ChainError, DatabaseError
-from kalepool.live.lines import changes
-from kalepool.live.screen import render
-from kalepool.live.view import BlockView, View, read_view
+from kalepool.errors import DatabaseError
+from kalepool.view.lines import changes
+from kalepool.view.moment import BlockSummary, Moment, MomentReader
+from kalepool.view.screen import render
 
 NOTICES = 6  # shown below the picture
 LOOK_SECONDS = 1.0
 LOOK_TIMEOUT_SECONDS = 10.0
+LOOK_PATIENCE_SECONDS = 8.0  # with the chain alone
 PAINT_SECONDS = 0.5
 HEALTH_SECONDS = 5.0
 LEAST_PATIENCE_SECONDS = 30
@@ -48,29 +46,29 @@ class Voice:
             self.spoke_at = time.monotonic()
 
 
-class Watch:
-    """Follows the pool: the latest view, and the blocks that were planted since `since` (the database's clock)."""
+class RunWatch:
+    """Follows the pool: the latest moment, and the blocks that were planted since `since` (the database's clock)."""
 
-    def __init__(self, database: Database, chain: ChainReader, pooler_id: UUID, since: datetime) -> None:
-        self._database, self._chain, self._pooler_id = database, chain, pooler_id
-        self._since = since
-        self._blocks: dict[int, BlockView] = {}
+    def __init__(self, reader: MomentReader, since: datetime, block_seconds: int) -> None:
+        self._reader, self._since = reader, since
+        self._blocks: dict[int, BlockSummary] = {}
         self._read_at = 0.0
-        self.block_seconds = chain.network.block_seconds
-        self.view: View | None = None
+        self.block_seconds = block_seconds
+        self.moment: Moment | None = None
 
-    async def look(self) -> None:
-        """Read the view. Raises ChainError, DatabaseError, TimeoutError."""
+    async def look(self) -> Moment:
+        """Read the moment. Raises DatabaseError, TimeoutError."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-            self.view = await read_view(self._database, self._chain, self._pooler_id)
+            self.moment = await self._reader.read()
         self._read_at = time.monotonic()
-        self._blocks |= {block.block_index: block for block in self.view.blocks}
+        self._blocks |= {block.block_index: block for block in self.moment.blocks}
+        return self.moment
 
     def now(self) -> datetime:
-        """The ledger's clock, carried on since the view was read."""
-        if self.view is None:
+        """The ledger's clock, carried on since the moment was read."""
+        if self.moment is None:
             return datetime.now(UTC)
-        return self.view.at + timedelta(seconds=time.monotonic() - self._read_at)
+        return self.moment.at + timedelta(seconds=time.monotonic() - self._read_at)
 
     def finished(self) -> list[int]:
         """Indexes of the blocks that this run planted and that are over, oldest first.
@@ -90,7 +88,7 @@ class Watch:
         return blocks is not None and len(self.finished()) >= blocks
 
 
-async def show(watch: Watch, voice: Voice, title: str, blocks: int | None, health_url: str) -> None:
+async def show(watch: RunWatch, voice: Voice, title: str, blocks: int | None, health_url: str) -> None:
     """Show the pool until `blocks` blocks are finished; None: until cancelled."""
     shown = _paint(watch, voice, title, blocks) if voice.has_terminal else _speak(watch, voice, blocks)
     tasks = {asyncio.create_task(work) for work in (_look_on(watch, voice), _mind_health(health_url, voice), shown)}
@@ -104,17 +102,18 @@ async def show(watch: Watch, voice: Voice, title: str, blocks: int | None, healt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look_on(watch: Watch, voice: Voice) -> None:
-    trouble = ""
+async def _look_on(watch: RunWatch, voice: Voice) -> None:
+    said = ""
     while True:
         started = time.monotonic()
         try:
-            await watch.look()
-            trouble = ""
-        except (ChainError, DatabaseError, TimeoutError) as error:
-            if type(error).__name__ != trouble:
-                voice.say(f"cannot look at the pool just now: {error or 'no answer in time'}")
-            trouble = type(error).__name__
+            silent = (await watch.look()).trouble
+            kind, trouble = ("chain", silent) if silent else ("", "")
+        except (DatabaseError, TimeoutError) as error:
+            kind, trouble = type(error).__name__, str(error) or "no answer in time"
+        if kind and kind != said:
+            voice.say(f"cannot look at the pool just now: {trouble}")
+        said = kind
         await asyncio.sleep(max(0.2, LOOK_SECONDS - (time.monotonic() - started)))
 
 
@@ -132,14 +131,13 @@ async def _mind_health(url: str, voice: Voice) -> None:
             await asyncio.sleep(HEALTH_SECONDS)
 
 
-async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
+async def _paint(watch: RunWatch, voice: Voice, title: str, blocks: int | None) -> None:
     def picture() -> Group:
         return render(
-            watch.view,
+            watch.moment,
             watch.now(),
             voice.notices,
             title=title,
-            block_seconds=watch.block_seconds,
             height=voice.console.size.height,
         )
 
@@ -152,13 +150,13 @@ async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> 
             voice.live = None
 
 
-async def _speak(watch: Watch, voice: Voice, blocks: int | None) -> None:
-    said: View | None = None
+async def _speak(watch: RunWatch, voice: Voice, blocks: int | None) -> None:
+    said: Moment | None = None
     while True:
-        if watch.view is not None and watch.view is not said:
-            for line in changes(said, watch.view, time.monotonic() - voice.spoke_at):
+        if watch.moment is not None and watch.moment is not said:
+            for line in changes(said, watch.moment, time.monotonic() - voice.spoke_at):
                 voice.say(line)
-            said = watch.view
+            said = watch.moment
         if watch.is_done(blocks):
             return
         await asyncio.sleep(PAINT_SECONDS)

@@ -205,3 +205,14 @@ ON CONFLICT DO NOTHING;
 -- name: select_block_terms
 SELECT block_index, platform_fee, miner_fee_part, pplns_blocks FROM block_terms
 WHERE block_index BETWEEN %(first)s AND %(last)s;
+
+-- name: insert_miner_hashrates
+-- One point of every rig's hashrate, for charts: what it was credited over the last minute.
+INSERT INTO hashrates (sampled_at, searcher, hashes_per_second)
+SELECT now(), recent.searcher, recent.credited::float8 / 60
+FROM miners m
+CROSS JOIN LATERAL (
+    SELECT searcher, sum(credited_hashes) AS credited FROM shares
+    WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
+WHERE m.last_seen_at > now() - interval '5 minutes'
+ON CONFLICT DO NOTHING;

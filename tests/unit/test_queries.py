@@ -23,15 +23,14 @@ OWNERS = {
     "journal": ["services/journal/"],
     "keys": ["services/keys.py"],
     "leaving": ["services/leaving.py"],
-    "live": ["live/", "services/board.py", "up/books.py"],
-    "miners": ["services/mining/", "services/board.py"],
+    "miners": ["services/mining/"],
     "operators": ["services/operators.py"],
-    "page": ["services/board.py", "api/routes/page.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],
+    "view": ["view/", "up/books.py"],
     "withdrawals": ["services/withdrawals.py"],
 }
 """Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +27,11 @@ from kalepool.api.problems import Problem
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
-from kalepool.services.board import Board, BoardReader, FarmerRow, judge
 from kalepool.services.context import Context
 from kalepool.units import kale, rate
+from kalepool.view.history import History, HistoryReader
+from kalepool.view.moment import FarmerProgress, Moment, MomentReader, read_blocks
+from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
@@ -37,11 +39,13 @@ SILENCE_SECONDS = 15.0
 
 MOST_VIEWERS = 2000
 ROWS = 50
+EVENTS = 16
+"""On the first page."""
 
 PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "events")
 """The page's parts: a template each, and an element of that id."""
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -94,20 +98,23 @@ def _environment() -> Environment:
 TEMPLATES = _environment()
 
 
-def render_parts(board: Board, explorer_url: str | None) -> dict[str, str]:
+def render_parts(
+    moment: Moment, history: History, events: Sequence[Mapping[str, Any]], explorer_url: str | None
+) -> dict[str, str]:
     """The page's parts as HTML, by id."""
     known: dict[str, Any] = {
-        "board": board,
-        "verdict": judge(board),
+        "moment": moment,
+        "verdict": judge(moment),
+        "events": events,
         "explorer_url": explorer_url,
-        "hashrate": hashrate_chart(board.history),
-        "rewards": reward_chart(board.blocks),
-        "farmers": sorted(board.farmers, key=_trouble_first),
+        "hashrate": hashrate_chart(history),
+        "rewards": reward_chart(moment.blocks),
+        "farmers": sorted(moment.farmers, key=_trouble_first),
     }
     return {name: TEMPLATES.get_template(f"parts/{name}.html").render(known) for name in PARTS}
 
 
-def _trouble_first(farmer: FarmerRow) -> tuple[int, int, str]:
+def _trouble_first(farmer: FarmerProgress) -> tuple[int, int, str]:
     """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
     group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == "registered" else 1
     zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
@@ -125,7 +132,9 @@ class Viewing:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
         self.reads = 0
-        self._read: Callable[[], Awaitable[Board]] = BoardReader(ctx).read
+        self._database = ctx.database
+        self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
+        self._history = HistoryReader(ctx.database)
         self._parts: dict[str, tuple[int, str]] = {}
         self._version = 0
         self._read_at: float | None = None
@@ -186,10 +195,12 @@ class Viewing:
             now = asyncio.get_running_loop().time()
             if self._read_at is not None and now - self._read_at < TICK_SECONDS * 0.9:
                 return
-            board = await self._read()
+            moment = await self._moments.read()
+            history = await self._history.read()
+            events = await self._database.fetch_all("select_page_events", farmer_id=None, limit=EVENTS)
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = render_parts(board, self.explorer_url)
+            found = render_parts(moment, history, events, self.explorer_url)
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
             if changed:
                 async with self._changed:
@@ -255,8 +266,10 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     """One block, with every farmer that took part."""
     database = _database(request)
     chain = await database.fetch_one("select_page_block", block_index=index)
-    farmers = await database.fetch_all("select_page_farmers", row=FarmerRow, block_index=index, everybody=False)
-    summary = await database.fetch_all("select_page_blocks", newest_index=index, count=1)
+    farmers = await database.fetch_all(
+        "select_farmers_in_block", row=FarmerProgress, pooler_id=None, block_index=index, everybody=False
+    )
+    summary = await read_blocks(database, None, from_index=index, to_index=index)
     if chain is None and not farmers and not summary:
         return _missing(request, f"block {index} is not in our records")
     return _page(request, "block.html", index=index, chain=chain, farmers=farmers, block=next(iter(summary), None))
@@ -281,7 +294,7 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
     miner = await database.fetch_one("select_page_miner", miner_id=miner_id)
     if miner is None:
         return _missing(request, f"there is no miner {miner_id}")
-    searchers = await database.fetch_all("select_page_searchers")
+    searchers = await database.fetch_all("select_searchers")
     now = next((row["hashes_per_second"] for row in searchers if row["id"] == miner_id), 0.0)
     blocks = await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=ROWS)
     return _page(request, "miner.html", miner=miner, hashes_per_second=now, blocks=blocks)

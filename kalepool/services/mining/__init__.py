@@ -6,6 +6,7 @@ jobs.py     job ids that carry their terms, signed
 intake.py   shares on their way into the database
 gate.py     who is slowed down or banned
 miners.py   miners as accounts: registration, invitations, rigs
+hashrates.py  what rigs search by, sampled for charts
 credits.py  a block's totals and each miner's part of its fee
 """
 

@@ -16,7 +16,7 @@ Line = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class NamedFarmer:
     """A farmer as it is told from others. Names are free: a farmer gives itself one, or none."""
 
     farmer_id: UUID
@@ -26,7 +26,7 @@ class Known:
     name: str | None
 
 
-async def find_farmer(database: Database, called: str) -> Known:
+async def find_farmer(database: Database, called: str) -> NamedFarmer:
     """By id, custodial wallet or name. Raises as `choose`."""
     try:
         farmer_id = UUID(called)
@@ -35,12 +35,12 @@ async def find_farmer(database: Database, called: str) -> Known:
     return choose(await farmers_called(database, called, farmer_id), called, farmer_id)
 
 
-async def farmers_called(database: Database, called: str, farmer_id: UUID | None = None) -> Sequence[Known]:
+async def farmers_called(database: Database, called: str, farmer_id: UUID | None = None) -> Sequence[NamedFarmer]:
     """All whose custodial wallet or name is `called`, and the one with this id."""
-    return await database.fetch_all("select_farmers_called", row=Known, called=called, farmer_id=farmer_id)
+    return await database.fetch_all("select_farmers_called", row=NamedFarmer, called=called, farmer_id=farmer_id)
 
 
-def choose(farmers: Sequence[Known], called: str, farmer_id: UUID | None) -> Known:
+def choose(farmers: Sequence[NamedFarmer], called: str, farmer_id: UUID | None) -> NamedFarmer:
     """The one that is meant: ids and wallets before names, and names of who is there before those of who departed.
 
     Raises NotFoundError for none, ConflictError for several.

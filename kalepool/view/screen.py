@@ -11,67 +11,74 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kalepool.live.view import FarmerView, View, WorkerView
 from kalepool.units import kale, rate
+from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment
+from kalepool.view.verdict import PAUSED, PoolVerdict, judge
 
 BAR_WIDTH = 24
+STYLES = {"good": "bold green", "busy": "bold cyan", "warn": "bold yellow", "bad": "bold red"}
+"""Of a verdict, by its level."""
 
 
-def render(
-    view: View | None, now: datetime, notices: list[str], *, title: str, block_seconds: int, height: int
-) -> Group:
+def render(moment: Moment | None, now: datetime, notices: list[str], *, title: str, height: int) -> Group:
     """The whole picture. `notices`: the latest last. `height`: the terminal's; farmers beyond it are summed up."""
     parts: list[RenderableType] = [Text(title, style="bold")]
-    if view is None:
+    if moment is None:
         parts.append(Text("starting …", style="dim"))
     else:
-        blocks = _blocks(view)
-        room = height - len(notices) - min(len(view.blocks), 4) - 11
-        parts += [_block(view, now, block_seconds), _farmers(view, max(room, 3)), blocks]
+        blocks = _blocks(moment)
+        room = height - len(notices) - min(len(moment.blocks), 4) - 13
+        parts += [_block(moment, now), _farmers(moment, max(room, 3)), blocks]
     if notices:
         parts.append(Text("\n".join(notices), style="yellow", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
 
-def _block(view: View, now: datetime, block_seconds: int) -> RenderableType:
-    left = view.seconds_left(now)
+def _block(moment: Moment, now: datetime) -> RenderableType:
+    left, whole = moment.seconds_left_at(now), moment.block_seconds
     grid = Table.grid(padding=(0, 3))
-    if view.ledger is None:
+    if moment.ledger is None:
         grid.add_row(Text("the chain cannot be read: this is what the database knows", style="bold red"))
     elif left is None:
         grid.add_row("waiting for the first block")
     else:
         grid.add_row(
-            Text(f"block {view.index}", style="bold green"),
-            ProgressBar(total=block_seconds, completed=block_seconds - min(left, block_seconds), width=BAR_WIDTH),
+            Text(f"block {moment.index}", style="bold green"),
+            ProgressBar(total=whole, completed=whole - min(left, whole), width=BAR_WIDTH),
             f"{left:.0f} s left",
-            f"ledger {view.ledger}",
-            f"max zeros {view.block.max_zeros}" if view.block else "",
+            f"ledger {moment.ledger}",
+            f"max zeros {moment.block.max_zeros}" if moment.block else "",
         )
-    searchers = f"{len(view.workers)} worker{'s' if len(view.workers) != 1 else ''}"
-    if view.miners:
-        searchers += f", {view.miners} miner{'s' if view.miners != 1 else ''}"
-    on_chain = [_count("planted", view.planted, view.active), _count("worked", view.worked, view.planted)]
+    searchers = f"{len(moment.workers)} worker{'s' if len(moment.workers) != 1 else ''}"
+    if moment.miners:
+        searchers += f", {moment.miners} miner{'s' if moment.miners != 1 else ''}"
+    on_chain = [_count("planted", moment.planted, moment.active), _count("worked", moment.worked, moment.planted)]
     counts = Text("   ").join(
         [
-            *(on_chain if view.ledger is not None else []),
-            _last_harvest(view),
-            Text(rate(view.hashes_per_second), style="bold cyan"),
+            *(on_chain if moment.ledger is not None else []),
+            _last_harvest(moment),
+            Text(rate(moment.hashes_per_second), style="bold cyan"),
             Text(searchers),
         ]
     )
-    if view.planting_paused:
-        return Panel(Group(grid, counts, Text("paused by the operator: nothing is planted", style="bold yellow")))
-    return Panel(Group(grid, counts))
+    verdict = judge(moment)
+    parts: list[RenderableType] = [_verdict(verdict), grid, counts]
+    if moment.planting_paused and verdict.title != PAUSED[0]:
+        parts.append(Text("paused by the operator: nothing is planted", style="bold yellow"))
+    return Panel(Group(*parts))
+
+
+def _verdict(verdict: PoolVerdict) -> Text:
+    return Text.assemble((verdict.title, STYLES[verdict.level]), ": ", verdict.detail)
 
 
 def _count(word: str, done: int, of: int) -> Text:
     return Text(f"{word} {done}/{of}", style="green" if done >= of > 0 else "")
 
 
-def _last_harvest(view: View) -> Text:
+def _last_harvest(moment: Moment) -> Text:
     """Of the newest block that is over: this one's harvest cannot have begun."""
-    over = next((block for block in view.blocks if view.index is None or block.block_index < view.index), None)
+    over = moment.last_over
     if over is None:
         return Text("harvested -")
     return Text.assemble(_count("harvested", over.harvested, over.planted), f" of block {over.block_index}")
@@ -86,26 +93,26 @@ def _table(*headings: str, left: int = 1) -> Table:
     return table
 
 
-def _farmers(view: View, room: int) -> Table:
+def _farmers(moment: Moment, room: int) -> Table:
     table = _table("farmer", "zeros", "worked", "gap", "stake", "forecast", "received", "balance")
-    shown = view.farmers if len(view.farmers) <= room else view.farmers[: room - 1]
+    shown = moment.farmers if len(moment.farmers) <= room else moment.farmers[: room - 1]
     for farmer in shown:
         table.add_row(*_farmer(farmer))
-    rest = view.farmers[len(shown) :]
+    rest = moment.farmers[len(shown) :]
     if rest:
         balance = sum(farmer.balance_stroops or 0 for farmer in rest)
         table.add_row(f"and {len(rest)} more", *[""] * 6, kale(balance), style="dim")
     return table
 
 
-def _farmer(farmer: FarmerView) -> list[RenderableType]:
+def _farmer(farmer: FarmerProgress) -> list[RenderableType]:
     def number(value: int | None) -> str:
         return "-" if value is None else str(value)
 
-    state = "" if farmer.status == "active" else f" ({farmer.status})"
+    state = "" if farmer.status == "active" else f" ({farmer.waits_for if farmer.missing else farmer.status})"
     received = "-" if farmer.received_stroops is None else f"{kale(farmer.received_stroops)} ·{farmer.received_index}"
     return [
-        Text(farmer.name + state, style="green" if farmer.worked_zeros is not None else ""),
+        Text(f"{farmer.name}{state}", style="green" if farmer.worked else ""),
         number(farmer.found_zeros),
         number(farmer.worked_zeros),
         number(farmer.gap),
@@ -116,11 +123,11 @@ def _farmer(farmer: FarmerView) -> list[RenderableType]:
     ]
 
 
-def _blocks(view: View) -> Table:
+def _blocks(moment: Moment) -> Table:
     table = _table("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward")
-    for block in view.blocks[:4]:
+    for block in moment.blocks[:4]:
         table.add_row(
-            f"{block.block_index} {block.status.replace('_', ' ')}",
+            f"{block.block_index} {block.status}",
             str(block.planted),
             str(block.worked),
             str(block.harvested),
@@ -132,8 +139,8 @@ def _blocks(view: View) -> Table:
     return table
 
 
-def workers_table(workers: Sequence[WorkerView]) -> Table:
-    """Every searcher, by node."""
+def workers_table(workers: Sequence[ActiveSearcher]) -> Table:
+    """Every worker of ours."""
     table = _table("node", "kind", "backend", "threads", "hashrate", "zeros", left=3)
     for worker in workers:
         speed = rate(worker.hashes_per_second)

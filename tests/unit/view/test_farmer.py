@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 
 from kalepool.errors import ConflictError, NotFoundError
-from kalepool.live.farmer import Known, choose, describe
 from kalepool.units import plain
+from kalepool.view.farmer import NamedFarmer, choose, describe
 
-ANN = Known(UUID(int=1), "GANN", "GPAY", "active", "ann")
-TWIN = Known(UUID(int=2), "GTWIN", "GPAY", "registered", "ann")
-GONE = Known(UUID(int=3), "GGONE", "GPAY", "departed", "ann")
+ANN = NamedFarmer(UUID(int=1), "GANN", "GPAY", "active", "ann")
+TWIN = NamedFarmer(UUID(int=2), "GTWIN", "GPAY", "registered", "ann")
+GONE = NamedFarmer(UUID(int=3), "GGONE", "GPAY", "departed", "ann")
 
 
 def test_a_name_is_of_who_is_there_and_of_one_who_departed_only_where_nobody_else_has_it() -> None:
@@ -23,9 +23,9 @@ def test_a_name_is_of_who_is_there_and_of_one_who_departed_only_where_nobody_els
 
 
 def test_nobody_takes_another_farmers_id_or_wallet_for_a_name() -> None:
-    thief = Known(UUID(int=4), "GTHIEF", "GTHIEF", "active", "GANN")
+    thief = NamedFarmer(UUID(int=4), "GTHIEF", "GTHIEF", "active", "GANN")
     assert choose([thief, ANN], "GANN", None) is ANN
-    thief = Known(UUID(int=4), "GTHIEF", "GTHIEF", "active", str(UUID(int=1)))
+    thief = NamedFarmer(UUID(int=4), "GTHIEF", "GTHIEF", "active", str(UUID(int=1)))
     assert choose([thief, ANN], str(UUID(int=1)), UUID(int=1)) is ANN
 
 

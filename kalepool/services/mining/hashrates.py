@@ -1,0 +1,16 @@
+"""What miners search by, written down now and then: for charts, and for who looks now."""
+
+from __future__ import annotations
+
+from kalepool.database import Database
+
+SAMPLE_SECONDS = 10.0
+
+
+async def sample_miners(database: Database) -> None:
+    """One point of every rig's hashrate, as the coordinator does for its workers; old points go.
+
+    Call every SAMPLE_SECONDS.
+    """
+    await database.execute("insert_miner_hashrates")
+    await database.execute("delete_old_hashrates")

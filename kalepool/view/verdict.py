@@ -1,0 +1,107 @@
+"""Whether the pool's stakes are safe, in one word: the same on the page, in the terminal and in `kalepool status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kalepool.units import kale
+from kalepool.view.moment import Moment
+
+Level = Literal["good", "busy", "warn", "bad"]
+
+PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolVerdict:
+    """level: good (nothing to do), busy (under way as it should be), warn (look at it), bad (a loss)."""
+
+    level: Level
+    title: str
+    detail: str
+
+    @property
+    def is_trouble(self) -> bool:
+        return self.level in ("warn", "bad")
+
+
+def judge(moment: Moment) -> PoolVerdict:
+    """Whether stakes are safe, in words for somebody who was just woken: those of this block, and, until the next one
+    is over, those of the last."""
+    now = _judge_block(moment)
+    if now.level == "bad":
+        return now
+    lost = moment.lost
+    if lost is not None:
+        stakes = f"{lost.farmers} stake{'' if lost.farmers == 1 else 's'}"
+        title = f"Block {lost.block_index} lost {stakes}, {kale(lost.stake_stroops)} KALE"
+        return PoolVerdict("bad", title, f"This block: {now.title}. {now.detail}")
+    return now
+
+
+def _judge_block(moment: Moment) -> PoolVerdict:
+    """Of this block alone."""
+    left = moment.seconds_left
+    if moment.is_silent:
+        return PoolVerdict("bad", "Chain does not answer", "The node is silent: what is shown here may be old.")
+    if moment.index is None or left is None:
+        return PoolVerdict("busy", "Waiting", "The first block has not begun.")
+    if not moment.active:
+        return _nobody(moment)
+    if moment.paused:
+        return PoolVerdict("warn", "Farm paused", "The KALE contract takes no plants.")
+    if moment.planting_paused and not moment.unworked:
+        return PoolVerdict("warn", *PAUSED)
+    if not moment.planted:
+        return _unplanted(moment, left)
+    return _unworked(moment, left) if moment.unworked else _safe(moment)
+
+
+def _nobody(moment: Moment) -> PoolVerdict:
+    waiting = sum(farmer.status == "registered" for farmer in moment.farmers)
+    detail = f"{_farmers(waiting)} registered; below is what each waits for." if waiting else "Nobody takes part yet."
+    return PoolVerdict("busy", "No farmers", detail)
+
+
+def _unplanted(moment: Moment, left: float) -> PoolVerdict:
+    if left == 0:
+        return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
+    if moment.block_seconds - left < max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds):
+        return PoolVerdict("busy", "Planting", f"{_farmers(moment.active)} to plant.")
+    return PoolVerdict("bad", "Not planted", f"None of {_farmers(moment.active)} is planted in this block.")
+
+
+def _unworked(moment: Moment, left: float) -> PoolVerdict:
+    risk = f"{kale(moment.at_risk_stroops)} KALE of stakes"
+    count = f"{len(moment.unworked)} of {moment.planted}"
+    if left <= 2 * moment.ledger_seconds:
+        detail = f"{count} planted farmers not worked and no time left: {risk} may be lost."
+        return PoolVerdict("bad", "At risk", detail)
+    empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
+    if not moment.hashes_per_second and empty:
+        return PoolVerdict("bad", "Nobody is mining", f"{_farmers(empty)} without a share, {risk} at risk.")
+    if empty and left < moment.block_seconds / 2:
+        detail = f"{_farmers(empty)} without any share after half the block: {risk}."
+        return PoolVerdict("warn", "Shares missing", detail)
+    if left <= max(4 * moment.ledger_seconds, 0.05 * moment.block_seconds):
+        return PoolVerdict("warn", "Closing", f"{count} planted farmers still to be worked: {risk} at risk.")
+    course = f"{count} planted farmers to be worked before the end. Works go out late on purpose."
+    if moment.planting_paused:
+        return PoolVerdict("warn", PAUSED[0], f"Nothing more is planted; {course}")
+    return PoolVerdict("busy", "On course", course)
+
+
+def _safe(moment: Moment) -> PoolVerdict:
+    missing = sum(farmer.failed_code is not None and not farmer.planted for farmer in moment.farmers)
+    if missing:
+        return PoolVerdict(
+            "warn", "Safe, not whole", f"All {moment.planted} planted are worked; {_farmers(missing)} could not plant."
+        )
+    return PoolVerdict(
+        "good", "Safe", f"All {_farmers(moment.planted)} planted are worked. No stake of this block is at risk."
+    )
+
+
+def _farmers(count: int) -> str:
+    return f"{count} farmer{'' if count == 1 else 's'}"

@@ -1,0 +1,221 @@
+-- What people look at: the page, the terminal, `kalepool status`, and the closing table of `kalepool up`. The page is public:
+-- custodial wallets, never names, keys or payout wallets of farmers.
+
+-- One moment of the pool: kalepool/view/moment.py.
+
+-- name: select_farmers_in_block
+-- Every farmer that takes part or waits to, or took part in this block, with how far it is in it; the best work counts,
+-- and the last harvest of whichever block. Of one pooler unless null. Names are for the operator: the page shows none.
+SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, f.status, p.stake_stroops, best.zeros AS found_zeros,
+       w.zeros AS worked_zeros, w.gap, h.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
+       p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
+       h.transaction_hash AS harvest_transaction,
+       CASE WHEN h.reward_stroops IS NULL THEN coalesce(lost.code, failed.code) END AS failed_code,
+       last.block_index AS received_index, last.reward_stroops AS received_stroops
+FROM farmers f
+LEFT JOIN plantings p ON p.block_index = %(block_index)s AND p.farmer_id = f.farmer_id AND p.outcome = 'planted'
+LEFT JOIN LATERAL (
+    SELECT zeros FROM shares
+    WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id ORDER BY hash LIMIT 1) best ON true
+LEFT JOIN LATERAL (
+    SELECT zeros, gap, transaction_hash FROM works
+    WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id AND outcome = 'worked'
+    ORDER BY zeros DESC, event_id DESC LIMIT 1) w ON true
+LEFT JOIN harvests h ON h.block_index = %(block_index)s AND h.farmer_id = f.farmer_id AND h.outcome = 'harvested'
+LEFT JOIN pooler_compensations lost ON lost.block_index = %(block_index)s AND lost.farmer_id = f.farmer_id
+LEFT JOIN LATERAL (
+    SELECT code FROM plantings
+    WHERE block_index = %(block_index)s AND farmer_id = f.farmer_id AND outcome = 'failed' AND p.event_id IS NULL
+    ORDER BY event_id DESC LIMIT 1) failed ON true
+LEFT JOIN LATERAL (
+    SELECT block_index, reward_stroops FROM harvests
+    WHERE farmer_id = f.farmer_id AND outcome = 'harvested' ORDER BY block_index DESC LIMIT 1) last ON true
+WHERE (%(pooler_id)s::uuid IS NULL OR f.pooler_id = %(pooler_id)s)
+  AND ((%(everybody)s AND f.status <> 'departed') OR p.event_id IS NOT NULL OR failed.code IS NOT NULL)
+ORDER BY f.registered_at, f.farmer_id;
+
+-- name: select_blocks_done
+-- The newest blocks of a range, each with how much of it was done, when planting began and how many farmers could not be
+-- planted; of one pooler, or of all together if null.
+SELECT b.block_index, bool_or(b.status = 'open') AS open, bool_or(b.status = 'given_up') AS given_up,
+       min(b.started_at) AS started_at, CASE WHEN NOT bool_or(b.status = 'open') THEN max(b.closed_at) END AS closed_at,
+       sum(b.planted)::bigint AS planted, sum(b.worked)::bigint AS worked, sum(b.harvested)::bigint AS harvested,
+       max(b.best_zeros) AS best_zeros, sum(b.staked_stroops) AS staked_stroops,
+       sum(b.rewarded_stroops) AS rewarded_stroops, sum(b.forecast_stroops) AS forecast_stroops,
+       sum(lost.unplanted)::bigint AS unplanted, min(tried.planted_at) AS planted_at
+FROM (
+    SELECT DISTINCT block_index FROM block_operations
+    WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
+      AND block_index BETWEEN %(from_index)s AND %(to_index)s
+    ORDER BY block_index DESC LIMIT %(limit)s) newest
+JOIN block_completion b USING (block_index)
+CROSS JOIN LATERAL (
+    SELECT min(created_at) AS planted_at FROM plantings
+    WHERE block_index = b.block_index AND pooler_id = b.pooler_id) tried
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT p.farmer_id) AS unplanted FROM plantings p
+    WHERE p.block_index = b.block_index AND p.pooler_id = b.pooler_id AND p.outcome = 'failed'
+      AND NOT EXISTS (
+        SELECT FROM plantings q
+        WHERE q.block_index = p.block_index AND q.farmer_id = p.farmer_id AND q.outcome = 'planted')) lost
+WHERE %(pooler_id)s::uuid IS NULL OR b.pooler_id = %(pooler_id)s
+GROUP BY b.block_index
+ORDER BY b.block_index DESC;
+
+-- name: select_searchers
+-- Who searches now: our workers by number, and miners by the latest point of their rigs.
+SELECT worker_id AS id, kind, '' AS name, hashes_per_second, number, node, backend, threads, best_zeros
+FROM (SELECT *, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w
+WHERE status = 'alive' AND last_seen_at > now() - interval '15 seconds'
+UNION ALL
+SELECT m.miner_id, 'miner', m.name, sum(newest.hashes_per_second), 0, '', '', 0, 0
+FROM (
+    SELECT DISTINCT ON (searcher) searcher, hashes_per_second FROM hashrates
+    WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest
+JOIN rigs r USING (searcher)
+JOIN miners m USING (miner_id)
+GROUP BY m.miner_id, m.name
+ORDER BY 2, 5, 4 DESC;
+
+-- name: select_last_loss
+-- What the newest block before this one with plants lost; of one pooler unless null.
+SELECT l.block_index, count(*) AS farmers, sum(l.stake_stroops) AS stake_stroops
+FROM lost_stakes l JOIN farmers f USING (farmer_id)
+WHERE (%(pooler_id)s::uuid IS NULL OR f.pooler_id = %(pooler_id)s)
+  AND l.block_index = (
+    SELECT max(block_index) FROM plantings
+    WHERE outcome = 'planted' AND block_index < %(before_index)s
+      AND (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s))
+GROUP BY l.block_index;
+
+-- name: select_paused
+-- Whether operators have paused planting: for the whole pool, or for each of the poolers that are active.
+SELECT planting_paused OR EXISTS (SELECT FROM poolers WHERE status = 'active' AND planting_paused)
+       AND NOT EXISTS (SELECT FROM poolers WHERE status = 'active' AND NOT planting_paused) AS planting_paused
+FROM pool_switches;
+
+-- The chart: kalepool/view/history.py.
+
+-- name: select_hashrates
+-- Hashrates by worker or miner, and time.
+SELECT sampled.at, w.kind, w.number, m.miner_id, m.name, sum(sampled.hashes_per_second) AS hashes_per_second
+FROM (
+    SELECT date_bin(make_interval(secs => %(bin_seconds)s), sampled_at, 'epoch') AS at, searcher,
+           avg(hashes_per_second) AS hashes_per_second
+    FROM hashrates WHERE sampled_at > %(since)s GROUP BY 1, searcher) sampled
+LEFT JOIN (
+    SELECT searcher, kind, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w USING (searcher)
+LEFT JOIN rigs r USING (searcher)
+LEFT JOIN miners m USING (miner_id)
+GROUP BY sampled.at, w.kind, w.number, m.miner_id, m.name
+ORDER BY sampled.at;
+
+-- One block, farmer or miner: the page.
+
+-- name: select_page_block
+-- What the chain said of a block when it was last read.
+SELECT * FROM blocks WHERE block_index = %(block_index)s;
+
+-- name: select_page_events
+-- What happened last, the newest first; of one farmer unless null.
+SELECT e.*, f.custodial_wallet
+FROM (
+    (SELECT event_id, created_at, 'plant' AS action, outcome, block_index, farmer_id, stake_stroops AS amount_stroops,
+            NULL::integer AS zeros, transaction_hash, ledger, code
+     FROM plantings WHERE %(farmer_id)s::uuid IS NULL OR farmer_id = %(farmer_id)s
+     ORDER BY event_id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT event_id, created_at, 'work', outcome, block_index, farmer_id, NULL, zeros, transaction_hash, ledger, code
+     FROM works WHERE %(farmer_id)s::uuid IS NULL OR farmer_id = %(farmer_id)s
+     ORDER BY event_id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT event_id, created_at, 'harvest', outcome, block_index, farmer_id, reward_stroops, NULL, transaction_hash, ledger, code
+     FROM harvests WHERE %(farmer_id)s::uuid IS NULL OR farmer_id = %(farmer_id)s
+     ORDER BY event_id DESC LIMIT %(limit)s)) e
+JOIN farmers f USING (farmer_id)
+ORDER BY e.event_id DESC
+LIMIT %(limit)s;
+
+-- name: select_page_farmer
+-- One farmer, as far as the chain shows it too.
+SELECT f.farmer_id, f.custodial_wallet, f.status, f.registered_at, p.blocks_planted, p.blocks_worked, p.blocks_harvested,
+       p.staked_stroops, p.rewarded_stroops, p.best_zeros
+FROM farmers f JOIN farmer_performance p USING (farmer_id)
+WHERE f.farmer_id = %(farmer_id)s;
+
+-- name: select_page_farmer_blocks
+-- A farmer's newest blocks.
+SELECT p.block_index, p.stake_stroops, w.zeros, w.gap, h.reward_stroops, h.forecast_stroops
+FROM plantings p
+LEFT JOIN LATERAL (
+    SELECT zeros, gap FROM works
+    WHERE block_index = p.block_index AND farmer_id = p.farmer_id AND outcome = 'worked'
+    ORDER BY zeros DESC, event_id DESC LIMIT 1) w ON true
+LEFT JOIN harvests h ON h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested'
+WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
+ORDER BY p.block_index DESC
+LIMIT %(limit)s;
+
+-- name: select_page_miner
+-- One miner, by the name it chose.
+SELECT miner_id, name, created_at, last_seen_at, banned_until > now() AS banned FROM miners WHERE miner_id = %(miner_id)s;
+
+-- name: select_page_miner_blocks
+-- A miner's newest blocks: its shares, and its part of what all miners were credited.
+SELECT c.block_index, sum(c.shares) FILTER (WHERE c.outcome = 'accepted')::bigint AS accepted,
+       sum(c.shares) FILTER (WHERE c.outcome <> 'accepted')::bigint AS refused, sum(c.credited_hashes) AS credited_hashes,
+       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index) AS credited_to_all
+FROM share_counts c
+WHERE c.miner_id = %(miner_id)s
+GROUP BY c.block_index
+ORDER BY c.block_index DESC
+LIMIT %(limit)s;
+
+-- `kalepool farmer`: kalepool/view/farmer.py.
+
+-- name: select_farmers_called
+-- Farmers with this custodial wallet or name, and the one with this id.
+SELECT farmer_id, custodial_wallet, payout_wallet, status, metadata ->> 'name' AS name
+FROM farmers
+WHERE farmer_id = %(farmer_id)s::uuid OR custodial_wallet = %(called)s OR metadata ->> 'name' = %(called)s
+ORDER BY registered_at, farmer_id;
+
+-- The books of a run: kalepool/up/books.py.
+
+-- name: select_now
+-- The database's clock, which stamps the events.
+SELECT now() AS now;
+
+-- name: count_open_submissions
+SELECT count(*) AS open FROM submissions WHERE status = 'open';
+
+-- name: select_movements
+-- What each farmer staked, got back, paid out (withdrawn or on leaving) and was paid by others of the pool in ledgers
+-- after this one: its KALE moved by that, and by what others sent. Somebody else's harvest has no ledger: it counts if
+-- the block began no earlier than block_index, and was harvested after this ledger for sure.
+SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, p.staked_stroops, h.rewarded_stroops,
+       h.returned_stroops, h.forecast_stroops, p.planted, w.worked, h.harvested, w.best_zeros,
+       paid.in_stroops AS paid_in_stroops, paid.out_stroops AS paid_out_stroops
+FROM farmers f
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(stake_stroops), 0) AS staked_stroops, count(*) AS planted
+    FROM plantings WHERE farmer_id = f.farmer_id AND outcome = 'planted' AND ledger > %(ledger)s) p
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT block_index) AS worked, max(zeros) AS best_zeros
+    FROM works WHERE farmer_id = f.farmer_id AND outcome = 'worked' AND ledger > %(ledger)s) w
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(reward_stroops), 0) AS rewarded_stroops, coalesce(sum(stake_stroops), 0) AS returned_stroops,
+           coalesce(sum(forecast_stroops), 0) AS forecast_stroops, count(*) AS harvested
+    FROM harvests WHERE farmer_id = f.farmer_id AND outcome = 'harvested'
+      AND (ledger > %(ledger)s OR (ledger IS NULL AND block_index >= %(block_index)s))) h
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(i.amount_stroops) FILTER (WHERE i.farmer_id = f.farmer_id), 0) AS out_stroops,
+           coalesce(sum(i.amount_stroops) FILTER (WHERE i.destination = f.custodial_wallet), 0) AS in_stroops
+    FROM submission_items i
+    JOIN submissions s USING (submission_id)
+    LEFT JOIN withdrawals wish USING (withdrawal_id)
+    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge')
+      AND (i.action = 'merge' OR wish.asset = 'KALE')
+      AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
+WHERE f.pooler_id = %(pooler_id)s
+ORDER BY f.registered_at, f.farmer_id;

@@ -1,0 +1,81 @@
+"""What is said of the pool in one word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from kalepool.services.farmers import Missing
+from kalepool.view.moment import FarmerProgress, LostStakes, Moment
+from kalepool.view.verdict import judge
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def farmer(worked_zeros: int | None = 6) -> FarmerProgress:
+    return FarmerProgress(
+        farmer_id=uuid4(),
+        custodial_wallet="G",
+        name=None,
+        status="active",
+        stake_stroops=1_000,
+        found_zeros=6,
+        worked_zeros=worked_zeros,
+        gap=10,
+        forecast_stroops=None,
+        reward_stroops=None,
+        harvested_at=None,
+        plant_transaction=b"plant",
+        work_transaction=b"work",
+        harvest_transaction=None,
+        failed_code=None,
+        received_stroops=None,
+        received_index=None,
+    )
+
+
+def moment(**known: object) -> Moment:
+    made = Moment(
+        at=NOW,
+        ledger=1234,
+        index=9,
+        block=None,
+        ends_at=NOW + timedelta(seconds=200),
+        block_seconds=300,
+        ledger_seconds=5.0,
+        paused=False,
+        planting_paused=False,
+        farmers=(farmer(), farmer()),
+        blocks=(),
+        searchers=(),
+    )
+    return replace(made, **known)
+
+
+def test_a_loss_shows_until_the_next_block_is_over() -> None:
+    assert judge(moment()).title == "Safe"
+    lost = judge(moment(lost=LostStakes(8, 10, 16_214_200_000)))
+    assert (lost.level, lost.title) == ("bad", "Block 8 lost 10 stakes, 1,621.42 KALE")
+    assert "This block: Safe" in lost.detail
+    assert judge(moment(lost=LostStakes(8, 1, 1), trouble="no answer")).title == "Chain does not answer"
+
+
+@pytest.mark.parametrize("farmers", [(), (farmer(),), (farmer(None), farmer())])
+def test_the_operator_s_pause_is_told(farmers: tuple[FarmerProgress, ...]) -> None:
+    idle = replace(farmer(None), stake_stroops=None)
+    told = judge(moment(planting_paused=True, farmers=(*farmers, idle)))
+    assert (told.level, told.title) == ("warn", "Paused by the operator")
+    assert judge(moment(planting_paused=True, paused=True)).title == "Farm paused"
+
+
+def test_what_a_farmer_waits_for_is_told_and_it_is_not_counted() -> None:
+    idle = replace(farmer(None), status="registered", stake_stroops=None, gap=None)
+    assert idle.waits_for == "waits for XLM"
+    assert replace(idle, missing=Missing(45_000_000, trustline=True)).waits_for == "waits for 4.5 XLM"
+    assert replace(idle, missing=Missing(0, trustline=True)).waits_for == "is let in"
+    assert judge(moment(farmers=(idle,))).detail == "1 farmer registered; below is what each waits for."
+    assert judge(moment(farmers=())).detail == "Nobody takes part yet."
+    assert moment(farmers=(farmer(), idle)).active == 1
