@@ -11,6 +11,7 @@ import httpx2
 from stellar_sdk import Keypair
 
 from kalepool.chain import Chain
+from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, RpcUnavailableError
 from kalepool.services.keys import create_key
@@ -21,10 +22,13 @@ FUNDED_AT_ONCE = 10
 LABEL = "kalepool up"  # of the keys made here: each start revokes the last one's
 
 
-async def ensure_pooler(database: Database) -> tuple[UUID, str]:
+async def ensure_pooler(database: Database, settings: Settings) -> tuple[UUID, str]:
     """Our own pooler, made on first start, and a fresh key for it. Keys of earlier starts end here."""
     found = await database.fetch_one("select_pooler_by_name", name=POOLER)
-    pooler_id = found["pooler_id"] if found else (await add_pooler(database, POOLER)).pooler_id
+    if found is not None:
+        pooler_id = found["pooler_id"]
+    else:
+        pooler_id = (await add_pooler(database, POOLER, settings.pooler_farmers)).pooler_id
     async with database.transaction() as session:
         await session.execute("revoke_api_keys", subject_id=pooler_id, label=LABEL)
         key = await create_key(session, "pooler", subject_id=pooler_id, label=LABEL)

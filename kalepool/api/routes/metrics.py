@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
 from kalepool.database import Database
+from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 
@@ -117,7 +118,7 @@ class Metrics:
         shares = await database.fetch_all("count_miner_shares")
         lost = await database.fetch_all("sum_compensations")
         farmers = await database.fetch_all("count_farmers_by_status")
-        gauges = await database.fetch_one("select_gauges") or {}
+        gauges = await database.fetch_one("select_gauges", day_blocks=blocks_per_day(self._ctx.settings.chain)) or {}
         report = await self._health.report()
         return [
             *_of_events(sums),
