@@ -180,6 +180,7 @@ def test_who_was_slower_takes_another_port_and_not_the_others_api(
     assert parts.with_another_port() is None
 
 
+@pytest.mark.anyio
 async def test_the_pools_own_pooler_has_the_limit_that_is_set(
     database: Database, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
