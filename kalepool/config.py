@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     """Address to tell operators of trouble at. Without one nobody is told."""
 
     alert_kind: Literal["json", "discord", "telegram"] = "json"
-    """The form of what the webhook is sent. Telegram's address ends in /sendMessage?chat_id=…"""
+    """The form of what the webhook is sent. Telegram's address ends in `/sendMessage?chat_id=…`."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
     """The least grave events that are logged."""
