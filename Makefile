@@ -28,9 +28,10 @@ fuzz: setup ## the whole API and all property tests, 200 examples of each, other
 check: setup ## formatting, lint, types, import direction, lock file
 	@$(BIN)/python tools/check.py
 
-fix: setup ## format and mend what can be mended
+fix: setup ## format, mend what can be mended, and write docs/settings.md
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m tools.settings_page
 
 lock: setup ## resolve the dependencies of pyproject.toml again
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \

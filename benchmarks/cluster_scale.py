@@ -151,7 +151,7 @@ async def _take_turns(address: str, count: int, turns: int) -> list[Turn]:
 
     done = []
     with BareKernel() as kernel:
-        async with connect(address) as fleet:
+        async with connect(address, cpus=0, gpus=0) as fleet:
             cluster = Cluster(fleet, next_serial, on_report)
             task = asyncio.create_task(cluster.run())
             while len(cluster.members) < count:  # noqa: ASYNC110
@@ -293,7 +293,7 @@ class SwarmFleet:
 
 @asynccontextmanager
 async def swarming(count: int) -> AsyncIterator[SwarmFleet]:
-    async with connect(None):
+    async with connect(None, cpus=0, gpus=0):
         import ray
 
         actor = ray.remote(Swarm).options(num_cpus=0, max_concurrency=2 * count + 100).remote()

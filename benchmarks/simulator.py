@@ -29,6 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kalepool.config import Settings
+from kalepool.coordinator.process import rules_of
 from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
@@ -57,6 +59,9 @@ class Rivals:
     hashes_per_second: float
 
 
+RULES = rules_of(Settings.model_construct())
+"""The schedule as it is where nothing is configured, whatever this machine's environment says."""
+
 QUIET = Rivals("quiet", 40, 500e3)
 BUSY = Rivals("busy", 250, 2e6)
 
@@ -70,7 +75,7 @@ class Cell:
     @property
     def works_per_ledger(self) -> int:
         """Channel accounts grow with the pool, so that all works leave within 10 ledgers. The same for every policy."""
-        return max(20, self.farmers // 10)
+        return max(RULES.works_per_ledger, self.farmers // 10)
 
     def __str__(self) -> str:
         return f"{self.farmers} farmers, {self.hashes_per_second / 1e6:,g} MH/s, {self.rivals.name} rivals"
@@ -236,7 +241,7 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
     n, rivals = cell.farmers, cell.rivals
     stakes = [int(s) for s in world.lognormal(math.log(20 * STROOPS_PER_KALE), 1.0, n + rivals.count)]
     speeds = world.lognormal(math.log(rivals.hashes_per_second), 1.0, rivals.count)
-    pool = Pool(cell, rng, ScheduleSettings(works_per_ledger=cell.works_per_ledger))
+    pool = Pool(cell, rng, replace(RULES, works_per_ledger=cell.works_per_ledger))
     block = Block(0, 20, min(stakes), 5, 57, max(stakes), 7, ZERO_ENTROPY, 0, 0)
     start, tallies = 1_800_000_000.0, []
     for number in range(WARM_UP_BLOCKS + blocks):
@@ -571,7 +576,7 @@ def main() -> None:
         document = {
             "seeds": seeds,
             "blocks": blocks,
-            "settings": asdict(ScheduleSettings()),
+            "settings": asdict(RULES),
             "cells": [
                 {**asdict(cell), "best_fixed_zeros": best_fixed, "policies": [asdict(row) for row in rows]}
                 for cell, best_fixed, rows in results

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -28,89 +28,200 @@ NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(
 Positive = Annotated[float, Field(gt=0)]
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Marks the first setting of a group with what stands above it wherever settings are shown."""
+
+    text: str
+
+
 class Settings(BaseSettings):
-    """All options of all processes. Environment names are the field names in capitals behind KALEPOOL_."""
+    """All options of all processes. Environment names are the field names in capitals behind KALEPOOL_.
+
+    The text below a field is what `kalepool settings` and docs/settings.md say of it; a default stands here only.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="KALEPOOL_", env_file_encoding="utf-8-sig", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="KALEPOOL_",
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
-    # The chain
-    network: Literal["devnet", "testnet", "mainnet"] = "devnet"
-    rpc_url: str | None = None
-    network_passphrase: str | None = None
-    contract_id: str | None = None
-    asset_code: str | None = None
-    asset_issuer: str | None = None
-    asset_contract_id: str | None = None
-    tractor_id: str | None = None
-    friendbot_url: str | None = None
-    ledger_seconds: Positive | None = None
-    block_seconds: Annotated[int, Field(gt=0)] | None = None
-    fee_cap_stroops: Annotated[int, Field(ge=100)] = 10_000_000  # the most a transaction may bid for inclusion
-    channel_accounts: Annotated[int, Field(ge=1, le=100)] = 20  # work and harvest transactions in flight per ledger
+    network: Annotated[Literal["devnet", "testnet", "mainnet"], Heading("The chain")] = "devnet"
+    """The Stellar network to farm on. `devnet` is an offline one that `kalepool up` starts on this machine."""
 
-    # Where things are
-    data_dir: Path = Path(".kalepool")
+    rpc_url: str | None = None
+    """Address of the Stellar RPC server. Mainnet has no public one: choose yours."""
+
+    network_passphrase: str | None = None
+    """The network's passphrase, which every signature covers."""
+
+    contract_id: str | None = None
+    """Id of the KALE contract, which is planted, worked and harvested at."""
+
+    asset_code: str | None = None
+    """Code of the asset that is farmed."""
+
+    asset_issuer: str | None = None
+    """Account that issues the asset."""
+
+    asset_contract_id: str | None = None
+    """Id of the asset's Stellar asset contract."""
+
+    tractor_id: str | None = None
+    """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
+
+    friendbot_url: str | None = None
+    """Address that gives new accounts free XLM, on networks for testing."""
+
+    ledger_seconds: Positive | None = None
+    """Seconds between two ledgers, nominally."""
+
+    block_seconds: Annotated[int, Field(gt=0)] | None = None
+    """Seconds that a KALE block lasts."""
+
+    fee_cap_stroops: Annotated[int, Field(ge=100)] = 10_000_000
+    """The most a transaction may bid for inclusion, in stroops of XLM (10,000,000 are 1 XLM)."""
+
+    channel_accounts: Annotated[int, Field(ge=1, le=100)] = 20
+    """Accounts of the pool that send works and harvests: so many of them can land in one ledger."""
+
+    data_dir: Annotated[Path, Heading("Where things are")] = Path(".kalepool")
+    """Folder for all the pool keeps: the embedded database, the devnet's chain, keys, logs."""
+
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("KALEPOOL_DATABASE_URL", "DATABASE_URL")
     )
-    postgres_bin: Path | None = None  # folder of another PostgreSQL's programs, for the embedded server
+    """Address of a PostgreSQL database of your own, as postgresql://user:password@host/name. Without one `kalepool up`
+    starts its embedded server."""
+
+    postgres_bin: Path | None = None
+    """Folder of another PostgreSQL's programs, for the embedded server."""
+
     api_host: str = "127.0.0.1"
+    """Address that the API listens on: by default this machine can reach it and no other; 0.0.0.0 opens it to all."""
+
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
+    """Port that the API listens on; 0 takes a free one. `kalepool up` takes another where the default is taken."""
+
     api_url: str | None = None
-    public_url: str | None = None  # the API as wallets reach it, as https://pool.example; default api_url
-    home_domain: str | None = None  # where wallets look for stellar.toml, as pool.example; default public_url's host
-    api_key: SecretStr | None = None  # the coordinator's or miner's key for the API
-    ray_address: str | None = None  # None: a local Ray of our own; "none": no Ray, external miners only
-    ray_cpus: Annotated[int, Field(ge=0)] = 0  # cores to ask Ray's autoscaler for; 0: search on what is there
-    ray_gpus: Annotated[int, Field(ge=0)] = 0  # cards to ask Ray's autoscaler for
-    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None  # loopback port for Prometheus; None: none
+    """Address of the API for the coordinator and the commands."""
 
-    # When works leave: the policy's numbers that depend on whose money it is (see policy/schedule.py for the others)
-    landing_probability: Annotated[float, Field(gt=0, lt=1)] = 0.999  # of a last work; lower: later, and more are lost
-    insurance: bool = True  # hand in an early, weak work for a stake that is worth its fee
-    work_fee_stroops: Annotated[int, Field(ge=0)] = (
-        100_000_000  # what one more work is taken to cost, in stroops of KALE: its XLM fee converted; 10 KALE
-    )
+    public_url: str | None = None
+    """Address of the API as wallets reach it, as https://pool.example."""
 
-    # Custody
-    master_key: SecretStr | None = None  # 32 bytes, hex; else master_key_file
-    master_key_file: Path | None = None  # mode 0600; default data_dir/master.key
+    home_domain: str | None = None
+    """Domain where wallets look for stellar.toml, as pool.example."""
 
-    # Limits
-    pooler_farmers: Annotated[int, Field(ge=1)] = 100
+    api_key: SecretStr | None = None
+    """Key for the API, of the coordinator's pooler or of the miner. `kalepool up` makes its own."""
+
+    ray_address: str | None = None
+    """Ray cluster to search on: host:port, or `auto` for the one on this machine. Without one the coordinator starts a
+    Ray of its own here; `none` starts none, for external miners only."""
+
+    ray_cpus: Annotated[int, Field(ge=0)] = 0
+    """Cores to ask the Ray cluster's autoscaler for. 0 asks for none: what is there is searched on."""
+
+    ray_gpus: Annotated[int, Field(ge=0)] = 0
+    """Graphics cards to ask the Ray cluster's autoscaler for."""
+
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port on this machine where the coordinator serves its metrics to Prometheus. Without one it serves none."""
+
+    landing_probability: Annotated[float, Field(gt=0, lt=1), Heading("When works leave")] = 0.999
+    """How surely a farmer's last work is to land before the block is over. A lower one sends it later: more gap, and
+    more stakes lost."""
+
+    insurance: bool = True
+    """Whether to hand in an early, weak work for a stake that is worth the fee."""
+
+    work_fee_stroops: Annotated[int, Field(ge=0)] = 100_000_000
+    """What one more work is taken to cost, in stroops of KALE: its XLM fee converted (100,000,000 are 10 KALE). An
+    early work or an improvement must be worth more."""
+
+    master_key: Annotated[SecretStr | None, Heading("Custody")] = None
+    """The key that seals the farmers' secret keys: 32 bytes in hex. Without it the key is read from a file."""
+
+    master_key_file: Path | None = None
+    """File that holds the master key, of mode 0600. It is made where there is none."""
+
+    pooler_farmers: Annotated[int, Field(ge=1), Heading("Limits")] = 100
+    """Most farmers of a pooler, set when the pooler is made."""
+
     plant_batch: Annotated[int, Field(ge=1)] = 50
+    """Most plants of a block under way at the same time."""
+
     harvest_batch: Annotated[int, Field(ge=1)] = 20
+    """Most pails of a farmer to harvest in one transaction."""
+
     parallel_calls: Annotated[int, Field(ge=1)] = 10
+    """Most transactions to simulate and sign at the same time."""
+
     plant_timeout_seconds: Positive = 30.0
+    """Seconds within which a plant has to land; also a trustline, a withdrawal or a payment."""
+
     work_timeout_seconds: Positive = 30.0
+    """Seconds within which a work has to land, if the block lasts so long."""
+
     harvest_timeout_seconds: Positive = 45.0
-    min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000  # XLM beyond the reserve in a custodial wallet
+    """Seconds within which a harvest has to land."""
+
+    min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000
+    """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
+    1 XLM)."""
+
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
-    pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000  # of pooler and operator keys
+    """Requests a minute that the API takes from one address or key."""
+
+    pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000
+    """Requests a minute that the API takes from a pooler's or an operator's key."""
+
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. It is reckoned and shown, and settled by the
+    operator."""
+
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
-    farmers_per_wallet: Annotated[int, Field(ge=1)] = 10  # that one payout wallet may register by itself
-    sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # how long a farmer stays signed in
+    """Part of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %."""
 
-    # External miners
-    miner_registration: Literal["open", "invite"] = "invite"  # who may register: anybody, or who has an invitation
-    miner_share_seconds: Positive = 5.0  # how often a rig should find a share; sets its difficulty
-    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 1200  # of all rigs of a key together
-    miner_rigs: Annotated[int, Field(ge=1)] = 100  # machines under one key
-    miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the platform fee, what external miners get
-    pplns_blocks: Annotated[int, Field(ge=1)] = (
-        12  # whose shares count for a block's credits: those of this many last blocks
-    )
-    share_days: Annotated[int, Field(ge=1)] = 7  # how long single shares are kept; their totals stay
+    farmers_per_wallet: Annotated[int, Field(ge=1)] = 10
+    """Most farmers that one payout wallet may register by itself."""
 
-    # Alerts
-    alert_webhook: SecretStr | None = None  # where to tell operators of trouble; None: nowhere
-    alert_kind: Literal["json", "discord", "telegram"] = "json"  # the webhook's form
+    sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """Seconds that a farmer stays signed in."""
 
-    # What is shown
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    miner_registration: Annotated[Literal["open", "invite"], Heading("External miners")] = "invite"
+    """Who may register as a miner: anybody, or who has an invitation."""
+
+    miner_share_seconds: Positive = 5.0
+    """Seconds in which a rig should find a share. Sets the difficulty of its shares."""
+
+    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 1200
+    """Shares a minute that are taken from all rigs of a key together."""
+
+    miner_rigs: Annotated[int, Field(ge=1)] = 100
+    """Most rigs (machines) of a key."""
+
+    miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the pool's fee that external miners are credited with: 1 is all of it."""
+
+    pplns_blocks: Annotated[int, Field(ge=1)] = 12
+    """Whose shares count for a block's credits: those of so many blocks, the last of them this one."""
+
+    share_days: Annotated[int, Field(ge=1)] = 7
+    """Days that single shares are kept. Their totals stay."""
+
+    alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
+    """Address to tell operators of trouble at. Without one nobody is told."""
+
+    alert_kind: Literal["json", "discord", "telegram"] = "json"
+    """The form of what the webhook is sent. Telegram's address ends in `/sendMessage?chat_id=…`."""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
+    """The least grave events that are logged."""
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
@@ -118,16 +229,18 @@ class Settings(BaseSettings):
 
         A name behind KALEPOOL_ that is no option, and a line that is none, are wrong: what was meant would be left out.
         """
-        given = {"_env_file": os.environ.get(ENV_FILE, ".env") or None, **overrides}
+        given = {"_env_file": env_file(), **overrides}
         known = [f"KALEPOOL_{name.upper()}" for name in cls.model_fields]
         named = [("", name) for name, value in os.environ.items() if not value.startswith("tcp://")]
         if given["_env_file"]:
-            named += _names_in(Path(str(given["_env_file"])).expanduser(), must_be=bool(os.environ.get(ENV_FILE)))
+            named += names_in(Path(str(given["_env_file"])))
         for place, name in named:
             upper = name.upper()
             if upper.startswith("KALEPOOL_") and upper not in known and not NOT_OURS.fullmatch(upper):
                 meant = get_close_matches(upper, known, 1)
-                raise ConfigError(f"{place}unknown setting {name}" + (f": did you mean {meant[0]}?" if meant else ""))
+                raise ConfigError(
+                    f"{place and f'{place}: '}unknown setting {name}" + (f": did you mean {meant[0]}?" if meant else "")
+                )
         try:
             return cls(**given)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
@@ -167,14 +280,20 @@ class Settings(BaseSettings):
         return replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
-def _names_in(file: Path, *, must_be: bool) -> Iterator[tuple[str, str]]:
+def env_file() -> Path | None:
+    """The file that settings are read from besides the environment; it need not be there unless it was named."""
+    name = os.environ.get(ENV_FILE, ".env")
+    return Path(name).expanduser() if name else None
+
+
+def names_in(file: Path) -> Iterator[tuple[str, str]]:
     """Each line's place and name. Raises ConfigError where the file or a line cannot be read."""
     if file.is_fifo():
         return  # it can be read but once
     try:
         text = file.read_text("utf-8-sig")
     except FileNotFoundError:
-        if must_be:
+        if os.environ.get(ENV_FILE):
             raise ConfigError(f"there is no {file}, which {ENV_FILE} names") from None
         return
     except UnicodeDecodeError as error:
@@ -188,7 +307,7 @@ def _names_in(file: Path, *, must_be: bool) -> Iterator[tuple[str, str]]:
         if binding.error or (binding.key is not None and binding.value is None):
             raise ConfigError(f"{file}, line {line}: not a setting: write NAME=value")
         if binding.key is not None:
-            yield f"{file}, line {line}: ", binding.key
+            yield f"{file}, line {line}", binding.key
 
 
 def local_url(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 NOISY = ("aiohttp", "asyncio", "httpx2", "httpcore2", "uvicorn.access")  # say less: warnings only
 
 
-def configure(level: str = "info") -> None:
+def configure(level: str) -> None:
     """Send structlog's and the standard library's records to standard error in one form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -71,6 +71,7 @@ STEPS: dict[str, Callable[[], str]] = {
     "imports": tool("lint-imports"),
     "lock files": lock_files,
     "paths": machine_paths,
+    "settings": tool("python", "-m", "tools.settings_page", "--check"),
 }
 
 

@@ -47,7 +47,7 @@ class Chain(Submitter):
     An account carries one transaction at a time: prepare its next only after the outcome of the last.
     """
 
-    def __init__(self, network: Network, *, fee_cap_stroops: int = 10_000_000, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, network: Network, *, fee_cap_stroops: int, timeout_seconds: float = 10.0) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._fee_cap_stroops = fee_cap_stroops
         self.pool_lock = asyncio.Lock()

@@ -116,7 +116,7 @@ async def _result(reference: Awaitable[AnswerT]) -> AnswerT:
 
 
 @contextlib.asynccontextmanager
-async def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> AsyncIterator[RayFleet]:
+async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator[RayFleet]:
     """A fleet on the cluster at `address` ("auto", host:port), or on a Ray of our own on this machine (None).
 
     Our own asks for a token, sends no usage statistics, has no dashboard, gets no secret from our environment and ends

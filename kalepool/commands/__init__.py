@@ -11,6 +11,7 @@ api.py         the API and custody as a process
 coordinate.py  the coordinator as a process
 devnet.py      an offline network, and replays of recordings
 migrate.py     the database's schema
+settings.py    every setting, its value and where that comes from
 custody.py     the master key
 pool.py        shared: the settings, the running pool, its database and API
 """

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from kalepool.devnet.settings import LEDGER_CAPACITY
+from kalepool.networks import DEVNET
+
 app = typer.Typer(help="A Stellar network with KALE's contracts on this machine.", no_args_is_help=False)
 
 
@@ -17,15 +20,19 @@ def devnet(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     ledger_seconds: Annotated[
         float, typer.Option(help="Time between ledgers; the networks' is 5. 0: by POST /ledgers (--faults).", min=0)
-    ] = 5.0,
-    block_seconds: Annotated[int, typer.Option(help="Length of a KALE block; the real one's is 300.", min=1)] = 300,
+    ] = DEVNET.ledger_seconds,
+    block_seconds: Annotated[
+        int, typer.Option(help="Length of a KALE block; the real one's is 300.", min=1)
+    ] = DEVNET.block_seconds,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps the chain; without one it is forgotten.")] = None,
     rivals: Annotated[int, typer.Option(help="Farmers of the network's own that plant and work too.", min=0)] = 0,
-    capacity: Annotated[int, typer.Option(help="Most transactions a ledger takes of either kind.", min=1)] = 100,
+    capacity: Annotated[
+        int, typer.Option(help="Most transactions a ledger takes of either kind.", min=1)
+    ] = LEDGER_CAPACITY,
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
+        Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="debug tells of every ledger.", envvar="KALEPOOL_LOG_LEVEL"),
-    ] = "info",
+    ] = None,
     faults: Annotated[
         bool, typer.Option("--faults", help="Allow faults on demand (POST /faults) and closing by hand.")
     ] = False,
@@ -39,10 +46,11 @@ def devnet(
         return
     import asyncio
 
+    from kalepool.config import Settings
     from kalepool.devnet.serve import run
     from kalepool.log import configure
 
-    configure(log_level)
+    configure(log_level or Settings.model_fields["log_level"].default)
     asyncio.run(
         run(
             host,

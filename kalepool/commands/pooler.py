@@ -19,7 +19,9 @@ def _pooler() -> None:
 @pooler.command("add")
 def pooler_add(
     name: Annotated[str, typer.Argument(help="A name of its own.")],
-    max_farmers: Annotated[int | None, typer.Option(min=1, help="How many farmers it may have (100).")] = None,
+    max_farmers: Annotated[
+        int | None, typer.Option(min=1, help="How many farmers it may have (KALEPOOL_POOLER_FARMERS).")
+    ] = None,
 ) -> None:
     """Add a pooler and print its API key, once."""
     from kalepool.services.poolers import add_pooler

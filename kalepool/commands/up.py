@@ -28,7 +28,7 @@ def up(
         int | None, typer.Option(min=5, help="A block's length on the devnet (60; the real networks: 300).")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where database, chain, keys and logs are kept (.kalepool).")
+        Path | None, typer.Option(help="Where database, chain, keys and logs are kept (KALEPOOL_DATA_DIR).")
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Use this Ray cluster ('auto': the one on this machine), not one of our own.")

@@ -28,6 +28,7 @@ from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
+from kalepool.policy.timing import blocks_per_day
 from kalepool.protocol.model import Block
 from kalepool.services.keys import find_owner
 
@@ -38,7 +39,6 @@ STOP_SECONDS = 2.0  # for works under way when told to stop; `kalepool up` gives
 LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
 SAMPLE_SECONDS = 10.0
 CALL_MARGIN_SECONDS = 15.0  # what a call to the API may take beyond the API's own limit
-BLOCKS_PER_DAY = 288
 NO_RAY = "none"
 
 log = structlog.get_logger()
@@ -120,6 +120,7 @@ class Coordinator:
         self._database = database
         self._api = api
         self._rules = rules_of(settings)
+        self._day = blocks_per_day(network)
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
@@ -248,7 +249,7 @@ class Coordinator:
             await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
         if self._counted_index != index:
             record = await self._database.fetch_one(
-                "select_works_record", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+                "select_works_record", pooler_id=self.pooler_id, first=index - self._day, last=index - 1
             )
             assert record is not None
             state.works_due, state.works_lost = record["due"], record["lost"]
@@ -262,7 +263,7 @@ class Coordinator:
         index = state.index
         if index is not None:
             rows = await self._database.fetch_all(
-                "select_unharvested_pails", pooler_id=self.pooler_id, first=index - BLOCKS_PER_DAY, last=index - 1
+                "select_unharvested_pails", pooler_id=self.pooler_id, first=index - self._day, last=index - 1
             )
             state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
             await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)
@@ -347,7 +348,7 @@ class Coordinator:
 
 
 def rules_of(settings: Settings) -> ScheduleSettings:
-    """The schedule's numbers as the operator wants them; the others have their defaults."""
+    """The schedule's numbers as the operator wants them; the others are the policy's."""
     return ScheduleSettings(
         works_per_ledger=settings.channel_accounts,
         landing_probability=settings.landing_probability,

@@ -17,13 +17,12 @@ from kalepool.devnet.ledger.meta import ledger_close_meta
 from kalepool.devnet.ledger.queue import QueueAnswer, SendStatus
 from kalepool.devnet.ledger.store import Store
 from kalepool.devnet.ledger.transactions import Transaction
+from kalepool.devnet.settings import LEDGER_CAPACITY
 from kalepool.devnet.soroban.invoke import apply
 from kalepool.networks import DEVNET
 
 log = structlog.get_logger()
 
-DEFAULT_CAPACITY = 100
-"""Classic operations, and Soroban transactions, that a ledger takes."""
 _MANUAL_SECONDS = 1
 
 
@@ -34,9 +33,9 @@ class Node:
         self,
         folder: Path | None = None,
         *,
-        ledger_seconds: float = 5.0,
-        block_seconds: int = 300,
-        capacity: int = DEFAULT_CAPACITY,
+        ledger_seconds: float,
+        block_seconds: int,
+        capacity: int = LEDGER_CAPACITY,
     ) -> None:
         self.ledger_seconds = ledger_seconds
         self.block_seconds = block_seconds

@@ -42,3 +42,5 @@ FEE_TX_SIZE_1KB = 406
 FEE_RENT_1KB = 1_000  # the minimum, which a state as small as this one pays
 PERSISTENT_RENT_DENOMINATOR = 1_215
 TEMPORARY_RENT_DENOMINATOR = 2_430
+LEDGER_CAPACITY = 100
+"""Classic operations, and Soroban transactions, that a ledger takes, where nobody says."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kalepool.devnet.ledger.closing import Closed
-from kalepool.devnet.node import DEFAULT_CAPACITY, Node
+from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.http_server import serving
+from kalepool.devnet.settings import LEDGER_CAPACITY
+from kalepool.networks import DEVNET
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ async def running_devnet(
     folder: Path | None = None,
     *,
     ledger_seconds: float = 0,
-    block_seconds: int = 300,
-    capacity: int = DEFAULT_CAPACITY,
+    block_seconds: int = DEVNET.block_seconds,
+    capacity: int = LEDGER_CAPACITY,
     faults: bool = True,
     rivals: int = 0,
 ) -> AsyncIterator[RunningDevnet]:

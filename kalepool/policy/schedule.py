@@ -36,21 +36,29 @@ UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody"
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """The schedule's rules as numbers. Every one has a default that suits the public networks."""
+    """The schedule's rules as numbers. The first four are the operator's (see config.py), and have no value here; the
+    others suit every network."""
 
-    landing_probability: float = 0.999
+    landing_probability: float
     """How surely a farmer's work must land before the block is over. A lower one gains gap and loses stakes. Beyond it
     the schedule weighs by itself: a ledger earlier costs a ledger of gap and of search, and makes it less likely to
     lose stake and reward."""
+
+    works_per_ledger: int
+    """Works that can be sent in one ledger: the number of channel accounts. More farmers start earlier."""
+
+    insurance: bool
+    """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
+
+    work_fee_stroops: int
+    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must be
+    worth more."""
 
     saved_landing_probability: float = 0.9
     """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
 
     ledger_jitter: float = 0.2
     """Close times vary: the last safe ledger of a block is foreseen to close this part of a ledger before its end."""
-
-    works_per_ledger: int = 20
-    """Works that can be sent in one ledger: the number of channel accounts. More farmers start earlier."""
 
     late_plant_ledgers: int = 2
     """A plant in a running block must leave at least this many ledgers of gap, or it waits for the next block."""
@@ -64,9 +72,6 @@ class ScheduleSettings:
     still count until somebody plants. It always waits for a work that has not failed before, which a pool that was
     away may only hand in now. 0 never waits."""
 
-    insurance: bool = True
-    """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
-
     works_from: float = 0.5
     """The part of the block before which no work leaves, neither as insurance nor because some of late landed slowly;
     only more works than ledgers can take start earlier. Earlier covers longer outages, but an early work ends with few
@@ -74,10 +79,6 @@ class ScheduleSettings:
 
     insurance_improvable: float = 0.999
     """How likely a better share must be until the end, for the only share there is to be handed in as insurance."""
-
-    work_fee_stroops: int = 100_000_000
-    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must be
-    worth more. 10 KALE by default."""
 
     prior_miss_probability: float = 0.002
     """How often a pail is not worked in time, before anything was measured."""
@@ -92,7 +93,7 @@ class ScheduleSettings:
     """Wait in ledgers before another plant of a farmer that cannot be planted until somebody mends it."""
 
     urgent_harvest_blocks: int = 200
-    """A pail this many blocks old is harvested even while works are due: it is lost after a day (288 blocks)."""
+    """A pail this many blocks old is harvested even while works are due: it is lost after a day."""
 
 
 @dataclass(frozen=True, slots=True)

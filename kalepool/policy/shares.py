@@ -16,9 +16,6 @@ from kalepool.policy.ranges import NonceRange, prefix_range
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import U64_MAX
 
-SECONDS_PER_SHARE = 5.0
-"""How often a miner should find a share."""
-
 MIN_DIFFICULTY = 2**12
 """A share a second from the slowest phone core would have this; below it the pool would hash more than the miner."""
 
@@ -137,12 +134,12 @@ def check(index: int, entropy: bytes, farmer: str, nonce: int, *, serial: int, z
     return Verdict(Outcome.ACCEPTED if zeros >= zeros_claimed else Outcome.LOW_DIFFICULTY, digest, zeros)
 
 
-def difficulty_for(hashes_per_second: float, seconds_per_share: float = SECONDS_PER_SHARE) -> int:
+def difficulty_for(hashes_per_second: float, seconds_per_share: float) -> int:
     """The difficulty at which this speed finds a share every `seconds_per_share`, within the pool's limits."""
     return round(min(max(hashes_per_second * seconds_per_share, MIN_DIFFICULTY), MAX_DIFFICULTY))
 
 
-def adjust(pace: Pace, now: datetime, seconds_per_share: float = SECONDS_PER_SHARE) -> Pace:
+def adjust(pace: Pace, now: datetime, seconds_per_share: float) -> Pace:
     """The difficulty to go on with: the same until REVIEW_SHARES or REVIEW_SECONDS say that it is wrong. Call it any
     time.
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kalepool.networks import Network
+from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS
+
 MOST_LEDGERS = 20
 """A work never needs to leave more ledgers than this before the threshold of the tail."""
 
@@ -20,6 +23,11 @@ MIN_SAMPLES = 20
 
 OWN_SECONDS = 2.0
 """Assumed, while little is measured: what simulating, signing and sending takes."""
+
+
+def blocks_per_day(network: Network) -> int:
+    """Whole blocks in a day of the network's ledgers, which is how long a pail lasts: 288 on the public networks."""
+    return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds)
 
 
 @dataclass(frozen=True, slots=True)

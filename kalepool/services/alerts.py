@@ -19,6 +19,7 @@ from kalepool.chain import Farm
 from kalepool.config import Settings
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
+from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
 from kalepool.services.health import SILENT_SECONDS
@@ -37,9 +38,6 @@ POST_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
 """After a failure the webhook is left alone; twice as long after each, up to this."""
-
-PAST_BLOCKS = 288
-"""A day of blocks is looked at."""
 
 LASTING = frozenset({"stake-lost", "forecast-off"})
 """Kinds that cannot be undone: never resolved, said once."""
@@ -318,7 +316,7 @@ class Alerts:
             silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
-            first, last = farm.index - PAST_BLOCKS, farm.index - 1
+            first, last = farm.index - blocks_per_day(self._ctx.settings.chain), farm.index - 1
             started = datetime.fromtimestamp(farm.farm_block.timestamp, UTC)
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)

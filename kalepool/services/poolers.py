@@ -37,7 +37,7 @@ class NewPooler:
     key: str = field(repr=False)
 
 
-async def add_pooler(database: Database, name: str, max_farmers: int = 100) -> NewPooler:
+async def add_pooler(database: Database, name: str, max_farmers: int) -> NewPooler:
     """Makes a pooler and its first key. ConflictError when the name is taken."""
     async with database.transaction() as session:
         return await insert_pooler(session, name, max_farmers)

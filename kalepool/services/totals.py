@@ -67,11 +67,11 @@ class PoolFigures:
     gauges: dict[str, Any]
 
 
-async def read_figures(database: Database) -> PoolFigures:
-    """Raises DatabaseError."""
+async def read_figures(database: Database, day_blocks: int) -> PoolFigures:
+    """day_blocks: how many blocks a pail lives, see blocks_per_day. Raises DatabaseError."""
     return PoolFigures(
         shares=await database.fetch_all("count_miner_shares"),
         lost=await database.fetch_all("sum_compensations"),
         farmers=await database.fetch_all("count_farmers_by_status"),
-        gauges=await database.fetch_one("select_gauges") or {},
+        gauges=await database.fetch_one("select_gauges", day_blocks=day_blocks) or {},
     )

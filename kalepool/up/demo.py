@@ -11,6 +11,7 @@ import httpx2
 from stellar_sdk import Keypair
 
 from kalepool.chain import Chain
+from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, RpcUnavailableError
 from kalepool.services.farmers import list_farmers
@@ -22,9 +23,11 @@ FUNDED_AT_ONCE = 10
 LABEL = "kalepool up"  # of the keys made here: each start revokes the last one's
 
 
-async def ensure_pooler(database: Database) -> tuple[UUID, str]:
+async def ensure_pooler(database: Database, settings: Settings) -> tuple[UUID, str]:
     """Our own pooler, made on first start, and a fresh key for it. Keys of earlier starts end here."""
-    pooler_id = await find_pooler(database, POOLER) or (await add_pooler(database, POOLER)).pooler_id
+    pooler_id = await find_pooler(database, POOLER)
+    if pooler_id is None:
+        pooler_id = (await add_pooler(database, POOLER, settings.pooler_farmers)).pooler_id
     async with database.transaction() as session:
         await revoke_keys_called(session, pooler_id, LABEL)
         key = await create_key(session, "pooler", subject_id=pooler_id, label=LABEL)

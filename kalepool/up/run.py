@@ -96,10 +96,10 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
     folder.publish(_running(parts))
     async with (
         Database.open(database_url, connections=3) as database,
-        Chain(parts.network) as chain,
+        Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
         _guarded(supervisor, voice),
     ):
-        pooler_id, key = await ensure_pooler(database)
+        pooler_id, key = await ensure_pooler(database, settings)
         if options.farmers:
             await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
         books = await Books.open(database, chain, pooler_id)

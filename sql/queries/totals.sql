@@ -46,7 +46,7 @@ SELECT newest.block_index,
        (SELECT count(*) FROM submissions WHERE status = 'open') AS open_submissions,
        (SELECT count(*) FROM withdrawals WHERE closed_at IS NULL) AS open_withdrawals,
        (SELECT count(DISTINCT (w.block_index, w.farmer_id)) FROM works w
-        WHERE w.outcome = 'worked' AND w.block_index BETWEEN newest.block_index - 288 AND newest.block_index - 1
+        WHERE w.outcome = 'worked' AND w.block_index BETWEEN newest.block_index - %(day_blocks)s AND newest.block_index - 1
           AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
                           AND h.outcome = 'harvested')) AS unharvested,
        (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL AND standing = 'owed') AS unpaid_compensations,

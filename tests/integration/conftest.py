@@ -146,5 +146,5 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
         )
         ctx = await open_context(stack, settings, database_url)
         assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours")
+        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
         yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)

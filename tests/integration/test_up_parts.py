@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from kalepool.config import Settings, local_url
+from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.processes import listens, spawn
+from kalepool.services.poolers import active_pooler
 from kalepool.up import parts as parts_module
+from kalepool.up.demo import ensure_pooler
 from kalepool.up.folder import DataFolder, Running, find_running
 from kalepool.up.parts import Parts
 from kalepool.up.run import _start_api
@@ -175,3 +178,16 @@ def test_who_was_slower_takes_another_port_and_not_the_others_api(
         rival.kill()
         rival.wait()
     assert parts.with_another_port() is None
+
+
+@pytest.mark.anyio
+async def test_the_pools_own_pooler_has_the_limit_that_is_set(
+    database: Database, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KALEPOOL_POOLER_FARMERS", "7")
+    pooler_id, first = await ensure_pooler(database, Settings.load())
+    assert (await active_pooler(database, pooler_id)).max_farmers == 7
+    monkeypatch.setenv("KALEPOOL_POOLER_FARMERS", "8")  # what was made, or changed by an operator, stays
+    again, second = await ensure_pooler(database, Settings.load())
+    assert again == pooler_id and first != second
+    assert (await active_pooler(database, pooler_id)).max_farmers == 7

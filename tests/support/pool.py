@@ -76,10 +76,10 @@ async def running_pool(
                 await _answers(f"{parts.api_url}/info")
                 async with (
                     Database.open(url) as database,
-                    Chain(parts.network) as chain,
+                    Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
                     httpx2.AsyncClient() as client,
                 ):
-                    pooler_id, key = await ensure_pooler(database)
+                    pooler_id, key = await ensure_pooler(database, settings)
                     await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
                     yield Pool(parts, supervisor, database, url, pooler_id, key, metrics_port, client)
             finally:

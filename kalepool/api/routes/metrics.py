@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
+from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
@@ -60,7 +61,7 @@ class Metrics:
 
     async def _read(self) -> list[Metric]:
         sums = await self._totals.read()
-        now = await read_figures(self._ctx.database)
+        now = await read_figures(self._ctx.database, blocks_per_day(self._ctx.settings.chain))
         shares, lost = now.shares, now.lost
         report = await self._health.report()
         return [

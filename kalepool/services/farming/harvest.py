@@ -19,7 +19,8 @@ from kalepool.errors import (
     PailMissingError,
     WorkMissingError,
 )
-from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block, Pail
+from kalepool.policy.timing import blocks_per_day
+from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward
 from kalepool.services import poolers
 from kalepool.services.context import Context
@@ -153,8 +154,7 @@ async def _targets(
 
 def living_blocks(ctx: Context) -> int:
     """How many blocks back a pail can still be on the ledger."""
-    network = ctx.settings.chain
-    return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds) + 1
+    return blocks_per_day(ctx.settings.chain) + 1
 
 
 async def _found_on_chain(

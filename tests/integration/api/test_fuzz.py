@@ -103,7 +103,7 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
     """Keys by tag, and ids of what there is: a farmer, its pooler, a withdrawal, a compensation, and spares to end."""
     database = farm.ctx.database
     (farmer,) = await farm.add_farmers(1)
-    spare = await poolers.add_pooler(database, "spare")
+    spare = await poolers.add_pooler(database, "spare", 100)
     await farm.rows("UPDATE poolers SET open = true WHERE pooler_id = %s", farm.pooler_id)
     miner, banned = [await mining_accounts.register(database, settings, name) for name in ("one", "two")]
     soon = datetime.now(UTC) + timedelta(hours=1)

@@ -126,7 +126,7 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
 
 async def test_who_may_do_what(api) -> None:
     farm = api.farm
-    other = await add_pooler(farm.ctx.database, "another")
+    other = await add_pooler(farm.ctx.database, "another", 100)
     made = (await farm.add_farmers(1, kale_stroops=0))[0]
     farmer_key = await create_key(farm.ctx.database, "farmer", subject_id=made.farmer_id)
     clients = {"nobody": api.anybody, "stranger": api.client(other.key), "farmer": api.client(farmer_key.key)}

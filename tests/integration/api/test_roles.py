@@ -193,7 +193,7 @@ async def cast(api) -> Cast:
         while (await api.anybody.get("/health")).status_code != 200:
             await farm.wait_ledger()
     (farmer,) = await farm.add_farmers(1, kale_stroops=0)
-    other = await poolers.add_pooler(database, "another")
+    other = await poolers.add_pooler(database, "another", 100)
     await api.operator.patch(f"/operator/poolers/{farm.pooler_id}", json={"open": True})
     await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": str(farm.pooler_id)})
     open_miners = farm.settings.model_copy(update={"miner_registration": "open"})

@@ -97,7 +97,7 @@ async def village() -> AsyncIterator[Village]:
     async with AsyncExitStack() as stack:
         devnet = await stack.enter_async_context(running_devnet())
         network = replace(DEVNET, rpc_url=devnet.url, ledger_seconds=0.2)
-        chain = await stack.enter_async_context(Chain(network, timeout_seconds=1))
+        chain = await stack.enter_async_context(Chain(network, fee_cap_stroops=10_000_000, timeout_seconds=1))
         channels = Channels(chain, [key(f"channel {number}") for number in range(3)])
         farmers = [key(f"farmer {number}") for number in range(4)]
         village = Village(devnet, network, chain, key("pool"), channels, farmers)

@@ -314,7 +314,7 @@ async def test_a_moved_sequence_number_is_read_again(village: Village):
     """Another process uses the same account."""
     chain, farmer = village.chain, village.farmers[0]
     await village.pass_block()
-    async with Chain(village.network) as other:
+    async with Chain(village.network, fee_cap_stroops=10_000_000) as other:
         deadline = await village.until(600)
         stolen = await chain.prepare_plant(farmer, KALE, pool=village.pool, deadline=deadline)
         await village.drive(
@@ -384,7 +384,7 @@ async def test_health_names_the_latest_ledger(village: Village):
             for name in DEVNET.__dataclass_fields__
         }
     )
-    async with Chain(other) as wrong:
+    async with Chain(other, fee_cap_stroops=10_000_000) as wrong:
         with pytest.raises(ConfigError, match="kalepool Devnet"):
             await wrong.read_health()
 

@@ -56,7 +56,7 @@ async def planted_once(village: Village, outcome: Outcome, stake: int) -> None:
 async def test_a_plant_happens_once_whatever_goes_wrong(village: Village, fault: dict[str, Any]):
     """Ledgers close in step with real time, so that patience has a meaning."""
     await village.pass_block()
-    async with Chain(village.network, timeout_seconds=0.4) as chain:
+    async with Chain(village.network, fee_cap_stroops=10_000_000, timeout_seconds=0.4) as chain:
         deadline = await village.until(120)
         village.devnet.node.faults.add(fault)
         outcomes: list[Outcome] = []
@@ -102,7 +102,7 @@ async def test_after_a_crash_every_fate_is_found_by_the_hash(village: Village):
 
     async def crash(prepared: Prepared, *, sent: bool) -> Prepared:
         if sent:
-            async with Chain(village.network) as dying:
+            async with Chain(village.network, fee_cap_stroops=10_000_000) as dying:
                 await dying._send(prepared)
         return prepared
 
@@ -115,7 +115,7 @@ async def test_after_a_crash_every_fate_is_found_by_the_hash(village: Village):
         farmers[2], farmers[0].public_key, kale_stroops=10_000 * KALE, pool=village.pool, deadline=deadline
     )
     failed = await crash(broke, sent=True)
-    async with Chain(village.network) as chain:
+    async with Chain(village.network, fee_cap_stroops=10_000_000) as chain:
         assert (await chain.look_up(applied.transaction_hash, applied.valid_until)).status is Status.UNKNOWN
         await village.devnet.close_ledger(1)
         found = await chain.look_up(applied.transaction_hash, applied.valid_until)
@@ -151,7 +151,7 @@ async def test_a_pool_that_cannot_pay_is_the_backends_fault(village: Village):
 
 async def test_a_server_that_went_away_is_unavailable_and_comes_back(village: Village):
     gone = replace(village.network, rpc_url="http://127.0.0.1:1")
-    async with Chain(gone, timeout_seconds=0.2) as chain:
+    async with Chain(gone, fee_cap_stroops=10_000_000, timeout_seconds=0.2) as chain:
         for read in (chain.read_health, chain.read_farm, chain.read_fees, chain.read_ledger):
             with pytest.raises(RpcUnavailableError):
                 await read()

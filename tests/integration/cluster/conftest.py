@@ -54,7 +54,7 @@ async def searching(address: str) -> AsyncIterator[Searching]:
     async def next_serial() -> int:
         return next(serials)
 
-    async with connect(address) as fleet:
+    async with connect(address, cpus=0, gpus=0) as fleet:
         assert isinstance(fleet, RayFleet)
         running: Searching
 

@@ -146,7 +146,7 @@ async def test_a_card_gets_a_worker_of_its_own(ray_cluster: Any) -> None:
 
 async def test_no_cluster_at_the_address() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster"):
-        async with connect("127.0.0.1:1"):
+        async with connect("127.0.0.1:1", cpus=0, gpus=0):
             pass
 
 
@@ -161,7 +161,7 @@ def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
 
         async def main():
             try:
-                async with connect(sys.argv[1]):
+                async with connect(sys.argv[1], cpus=0, gpus=0):
                     print("connected")
             except ConfigError as error:
                 print("told:", error)

@@ -49,7 +49,7 @@ async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
 async def test_whom_to_plant_for(farm) -> None:
     made = await farm.add_farmers(3, kale_stroops=0)
     await farmers.register(farm.ctx, farm.pooler_id, Keypair.random().public_key, made[0].stake_percentage)
-    other = await poolers.add_pooler(farm.ctx.database, "another")
+    other = await poolers.add_pooler(farm.ctx.database, "another", 100)
     assert not (await plant.plant(farm.ctx, 0, other.pooler_id)).planted
     two = await plant.plant(farm.ctx, 0, farm.pooler_id, max_farmers=2)
     assert [item.farmer_id for item in two.planted] == [farmer.farmer_id for farmer in made[:2]]

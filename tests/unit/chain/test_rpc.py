@@ -181,4 +181,4 @@ async def test_many_who_need_the_fees_ask_once(rpc, network: Network):
 
 async def test_a_chain_without_a_server_is_a_matter_of_settings():
     with pytest.raises(ConfigError, match="KALEPOOL_RPC_URL"):
-        Chain(DEVNET)
+        Chain(DEVNET, fee_cap_stroops=10_000_000)

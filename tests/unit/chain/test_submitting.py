@@ -170,14 +170,14 @@ def prepared(world: World, network: Network, *, life: int = 8, sequence: int = 5
 
 
 async def test_a_transaction_is_open_while_its_time_bound_has_not_passed(world: World, network: Network):
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.look_up("ab" * 32, world.start)
     assert (outcome.status, outcome.error) == (Status.UNKNOWN, None)
 
 
 async def test_it_is_expired_only_after_two_answers_from_after_its_time_bound(world: World, network: Network):
     world.sequence = 101
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.look_up("ab" * 32, world.start)
         assert outcome.status is Status.EXPIRED
         assert isinstance(outcome.error, TransactionExpiredError)
@@ -193,14 +193,14 @@ async def test_one_that_was_being_taken_in_is_found_by_the_second_answer(world: 
         return answer
 
     world.rpc.answers["getTransaction"] = [once_not_found, world.transaction]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.look_up("ab" * 32, world.start)
     assert (outcome.status, outcome.return_value, outcome.fee_stroops) == (Status.APPLIED, 3, 200)
 
 
 async def test_a_server_that_forgot_cannot_say_expired(world: World, network: Network):
     world.sequence, world.oldest = 1000, 900
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.look_up("ab" * 32, world.start + timedelta(seconds=850))
         assert outcome.status is Status.UNKNOWN
         assert isinstance(outcome.error, HistoryGoneError)
@@ -210,7 +210,7 @@ async def test_a_server_that_forgot_cannot_say_expired(world: World, network: Ne
 
 async def test_a_failure_in_a_ledger_is_told(world: World, network: Network):
     world.known["ab" * 32] = ("FAILED", result(CODES.txBAD_SEQ))
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.look_up("ab" * 32, world.start)
     assert (outcome.status, outcome.ledger, outcome.result_code) == (Status.FAILED, 100, "txBAD_SEQ")
     assert isinstance(outcome.error, BadSequenceError)
@@ -234,7 +234,7 @@ async def test_a_transaction_is_sent_until_it_is_taken(world: World, network: Ne
     world.sends = list(sends)
     if sends == ["DUPLICATE"]:
         world.pending[prepared(world, network).transaction_hash] = 102
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.submit(prepared(world, network))
     assert (outcome.status, outcome.return_value) == (Status.APPLIED, 3)
     assert set(world.sent) == {outcome.transaction_hash}
@@ -243,7 +243,7 @@ async def test_a_transaction_is_sent_until_it_is_taken(world: World, network: Ne
 
 async def test_a_refusal_is_final(world: World, network: Network):
     world.sends = ["txBAD_SEQ"]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.submit(prepared(world, network))
     assert (outcome.status, outcome.ledger) == (Status.FAILED, None)
     assert isinstance(outcome.error, BadSequenceError)
@@ -260,7 +260,7 @@ async def test_a_refusal_after_a_lost_answer_is_not(world: World, network: Netwo
 
     world.rpc.answers["sendTransaction"] = [lost, world.send]
     world.sends = ["txBAD_SEQ"] * 3
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.submit(transaction)
     assert outcome.status is Status.APPLIED
 
@@ -274,7 +274,7 @@ async def test_what_was_taken_and_lost_is_sent_again(world: World, network: Netw
         return await world.send(params)
 
     world.rpc.answers["sendTransaction"] = [world.send, again]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.submit(prepared(world, network, life=20))
     assert outcome.status is Status.APPLIED
     assert len(world.sent) == 2
@@ -283,7 +283,7 @@ async def test_what_was_taken_and_lost_is_sent_again(world: World, network: Netw
 @pytest.mark.parametrize("sends", [[], ["TRY_AGAIN_LATER"] * 100], ids=["taken and lost", "never taken"])
 async def test_it_expires_when_no_ledger_takes_it(world: World, network: Network, sends: list[Any]):
     world.take_after, world.sends = None, list(sends)
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome = await chain.submit(prepared(world, network, life=4))
         assert outcome.status is Status.EXPIRED
         assert chain._unsettled == {}
@@ -292,7 +292,7 @@ async def test_it_expires_when_no_ledger_takes_it(world: World, network: Network
 
 async def test_it_stays_unknown_when_no_ledger_closes_and_its_account_is_not_used(world: World, network: Network):
     world.stuck, world.take_after = True, None
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         channels = Channels(chain, [SOURCE])
         outcome = await chain.submit(prepared(world, network, life=1))
         assert outcome.status is Status.UNKNOWN
@@ -311,7 +311,7 @@ async def test_it_stays_unknown_when_no_ledger_closes_and_its_account_is_not_use
 
 async def test_a_cancelled_submission_leaves_its_account_unsettled(world: World, network: Network):
     world.take_after = None
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         transaction = prepared(world, network, life=3)
         task = asyncio.create_task(chain.submit(transaction))
         await world.was_sent.wait()
@@ -360,7 +360,7 @@ async def run(chain: Chain, world: World, network: Network, prepare: Any = None,
 
 
 async def test_it_is_recorded_before_it_is_sent_and_closed_after(world: World, network: Network):
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, _ = await run(chain, world, network)
     assert outcome.status is Status.APPLIED
     assert journal.words() == ["record", "applied"]
@@ -369,7 +369,7 @@ async def test_it_is_recorded_before_it_is_sent_and_closed_after(world: World, n
 @pytest.mark.parametrize("code", ["txBAD_SEQ", "txTOO_LATE", "txINSUFFICIENT_FEE", "txSOROBAN_INVALID"])
 async def test_what_may_be_tried_again_is(world: World, network: Network, code: str):
     world.sends = [code, code]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, attempts = await run(chain, world, network)
     assert outcome.status is Status.APPLIED
     assert journal.words() == ["record", "failed", "record", "failed", "record", "applied"]
@@ -380,7 +380,7 @@ async def test_what_may_be_tried_again_is(world: World, network: Network, code: 
 @pytest.mark.parametrize("code", ["txBAD_AUTH", "txINSUFFICIENT_BALANCE", "txNO_ACCOUNT", "txMALFORMED"])
 async def test_what_may_not_be_tried_again_is_not(world: World, network: Network, code: str):
     world.sends = [code]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, _ = await run(chain, world, network)
     assert (outcome.status, outcome.result_code) == (Status.FAILED, code)
     assert journal.words() == ["record", "failed"]
@@ -388,7 +388,7 @@ async def test_what_may_not_be_tried_again_is_not(world: World, network: Network
 
 async def test_what_expired_is_made_anew(world: World, network: Network):
     world.sends = ["TRY_AGAIN_LATER"] * 4
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, attempts = await run(chain, world, network)
     assert outcome.status is Status.APPLIED
     assert journal.words()[-1] == "applied"
@@ -397,7 +397,7 @@ async def test_what_expired_is_made_anew(world: World, network: Network):
 
 async def test_nothing_is_tried_again_after_the_deadline(world: World, network: Network):
     world.take_after = None
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, _ = await run(chain, world, network, deadline=5)
     assert outcome.status is Status.EXPIRED
     assert journal.words() == ["record", "expired"]
@@ -406,7 +406,7 @@ async def test_nothing_is_tried_again_after_the_deadline(world: World, network: 
 async def test_an_unknown_outcome_is_never_repeated(world: World, network: Network):
     world.stuck = True
     world.take_after = None
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, attempts = await run(chain, world, network, deadline=1)
     assert outcome.status is Status.UNKNOWN
     assert (journal.words(), attempts) == (["record", "unknown"], [1])
@@ -416,7 +416,7 @@ async def test_a_contracts_no_is_raised_and_nothing_recorded(world: World, netwo
     async def refuse(_: int) -> Prepared:
         raise PailExistsError
 
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, journal, _ = await run(chain, world, network, refuse)
     assert isinstance(outcome, PailExistsError)
     assert (journal.log, world.sent) == ([], [])
@@ -432,7 +432,7 @@ async def test_preparing_waits_for_a_server_until_the_deadline(world: World, net
             raise RpcUnavailableError("down")
         return prepared(world, network)
 
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         outcome, _, _ = await run(chain, world, network, prepare)
         assert outcome.status is Status.APPLIED
         assert tries == 3
@@ -452,7 +452,7 @@ async def test_the_fee_rises_with_the_attempt_and_no_account_is_needed_twice(wor
         return account_entries(world, params)
 
     world.rpc.answers["getLedgerEntries"] = [entries]
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
 
         async def pay(attempt: int) -> Prepared:
             return await chain.prepare_payment(
@@ -496,7 +496,7 @@ async def test_archived_entries_are_restored_first(world: World, network: Networ
     """Where simulation asks for it, the paying account restores, and the call is simulated anew."""
     archive(world, until=lambda: bool(world.sent))
     deadline = world.start + timedelta(seconds=500)
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         work = await chain.prepare_work(OTHER.public_key, b"\1" * 32, 7, channel=SOURCE, deadline=deadline)
     (sent,) = [params["transaction"] for method, params in world.rpc.requests if method == "sendTransaction"]
     restore = TransactionEnvelope.from_xdr(sent, network.passphrase).transaction
@@ -508,7 +508,7 @@ async def test_what_many_calls_need_restored_is_restored_once(world: World, netw
     """At the opening of a block all farmers are planted at once: one transaction of the pool's account at a time."""
     archive(world, until=lambda: bool(world.known))
     deadline = world.start + timedelta(seconds=500)
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         await chain.read_ledger()
         calls = [
             chain.prepare_work(OTHER.public_key, b"\1" * 32, nonce, channel=SOURCE, deadline=deadline)
@@ -519,7 +519,7 @@ async def test_what_many_calls_need_restored_is_restored_once(world: World, netw
 
 
 async def test_time_is_the_ledgers_when_the_clocks_disagree(world: World, network: Network):
-    async with Chain(network) as chain:
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
         world.start -= timedelta(hours=3)
         await chain.read_ledger()
         assert abs((await chain.now() - world.start).total_seconds()) < 5

@@ -48,7 +48,7 @@ async def test_whatever_ray_raises_is_told_with_its_likely_causes(
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", shutdown)
     with pytest.raises(ConfigError) as caught:
-        async with fleet.connect(address):
+        async with fleet.connect(address, cpus=0, gpus=0):
             raise AssertionError("connected")
     said = str(caught.value)
     if address is None:

@@ -15,8 +15,10 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
 
 
-def test_unless_they_are_set_the_schedules_numbers_are_its_own() -> None:
-    assert rules_of(Settings.load()) == ScheduleSettings()
+def test_unless_they_are_set_the_schedule_has_the_default_settings() -> None:
+    assert rules_of(Settings.load()) == ScheduleSettings(
+        landing_probability=0.999, insurance=True, work_fee_stroops=100_000_000, works_per_ledger=20
+    )
 
 
 def test_an_operator_sets_what_works_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Farm, Ledger
+from kalepool.config import Settings
+from kalepool.coordinator.process import rules_of
 from kalepool.coordinator.state import FINDS_PER_SECOND, Farmer, State, report_zeros
-from kalepool.policy.schedule import Plant, ScheduleSettings, decide
+from kalepool.policy.schedule import Plant, decide
 from kalepool.policy.snapshot import Found
 from kalepool.protocol.model import Block, Pail
 
@@ -40,7 +42,9 @@ def planted_by(state: State, at: datetime) -> set[str]:
     """Whom the policy would plant now."""
     snapshot = state.snapshot(1e6)
     assert snapshot is not None
-    plants = [action for action in decide(snapshot, at, ScheduleSettings()) if isinstance(action, Plant)]
+    plants = [
+        action for action in decide(snapshot, at, rules_of(Settings.model_construct())) if isinstance(action, Plant)
+    ]
     return {wallet for plant in plants for wallet in plant.farmers}
 
 

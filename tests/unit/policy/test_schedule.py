@@ -31,7 +31,7 @@ START = 1_800_000_000
 INDEX = 100_000
 KALE = 10**7
 BLOCK = Block(START, 12, KALE, 4, 60, 500 * KALE, 8, ZERO_ENTROPY, 0, 0)
-RULES = ScheduleSettings()
+RULES = ScheduleSettings(landing_probability=0.999, works_per_ledger=20, insurance=True, work_fee_stroops=10 * KALE)
 SHARES = (Found(0, 10), Found(3, 11), Found(6, 12))
 PROMPT = (1,) * 300  # every work landed in the next ledger
 

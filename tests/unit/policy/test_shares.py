@@ -127,9 +127,9 @@ def test_impossible_difficulties(difficulty: int) -> None:
 
 
 def test_difficulty_for_a_speed() -> None:
-    assert difficulty_for(1e6) == 5_000_000
-    assert difficulty_for(0.001) == MIN_DIFFICULTY
-    assert difficulty_for(1e30) == MAX_DIFFICULTY
+    assert difficulty_for(1e6, 5.0) == 5_000_000
+    assert difficulty_for(0.001, 5.0) == MIN_DIFFICULTY
+    assert difficulty_for(1e30, 5.0) == MAX_DIFFICULTY
 
 
 def mine(speed: float, seconds: float, pace: Pace, draw: random.Random) -> Iterator[tuple[float, Pace]]:
@@ -145,7 +145,7 @@ def mine(speed: float, seconds: float, pace: Pace, draw: random.Random) -> Itera
             second = second_of_share
             pace = pace.add(pace.difficulty)
             yield second, pace
-        pace = adjust(pace, NOW + timedelta(seconds=second))
+        pace = adjust(pace, NOW + timedelta(seconds=second), 5.0)
 
 
 @pytest.mark.parametrize("speed", [1e4, 1e5, 1e6, 40e6, 1e9, 1e10])
@@ -170,8 +170,8 @@ def test_a_miner_that_slows_down_is_followed() -> None:
 def test_a_right_pace_is_left_alone() -> None:
     pace = Pace(5_000_000, NOW, 12)
     for seconds in (60 / BAND + 1, 60, 60 * BAND - 10):
-        assert adjust(pace, NOW + timedelta(seconds=seconds)) == pace
-    renewed = adjust(Pace(5_000_000, NOW, 60), NOW + timedelta(seconds=300))
+        assert adjust(pace, NOW + timedelta(seconds=seconds), 5.0) == pace
+    renewed = adjust(Pace(5_000_000, NOW, 60), NOW + timedelta(seconds=300), 5.0)
     assert renewed == Pace(5_000_000, NOW + timedelta(seconds=300))
 
 

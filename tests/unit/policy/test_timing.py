@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.timing import Inclusion, LedgerClock
+from kalepool.networks import DEVNET, NETWORKS
+from kalepool.policy.timing import Inclusion, LedgerClock, blocks_per_day
 
 CLOCK = LedgerClock(ledger=100, closed_at=1_000.0, ledger_seconds=5.0)
+
+
+def test_a_day_of_blocks_is_the_networks() -> None:
+    assert {blocks_per_day(network) for network in NETWORKS.values()} == {288}
+    assert blocks_per_day(replace(DEVNET, ledger_seconds=1.0, block_seconds=60)) == 288
+    assert blocks_per_day(replace(DEVNET, ledger_seconds=1.0, block_seconds=20)) == 864
 
 
 @given(st.floats(900, 2_000))
