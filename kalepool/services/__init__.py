@@ -16,7 +16,6 @@ keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
 health.py         each part of the pool, with its state
-board.py          what the page shows: one moment of the pool, judged in one word
 alerts.py         tells operators of trouble by webhook
 upkeep.py         what is done again and again while the API runs
 """

@@ -29,8 +29,9 @@ from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.units import kale, rate
+from kalepool.view.details import read_block, read_events, read_farmer, read_miner
 from kalepool.view.history import History, HistoryReader
-from kalepool.view.moment import FarmerProgress, Moment, MomentReader, read_blocks
+from kalepool.view.moment import FarmerProgress, Moment, MomentReader
 from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0
@@ -197,7 +198,7 @@ class Viewing:
                 return
             moment = await self._moments.read()
             history = await self._history.read()
-            events = await self._database.fetch_all("select_page_events", farmer_id=None, limit=EVENTS)
+            events = await read_events(self._database, None, EVENTS)
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
             found = render_parts(moment, history, events, self.explorer_url)
@@ -264,40 +265,29 @@ async def stream(request: Request) -> Response:
 @router.get("/block/{index:int}", dependencies=limited)
 async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32_MAX)]) -> Response:
     """One block, with every farmer that took part."""
-    database = _database(request)
-    chain = await database.fetch_one("select_page_block", block_index=index)
-    farmers = await database.fetch_all(
-        "select_farmers_in_block", row=FarmerProgress, pooler_id=None, block_index=index, everybody=False
-    )
-    summary = await read_blocks(database, None, from_index=index, to_index=index)
-    if chain is None and not farmers and not summary:
+    found = await read_block(_database(request), index)
+    if found is None:
         return _missing(request, f"block {index} is not in our records")
-    return _page(request, "block.html", index=index, chain=chain, farmers=farmers, block=next(iter(summary), None))
+    return _page(request, "block.html", index=index, chain=found.chain, farmers=found.farmers, block=found.summary)
 
 
 @router.get("/farmer/{farmer_id:uuid}", dependencies=limited)
 async def show_farmer(request: Request, farmer_id: UUID) -> Response:
     """One farmer: what the chain shows of it, put together."""
-    database = _database(request)
-    farmer = await database.fetch_one("select_page_farmer", farmer_id=farmer_id)
-    if farmer is None:
+    found = await read_farmer(_database(request), farmer_id, ROWS)
+    if found is None:
         return _missing(request, f"there is no farmer {farmer_id}")
-    blocks = await database.fetch_all("select_page_farmer_blocks", farmer_id=farmer_id, limit=ROWS)
-    events = await database.fetch_all("select_page_events", farmer_id=farmer_id, limit=ROWS)
-    return _page(request, "farmer.html", farmer=farmer, blocks=blocks, events=events)
+    return _page(request, "farmer.html", farmer=found.farmer, blocks=found.blocks, events=found.events)
 
 
 @router.get("/miner/{miner_id:uuid}", dependencies=limited)
 async def show_miner(request: Request, miner_id: UUID) -> Response:
     """One miner: its shares by block, and its part in what all miners brought."""
-    database = _database(request)
-    miner = await database.fetch_one("select_page_miner", miner_id=miner_id)
-    if miner is None:
+    found = await read_miner(_database(request), miner_id, ROWS)
+    if found is None:
         return _missing(request, f"there is no miner {miner_id}")
-    searchers = await database.fetch_all("select_searchers")
-    now = next((row["hashes_per_second"] for row in searchers if row["id"] == miner_id), 0.0)
-    blocks = await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=ROWS)
-    return _page(request, "miner.html", miner=miner, hashes_per_second=now, blocks=blocks)
+    known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
+    return _page(request, "miner.html", **known)
 
 
 @router.get("/docs")

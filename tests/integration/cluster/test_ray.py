@@ -183,15 +183,16 @@ def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="takes another user's part, which needs root")
 async def test_another_user_cannot_have_ray_write_over_a_file(tmp_path: Path) -> None:
     """Ray opens its folder to everybody, and its daemon writes debug_state.txt through a link every 10 s."""
-    async with connect(None):
-        import ray
+    async with connect(None, cpus=0, gpus=0):
+        from ray._private.worker import _global_node
 
-        session = Path(ray._private.worker._global_node.get_session_dir_path())
+        assert _global_node is not None
+        session = Path(_global_node.get_session_dir_path())
         assert (session / "logs").stat().st_mode & 0o002, "Ray has become careful: what keeps others out can go"
         attack = ["ln", "-sf", str(tmp_path / "master.key"), str(session / "logs" / "debug_state.txt")]
         nobody: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
-        done = await asyncio.to_thread(subprocess.run, attack, capture_output=True, check=False, **nobody)
-        assert b"Permission denied" in done.stderr and done.returncode, "nobody put a link where Ray writes"
+        done = await asyncio.to_thread(subprocess.run, attack, capture_output=True, text=True, check=False, **nobody)
+        assert "Permission denied" in str(done.stderr) and done.returncode, "nobody put a link where Ray writes"
         way = [folder for folder in session.parents if folder.is_relative_to(tempfile.gettempdir())]
         private = [folder for folder in way if folder.stat().st_mode & 0o777 == 0o700]
         assert private and private[0].stat().st_uid == os.getuid()

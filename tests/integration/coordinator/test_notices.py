@@ -33,7 +33,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_malformed_notices_are_said_and_the_coordinator_goes_on(database: Database, database_url: str) -> None:
-    pooler = await poolers.add_pooler(database, "ours")
+    pooler = await poolers.add_pooler(database, "ours", 100)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = Settings.load(

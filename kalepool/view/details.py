@@ -1,0 +1,78 @@
+"""What the page shows of one block, one farmer or one miner, and what happened lately."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from kalepool.database import Database
+from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDetails:
+    """chain: the block's bounds and totals as last read; None where that was never done. summary: None as well."""
+
+    chain: Row | None
+    farmers: Sequence[FarmerProgress]
+    summary: BlockSummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class FarmerHistory:
+    """A farmer with its newest blocks and what happened to it, newest first."""
+
+    farmer: Row
+    blocks: Sequence[Row]
+    events: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class MinerHistory:
+    """A miner with its present hashrate and its newest blocks, newest first."""
+
+    miner: Row
+    hashes_per_second: float
+    blocks: Sequence[Row]
+
+
+async def read_events(database: Database, farmer_id: UUID | None, limit: int) -> Sequence[Row]:
+    """What happened lately, to one farmer or to all (None), newest first. Raises DatabaseError."""
+    return await database.fetch_all("select_page_events", farmer_id=farmer_id, limit=limit)
+
+
+async def read_block(database: Database, index: int) -> BlockDetails | None:
+    """None for a block that is not in our records. Raises DatabaseError."""
+    chain = await database.fetch_one("select_page_block", block_index=index)
+    farmers = await database.fetch_all(
+        "select_farmers_in_block", row=FarmerProgress, pooler_id=None, block_index=index, everybody=False
+    )
+    summary = await read_blocks(database, None, from_index=index, to_index=index)
+    if chain is None and not farmers and not summary:
+        return None
+    return BlockDetails(chain, farmers, next(iter(summary), None))
+
+
+async def read_farmer(database: Database, farmer_id: UUID, limit: int) -> FarmerHistory | None:
+    """None where there is no such farmer. Raises DatabaseError."""
+    farmer = await database.fetch_one("select_page_farmer", farmer_id=farmer_id)
+    if farmer is None:
+        return None
+    blocks = await database.fetch_all("select_page_farmer_blocks", farmer_id=farmer_id, limit=limit)
+    return FarmerHistory(farmer, blocks, await read_events(database, farmer_id, limit))
+
+
+async def read_miner(database: Database, miner_id: UUID, limit: int) -> MinerHistory | None:
+    """None where there is no such miner. Raises DatabaseError."""
+    miner = await database.fetch_one("select_page_miner", miner_id=miner_id)
+    if miner is None:
+        return None
+    searchers = await database.fetch_all("select_searchers")
+    now = next((row["hashes_per_second"] for row in searchers if row["id"] == miner_id), 0.0)
+    return MinerHistory(
+        miner, now, await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=limit)
+    )
