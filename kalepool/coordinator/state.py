@@ -10,9 +10,9 @@ from datetime import datetime
 from uuid import UUID
 
 from kalepool.chain import Farm, Ledger
-from kalepool.cluster.messages import Job
+from kalepool.cluster.messages import WorkerJob
 from kalepool.policy.schedule import HOPELESS, UNFIT
-from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import LedgerClock
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
@@ -27,7 +27,7 @@ LEDGERS_MEASURED = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Farmer:
+class CoordinatedFarmer:
     """One of the pooler's farmers. `key`: what goes into the hash for it."""
 
     farmer_id: UUID
@@ -51,13 +51,13 @@ class State:
     farm: Farm | None = None
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
-    farmers: dict[str, Farmer] = field(default_factory=dict)
+    farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)
     passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) not planted, and not to be now
     recalled: bool = False  # whether the database was asked for the current block's shares
     harvests: set[tuple[int, str]] = field(default_factory=set)
-    failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
+    failures: dict[tuple[str, str, int], FailureState] = field(default_factory=dict)  # by action, wallet, index
     planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
     awaited: dict[str, int] = field(default_factory=dict)  # wallet: block it is planted in, which is yet to be seen
     working: set[tuple[int, str]] = field(default_factory=set)
@@ -128,7 +128,7 @@ class State:
             self.job_is_old = True
         return is_other
 
-    def saw_farmers(self, farmers: Iterable[Farmer]) -> None:
+    def saw_farmers(self, farmers: Iterable[CoordinatedFarmer]) -> None:
         known = {farmer.wallet: farmer for farmer in farmers}
         if known != self.farmers:
             self.stale_pails |= known.keys() - self.farmers.keys()
@@ -167,7 +167,7 @@ class State:
 
     def failed(self, action: str, wallet: str, index: int, code: str, now: datetime) -> None:
         before = self.failures.get((action, wallet, index))
-        self.failures[action, wallet, index] = Failure(index, code, now, before.count + 1 if before else 1)
+        self.failures[action, wallet, index] = FailureState(index, code, now, before.count + 1 if before else 1)
         if action == "plant" and code in (HOPELESS["plant"] | UNFIT) - {"pail-exists"}:
             self.passed_over.add((index, wallet))  # not searched for, unless it gets a pail all the same
             self.job_is_old = True
@@ -237,7 +237,7 @@ class State:
             works_lost=self.works_lost,
         )
 
-    def _farmer(self, farmer: Farmer, index: int) -> FarmerState:
+    def _farmer(self, farmer: CoordinatedFarmer, index: int) -> FarmerState:
         wallet = farmer.wallet
         return FarmerState(
             farmer=wallet,
@@ -250,11 +250,11 @@ class State:
             work_failure=self._failure("work", wallet, index),
         )
 
-    def _failure(self, action: str, wallet: str, index: int) -> Failure | None:
+    def _failure(self, action: str, wallet: str, index: int) -> FailureState | None:
         """Of the current block, or of the next, which a plant may have tried to start."""
         return self.failures.get((action, wallet, index + 1)) or self.failures.get((action, wallet, index))
 
-    def searched(self) -> list[Farmer]:
+    def searched(self) -> list[CoordinatedFarmer]:
         """Whom to search for: who has a pail in this block or may still get one."""
         return [
             farmer
@@ -262,13 +262,13 @@ class State:
             if wallet in self.pails or (farmer.may_plant and (self.index, wallet) not in self.passed_over)
         ]
 
-    def job(self, hashes_per_second: float) -> Job | None:
+    def job(self, hashes_per_second: float) -> WorkerJob | None:
         """The workers' job as it is now, with a new version. None while there is no block."""
         if self.index is None or self.block is None:
             return None
         self.job_version += 1
         self.job_is_old = False
-        return Job(
+        return WorkerJob(
             version=self.job_version,
             index=self.index,
             block=self.block,

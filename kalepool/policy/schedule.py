@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, scale
@@ -352,7 +352,7 @@ def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings:
 
 
 def _may_retry(
-    action: str, failure: Failure | None, index: int, time: float, chain: ChainState, settings: ScheduleSettings
+    action: str, failure: FailureState | None, index: int, time: float, chain: ChainState, settings: ScheduleSettings
 ) -> bool:
     """Whether an action that last failed so may be tried (again) now."""
     if failure is None or failure.index != index:

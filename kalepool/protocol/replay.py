@@ -49,7 +49,7 @@ class WorldState:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """What a successful call returned, whom it asked to authorise, and what it told the token."""
 
     value: int | None
@@ -60,7 +60,7 @@ class Outcome:
 class World(Protocol):
     """A ledger with the KALE contract on it."""
 
-    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> Outcome:
+    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> CallOutcome:
         """Runs one call in the ledger `sequence`; args by the contract's names, addresses as strkeys, hash as bytes.
 
         Raises ContractError, AssetContractError or TrapError, and then has changed nothing.
@@ -130,7 +130,7 @@ class MemoryWorld:
         self._auth: list[str] = []
         self._token: list[tuple[str, str, int]] = []
 
-    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> Outcome:
+    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> CallOutcome:
         self.sequence, self.timestamp = sequence, timestamp
         before = dict(self._entries), dict(self._live_until), dict(self._balances)
         self._auth, self._token = [], []
@@ -139,7 +139,7 @@ class MemoryWorld:
         except BaseException:
             self._entries, self._live_until, self._balances = before
             raise
-        return Outcome(value, tuple(self._auth), tuple(self._token))
+        return CallOutcome(value, tuple(self._auth), tuple(self._token))
 
     def state(self) -> WorldState:
         live = {key: value for key, value in self._entries.items() if self._is_live(key)}

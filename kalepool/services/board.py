@@ -16,7 +16,7 @@ from kalepool.errors import ChainError
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.context import Context
-from kalepool.services.farmers import Missing, missing_funds
+from kalepool.services.farmers import Lacking, missing_funds
 from kalepool.units import amount, kale
 
 BLOCKS = 60
@@ -53,7 +53,7 @@ class FarmerRow:
     work_transaction: bytes | None
     harvest_transaction: bytes | None
     failed_code: str | None
-    missing: Missing | None = None  # of a registered farmer; None also where the chain does not answer
+    missing: Lacking | None = None  # of a registered farmer; None also where the chain does not answer
 
     @property
     def waits_for(self) -> str:
@@ -304,7 +304,7 @@ class BoardReader:
         self._ctx = ctx
         self._farm: Farm | None = None
         self._history: tuple[datetime, History] | None = None
-        self._missing: tuple[datetime, dict[str, Missing]] | None = None
+        self._missing: tuple[datetime, dict[str, Lacking]] | None = None
 
     async def read(self) -> Board:
         """The pool now. Raises DatabaseError."""
@@ -351,7 +351,7 @@ class BoardReader:
             lost=lost,
         )
 
-    async def _read_missing(self, farmers: Sequence[FarmerRow]) -> dict[str, Missing]:
+    async def _read_missing(self, farmers: Sequence[FarmerRow]) -> dict[str, Lacking]:
         """By wallet, what registered farmers lack; nothing where the chain does not say so."""
         now = datetime.now(UTC)
         if self._missing is not None and (now - self._missing[0]).total_seconds() < SLOW_SECONDS:

@@ -51,7 +51,7 @@ class Farmer:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Lacking:
     """What a wallet lacks to become active: XLM to send to it, and the trustline (which the pool adds by itself)."""
 
     native_stroops: int
@@ -66,17 +66,17 @@ class Registered:
     """A farmer just made, with its own API key, which is shown once."""
 
     farmer: Farmer
-    missing: Missing
+    missing: Lacking
     api_key: str = field(repr=False)
 
 
-def missing_funds(account: Account | None, min_spare_stroops: int) -> Missing:
+def missing_funds(account: Account | None, min_spare_stroops: int) -> Lacking:
     """What an account lacks: the reserve of an account with a trustline, and `min_spare_stroops` beyond it."""
     if account is None:
-        return Missing(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
+        return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
     trustline = account.kale_stroops is None
     needed = min_spare_stroops + (BASE_RESERVE_STROOPS if trustline else 0)
-    return Missing(max(needed - account.spendable_stroops, 0), trustline)
+    return Lacking(max(needed - account.spendable_stroops, 0), trustline)
 
 
 async def register(

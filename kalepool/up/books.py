@@ -11,7 +11,7 @@ from uuid import UUID
 from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.live.view import BlockView
-from kalepool.up.report import Movement, Report, close
+from kalepool.up.report import Movement, RunReport, close
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
 
@@ -43,7 +43,7 @@ class Books:
         farm = await chain.read_farm()
         return cls(database, chain, pooler_id, clock["now"], farm.ledger, farm.index or 0, before)
 
-    async def close(self, indexes: Sequence[int]) -> Report:
+    async def close(self, indexes: Sequence[int]) -> RunReport:
         """Read the end of these blocks, with no transaction of ours on its way any more."""
         await _settle(self._database)
         after = await _balances(self._database, self._chain, self._pooler_id)

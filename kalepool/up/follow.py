@@ -48,7 +48,7 @@ class Voice:
             self.spoke_at = time.monotonic()
 
 
-class Watch:
+class RunWatch:
     """Follows the pool: the latest view, and the blocks that were planted since `since` (the database's clock)."""
 
     def __init__(self, database: Database, chain: ChainReader, pooler_id: UUID, since: datetime) -> None:
@@ -90,7 +90,7 @@ class Watch:
         return blocks is not None and len(self.finished()) >= blocks
 
 
-async def show(watch: Watch, voice: Voice, title: str, blocks: int | None, health_url: str) -> None:
+async def show(watch: RunWatch, voice: Voice, title: str, blocks: int | None, health_url: str) -> None:
     """Show the pool until `blocks` blocks are finished; None: until cancelled."""
     shown = _paint(watch, voice, title, blocks) if voice.has_terminal else _speak(watch, voice, blocks)
     tasks = {asyncio.create_task(work) for work in (_look_on(watch, voice), _mind_health(health_url, voice), shown)}
@@ -104,7 +104,7 @@ async def show(watch: Watch, voice: Voice, title: str, blocks: int | None, healt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look_on(watch: Watch, voice: Voice) -> None:
+async def _look_on(watch: RunWatch, voice: Voice) -> None:
     trouble = ""
     while True:
         started = time.monotonic()
@@ -132,7 +132,7 @@ async def _mind_health(url: str, voice: Voice) -> None:
             await asyncio.sleep(HEALTH_SECONDS)
 
 
-async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> None:
+async def _paint(watch: RunWatch, voice: Voice, title: str, blocks: int | None) -> None:
     def picture() -> Group:
         return render(
             watch.view,
@@ -152,7 +152,7 @@ async def _paint(watch: Watch, voice: Voice, title: str, blocks: int | None) -> 
             voice.live = None
 
 
-async def _speak(watch: Watch, voice: Voice, blocks: int | None) -> None:
+async def _speak(watch: RunWatch, voice: Voice, blocks: int | None) -> None:
     said: View | None = None
     while True:
         if watch.view is not None and watch.view is not said:

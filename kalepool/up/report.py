@@ -58,7 +58,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunReport:
     """A run's end. `problems` is empty when all is well."""
 
     blocks: Sequence[BlockView]
@@ -68,7 +68,7 @@ class Report:
 
 def close(
     blocks: Sequence[BlockView], movements: Sequence[Movement], before: Mapping[str, int], after: Mapping[str, int]
-) -> Report:
+) -> RunReport:
     """Judge a run by its finished blocks (oldest first) and each farmer's KALE balance before and after, in stroops."""
     lines = [Line(m, before.get(m.custodial_wallet, 0), after.get(m.custodial_wallet, 0)) for m in movements]
     problems = [_block_problem(block) for block in blocks if not block.is_whole]
@@ -78,7 +78,7 @@ def close(
         for line in lines
         if line.difference
     ]
-    return Report(blocks, lines, problems)
+    return RunReport(blocks, lines, problems)
 
 
 def _likely_cause(difference: int) -> str:
@@ -94,7 +94,7 @@ def _block_problem(block: BlockView) -> str:
     return said + (", given up" if block.status == "given_up" else "")
 
 
-def blocks_table(report: Report) -> Table:
+def blocks_table(report: RunReport) -> Table:
     """The blocks, for people."""
     table = Table(title="Blocks, amounts in KALE", title_justify="left")
     for heading in ("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward"):
@@ -113,7 +113,7 @@ def blocks_table(report: Report) -> Table:
     return table
 
 
-def farmers_table(report: Report) -> Table:
+def farmers_table(report: RunReport) -> Table:
     """The farmers: balance before, less stakes, with stakes back, rewards and what was paid, is the balance after."""
     paid = any(line.movement.paid_in_stroops or line.movement.paid_out_stroops for line in report.lines)
     sum_of = "before - staked + back + rewards" + (" + paid" if paid else "")

@@ -21,9 +21,9 @@ from kalepool.processes import listens
 from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
-from kalepool.up.follow import Voice, Watch, show
+from kalepool.up.follow import RunWatch, Voice, show
 from kalepool.up.parts import Parts, needs_devnet
-from kalepool.up.report import Report, blocks_table, close, farmers_table
+from kalepool.up.report import RunReport, blocks_table, close, farmers_table
 from kalepool.up.supervisor import Supervisor
 
 READY_SECONDS = 60.0  # for a part to serve
@@ -103,7 +103,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
             await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
         books = await Books.open(database, chain, pooler_id)
         supervisor.add(parts.coordinator(database_url, key))
-        watch = Watch(database, chain, pooler_id, books.since)
+        watch = RunWatch(database, chain, pooler_id, books.since)
         title = f"kalepool on {settings.network}   page {parts.api_url}/   API {parts.api_url}/docs"
         try:
             await show(watch, voice, title, options.blocks, f"{parts.api_url}/health")
@@ -203,7 +203,7 @@ async def _guarded(supervisor: Supervisor, voice: Voice) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def _last_look(books: Books, watch: Watch, voice: Voice) -> None:
+async def _last_look(books: Books, watch: RunWatch, voice: Voice) -> None:
     """The blocks that were done, for who stopped the run; it must not hold up the end."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(LAST_LOOK_SECONDS):
@@ -211,7 +211,7 @@ async def _last_look(books: Books, watch: Watch, voice: Voice) -> None:
                 _print(close(await books.blocks(finished), [], {}, {}), voice)
 
 
-def _print(report: Report, voice: Voice) -> None:
+def _print(report: RunReport, voice: Voice) -> None:
     console = voice.console if voice.has_terminal else Console(width=120)
     console.print(blocks_table(report))
     if report.lines:

@@ -179,7 +179,7 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
         missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
         if farmer.status in ("leaving", "departed"):  # it is to be sent nothing any more
-            missing = farmers.Missing(0, trustline=False)
+            missing = farmers.Lacking(0, trustline=False)
     except ChainError:
         account = missing = None
     return FarmerDetails(

@@ -22,7 +22,7 @@ from kalepool.api.problems import Problem, documented
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import NotFoundError
-from kalepool.policy.shares import Outcome, below_for
+from kalepool.policy.shares import ShareOutcome, below_for
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.credits import credited_blocks, read_block_totals
@@ -76,7 +76,7 @@ def _wait_problem(error: WaitError) -> Problem:
 # Registering
 
 
-class Registration(Sent):
+class MinerRegistration(Sent):
     """Somebody who wants to mine."""
 
     name: Name = Field(description="Shown to the pool's operator.", examples=["a rig in the cellar"])
@@ -103,7 +103,7 @@ class RegisteredMiner(Described):
     responses=documented(400, 403, 413, 422, 429, 503),
     dependencies=[Depends(per_address)],
 )
-async def register(request: Request, sent: Registration) -> RegisteredMiner:
+async def register(request: Request, sent: MinerRegistration) -> RegisteredMiner:
     """Needs no key. Where the pool is not open to everybody it needs an invitation."""
     new = await miners.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
     return RegisteredMiner(
@@ -287,7 +287,7 @@ class ShareAnswer(Described):
     """What became of a share. An accepted one has its zeros and the hashes it is credited with."""
 
     nonce: str
-    outcome: Annotated[Outcome, Field(description=OUTCOMES)]
+    outcome: Annotated[ShareOutcome, Field(description=OUTCOMES)]
     zeros: int | None
     credited_hashes: Nonce
     detail: str = Field(description="Why it was refused; empty for an accepted one.")
@@ -414,7 +414,7 @@ async def me(request: Request, caller: Miner) -> MinerView:
             name: RateView.model_validate(record.hashrates[seconds])
             for name, seconds in zip(("1m", "10m", "1h"), miners.RATE_WINDOWS, strict=True)
         },
-        shares={outcome.value: record.shares.get(outcome, 0) for outcome in Outcome},
+        shares={outcome.value: record.shares.get(outcome, 0) for outcome in ShareOutcome},
         rigs=[RigView.model_validate(each) for each in record.rigs],
     )
 

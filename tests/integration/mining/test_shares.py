@@ -12,7 +12,7 @@ import pytest
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseUnavailableError
-from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, below_for
+from kalepool.policy.shares import MIN_DIFFICULTY, ShareOutcome, below_for
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.dealer import GivenJob, Rig
@@ -72,16 +72,16 @@ async def test_every_kind_of_share(mining: Mining, field, database: Database, se
     ]
     answers = await mining.take_shares(miner_id, offers)
     assert [answer.outcome for answer in answers] == [
-        Outcome.ACCEPTED,
-        Outcome.DUPLICATE,
-        Outcome.LOW_DIFFICULTY,
-        Outcome.OUT_OF_RANGE,
-        Outcome.UNKNOWN_JOB,
-        Outcome.UNKNOWN_JOB,
-        Outcome.UNKNOWN_JOB,
-        Outcome.MALFORMED,
-        Outcome.MALFORMED,
-        Outcome.ACCEPTED,
+        ShareOutcome.ACCEPTED,
+        ShareOutcome.DUPLICATE,
+        ShareOutcome.LOW_DIFFICULTY,
+        ShareOutcome.OUT_OF_RANGE,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.MALFORMED,
+        ShareOutcome.MALFORMED,
+        ShareOutcome.ACCEPTED,
     ]
     assert answers[0].credited_hashes == given.job.difficulty == MIN_DIFFICULTY
     rows = await field.execute("SELECT nonce, zeros, miner_id, searcher FROM shares ORDER BY nonce")
@@ -103,7 +103,7 @@ async def test_a_block_that_ended_makes_shares_stale(mining: Mining, field, mine
     assert following is not None and following.job.index == 42
     offers = [Offer(given.job.job_id, str(late)), Offer(given.job.job_id, str(early))]
     stale, again = await mining.take_shares(miner_id, offers)
-    assert stale.outcome is Outcome.STALE
+    assert stale.outcome is ShareOutcome.STALE
     assert again == first  # it was in time when it was first brought
 
 
@@ -120,7 +120,7 @@ async def test_a_repeated_request_is_answered_the_same_and_counted_once(
         assert await restarted.take_shares(miner_id, request, "one") == first
         assert await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(other))]) == [plain]
         [another] = await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(good))], "two")
-    assert another.outcome is Outcome.DUPLICATE
+    assert another.outcome is ShareOutcome.DUPLICATE
     assert await count_shares(field) == 2
     counts = dict(await field.execute("SELECT outcome, shares FROM share_counts"))
     assert counts == {"accepted": 2, "malformed": 1, "duplicate": 2}
@@ -131,7 +131,7 @@ async def test_the_same_request_many_times_at_once(mining: Mining, field, miner_
     offers = [Offer(given.job.job_id, str(nonce)) for nonce in find_nonces(given, 5)]
     answers = await asyncio.gather(*(mining.take_shares(miner_id, offers, "key") for _ in range(20)))
     assert all(answer == answers[0] for answer in answers)
-    assert {answer.outcome for answer in answers[0]} == {Outcome.ACCEPTED}
+    assert {answer.outcome for answer in answers[0]} == {ShareOutcome.ACCEPTED}
     assert await count_shares(field) == 5
 
 
@@ -173,7 +173,7 @@ async def test_a_share_that_could_not_be_stored_at_first_is_news_when_it_is(
         broken.setattr(database, "fetch_all", fail)
         await mining.take_shares(miner_id, [offer])
     [answer] = await mining.take_shares(miner_id, [offer])
-    assert answer.outcome is Outcome.ACCEPTED
+    assert answer.outcome is ShareOutcome.ACCEPTED
     assert json.loads(await anext(news))["nonce"] == offer.nonce
 
 

@@ -14,14 +14,14 @@ from stellar_sdk import Keypair
 from kalepool.chain import Farm, Ledger
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.pool_api import ApiError, PoolApi
-from kalepool.coordinator.state import Farmer, State
+from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.policy.schedule import Plant, Submit
 from kalepool.protocol.model import Block
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
+FARMERS = [CoordinatedFarmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
 WALLETS = [farmer.wallet for farmer in FARMERS]
 
 

@@ -10,14 +10,14 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Farm, Ledger
-from kalepool.coordinator.state import FINDS_PER_SECOND, Farmer, State, report_zeros
+from kalepool.coordinator.state import FINDS_PER_SECOND, CoordinatedFarmer, State, report_zeros
 from kalepool.policy.schedule import Plant, ScheduleSettings, decide
 from kalepool.policy.snapshot import Found
 from kalepool.protocol.model import Block, Pail
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BLOCK = Block(int(NOW.timestamp()), 0, 0, 0, 10, 0, 6, bytes(32), 0, 0)
-FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
+FARMERS = [CoordinatedFarmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
 WALLETS = [farmer.wallet for farmer in FARMERS]
 PAIL = Pail(101, None, 5, None)
 
