@@ -11,11 +11,13 @@ import pytest
 from kalepool.policy.conduct import (
     BAN_SCORE,
     FIRST_BAN_SECONDS,
+    HASTE_POINTS,
     LONGEST_BAN_SECONDS,
     SLOW_SCORE,
     Conduct,
     Standing,
     judge,
+    judge_haste,
     standing,
 )
 from kalepool.policy.shares import ShareOutcome
@@ -84,6 +86,18 @@ def test_rubbish_is_forgotten() -> None:
     assert standing(conduct, after(300))[0] is Standing.OK
     assert conduct.score_at(after(60)) == pytest.approx(conduct.score / 2)
     assert conduct.score < BAN_SCORE
+
+
+def test_haste_costs_as_it_says_and_fades_as_all_does() -> None:
+    """Who comes before its wait is over once is as good as before; who never waits is kept out."""
+    hasty = judge_haste(Conduct(SLOW_SCORE, NOW), NOW)
+    assert hasty.score == SLOW_SCORE + HASTE_POINTS
+    assert standing(hasty, NOW)[1] > standing(Conduct(SLOW_SCORE, NOW), NOW)[1]
+    assert standing(hasty, after(60))[0] is Standing.OK
+    never_waits, requests = Conduct(SLOW_SCORE, NOW), 0
+    while standing(never_waits, NOW)[0] is not Standing.BANNED:
+        never_waits, requests = judge_haste(never_waits, NOW), requests + 1
+    assert requests == (BAN_SCORE - SLOW_SCORE) / HASTE_POINTS
 
 
 def test_nobody_is_unknown_and_bad() -> None:
