@@ -44,7 +44,7 @@ from kalepool.database import Database, migrate, new_id
 from kalepool.policy.ranges import COUNTERS
 from kalepool.postgres import Postgres
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kernels import Template, find, keccak
 
 RUNS = ("shares", "kill", "streams")
@@ -131,7 +131,7 @@ class Pool:
                     "insert_miner", miner_id=new_id(), name=f"load {number}", payout_wallet=None
                 )
                 assert row is not None
-                keys.append((await create_key(database, "miner", subject_id=row["miner_id"])).key)
+                keys.append((await create_key(database, Role.MINER, subject_id=row["miner_id"])).key)
         return keys
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,6 +27,14 @@ NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+class WebhookForm(StrEnum):
+    """Whose webhook gets the alerts: discord and telegram take bodies of their own form."""
+
+    JSON = "json"
+    DISCORD = "discord"
+    TELEGRAM = "telegram"
 
 
 class Settings(BaseSettings):
@@ -107,7 +116,7 @@ class Settings(BaseSettings):
 
     # Alerts
     alert_webhook: SecretStr | None = None  # where to tell operators of trouble; None: nowhere
-    alert_kind: Literal["json", "discord", "telegram"] = "json"  # the webhook's form
+    alert_kind: WebhookForm = WebhookForm.JSON  # the webhook's form
 
     # What is shown
     log_level: Literal["debug", "info", "warning", "error"] = "info"

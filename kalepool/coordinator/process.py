@@ -29,6 +29,7 @@ from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolErro
 from kalepool.keys import key_hash
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.protocol.model import Block
+from kalepool.services.keys import Role
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
@@ -98,7 +99,7 @@ async def _pooler_of(database: Database, key: str) -> UUID:
     row = await database.fetch_one("select_api_key", key_hash=key_hash(key))
     if row is None:
         raise ConfigError("KALEPOOL_API_KEY is not a key of this pool, or was revoked or expired")
-    if row["role"] != "pooler":
+    if row["role"] != Role.POOLER:
         raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {row['role']}; the coordinator needs a pooler's")
     return row["subject_id"]
 

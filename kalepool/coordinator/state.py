@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.cluster.messages import WorkerJob
 from kalepool.policy.schedule import HOPELESS, UNFIT
@@ -57,7 +58,7 @@ class State:
     passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) not planted, and not to be now
     recalled: bool = False  # whether the database was asked for the current block's shares
     harvests: set[tuple[int, str]] = field(default_factory=set)
-    failures: dict[tuple[str, str, int], FailureState] = field(default_factory=dict)  # by action, wallet, index
+    failures: dict[tuple[ActionName, str, int], FailureState] = field(default_factory=dict)  # by action, wallet, index
     planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
     awaited: dict[str, int] = field(default_factory=dict)  # wallet: block it is planted in, which is yet to be seen
     working: set[tuple[int, str]] = field(default_factory=set)
@@ -124,7 +125,7 @@ class State:
             self.records.clear()
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
             self.stale_pails = set(self.farmers)
-            self.failures = {key: failure for key, failure in self.failures.items() if key[0] == "harvest"}
+            self.failures = {key: failure for key, failure in self.failures.items() if key[0] == ActionName.HARVEST}
             self.job_is_old = True
         return is_other
 
@@ -160,22 +161,22 @@ class State:
         self.failures = {
             key: failure
             for key, failure in self.failures.items()
-            if key[0] != "harvest" or (key[2], key[1]) in self.harvests
+            if key[0] != ActionName.HARVEST or (key[2], key[1]) in self.harvests
         }
 
     # What came of our calls
 
-    def failed(self, action: str, wallet: str, index: int, code: str, now: datetime) -> None:
+    def failed(self, action: ActionName, wallet: str, index: int, code: str, now: datetime) -> None:
         before = self.failures.get((action, wallet, index))
         self.failures[action, wallet, index] = FailureState(index, code, now, before.count + 1 if before else 1)
-        if action == "plant" and code in (HOPELESS["plant"] | UNFIT) - {"pail-exists"}:
+        if action == ActionName.PLANT and code in (HOPELESS[ActionName.PLANT] | UNFIT) - {"pail-exists"}:
             self.passed_over.add((index, wallet))  # not searched for, unless it gets a pail all the same
             self.job_is_old = True
         self.stale_pails.add(wallet)
 
     def planted(self, wallet: str, index: int, pail: Pail) -> None:
         """A plant landed. The chain's own word on the pail is still to be read."""
-        self.failures.pop(("plant", wallet, index), None)
+        self.failures.pop((ActionName.PLANT, wallet, index), None)
         if index == self.index:
             self.pails.setdefault(wallet, pail)
             self._pass_no_more(wallet)
@@ -190,7 +191,7 @@ class State:
             self.job_is_old = True
 
     def worked(self, wallet: str, index: int, zeros: int, gap: int) -> None:
-        self.failures.pop(("work", wallet, index), None)
+        self.failures.pop((ActionName.WORK, wallet, index), None)
         pail = self.pails.get(wallet)
         if index == self.index and pail is not None:
             self.pails[wallet] = replace(pail, zeros=max(zeros, pail.zeros or 0), gap=gap)
@@ -227,7 +228,7 @@ class State:
                     block_index,
                     wallet,
                     harvesting=(block_index, wallet) in self.harvesting,
-                    failure=self.failures.get(("harvest", wallet, block_index)),
+                    failure=self.failures.get((ActionName.HARVEST, wallet, block_index)),
                 )
                 for block_index, wallet in sorted(self.harvests)
             ],
@@ -246,11 +247,11 @@ class State:
             shares=tuple(self.records.get(wallet, ())),
             planting=max(self.planting.get(wallet, -1), self.awaited.get(wallet, -1)) >= index,
             working=(index, wallet) in self.working,
-            plant_failure=self._failure("plant", wallet, index),
-            work_failure=self._failure("work", wallet, index),
+            plant_failure=self._failure(ActionName.PLANT, wallet, index),
+            work_failure=self._failure(ActionName.WORK, wallet, index),
         )
 
-    def _failure(self, action: str, wallet: str, index: int) -> FailureState | None:
+    def _failure(self, action: ActionName, wallet: str, index: int) -> FailureState | None:
         """Of the current block, or of the next, which a plant may have tried to start."""
         return self.failures.get((action, wallet, index + 1)) or self.failures.get((action, wallet, index))
 

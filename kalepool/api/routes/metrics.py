@@ -28,6 +28,7 @@ from kalepool.api.problems import Problem
 from kalepool.database import Database
 from kalepool.services.context import Context
 from kalepool.services.health import Health
+from kalepool.services.keys import Role
 
 SETTLED = timedelta(minutes=10)
 """Events older than this do not change any more: they are added up once."""
@@ -222,7 +223,7 @@ async def for_operators(
     if credentials is None and _is_local(request):
         return
     caller = await principal(request, credentials)
-    if caller.role != "operator":
+    if caller.role != Role.OPERATOR:
         raise Problem(403, "forbidden", "metrics are for operators")
 
 

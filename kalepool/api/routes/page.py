@@ -29,6 +29,7 @@ from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.board import Board, BoardReader, FarmerRow, judge
 from kalepool.services.context import Context
+from kalepool.services.farmers import FarmerStatus
 from kalepool.units import kale, rate
 
 TICK_SECONDS = 1.0
@@ -109,7 +110,7 @@ def render_parts(board: Board, explorer_url: str | None) -> dict[str, str]:
 
 def _trouble_first(farmer: FarmerRow) -> tuple[int, int, str]:
     """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
-    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == "registered" else 1
+    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == FarmerStatus.REGISTERED else 1
     zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
     return group, -1 if zeros is None else zeros, farmer.custodial_wallet
 

@@ -16,11 +16,12 @@ from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.errors import Fault, NotFoundError
 from kalepool.protocol.model import U32_MAX
+from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.operators import Compensation
 
 router = APIRouter(prefix="/poolers/{pooler_id}", tags=["poolers"])
 
-Standing = Literal["owed", "to-check", "not-owed"]
+Standing = CompensationStanding
 
 PROBLEMS = documented(401, 403, 404, 422, 429, 503)
 

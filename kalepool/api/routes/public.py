@@ -18,6 +18,7 @@ from kalepool.errors import ChainError, NotFoundError
 from kalepool.protocol.model import U32_MAX, Block
 from kalepool.services.context import Context
 from kalepool.services.health import Health
+from kalepool.services.keys import Role
 
 router = APIRouter(tags=["public"])
 
@@ -205,7 +206,7 @@ async def show_block(
 ) -> BlockView:
     """A block on the chain, and who planted, worked and harvested in it. A pooler sees its own farmers."""
     ctx: Context = request.app.state.context
-    pooler_id = caller.subject_id if caller.role == "pooler" else None
+    pooler_id = caller.subject_id if caller.role == Role.POOLER else None
     rows = await ctx.database.fetch_all("select_block_farmers", block_index=index, pooler_id=pooler_id)
     try:
         block = (await ctx.chain.read_blocks([index])).get(index)

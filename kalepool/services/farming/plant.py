@@ -10,13 +10,14 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
 from kalepool.protocol.model import Pail
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.failures import Failure, InFlightError, PlantingPausedError, UnderfundedError
-from kalepool.services.farmers import Farmer
+from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming.opening import Opening, open_block
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
@@ -64,7 +65,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         if pooler.planting_paused:
             raise PlantingPausedError("an operator of the pool has paused planting")
         everyone = await ctx.database.fetch_all(
-            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=["active"]
+            "select_farmers_of_pooler", row=Farmer, pooler_id=pooler_id, statuses=[FarmerStatus.ACTIVE]
         )
         chosen = farmers.eligible(everyone, pooler, max_farmers)
         planted = await _already(ctx, block_index, pooler_id)
@@ -77,7 +78,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
                     planted[outcome.farmer_id] = outcome
                 else:
                     failed.append(outcome)
-        await events.insert_failures(ctx.database, "plant", pooler_id, failed)
+        await events.insert_failures(ctx.database, ActionName.PLANT, pooler_id, failed)
     result = PlantResult(block_index, list(planted.values()), failed, _ms_since(begun))
     log.info("planted", block=block_index, planted=len(planted), failed=len(failed), ms=result.duration_ms)
     return result
@@ -136,7 +137,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
         item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
         outcome = await carry(
             ctx.journal,
-            Intent("plant", farmer.pooler_id, [item]),
+            Intent(ActionName.PLANT, farmer.pooler_id, [item]),
             lambda attempt: ctx.chain.prepare_plant(
                 signer, stake, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
             ),
@@ -149,7 +150,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
 async def _found(ctx: Context, block_index: int, farmer: Farmer, pail: Pail) -> Planted:
     """A pail that is on the chain and not in our events: only the farmer's key can plant it, so it is ours."""
     if await ctx.database.fetch_one(
-        "select_open_item", action="plant", block_index=block_index, farmer_id=farmer.farmer_id
+        "select_open_item", action=ActionName.PLANT, block_index=block_index, farmer_id=farmer.farmer_id
     ):
         raise InFlightError("the plant is on the chain; its journal entry is being settled")
     await events.insert_found_planting(ctx.database, farmer.pooler_id, farmer.farmer_id, block_index, pail)

@@ -14,6 +14,7 @@ from kalepool.database import Database
 from kalepool.errors import ForbiddenError
 from kalepool.policy.conduct import Conduct, Standing, judge, judge_haste, standing
 from kalepool.policy.shares import ShareOutcome
+from kalepool.services.mining.miners import MinerStatus
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class Gate:
         known = self._miners.get(miner_id)
         if known is None:
             row = await self._database.fetch_one("select_miner", miner_id=miner_id)
-            if row is None or row["status"] != "active":
+            if row is None or row["status"] != MinerStatus.ACTIVE:
                 raise ForbiddenError(f"miner {miner_id} is not active")
             conduct = Conduct(0.0, now, row["bans"], row["banned_until"]) if row["bans"] else None
             known = self._miners.setdefault(miner_id, KnownMiner(conduct, self._limit, now, now, now))

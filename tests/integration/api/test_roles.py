@@ -17,7 +17,7 @@ from kalepool.database import Database, new_id
 from kalepool.keys import key_hash
 from kalepool.services import poolers
 from kalepool.services.farmers import Farmer
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +88,7 @@ class Cast:
             found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
             ended = found["key_id"] if found else None
         elif template == "/operator/keys/{key_id}":
-            ended = (await create_key(self.database, "operator")).key_id
+            ended = (await create_key(self.database, Role.OPERATOR)).key_id
         names = {
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,

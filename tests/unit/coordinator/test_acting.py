@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.pool_api import ApiError, PoolApi
@@ -91,7 +92,7 @@ async def test_who_the_api_does_not_plant_is_asked_for_again_later() -> None:
     pool.answer = answer
     pool.acting.start([Plant(7, (WALLETS[0],))], 1056)
     await pool.done()
-    assert pool.state.failures["plant", WALLETS[0], 7].code == "not-eligible"
+    assert pool.state.failures[ActionName.PLANT, WALLETS[0], 7].code == "not-eligible"
 
 
 def refuses(*codes: str, landed: int | None = None) -> Callable[[int], Awaitable[dict[str, Any]]]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kalepool.actions import ActionName
 from kalepool.policy.schedule import (
     HOPELESS,
     UNFIT,
@@ -263,7 +264,7 @@ def test_a_failed_work_is_tried_again_after_a_growing_wait() -> None:
     assert len(submits(run(295, farmer(work_failure=failed("rpc-unavailable", 290, count=30))))) == 1
 
 
-@pytest.mark.parametrize("code", sorted(HOPELESS["work"]))
+@pytest.mark.parametrize("code", sorted(HOPELESS[ActionName.WORK]))
 def test_what_cannot_be_mended_is_not_tried_again(code: str) -> None:
     assert submits(run(299, farmer(work_failure=failed(code, 290)))) == []
 
