@@ -44,7 +44,7 @@ from kalepool.database import Database, migrate, new_id
 from kalepool.policy.ranges import COUNTERS
 from kalepool.postgres import Postgres
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kernels import Template, find, keccak
 
 RUNS = ("shares", "kill", "streams")
@@ -131,7 +131,7 @@ class Pool:
                     "insert_miner", miner_id=new_id(), name=f"load {number}", payout_wallet=None
                 )
                 assert row is not None
-                keys.append((await create_key(database, "miner", subject_id=row["miner_id"])).key)
+                keys.append((await create_key(database, Role.MINER, subject_id=row["miner_id"])).key)
         return keys
 
 
@@ -255,50 +255,55 @@ class SimulatedMiner:
         return nonce
 
     async def bring(self, kind: str) -> None:
-        job = self.job
-        assert job is not None
+        assert self.job is not None
         if (kind == "duplicate" and not self.brought) or (kind == "stale" and self.over is None):
             kind = "valid"
-        expected = "accepted" if kind in ("valid", "repeated") else kind
-        job_id, brought = job.job_id, False
-        match kind:
-            case "valid" | "repeated":
-                nonce = str(self.search(job, good=True))
-                brought = True
-            case "duplicate":
-                job, number = self.random.choice(self.brought)
-                job_id, nonce = job.job_id, str(number)
-            case "stale":
-                assert self.over is not None
-                job_id, nonce = self.over.job_id, str(self.search(job, good=False))
-            case "low-difficulty":
-                nonce = str(self.search(job, good=False))
-            case "out-of-range":
-                nonce = str(job.start + COUNTERS + self.random.randrange(2**40))
-            case "unknown-job":
-                job_id, nonce = job_id[:-4] + "AAAA", str(self.search(job, good=False))
-            case _:
-                nonce = self.random.choice(("-1", "0x10", str(2**64), "", "1.5", "nonce"))
+        job, job_id, nonce = self.make_share(kind, self.job)
         key = secrets.token_hex(12)
         body = {"job_id": job_id, "nonce": nonce}
         first = await self.send(body, key)
         if first is None:
             return
-        self.tally.sent[kind] += 1
-        outcome = first["outcome"]
-        self.tally.told[outcome] += 1
-        # what was found in time may come too late, when the block ends on the way
-        too_late = outcome == "stale" and self.job is not None and self.job.index > job.index
-        if outcome != expected and not too_late:
-            self.tally.wrong.append(f"{kind}: told {first}")
-        if outcome == "accepted":
-            self.tally.accepted.add((job_id, int(nonce)))
-            if brought and self.job is not None and job.index == self.job.index:
-                self.brought.append((job, int(nonce)))
+        self.note(kind, job, body, first)
         if kind == "repeated":
             again = await self.send(body, key)
             if again is not None and again != first:
                 self.tally.wrong.append(f"told {first}, and {again} when asked again")
+
+    def make_share(self, kind: str, job: Job) -> tuple[Job, str, str]:
+        """A share of that kind: the job it comes from, and the job id and the nonce that are brought."""
+        match kind:
+            case "valid" | "repeated":
+                return job, job.job_id, str(self.search(job, good=True))
+            case "duplicate":
+                job, nonce = self.random.choice(self.brought)
+                return job, job.job_id, str(nonce)
+            case "stale":
+                assert self.over is not None
+                return job, self.over.job_id, str(self.search(job, good=False))
+            case "low-difficulty":
+                return job, job.job_id, str(self.search(job, good=False))
+            case "out-of-range":
+                return job, job.job_id, str(job.start + COUNTERS + self.random.randrange(2**40))
+            case "unknown-job":
+                return job, job.job_id[:-4] + "AAAA", str(self.search(job, good=False))
+            case _:
+                return job, job.job_id, self.random.choice(("-1", "0x10", str(2**64), "", "1.5", "nonce"))
+
+    def note(self, kind: str, job: Job, body: dict[str, str], told: dict[str, Any]) -> None:
+        """Counts an answer, and holds it against what was due."""
+        expected = "accepted" if kind in ("valid", "repeated") else kind
+        outcome = told["outcome"]
+        self.tally.sent[kind] += 1
+        self.tally.told[outcome] += 1
+        # what was found in time may come too late, when the block ends on the way
+        too_late = outcome == "stale" and self.job is not None and self.job.index > job.index
+        if outcome != expected and not too_late:
+            self.tally.wrong.append(f"{kind}: told {told}")
+        if outcome == "accepted":
+            self.tally.accepted.add((body["job_id"], int(body["nonce"])))
+            if expected == "accepted" and self.job is not None and job.index == self.job.index:
+                self.brought.append((job, int(body["nonce"])))
 
     async def send(self, body: dict[str, str], key: str) -> dict[str, Any] | None:
         """The answer, however often it takes to get one."""

@@ -39,8 +39,8 @@ import structlog
 import kernels
 from benchmarks.bare import BareKernel
 from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
-from kalepool.cluster.members import Cluster, Handle, Member, Place
-from kalepool.cluster.messages import Hello, Job, Report, code_version
+from kalepool.cluster.members import Cluster, Handle, Member, WorkerPlace
+from kalepool.cluster.messages import Hello, WorkerJob, WorkerReport, code_version
 from kalepool.cluster.worker import Worker
 from kalepool.config import Settings
 from kalepool.coordinator.state import report_zeros
@@ -126,12 +126,12 @@ async def _take_turns(address: str, count: int, turns: int) -> list[Turn]:
     serials, versions = itertools.count(1), itertools.count(1)
     block = Block(0, 0, 0, 0, 0, 0, 8, os.urandom(32), 0, 0)
     zeros = {os.urandom(32): 0 for _ in range(FARMERS)}
-    counts: dict[Place, Counted] | None = None
+    counts: dict[WorkerPlace, Counted] | None = None
 
     async def next_serial() -> int:
         return next(serials)
 
-    def on_report(member: Member, report: Report) -> None:
+    def on_report(member: Member, report: WorkerReport) -> None:
         if counts is None:
             return
         if report.finds:
@@ -147,7 +147,7 @@ async def _take_turns(address: str, count: int, turns: int) -> list[Turn]:
 
     def publish(farmers: dict[bytes, int]) -> None:
         at_once = report_zeros(cluster.hashes_per_second)
-        cluster.publish(Job(next(versions), 1, block, tuple(farmers.items()), at_once))
+        cluster.publish(WorkerJob(next(versions), 1, block, tuple(farmers.items()), at_once))
 
     done = []
     with BareKernel() as kernel:
@@ -223,7 +223,7 @@ class Swarm:
         self.workers: dict[int, SlowWorker] = {}
         self.found: dict[int, float] = {}  # nonce: when
         # One process unpacks for thousands: a job that all of them hold is unpacked once.
-        Job.unpack = staticmethod(functools.lru_cache(8)(Job.unpack))
+        WorkerJob.unpack = staticmethod(functools.lru_cache(8)(WorkerJob.unpack))
 
     async def start(self) -> None:
         """Begin to hash; before, all of them are to have joined."""
@@ -237,7 +237,9 @@ class Swarm:
     async def assign(self, number: int, packed: bytes) -> None:
         self.workers[number].assign(packed)
 
-    async def exchange(self, number: int, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+    async def exchange(
+        self, number: int, packed: bytes | None, serial: int | None, wait_seconds: float
+    ) -> WorkerReport:
         worker = self.workers[number]
         worker.news.clear()
         if packed:
@@ -269,7 +271,7 @@ class SwarmHandle:
     async def hello(self) -> Hello:
         return await self._actor.hello.remote(self._number, self._serial)
 
-    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
         return await self._actor.exchange.remote(self._number, packed, serial, wait_seconds)
 
     def assign(self, packed: bytes) -> None:
@@ -282,12 +284,12 @@ class SwarmHandle:
 class SwarmFleet:
     def __init__(self, actor: Any, count: int) -> None:
         self.actor = actor
-        self._places = {Place(f"node-{n}", f"simulated-{n}", "cpu", n, 1) for n in range(count)}
+        self._places = {WorkerPlace(f"node-{n}", f"simulated-{n}", "cpu", n, 1) for n in range(count)}
 
-    async def places(self) -> set[Place]:
+    async def places(self) -> set[WorkerPlace]:
         return self._places
 
-    def start(self, place: Place, serial: int) -> Handle:
+    def start(self, place: WorkerPlace, serial: int) -> Handle:
         return SwarmHandle(self.actor, place.number, serial)
 
 

@@ -335,71 +335,100 @@ def by_equal_parts(luck: Luck, active: list[int], hashes: float, floor: int) -> 
         luck.spend(farmer, hashes / len(active))
 
 
-def scheduled(allocate: Allocation) -> Searcher:
-    """The pool's own schedule: decide() every tick, and the workers' search in between. (c) with equal parts."""
+class ScheduledBlock:
+    """The pool's own schedule in one block: decide() every tick, and the workers' search in between."""
 
-    def search(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
-        cell, rng, closes = pool.cell, pool.rng, ledgers.closes
-        start = now = float(closes[0])
-        names = [f"{i:04d}" for i in range(cell.farmers)]
+    def __init__(self, pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> None:
+        self.pool, self.ledgers, self.contract, self.luck = pool, ledgers, contract, luck
+        cell = pool.cell
+        self.now = float(ledgers.closes[0])
+        self.drain = self.now + 270 - cell.farmers / cell.works_per_ledger * LEDGER_SECONDS
         # The coordinator hashes one nonce for each farmer at once.
-        active = list(range(cell.farmers))
-        states = [
-            FarmerState(name, may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
-            for farmer, name in enumerate(names)
+        self.active = list(range(cell.farmers))
+        self.states = [
+            FarmerState(f"{farmer:04d}", may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
+            for farmer in self.active
         ]
-        in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
+        self.in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
+        self.seen = -1
+
+    def play(self, allocate: Allocation) -> float:
+        """The whole block. The hashes it took."""
         hashes = 0.0
-        seen = -1
-        drain = start + 270 - cell.farmers / cell.works_per_ledger * LEDGER_SECONDS
-        while now < closes[ledgers.end]:
-            ledger = int(np.searchsorted(closes, now, side="right")) - 1
-            if ledger > seen:
-                for landed in sorted(w for w in in_flight if w[0] <= ledger):
-                    in_flight.remove(landed)
-                    at, farmer, found, sent = landed
-                    contract.work(farmer, at, found)
-                    states[farmer] = replace(states[farmer], working=False, pail=contract.pails[farmer])
-                    pool.inclusions.append(at - sent)
-                for farmer, pail in enumerate(contract.pails[: cell.farmers]):
-                    if states[farmer].pail is None and pail.sequence <= ledger:
-                        states[farmer] = replace(states[farmer], pail=pail)
-                seen = ledger
-            chain = ChainState(
-                ledger=ledger,
-                ledger_closed_at=datetime.fromtimestamp(float(closes[ledger]), UTC),
-                index=contract.index,
-                farm_block=contract.farm_block,
-                block=contract.block,
-                paused=False,
-                ledger_seconds=LEDGER_SECONDS,
-                block_seconds=BLOCK_SECONDS,
-                previous_block=pool.previous_block,
-            )
-            snapshot = Snapshot(chain, states, (), cell.hashes_per_second, pool.inclusions[-300:], pool.due, pool.lost)
-            for action in decide(snapshot, datetime.fromtimestamp(now, UTC), pool.settings):
-                if isinstance(action, Submit):
-                    farmer = int(action.farmer)
-                    at = ledgers.inclusion(rng, now)
-                    in_flight.append((at, farmer, action.zeros, ledger))
-                    states[farmer] = replace(states[farmer], working=True)
-                    if action.reason != "insurance":
-                        active.remove(farmer)
-            tick = 0.5 if now > drain and cell.farmers < 200 else 1.0 if now > drain else LEDGER_SECONDS
-            if active:
-                allocate(luck, active, tick * cell.hashes_per_second, contract.block.min_zeros)
-                hashes += tick * cell.hashes_per_second
-            for farmer in active:
-                shares = states[farmer].shares
-                if luck.zeros[farmer] > shares[-1].zeros:
-                    states[farmer] = replace(states[farmer], shares=(*shares, Found(luck.zeros[farmer], 0)))
-            now += tick
-        for at, farmer, found, _ in sorted(in_flight):
-            if at < ledgers.end:
-                contract.work(farmer, at, found)
+        while self.now < self.ledgers.closes[self.ledgers.end]:
+            ledger = int(np.searchsorted(self.ledgers.closes, self.now, side="right")) - 1
+            if ledger > self.seen:
+                self._see(ledger)
+            self._act(ledger)
+            tick = self._tick()
+            if self.active:
+                power = tick * self.pool.cell.hashes_per_second
+                allocate(self.luck, self.active, power, self.contract.block.min_zeros)
+                hashes += power
+            self._note_shares()
+            self.now += tick
+        for at, farmer, found, _ in sorted(self.in_flight):
+            if at < self.ledgers.end:
+                self.contract.work(farmer, at, found)
         return hashes
 
-    return search
+    def _see(self, ledger: int) -> None:
+        """What a ledger brought: works that landed, and pails planted by now."""
+        for landed in sorted(work for work in self.in_flight if work[0] <= ledger):
+            self.in_flight.remove(landed)
+            at, farmer, found, sent = landed
+            self.contract.work(farmer, at, found)
+            self.states[farmer] = replace(self.states[farmer], working=False, pail=self.contract.pails[farmer])
+            self.pool.inclusions.append(at - sent)
+        for farmer, pail in enumerate(self.contract.pails[: len(self.states)]):
+            if self.states[farmer].pail is None and pail.sequence <= ledger:
+                self.states[farmer] = replace(self.states[farmer], pail=pail)
+        self.seen = ledger
+
+    def _act(self, ledger: int) -> None:
+        """Sends the works that the schedule decides on."""
+        for action in decide(self._snapshot(ledger), datetime.fromtimestamp(self.now, UTC), self.pool.settings):
+            if not isinstance(action, Submit):
+                continue
+            farmer = int(action.farmer)
+            at = self.ledgers.inclusion(self.pool.rng, self.now)
+            self.in_flight.append((at, farmer, action.zeros, ledger))
+            self.states[farmer] = replace(self.states[farmer], working=True)
+            if action.reason != "insurance":
+                self.active.remove(farmer)
+
+    def _snapshot(self, ledger: int) -> Snapshot:
+        pool, contract = self.pool, self.contract
+        chain = ChainState(
+            ledger=ledger,
+            ledger_closed_at=datetime.fromtimestamp(float(self.ledgers.closes[ledger]), UTC),
+            index=contract.index,
+            farm_block=contract.farm_block,
+            block=contract.block,
+            paused=False,
+            ledger_seconds=LEDGER_SECONDS,
+            block_seconds=BLOCK_SECONDS,
+            previous_block=pool.previous_block,
+        )
+        speed, inclusions = pool.cell.hashes_per_second, pool.inclusions[-300:]
+        return Snapshot(chain, self.states, (), speed, inclusions, pool.due, pool.lost)
+
+    def _tick(self) -> float:
+        """Seconds until the schedule is asked again: short ones once works are due."""
+        if self.now <= self.drain:
+            return LEDGER_SECONDS
+        return 0.5 if self.pool.cell.farmers < 200 else 1.0
+
+    def _note_shares(self) -> None:
+        for farmer in self.active:
+            shares, zeros = self.states[farmer].shares, self.luck.zeros[farmer]
+            if zeros > shares[-1].zeros:
+                self.states[farmer] = replace(self.states[farmer], shares=(*shares, Found(zeros, 0)))
+
+
+def scheduled(allocate: Allocation) -> Searcher:
+    """The pool's own schedule. (c) with equal parts."""
+    return lambda pool, ledgers, contract, luck: ScheduledBlock(pool, ledgers, contract, luck).play(allocate)
 
 
 def t_quantile(degrees: int) -> float:

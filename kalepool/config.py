@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -33,6 +34,14 @@ class Heading:
     """Marks the first setting of a group with what stands above it wherever settings are shown."""
 
     text: str
+
+
+class WebhookForm(StrEnum):
+    """Whose webhook gets the alerts: discord and telegram take bodies of their own form."""
+
+    JSON = "json"
+    DISCORD = "discord"
+    TELEGRAM = "telegram"
 
 
 class Settings(BaseSettings):
@@ -217,7 +226,7 @@ class Settings(BaseSettings):
     alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
     """Address to tell operators of trouble at. Without one nobody is told."""
 
-    alert_kind: Literal["json", "discord", "telegram"] = "json"
+    alert_kind: WebhookForm = WebhookForm.JSON
     """The form of what the webhook is sent. Telegram's address ends in `/sendMessage?chat_id=…`."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"

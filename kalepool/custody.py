@@ -54,7 +54,7 @@ class MasterKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class CustodySigner:
     """Signs as one account. The secret is opened for each signature and never kept; repr shows the address alone."""
 
     public_key: str
@@ -89,9 +89,9 @@ class Custody:
         sealed, key_id = self._seal(row_id, keypair.raw_secret_key())
         return keypair.public_key, sealed, key_id
 
-    def signer(self, row_id: UUID, address: str, sealed: bytes) -> Signer:
+    def signer(self, row_id: UUID, address: str, sealed: bytes) -> CustodySigner:
         """Who signs for `address`. Raises CustodyError at signing when the secret does not open."""
-        return Signer(address, self, row_id, bytes(sealed))
+        return CustodySigner(address, self, row_id, bytes(sealed))
 
     def _keypair(self, row_id: UUID, address: str, sealed: bytes) -> Keypair:
         """Open a sealed secret. Raises CustodyError when no master key opens it, or it is another account's."""

@@ -1,4 +1,4 @@
-"""What `make check` runs: formatting, lint, types, import direction, and what must never be committed.
+"""What `make check` runs: formatting, lint, types, import direction, names, and what must never be committed.
 
 All steps at once; a line for each with its time, and the output of those that failed. Exit status 1 when any did.
 """
@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from names import clashes
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -69,6 +71,7 @@ STEPS: dict[str, Callable[[], str]] = {
     "lint": tool("ruff", "check", "."),
     "types": tool("basedpyright"),
     "imports": tool("lint-imports"),
+    "names": lambda: clashes(ROOT),
     "lock files": lock_files,
     "paths": machine_paths,
     "settings": tool("python", "-m", "tools.settings_page", "--check"),

@@ -40,7 +40,7 @@ class Principal:
 
     def require_pooler(self, pooler_id: UUID) -> None:
         """Problem 403 unless it may act for this pooler."""
-        if self.role != "operator" and (self.role != "pooler" or self.subject_id != pooler_id):
+        if self.role != Role.OPERATOR and (self.role != Role.POOLER or self.subject_id != pooler_id):
             raise Problem(403, "forbidden", f"this key does not act for pooler {pooler_id}")
 
 
@@ -135,10 +135,10 @@ def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:
 Anyone = Annotated[Principal, Depends(principal)]
 """Any valid key."""
 
-Operator = Annotated[Principal, Depends(require("operator"))]
+Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 
 
-async def signed_in(caller: Annotated[Principal, Depends(require("farmer"))]) -> Principal:
+async def signed_in(caller: Annotated[Principal, Depends(require(Role.FARMER))]) -> Principal:
     """A farmer who signed in with its payout wallet. Problem 403 for a key, which a pooler may know too."""
     if caller.subject_wallet is None:
         raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
@@ -149,10 +149,10 @@ async def record(
     database: Database | Session, caller: Principal, action: str, subject_id: UUID | None = None, **detail: str | int
 ) -> None:
     """Notes for good what an operator did; what anybody else did to its own is no operator's action."""
-    if caller.role == "operator":
+    if caller.role == Role.OPERATOR:
         await operators.record(database, caller.key_id, action, subject_id, **detail)
 
 
 SignedIn = Annotated[Principal, Depends(signed_in)]
 
-PoolerOrOperator = Annotated[Principal, Depends(require("pooler", "operator"))]
+PoolerOrOperator = Annotated[Principal, Depends(require(Role.POOLER, Role.OPERATOR))]

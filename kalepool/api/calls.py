@@ -16,6 +16,7 @@ from kalepool.errors import NotFoundError
 from kalepool.services import farmers
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.services.keys import Role
 
 Result = TypeVar("Result")
 
@@ -50,11 +51,11 @@ async def finish(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
 def may_see(caller: Principal, farmer: farmers.Farmer) -> bool:
     """Whether the caller may know of this farmer: itself, its payout wallet, its pooler, an operator."""
     match caller.role:
-        case "operator":
+        case Role.OPERATOR:
             return True
-        case "pooler":
+        case Role.POOLER:
             return caller.subject_id == farmer.pooler_id
-        case "farmer":
+        case Role.FARMER:
             return caller.subject_id == farmer.farmer_id or caller.subject_wallet == farmer.payout_wallet
         case _:
             return False
@@ -68,6 +69,6 @@ async def visible_farmer(request: Request, caller: Principal, farmer_id: UUID, *
     farmer = await farmers.find_farmer(context(request).database, farmer_id)
     if farmer is None or not may_see(caller, farmer):
         raise NotFoundError(f"no farmer {farmer_id}")
-    if not_pooler and caller.role not in ("farmer", "operator"):
+    if not_pooler and caller.role not in (Role.FARMER, Role.OPERATOR):
         raise Problem(403, "forbidden", "only the farmer itself, or an operator, may do this")
     return farmer

@@ -38,10 +38,10 @@ class RateLimits:
         usual = settings.requests_per_minute
         self._of_address = usual
         self._of_role: dict[Role, int] = {
-            "farmer": usual,
-            "miner": settings.miner_shares_per_minute,
-            "pooler": settings.pooler_requests_per_minute,
-            "operator": settings.pooler_requests_per_minute,
+            Role.FARMER: usual,
+            Role.MINER: settings.miner_shares_per_minute,
+            Role.POOLER: settings.pooler_requests_per_minute,
+            Role.OPERATOR: settings.pooler_requests_per_minute,
         }
         self._full_at: dict[UUID | str, float] = {}
 

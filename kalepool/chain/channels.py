@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from kalepool.chain.records import Signer
@@ -33,7 +33,7 @@ class Channels:
             self._free.put_nowait(signer)
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Signer]:
+    async def lend(self) -> AsyncGenerator[Signer]:
         """A channel account of one's own for the time of the block. Waits while all are lent.
 
         One that was given back with a transaction that may still apply (cancelled, or of unknown outcome) is lent again

@@ -11,6 +11,7 @@ import structlog
 from stellar_sdk import Operation
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
+from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.chain.submitting import Submitter
@@ -64,14 +65,14 @@ class Chain(Submitter):
     ) -> Prepared:
         """plant(farmer, amount): the farmer's account is the source, its signature the authorisation; the pool pays."""
         call = building.plant_call(self.network.contract_id, farmer.public_key, amount_stroops)
-        return await self._prepare_call("plant", call, farmer, payer=pool, deadline=deadline, attempt=attempt)
+        return await self._prepare_call(ActionName.PLANT, call, farmer, payer=pool, deadline=deadline, attempt=attempt)
 
     async def prepare_work(
         self, farmer: str, digest: bytes, nonce: int, *, channel: Signer, deadline: datetime, attempt: int = 1
     ) -> Prepared:
         """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap."""
         call = building.work_call(self.network.contract_id, farmer, digest, nonce)
-        return await self._prepare_call("work", call, channel, deadline=deadline, attempt=attempt)
+        return await self._prepare_call(ActionName.WORK, call, channel, deadline=deadline, attempt=attempt)
 
     async def prepare_harvest(
         self, items: Sequence[tuple[str, int]], *, channel: Signer, deadline: datetime, attempt: int = 1
@@ -83,7 +84,7 @@ class Chain(Submitter):
         where the pails are too many for one transaction, NothingHarvestableError where the tractor finds none.
         """
         call = self._harvest_call(items)
-        return await self._prepare_call("harvest", call, channel, deadline=deadline, attempt=attempt)
+        return await self._prepare_call(ActionName.HARVEST, call, channel, deadline=deadline, attempt=attempt)
 
     async def plan_harvests(self, items: Iterable[tuple[str, int]]) -> HarvestPlan:
         """Pack pails into as few transactions as they fit, by simulation. Raises RpcUnavailableError.
@@ -119,14 +120,14 @@ class Chain(Submitter):
         if not 0 < len(accounts) <= building.MAX_CREATED_ACCOUNTS:
             raise InputError(f"{len(accounts)} accounts to create: a transaction takes 1 to 100")
         operations = [building.create_account(address, stroops) for address, stroops in accounts]
-        return await self._prepare_classic("create_account", operations, pool, None, deadline, attempt)
+        return await self._prepare_classic(ActionName.CREATE_ACCOUNT, operations, pool, None, deadline, attempt)
 
     async def prepare_trustline(
         self, farmer: Signer, *, pool: Signer, deadline: datetime, attempt: int = 1
     ) -> Prepared:
         """Add the KALE trustline to the farmer's account; the pool pays the fee, the farmer's XLM the reserve."""
         operations = [building.trustline(self.asset)]
-        return await self._prepare_classic("trustline", operations, farmer, pool, deadline, attempt)
+        return await self._prepare_classic(ActionName.TRUSTLINE, operations, farmer, pool, deadline, attempt)
 
     async def prepare_payment(
         self,
@@ -147,7 +148,7 @@ class Chain(Submitter):
         ]
         if not operations or min(kale_stroops, native_stroops) < 0:
             raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
-        return await self._prepare_classic("payment", operations, source, pool, deadline, attempt)
+        return await self._prepare_classic(ActionName.PAYMENT, operations, source, pool, deadline, attempt)
 
     async def prepare_merge(
         self,
@@ -170,7 +171,7 @@ class Chain(Submitter):
         if kale_stroops is not None:
             operations.append(building.trustline(self.asset, 0))
         operations.append(building.merge(destination))
-        return await self._prepare_classic("merge", operations, source, pool, deadline, attempt)
+        return await self._prepare_classic(ActionName.MERGE, operations, source, pool, deadline, attempt)
 
     async def fund(self, address: str, *, kale_stroops: int = 0) -> None:
         """Ask the network's friendbot for an account with free XLM; or a devnet's for KALE, where there is a trustline.

@@ -141,7 +141,7 @@ def _camel(name: str) -> str:
 
 def read_events(events: Iterable[str] | None) -> list[stellar_xdr.DiagnosticEvent]:
     """Diagnostic events from base64; unreadable ones are left out, they only explain."""
-    found = []
+    found: list[stellar_xdr.DiagnosticEvent] = []
     for event in events or ():
         try:
             found.append(stellar_xdr.DiagnosticEvent.from_xdr(event))

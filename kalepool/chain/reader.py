@@ -20,7 +20,7 @@ from stellar_sdk.soroban_rpc import (
 )
 
 from kalepool.chain import entries
-from kalepool.chain.records import Account, Farm, FeeBids, Fees, Health, Ledger, Limits
+from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, RpcHealth
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
@@ -96,12 +96,12 @@ class ChainReader:
         """Unusable answers of the server so far, by method. Tries that were repeated count each."""
         return self._rpc.errors
 
-    async def read_health(self) -> Health:
+    async def read_health(self) -> RpcHealth:
         """One round trip to the server. Raises RpcUnavailableError, and ConfigError where it serves another network."""
         await self._check_network()
         started = time.perf_counter()
         ledger, oldest = await self._read_health(self._rpc.call)
-        return Health(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
+        return RpcHealth(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
 
     async def _check_network(self) -> None:
         if not self._checked_network:

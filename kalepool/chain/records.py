@@ -35,7 +35,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class RpcHealth:
     """What the RPC server says of itself. `latency_seconds` is our round trip to it."""
 
     ledger: Ledger

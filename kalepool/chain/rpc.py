@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -103,18 +103,21 @@ class Rpc:
     def _parse(self, method: str, answer: type[M], response: Response, request_id: int) -> M:
         where = f"{method}: {self.place}"
         if response.status_code == 429:
-            raise RateLimitedError(f"{where} limits our rate (429)", _retry_after(response.headers))
+            raise RateLimitedError(
+                f"{where} limits our rate (429)", _retry_after(cast("dict[str, str]", response.headers))
+            )
         if not 200 <= response.status_code < 300:
             raise RpcUnavailableError(f"{where} answered {response.status_code}")
         try:
-            body = json.loads(response.text)
+            body = _fields(json.loads(response.text))
         except ValueError:
             raise RpcUnavailableError(f"{where} answered something that is not JSON") from None
-        if not isinstance(body, dict) or body.get("id") != request_id:
+        if body.get("id") != request_id:
             raise RpcUnavailableError(f"{where} answered something that is not a JSON-RPC response to the request")
         if (error := body.get("error")) is not None:
-            code = error.get("code") if isinstance(error, dict) else None
-            text = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+            said = _fields(error)
+            code = said.get("code")
+            text = str(said.get("message", "") if said else error)
             if code in OUR_FAULT:
                 raise ChainError(f"{where} refused the request ({code}): {text[:300]}")
             raise RpcUnavailableError(f"{where} has trouble of its own ({code}): {text[:300]}")
@@ -123,6 +126,11 @@ class Rpc:
         except ValidationError as invalid:
             fields = ", ".join(".".join(map(str, e["loc"])) or "result" for e in invalid.errors()[:5])
             raise RpcUnavailableError(f"{where} answered without usable {fields}") from None
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """The fields of a JSON object; none where the value is something else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

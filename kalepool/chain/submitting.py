@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
@@ -182,18 +183,19 @@ class Submitter(ChainReader):
     def _found(self, transaction_hash: str, answer: GetTransactionResponse, function: str | None) -> Outcome:
         """The outcome of a transaction that a ledger has."""
         result = decoding.read_result(answer.result_xdr or "")
-        common = {
-            "ledger": answer.ledger,
-            "closed_at": None if answer.create_at is None else datetime.fromtimestamp(answer.create_at, UTC),
-            "result_code": result.code,
-            "fee_stroops": result.fee_stroops,
-        }
+        applied = Outcome(
+            transaction_hash,
+            Status.APPLIED,
+            ledger=answer.ledger,
+            closed_at=None if answer.create_at is None else datetime.fromtimestamp(answer.create_at, UTC),
+            result_code=result.code,
+            fee_stroops=result.fee_stroops,
+        )
         if answer.status is GetTransactionStatus.SUCCESS:
-            value = decoding.return_value(answer.result_meta_xdr)
-            return Outcome(transaction_hash, Status.APPLIED, return_value=value, **common)
+            return replace(applied, return_value=decoding.return_value(answer.result_meta_xdr))
         events = answer.diagnostic_events_xdr or decoding.meta_events(answer.result_meta_xdr)
         error = decoding.applied_error(result, events, self.network, function, transaction_hash)
-        return Outcome(transaction_hash, Status.FAILED, error=error, **common)
+        return replace(applied, status=Status.FAILED, error=error)
 
 
 def expired(transaction_hash: str, valid_until: datetime) -> Outcome:

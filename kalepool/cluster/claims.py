@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from kalepool.cluster.messages import Find, Hello, Report
+from kalepool.cluster.messages import Find, Hello, WorkerReport
 from kalepool.protocol.model import U32_MAX, U64_MAX
 
 MOST_HASHES_PER_SECOND = 10**12
@@ -39,7 +39,7 @@ def doubt_hello(hello: object, threads: int) -> str | None:
 
 def doubt_report(report: object, threads: int) -> str | None:
     """What cannot be in a report of a worker of `threads` threads; None if all of it can."""
-    if type(report) is not Report:
+    if type(report) is not WorkerReport:
         return f"it reported {type(report).__name__}"
     if not _is_int(report.index, -1, U32_MAX):
         return f"block index {report.index!r:.40}"

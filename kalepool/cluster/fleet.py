@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from kalepool.cluster.members import Handle, Place, WorkerError
-from kalepool.cluster.messages import Hello, Report
+from kalepool.cluster.members import Handle, WorkerError, WorkerPlace
+from kalepool.cluster.messages import Hello, WorkerReport
 from kalepool.cluster.worker import Worker, drop_secrets
 from kalepool.errors import ConfigError
 
@@ -50,7 +50,7 @@ class RayFleet:
         # A job gets through while a report is waited for. Ray keeps no record of every call: there is one a second.
         self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, enable_task_events=False)(Worker)
 
-    async def places(self) -> list[Place]:
+    async def places(self) -> list[WorkerPlace]:
         """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs."""
         try:
             nodes = await asyncio.to_thread(self._ray.nodes)
@@ -63,11 +63,11 @@ class RayFleet:
             resources, host = node["Resources"], f"{node['NodeManagerHostname']}/{node['NodeID'][:6]}"
             cores, cards = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
             if cores:
-                places.append(Place(node["NodeID"], host, "cpu", 0, cores))
-            places.extend(Place(node["NodeID"], host, "cuda", number, 1) for number in range(cards))
+                places.append(WorkerPlace(node["NodeID"], host, "cpu", 0, cores))
+            places.extend(WorkerPlace(node["NodeID"], host, "cuda", number, 1) for number in range(cards))
         return places
 
-    def start(self, place: Place, serial: int) -> Handle:
+    def start(self, place: WorkerPlace, serial: int) -> Handle:
         """A worker on this very node. It dies with this process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -91,7 +91,7 @@ class RayHandle:
     async def hello(self) -> Hello:
         return await _result(self._actor.hello.options(concurrency_group="ctl").remote())
 
-    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
         call = self._actor.exchange.options(concurrency_group="report")
         return await _result(call.remote(packed, serial, wait_seconds))
 

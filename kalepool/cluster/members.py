@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, TypeVar
 import structlog
 
 from kalepool.cluster.claims import doubt_hello, doubt_report
-from kalepool.cluster.messages import Hello, Job, Report, code_version
+from kalepool.cluster.messages import Hello, WorkerJob, WorkerReport, code_version
 from kalepool.errors import KalepoolError
 from kalepool.policy.ranges import Searcher, measure_speed
 
@@ -53,7 +53,7 @@ class FalseReportError(WorkerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """Where a worker belongs: the cores of a node (kind "cpu", number 0) or one of its cards (kind "cuda")."""
 
     node_id: str
@@ -67,7 +67,7 @@ class Handle(Protocol):
     """A worker from afar. Every call raises WorkerError when the worker is gone or its code fails."""
 
     async def hello(self) -> Hello: ...
-    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report: ...
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport: ...
     def assign(self, packed: bytes) -> None:
         """Send without waiting for an answer."""
         ...
@@ -78,8 +78,8 @@ class Handle(Protocol):
 class Fleet(Protocol):
     """Where workers can run, and the means to start one there."""
 
-    async def places(self) -> Collection[Place]: ...
-    def start(self, place: Place, serial: int) -> Handle: ...
+    async def places(self) -> Collection[WorkerPlace]: ...
+    def start(self, place: WorkerPlace, serial: int) -> Handle: ...
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class Member:
     with nothing to search, a worker is not slow.
     """
 
-    place: Place
+    place: WorkerPlace
     hello: Hello
     handle: Handle
     serials: list[int]  # the present one last
@@ -104,7 +104,7 @@ class Member:
     slow_seconds: float = 0.0
     false_finds: int = 0  # nonces that were not what it said of them
 
-    def count(self, report: Report) -> None:
+    def count(self, report: WorkerReport) -> None:
         self.hashes += report.hashes
         if report.seconds <= 0:
             return
@@ -130,20 +130,20 @@ class Cluster:
         self,
         fleet: Fleet,
         next_serial: Callable[[], Awaitable[int]],
-        on_report: Callable[[Member, Report], None],
+        on_report: Callable[[Member, WorkerReport], None],
     ) -> None:
         self.fleet = fleet
-        self.members: dict[Place, Member] = {}
-        self.refused: dict[Place, str] = {}  # places that cannot be used, and why
+        self.members: dict[WorkerPlace, Member] = {}
+        self.refused: dict[WorkerPlace, str] = {}  # places that cannot be used, and why
         self.reports = 0  # of all workers there ever were, as the next two
         self.hashes = 0
         self.busy_seconds = 0.0  # thread-seconds spent searching
         self._next_serial = next_serial
         self._on_report = on_report
-        self._job: Job | None = None
+        self._job: WorkerJob | None = None
         self._packed = b""
         self._newest_serial = 0
-        self._replaced_at: dict[Place, float] = {}
+        self._replaced_at: dict[WorkerPlace, float] = {}
 
     @property
     def hashes_per_second(self) -> float:
@@ -154,7 +154,7 @@ class Cluster:
         """Between two reports of a worker: longer in a large cluster, so that this process keeps up."""
         return max(REPORT_SECONDS, len(self.members) / REPORTS_PER_SECOND)
 
-    def publish(self, job: Job) -> None:
+    def publish(self, job: WorkerJob) -> None:
         """Make this the job of every worker, now and to come. Another block's job is sent at once, news of the same
         block with the next exchange."""
         is_other_block = not self._job or job.index != self._job.index or job.block.entropy != self._job.block.entropy
@@ -167,7 +167,7 @@ class Cluster:
 
     async def run(self) -> None:
         """Until cancelled, or WorkerError when the fleet was out of reach for a while. Then the workers are killed."""
-        keepers: dict[Place, asyncio.Task[None]] = {}
+        keepers: dict[WorkerPlace, asyncio.Task[None]] = {}
         reached_at = time.monotonic()
         try:
             while True:
@@ -189,7 +189,7 @@ class Cluster:
                 keeper.cancel()
             await asyncio.gather(*keepers.values(), return_exceptions=True)
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: WorkerPlace) -> None:
         """One worker after the other in this place, until cancelled because the place is gone."""
         pause = 0.2
         while True:
@@ -211,11 +211,11 @@ class Cluster:
                 self.members.pop(place, None)
             await asyncio.sleep(pause)
 
-    def _was_of_use(self, place: Place) -> bool:
+    def _was_of_use(self, place: WorkerPlace) -> bool:
         member = self.members.get(place)
         return member is not None and member.hashes > 0
 
-    def _refuse(self, place: Place, error: KalepoolError) -> None:
+    def _refuse(self, place: WorkerPlace, error: KalepoolError) -> None:
         if self.refused.get(place) != str(error):
             self.refused[place] = str(error)
             log.error("worker_refused", host=place.host, kind=place.kind, reason=str(error))
@@ -224,7 +224,7 @@ class Cluster:
         self._newest_serial = await self._next_serial()
         return self._newest_serial
 
-    async def _employ(self, place: Place) -> None:
+    async def _employ(self, place: WorkerPlace) -> None:
         """Start a worker and stay with it until WorkerError."""
         serial = await self._serial()
         handle = self.fleet.start(place, serial)

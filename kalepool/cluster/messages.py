@@ -14,7 +14,7 @@ from kalepool.protocol.model import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkerJob:
     """What to search until told otherwise. A worker holds one job, not chunks, so it never waits for the next one.
 
     version: counts up with every change; a worker keeps the highest it has seen.
@@ -34,7 +34,7 @@ class Job:
         return pickle.dumps(self)
 
     @staticmethod
-    def unpack(packed: bytes) -> Job:
+    def unpack(packed: bytes) -> WorkerJob:
         return pickle.loads(packed)  # noqa: S301 (from our own coordinator, as everything Ray carries)
 
 
@@ -48,7 +48,7 @@ class Find:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class WorkerReport:
     """What a worker did since its last report.
 
     index: the block of the finds. hashes: nonces tried, in blocks now past too. seconds: time since the last report.

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 import kernels
-from kalepool.cluster.messages import Find, Hello, Job, Report, code_version
+from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
 
@@ -36,7 +36,7 @@ def drop_secrets() -> dict[str, str]:
 class _Call:
     """One call to the kernel. `stop` is set when the job's block is over."""
 
-    job: Job
+    job: WorkerJob
     farmer: bytes
     above_zeros: int
     nonces: NonceRange
@@ -60,7 +60,7 @@ class Worker:
         self._changed = threading.Condition()
         self._searcher = Searcher(serial)
         self._needs_serial = False
-        self._job: Job | None = None
+        self._job: WorkerJob | None = None
         self._zeros: dict[bytes, int] = {}  # of the job's farmers, with what was found here since
         self._stop = threading.Event()
         self._ended = False
@@ -85,7 +85,7 @@ class Worker:
 
     def assign(self, packed: bytes) -> None:
         """Search this job from now on. Another block's ends the running one within a kernel's slice, about 10 ms."""
-        job = Job.unpack(packed)
+        job = WorkerJob.unpack(packed)
         with self._changed:
             old = self._job
             if old and job.version <= old.version:
@@ -103,7 +103,7 @@ class Worker:
             self._zeros = {farmer: max(zeros, self._zeros.get(farmer, 0)) for farmer, zeros in job.farmers}
             self._changed.notify_all()
 
-    def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+    def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
         """Take a newer job and serial if there are any, then report: after `wait_seconds`, or as soon as
         there is a find of the job's `report_zeros`. Raises what a search thread died of."""
         if packed:
@@ -133,12 +133,12 @@ class Worker:
         for thread in self._threads:
             thread.join()
 
-    def _report(self) -> Report:
+    def _report(self) -> WorkerReport:
         now = time.monotonic()
         for number, since in self._busy_since.items():  # a call that never ends is no idleness
             self._busy_seconds += now - since
             self._busy_since[number] = now
-        report = Report(
+        report = WorkerReport(
             index=self._job.index if self._job else -1,
             finds=tuple(self._finds.values()),
             hashes=self._hashes,

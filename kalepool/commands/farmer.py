@@ -11,6 +11,7 @@ from rich.text import Text
 from kalepool.commands.pool import OWN_POOLER, Pooler, ask_api, find_pooler, read_settings, show, with_database_open
 from kalepool.database import Database
 from kalepool.errors import ConflictError
+from kalepool.services.farmers import FarmerStatus
 from kalepool.units import plain
 
 farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show farmers, and let them go.")
@@ -43,7 +44,7 @@ def farmer_add(
         body: dict[str, Any] = {"pooler_id": str(await find_pooler(database, pooler)), "payout_wallet": payout_wallet}
         if name is not None:
             for other in await farmers_called(database, name):
-                if other.status != "departed":
+                if other.status != FarmerStatus.DEPARTED:
                     raise ConflictError(f"farmer {other.farmer_id} is called {name!r} already: choose another --name")
             body["metadata"] = {"name": name}
         if stake_percentage is not None:
@@ -90,7 +91,7 @@ def farmer_show(called: Called) -> None:
     async def read(database: Database) -> list[Line]:
         path = f"/farmers/{(await find_farmer(database, called)).farmer_id}"
         found = await ask_api(settings, database, "GET", path)
-        goes = found["status"] in ("leaving", "departed")
+        goes = found["status"] in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED)
         return describe(found, await ask_api(settings, database, "GET", f"{path}/leave") if goes else None)
 
     for name, value in with_database_open(settings, read):
@@ -118,7 +119,7 @@ def farmer_leave(
             raise typer.Exit(1)
     path = f"/farmers/{known.farmer_id}/leave"
     found = with_database_open(settings, lambda database: ask_api(settings, database, "POST", path))
-    if found["status"] == "departed":
+    if found["status"] == FarmerStatus.DEPARTED:
         typer.echo(f"It has departed, {paid(found)}.")
         return
     typer.echo(f"It leaves; {waits(found)}.")

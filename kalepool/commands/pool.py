@@ -19,6 +19,7 @@ from kalepool.database import Database
 from kalepool.errors import ConfigError, InputError, KalepoolError, NotFoundError
 from kalepool.log import configure
 from kalepool.postgres import Postgres, running_url
+from kalepool.services.keys import Role
 from kalepool.up.folder import DataFolder, Running, find_running
 
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
@@ -125,7 +126,7 @@ async def ask_api(
 
     url = settings.own_api_url
     soon = datetime.now(UTC) + timedelta(minutes=1)
-    key = (await create_key(database, "operator", label="command line", expires_at=soon)).key
+    key = (await create_key(database, Role.OPERATOR, label="command line", expires_at=soon)).key
     async with httpx2.AsyncClient(base_url=url, timeout=60.0) as client:
         try:
             answer = await client.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"})

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import State
 from kalepool.policy.schedule import Action, Harvest, Plant, Submit
@@ -96,13 +97,13 @@ class Acting:
             now = await self._clock()
             for failed in answer["failed"]:
                 if wallet := self._wallet(failed["farmer_id"]):
-                    state.failed("plant", wallet, index, failed["code"], now)
+                    state.failed(ActionName.PLANT, wallet, index, failed["code"], now)
                     missing.discard(wallet)
             for wallet in missing:  # beyond the pooler's limit, or no longer active
-                state.failed("plant", wallet, index, "not-eligible", now)
+                state.failed(ActionName.PLANT, wallet, index, "not-eligible", now)
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))
         except Exception as error:
-            await self._failed("plant", ((index, wallet) for wallet in wallets), error)
+            await self._failed(ActionName.PLANT, ((index, wallet) for wallet in wallets), error)
         finally:
             for wallet in wallets:
                 if state.planting.get(wallet) == index:  # else the next block's plant has begun meanwhile
@@ -127,13 +128,13 @@ class Acting:
                 state.inclusion_ledgers.append(max(landed))
             for refused in answer["refused"]:
                 if wallet := self._wallet(refused["farmer_id"]):
-                    state.failed("work", wallet, index, refused["code"], now)
+                    state.failed(ActionName.WORK, wallet, index, refused["code"], now)
             log.info("worked", block=index, reason=reason, **_counts(answer, "accepted", "refused"))
         except Exception as error:
             if isinstance(error, ApiError):
                 now = await self._clock()
                 state.inclusion_ledgers.extend(self._too_late(index, {error.problem_code}, ledger, left, now))
-            await self._failed("work", targets, error)
+            await self._failed(ActionName.WORK, targets, error)
         finally:
             state.working.difference_update(targets)
             self._on_change()
@@ -161,10 +162,10 @@ class Acting:
             now = await self._clock()
             for failed in answer["failed"]:
                 if wallet := self._wallet(failed["farmer_id"]):
-                    state.failed("harvest", wallet, failed["block_index"], failed["code"], now)
+                    state.failed(ActionName.HARVEST, wallet, failed["block_index"], failed["code"], now)
             log.info("harvested", **_counts(answer, "harvested", "failed"))
         except Exception as error:
-            await self._failed("harvest", targets, error)
+            await self._failed(ActionName.HARVEST, targets, error)
         finally:
             state.harvesting.difference_update(targets)
             self._on_change()
@@ -174,7 +175,7 @@ class Acting:
         farmer = self._state.by_id.get(UUID(farmer_id))
         return farmer.wallet if farmer else None
 
-    async def _failed(self, action: str, targets: Iterable[tuple[int, str]], error: Exception) -> None:
+    async def _failed(self, action: ActionName, targets: Iterable[tuple[int, str]], error: Exception) -> None:
         """A call failed as a whole; each of its targets may be tried again after a while."""
         if isinstance(error, ApiError):
             code = error.problem_code

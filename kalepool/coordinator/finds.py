@@ -14,13 +14,13 @@ from uuid import UUID
 import structlog
 
 from kalepool.cluster.members import FalseReportError, Member
-from kalepool.cluster.messages import Report
-from kalepool.coordinator.state import Farmer, State
+from kalepool.cluster.messages import WorkerReport
+from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.database import Database, new_id
 from kalepool.errors import DatabaseError
 from kalepool.notices import ShareNotice
 from kalepool.policy.ranges import RangeExhaustedError, Searcher, prefix_range
-from kalepool.policy.shares import Outcome, check
+from kalepool.policy.shares import ShareOutcome, check
 from kalepool.policy.snapshot import Found
 from kalepool.protocol.hashing import count_zeros, hash_work
 
@@ -36,7 +36,7 @@ class VerifiedFind:
     """A verified find with more zeros than the farmer had. `queued_at` is by the monotonic clock."""
 
     index: int
-    farmer: Farmer
+    farmer: CoordinatedFarmer
     serial: int
     nonce: int
     digest: bytes
@@ -66,7 +66,7 @@ class Finds:
         """Shares accepted and not written down yet."""
         return len(self._waiting)
 
-    def take(self, member: Member, report: Report) -> None:
+    def take(self, member: Member, report: WorkerReport) -> None:
         """Judge a worker's finds. Those that do not improve on what is known are dropped unhashed.
 
         Raises FalseReportError for a worker whose finds are not what it says of them.
@@ -82,7 +82,7 @@ class Finds:
             verdict = check(
                 report.index, state.block.entropy, farmer.wallet, find.nonce, serial=serial, zeros_claimed=find.zeros
             )
-            if verdict.outcome is Outcome.ACCEPTED and verdict.digest is not None and verdict.zeros is not None:
+            if verdict.outcome is ShareOutcome.ACCEPTED and verdict.digest is not None and verdict.zeros is not None:
                 self._accept(farmer, serial, find.nonce, verdict.digest, verdict.zeros)
             else:
                 self.rejected += 1
@@ -169,7 +169,7 @@ class Finds:
             now = time.monotonic()
             self.write_seconds.extend(now - share.queued_at for share in batch)
 
-    def _accept(self, farmer: Farmer, serial: int, nonce: int, digest: bytes, zeros: int) -> None:
+    def _accept(self, farmer: CoordinatedFarmer, serial: int, nonce: int, digest: bytes, zeros: int) -> None:
         index = self._state.index
         if index is not None and self._state.saw_share(farmer.wallet, Found(zeros, nonce)):
             self.accepted += 1

@@ -15,7 +15,7 @@ from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.state import State
 
 
-class Metrics(Collector):
+class CoordinatorMetrics(Collector):
     """Reads the coordinator's present state whenever Prometheus asks."""
 
     def __init__(self, state: State, finds: Finds) -> None:

@@ -15,14 +15,14 @@ import structlog
 from kalepool.chain import ChainReader
 from kalepool.cluster.fleet import connect
 from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
-from kalepool.cluster.messages import Report
+from kalepool.cluster.messages import WorkerReport
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.finds import Finds
-from kalepool.coordinator.metrics import Metrics
+from kalepool.coordinator.metrics import CoordinatorMetrics
 from kalepool.coordinator.pool_api import ApiError, PoolApi
-from kalepool.coordinator.state import Farmer, State
-from kalepool.coordinator.watch import Watch
+from kalepool.coordinator.state import CoordinatedFarmer, State
+from kalepool.coordinator.watch import ChainWatch
 from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
@@ -30,7 +30,7 @@ from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.policy.timing import blocks_per_day
 from kalepool.protocol.model import Block
-from kalepool.services.keys import find_owner
+from kalepool.services.keys import Role, find_owner
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
@@ -99,7 +99,7 @@ async def _pooler_of(database: Database, key: str) -> UUID:
     owner = await find_owner(database, key)
     if owner is None:
         raise ConfigError("KALEPOOL_API_KEY is not a key of this pool, or was revoked or expired")
-    if owner.role != "pooler" or owner.subject_id is None:
+    if owner.role != Role.POOLER or owner.subject_id is None:
         raise ConfigError(f"KALEPOOL_API_KEY is a key of the role {owner.role}; the coordinator needs a pooler's")
     return owner.subject_id
 
@@ -125,12 +125,12 @@ class Coordinator:
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
         self._workers_table = WorkersTable(database)
-        self._metrics = Metrics(self.state, self.finds)
+        self._metrics = CoordinatorMetrics(self.state, self.finds)
         self._counted_index: int | None = None  # the block whose past works were counted
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
-        self._watch = Watch(chain, self.state, self._saw, self._new_block.set)
+        self._watch = ChainWatch(chain, self.state, self._saw, self._new_block.set)
 
     async def run(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None = None) -> None:
         """Until cancelled. fleet: where to search instead of the settings' Ray.
@@ -195,7 +195,7 @@ class Coordinator:
             self._refresh.set()
         self._wake()
 
-    def _reported(self, member: Member, report: Report) -> None:
+    def _reported(self, member: Member, report: WorkerReport) -> None:
         self.finds.take(member, report)
 
     # What follows
@@ -258,7 +258,9 @@ class Coordinator:
     async def _read_database(self) -> None:
         """Farmers, pails to harvest, and blocks that can be closed."""
         state = self.state
-        farmers = await self._database.fetch_all("select_coordinated_farmers", row=Farmer, pooler_id=self.pooler_id)
+        farmers = await self._database.fetch_all(
+            "select_coordinated_farmers", row=CoordinatedFarmer, pooler_id=self.pooler_id
+        )
         state.saw_farmers(farmers)
         index = state.index
         if index is not None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
-from kalepool.cluster.messages import Job
+from kalepool.cluster.messages import WorkerJob
 from kalepool.policy.schedule import HOPELESS, UNFIT
-from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import LedgerClock
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
@@ -27,7 +28,7 @@ LEDGERS_MEASURED = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Farmer:
+class CoordinatedFarmer:
     """One of the pooler's farmers. `key`: what goes into the hash for it."""
 
     farmer_id: UUID
@@ -52,15 +53,15 @@ class State:
     farm: Farm | None = None
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
-    farmers: dict[str, Farmer] = field(default_factory=dict)
-    by_key: dict[bytes, Farmer] = field(default_factory=dict)
-    by_id: dict[UUID, Farmer] = field(default_factory=dict)
+    farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
+    by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
+    by_id: dict[UUID, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
     records: dict[str, list[Found]] = field(default_factory=dict)
     passed_over: set[tuple[int, str]] = field(default_factory=set)  # (index, wallet) not planted, and not to be now
     recalled: bool = False  # whether the database was asked for the current block's shares
     harvests: set[tuple[int, str]] = field(default_factory=set)
-    failures: dict[tuple[str, str, int], Failure] = field(default_factory=dict)  # by action, wallet, index
+    failures: dict[tuple[ActionName, str, int], FailureState] = field(default_factory=dict)  # by action, wallet, index
     planting: dict[str, int] = field(default_factory=dict)  # wallet: index of the call in flight
     awaited: dict[str, int] = field(default_factory=dict)  # wallet: block it is planted in, which is yet to be seen
     working: set[tuple[int, str]] = field(default_factory=set)
@@ -127,11 +128,11 @@ class State:
             self.records.clear()
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
             self.stale_pails = set(self.farmers)
-            self.failures = {key: failure for key, failure in self.failures.items() if key[0] == "harvest"}
+            self.failures = {key: failure for key, failure in self.failures.items() if key[0] == ActionName.HARVEST}
             self.job_is_old = True
         return is_other
 
-    def saw_farmers(self, farmers: Iterable[Farmer]) -> None:
+    def saw_farmers(self, farmers: Iterable[CoordinatedFarmer]) -> None:
         known = {farmer.wallet: farmer for farmer in farmers}
         if known != self.farmers:
             self.stale_pails |= known.keys() - self.farmers.keys()
@@ -165,22 +166,22 @@ class State:
         self.failures = {
             key: failure
             for key, failure in self.failures.items()
-            if key[0] != "harvest" or (key[2], key[1]) in self.harvests
+            if key[0] != ActionName.HARVEST or (key[2], key[1]) in self.harvests
         }
 
     # What came of our calls
 
-    def failed(self, action: str, wallet: str, index: int, code: str, now: datetime) -> None:
+    def failed(self, action: ActionName, wallet: str, index: int, code: str, now: datetime) -> None:
         before = self.failures.get((action, wallet, index))
-        self.failures[action, wallet, index] = Failure(index, code, now, before.count + 1 if before else 1)
-        if action == "plant" and code in (HOPELESS["plant"] | UNFIT) - {"pail-exists"}:
+        self.failures[action, wallet, index] = FailureState(index, code, now, before.count + 1 if before else 1)
+        if action == ActionName.PLANT and code in (HOPELESS[ActionName.PLANT] | UNFIT) - {"pail-exists"}:
             self.passed_over.add((index, wallet))  # not searched for, unless it gets a pail all the same
             self.job_is_old = True
         self.stale_pails.add(wallet)
 
     def planted(self, wallet: str, index: int, pail: Pail) -> None:
         """A plant landed. The chain's own word on the pail is still to be read."""
-        self.failures.pop(("plant", wallet, index), None)
+        self.failures.pop((ActionName.PLANT, wallet, index), None)
         if index == self.index:
             self.pails.setdefault(wallet, pail)
             self._pass_no_more(wallet)
@@ -195,7 +196,7 @@ class State:
             self.job_is_old = True
 
     def worked(self, wallet: str, index: int, zeros: int, gap: int) -> None:
-        self.failures.pop(("work", wallet, index), None)
+        self.failures.pop((ActionName.WORK, wallet, index), None)
         pail = self.pails.get(wallet)
         if index == self.index and pail is not None:
             self.pails[wallet] = replace(pail, zeros=max(zeros, pail.zeros or 0), gap=gap)
@@ -232,7 +233,7 @@ class State:
                     block_index,
                     wallet,
                     harvesting=(block_index, wallet) in self.harvesting,
-                    failure=self.failures.get(("harvest", wallet, block_index)),
+                    failure=self.failures.get((ActionName.HARVEST, wallet, block_index)),
                 )
                 for block_index, wallet in sorted(self.harvests)
             ],
@@ -242,7 +243,7 @@ class State:
             works_lost=self.works_lost,
         )
 
-    def _farmer(self, farmer: Farmer, index: int) -> FarmerState:
+    def _farmer(self, farmer: CoordinatedFarmer, index: int) -> FarmerState:
         wallet = farmer.wallet
         return FarmerState(
             farmer=wallet,
@@ -251,15 +252,15 @@ class State:
             shares=tuple(self.records.get(wallet, ())),
             planting=max(self.planting.get(wallet, -1), self.awaited.get(wallet, -1)) >= index,
             working=(index, wallet) in self.working,
-            plant_failure=self._failure("plant", wallet, index),
-            work_failure=self._failure("work", wallet, index),
+            plant_failure=self._failure(ActionName.PLANT, wallet, index),
+            work_failure=self._failure(ActionName.WORK, wallet, index),
         )
 
-    def _failure(self, action: str, wallet: str, index: int) -> Failure | None:
+    def _failure(self, action: ActionName, wallet: str, index: int) -> FailureState | None:
         """Of the current block, or of the next, which a plant may have tried to start."""
         return self.failures.get((action, wallet, index + 1)) or self.failures.get((action, wallet, index))
 
-    def searched(self) -> list[Farmer]:
+    def searched(self) -> list[CoordinatedFarmer]:
         """Whom to search for: who has a pail in this block or may still get one."""
         return [
             farmer
@@ -267,13 +268,13 @@ class State:
             if wallet in self.pails or (farmer.may_plant and (self.index, wallet) not in self.passed_over)
         ]
 
-    def job(self, hashes_per_second: float) -> Job | None:
+    def job(self, hashes_per_second: float) -> WorkerJob | None:
         """The workers' job as it is now, with a new version. None while there is no block."""
         if self.index is None or self.block is None:
             return None
         self.job_version += 1
         self.job_is_old = False
-        return Job(
+        return WorkerJob(
             version=self.job_version,
             index=self.index,
             block=self.block,

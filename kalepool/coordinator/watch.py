@@ -17,7 +17,7 @@ RETRY_SECONDS = 0.5
 log = structlog.get_logger()
 
 
-class Watch:
+class ChainWatch:
     """Keeps the state's view of the chain current.
 
     on_change: called after each look; True: there is another block. on_previous: the last block as it ended was read.

@@ -34,7 +34,7 @@ from kalepool.errors import AssetContractError, ContractError, InputError, Kalep
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, farmer_bytes, hash_work
 from kalepool.protocol.model import BLOCK_INTERVAL, HOMESTEAD_ASSET, Key, TrapError
-from kalepool.protocol.replay import Outcome, WorldState, read_trace, replay
+from kalepool.protocol.replay import CallOutcome, WorldState, read_trace, replay
 
 HASH_FORMAT = "kale-hash-vectors/1"
 _NETWORK_ID = bytes(32)
@@ -99,7 +99,7 @@ class DevnetWorld:
                 data = ContractData(wire.ONE + _KALE, pack_key(key), wire.TEMPORARY, encode_value(value), value)
                 self._entries[data.ledger_key] = LedgerEntry(data, start.sequence, start.live_until[key])
 
-    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> Outcome:
+    def invoke(self, sequence: int, timestamp: int, method: str, args: Mapping[str, Any]) -> CallOutcome:
         self._sequence, self._timestamp = sequence, timestamp
         if method == "__constructor" and HOMESTEAD_ASSET not in (before := self.state()).entries:
             # The token is wherever the constructor says; until then nobody could have found it.
@@ -117,7 +117,7 @@ class DevnetWorld:
                 del self._entries[key]
             else:
                 self._entries[key] = entry
-        return Outcome(scv.decode(result).value, tuple(auth.asked), tuple(_token_calls(host, self._asset)))
+        return CallOutcome(scv.decode(result).value, tuple(auth.asked), tuple(_token_calls(host, self._asset)))
 
     def state(self) -> WorldState:
         state = WorldState(self._sequence, self._timestamp)

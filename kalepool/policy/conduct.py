@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from kalepool.policy.shares import Outcome
+from kalepool.policy.shares import ShareOutcome
 
 POINTS = {
-    Outcome.ACCEPTED: -1.0,
-    Outcome.STALE: 0.1,  # an honest miner has some at every change of block
-    Outcome.UNKNOWN_JOB: 1.0,
-    Outcome.DUPLICATE: 1.0,
-    Outcome.LOW_DIFFICULTY: 2.0,
-    Outcome.OUT_OF_RANGE: 4.0,
-    Outcome.MALFORMED: 4.0,
+    ShareOutcome.ACCEPTED: -1.0,
+    ShareOutcome.STALE: 0.1,  # an honest miner has some at every change of block
+    ShareOutcome.UNKNOWN_JOB: 1.0,
+    ShareOutcome.DUPLICATE: 1.0,
+    ShareOutcome.LOW_DIFFICULTY: 2.0,
+    ShareOutcome.OUT_OF_RANGE: 4.0,
+    ShareOutcome.MALFORMED: 4.0,
 }
 """What each outcome adds to a miner's score."""
 
@@ -54,7 +54,7 @@ class Conduct:
         return self.score * 0.5 ** (max((now - self.scored_at).total_seconds(), 0.0) / HALF_LIFE_SECONDS)
 
 
-def judge(conduct: Conduct | None, outcome: Outcome, now: datetime) -> Conduct:
+def judge(conduct: Conduct | None, outcome: ShareOutcome, now: datetime) -> Conduct:
     """The conduct after one more share. At BAN_SCORE it is a ban, twice as long as the one before, and the score
     starts anew.
     """

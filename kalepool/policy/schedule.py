@@ -18,15 +18,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.actions import ActionName
+from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, scale
 
 HOPELESS = {
-    "plant": frozenset({"pail-exists", "plant-amount-too-low"}),
-    "work": frozenset({"pail-missing", "hash-invalid", "hash-mismatch", "block-over", "unknown-farmer"}),
-    "harvest": frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
+    ActionName.PLANT: frozenset({"pail-exists", "plant-amount-too-low"}),
+    ActionName.WORK: frozenset({"pail-missing", "hash-invalid", "hash-mismatch", "block-over", "unknown-farmer"}),
+    ActionName.HARVEST: frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
 }
 """Codes of failures that another try in the same block cannot mend. Everything else is retried."""
 
@@ -209,7 +210,7 @@ class _Running:
         waiting = [(f, pail) for f, pail in planted if pail.zeros is None or f.shares[-1].zeros > pail.zeros]
         waiting.sort(key=lambda entry: (entry[1].zeros is None, entry[0].shares[-1].zeros))
         for rank, (farmer, pail) in enumerate(waiting):
-            if not _may_retry("work", farmer.work_failure, self.index, time, self.chain, settings):
+            if not _may_retry(ActionName.WORK, farmer.work_failure, self.index, time, self.chain, settings):
                 continue
             best = farmer.shares[-1]
             gap = ledger + self.inclusion.median - pail.sequence
@@ -325,7 +326,7 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
         if f.may_plant
         and not f.planting
         and f.farmer not in planted
-        and _may_retry("plant", f.plant_failure, index, time, chain, settings)
+        and _may_retry(ActionName.PLANT, f.plant_failure, index, time, chain, settings)
     )
     if farmers:
         yield Plant(index, farmers)
@@ -345,7 +346,7 @@ def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings:
             return False
         if works_are_due and index - harvest.index < settings.urgent_harvest_blocks:
             return False
-        return _may_retry("harvest", harvest.failure, harvest.index, time, chain, settings)
+        return _may_retry(ActionName.HARVEST, harvest.failure, harvest.index, time, chain, settings)
 
     targets = tuple((h.index, h.farmer) for h in snapshot.harvests if is_due(h))
     if targets:
@@ -353,14 +354,19 @@ def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings:
 
 
 def _may_retry(
-    action: str, failure: Failure | None, index: int, time: float, chain: ChainState, settings: ScheduleSettings
+    action: ActionName,
+    failure: FailureState | None,
+    index: int,
+    time: float,
+    chain: ChainState,
+    settings: ScheduleSettings,
 ) -> bool:
     """Whether an action that last failed so may be tried (again) now."""
     if failure is None or failure.index != index:
         return True
     if failure.code in HOPELESS[action]:
         return False
-    if action == "plant" and failure.code in UNFIT:
+    if action == ActionName.PLANT and failure.code in UNFIT:
         return time >= failure.failed_at.timestamp() + settings.unfit_retry_ledgers * chain.ledger_seconds
     wait = min(settings.retry_seconds * 2.0 ** (failure.count - 1), max(chain.ledger_seconds, settings.retry_seconds))
     return time >= failure.failed_at.timestamp() + wait

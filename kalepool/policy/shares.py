@@ -29,7 +29,7 @@ BAND = 1.6
 """A difficulty is changed when shares come this many times too fast or too slow: twice the noise of REVIEW_SHARES."""
 
 
-class Outcome(StrEnum):
+class ShareOutcome(StrEnum):
     """What became of a share."""
 
     ACCEPTED = "accepted"
@@ -59,7 +59,7 @@ class Job:
 class Verdict:
     """The outcome of hashing a share again. `digest` and `zeros` are None where it was refused before that."""
 
-    outcome: Outcome
+    outcome: ShareOutcome
     digest: bytes | None = None
     zeros: int | None = None
     credited_hashes: int = 0
@@ -113,25 +113,25 @@ def verify(job: Job | None, nonce: int, *, open_index: int | None) -> Verdict:
     the database's to say.
     """
     if job is None:
-        return Verdict(Outcome.UNKNOWN_JOB)
+        return Verdict(ShareOutcome.UNKNOWN_JOB)
     if job.index != open_index:
-        return Verdict(Outcome.STALE)
+        return Verdict(ShareOutcome.STALE)
     if nonce not in job.nonces:
-        return Verdict(Outcome.OUT_OF_RANGE)
+        return Verdict(ShareOutcome.OUT_OF_RANGE)
     digest = hash_work(job.index, nonce, job.entropy, job.farmer)
     zeros = count_zeros(digest)
     if int.from_bytes(digest[:8], "big") >= below_for(job.difficulty):
-        return Verdict(Outcome.LOW_DIFFICULTY, digest, zeros)
-    return Verdict(Outcome.ACCEPTED, digest, zeros, job.difficulty)
+        return Verdict(ShareOutcome.LOW_DIFFICULTY, digest, zeros)
+    return Verdict(ShareOutcome.ACCEPTED, digest, zeros, job.difficulty)
 
 
 def check(index: int, entropy: bytes, farmer: str, nonce: int, *, serial: int, zeros_claimed: int) -> Verdict:
     """Judges a find that a worker of ours reports under its searcher's serial, hashing it again. Credits nothing."""
     if nonce not in prefix_range(serial):
-        return Verdict(Outcome.OUT_OF_RANGE)
+        return Verdict(ShareOutcome.OUT_OF_RANGE)
     digest = hash_work(index, nonce, entropy, farmer)
     zeros = count_zeros(digest)
-    return Verdict(Outcome.ACCEPTED if zeros >= zeros_claimed else Outcome.LOW_DIFFICULTY, digest, zeros)
+    return Verdict(ShareOutcome.ACCEPTED if zeros >= zeros_claimed else ShareOutcome.LOW_DIFFICULTY, digest, zeros)
 
 
 def difficulty_for(hashes_per_second: float, seconds_per_share: float) -> int:

@@ -37,7 +37,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureState:
     """The last of `count` failures in a row of one action in block `index`. `code` is that of the error."""
 
     index: int
@@ -60,8 +60,8 @@ class FarmerState:
     shares: tuple[Found, ...] = ()
     planting: bool = False
     working: bool = False
-    plant_failure: Failure | None = None
-    work_failure: Failure | None = None
+    plant_failure: FailureState | None = None
+    work_failure: FailureState | None = None
 
     @property
     def is_unsaved(self) -> bool:
@@ -76,7 +76,7 @@ class HarvestState:
     index: int
     farmer: str
     harvesting: bool = False
-    failure: Failure | None = None
+    failure: FailureState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import httpx2
 import structlog
 
 from kalepool.chain import Farm
-from kalepool.config import Settings
+from kalepool.config import Settings, WebhookForm
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
@@ -46,9 +46,6 @@ OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-
 """Kinds that nobody can judge while the chain is silent."""
 
 log = structlog.get_logger()
-
-Form = Literal["json", "discord", "telegram"]
-
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Decide
@@ -181,13 +178,13 @@ class Notice:
     at: datetime
 
 
-def body(notice: Notice, form: Form, network: str, chat_id: str = "") -> dict[str, Any]:
+def body(notice: Notice, form: WebhookForm, network: str, chat_id: str = "") -> dict[str, Any]:
     """The webhook's request. Discord and Telegram show `content` and `text`; neither reads markup or mentions in it."""
     text = f"{'✅ Resolved' if notice.resolved else '🔴 Alert'} · {network} · {notice.kind}\n{notice.message}"
     match form:
-        case "discord":
+        case WebhookForm.DISCORD:
             return {"content": text[:2000], "allowed_mentions": {"parse": []}}
-        case "telegram":
+        case WebhookForm.TELEGRAM:
             return {"chat_id": chat_id, "text": text[:4096], "disable_web_page_preview": True}
         case _:
             state = "resolved" if notice.resolved else "raised"
@@ -207,7 +204,7 @@ class Webhook:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError for an address that cannot work."""
         assert settings.alert_webhook is not None
-        self._form: Form = settings.alert_kind
+        self._form: WebhookForm = settings.alert_kind
         self._network = settings.network
         self._url = settings.alert_webhook.get_secret_value()
         self._chat_id = ""
@@ -217,7 +214,7 @@ class Webhook:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("KALEPOOL_ALERT_WEBHOOK is not an http address")
-        if self._form == "telegram":
+        if self._form == WebhookForm.TELEGRAM:
             self._chat_id = (parse_qs(parts.query).get("chat_id") or [""])[0]
             if not self._chat_id:
                 raise ConfigError(

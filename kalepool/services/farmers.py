@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import structlog
 from psycopg.types.json import Jsonb
 
+from kalepool.actions import ActionName
 from kalepool.chain import BASE_RESERVE_STROOPS, Account
 from kalepool.database import Database, new_id
 from kalepool.errors import ConflictError, InputError, KalepoolError, NotFoundError
@@ -23,11 +25,21 @@ from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 
 log = structlog.get_logger()
 
-PRESENT = ["active", "leaving"]
+
+class FarmerStatus(StrEnum):
+    """Where a farmer stands: registered until its wallet is funded; departed once nothing of it is left."""
+
+    REGISTERED = "registered"
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    DEPARTED = "departed"
+
+
+PRESENT = [FarmerStatus.ACTIVE, FarmerStatus.LEAVING]
 """Farmers in these states may have pails: those who leave are planted for no more, and still worked and harvested."""
 
 PARTS_PER_MILLION = 1_000_000
@@ -53,7 +65,7 @@ class Farmer:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Lacking:
     """What a wallet lacks to become active: XLM to send to it, and the trustline (which the pool adds by itself)."""
 
     native_stroops: int
@@ -68,17 +80,17 @@ class Registered:
     """A farmer just made, with its own API key, which is shown once."""
 
     farmer: Farmer
-    missing: Missing
+    missing: Lacking
     api_key: str = field(repr=False)
 
 
-def missing_funds(account: Account | None, min_spare_stroops: int) -> Missing:
+def missing_funds(account: Account | None, min_spare_stroops: int) -> Lacking:
     """What an account lacks: the reserve of an account with a trustline, and `min_spare_stroops` beyond it."""
     if account is None:
-        return Missing(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
+        return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
     trustline = account.kale_stroops is None
     needed = min_spare_stroops + (BASE_RESERVE_STROOPS if trustline else 0)
-    return Missing(max(needed - account.spendable_stroops, 0), trustline)
+    return Lacking(max(needed - account.spendable_stroops, 0), trustline)
 
 
 async def register(
@@ -120,7 +132,7 @@ async def register(
                 metadata=Jsonb(metadata or {}),
             )
             assert farmer is not None
-            key = await create_key(tx, "farmer", subject_id=farmer_id, label="registration")
+            key = await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")
     log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=wallet)
     return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key.key)
 
@@ -164,7 +176,7 @@ async def activate(ctx: Context) -> int:
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
     signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     timeout = ctx.settings.plant_timeout_seconds
-    intent = Intent("trustline", farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
+    intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     try:
         deadline = await ctx.chain.now() + timedelta(seconds=timeout)
         await carry(

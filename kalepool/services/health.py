@@ -36,7 +36,7 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HealthReport:
     """`state` is up when no part is down or waiting."""
 
     state: str
@@ -49,10 +49,10 @@ class Health:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._since: dict[str, tuple[str, datetime]] = {}
-        self._last: tuple[float, Report] | None = None
+        self._last: tuple[float, HealthReport] | None = None
         self._lock = asyncio.Lock()
 
-    async def report(self) -> Report:
+    async def report(self) -> HealthReport:
         """The state of all parts. Never raises."""
         async with self._lock:
             if self._last is not None and time.monotonic() - self._last[0] < KEPT_SECONDS:
@@ -67,7 +67,7 @@ class Health:
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
             well = all(component.state in ("up", "none") for component in found)
-            report = Report("up" if well else "down", components)
+            report = HealthReport("up" if well else "down", components)
             self._last = (time.monotonic(), report)
             return report
 

@@ -8,13 +8,22 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import NotFoundError
 
-Role = Literal["farmer", "miner", "pooler", "operator"]
+
+class Role(StrEnum):
+    """Whom a key speaks for."""
+
+    FARMER = "farmer"
+    MINER = "miner"
+    POOLER = "pooler"
+    OPERATOR = "operator"
+
 
 _FORM = re.compile(r"kp_[A-Za-z0-9_-]{43}|ey[A-Za-z0-9_-]{1,1000}(\.[A-Za-z0-9_-]{1,1000}){2}")
 """A key, or a token of a farmer who signed in. Both are found by their hash, so that both can be revoked."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.services.context import Context
-from kalepool.services.farmers import Farmer
+from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming import harvest
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
@@ -55,7 +55,7 @@ class Leaving:
     """How far a farmer is. `code` and `message`: what it waits for. `transaction_hash`: of the pay-out, once applied,
     which paid `kale_stroops` and all the XLM."""
 
-    status: Literal["registered", "active", "leaving", "departed"]
+    status: FarmerStatus
     leaving_at: datetime | None
     departed_at: datetime | None
     code: str | None
@@ -66,7 +66,7 @@ class Leaving:
 
 async def leave(ctx: Context, farmer: Farmer) -> Leaving:
     """Begins to leave; again changes nothing. One who departed begins again where its account is there once more."""
-    gone = farmer.status == "departed"
+    gone = farmer.status == FarmerStatus.DEPARTED
     if not gone or await ctx.chain.read_accounts([farmer.custodial_wallet]):
         async with ctx.database.transaction() as tx:
             if await tx.execute("start_leaving", farmer_id=farmer.farmer_id):
@@ -161,7 +161,7 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(
         ctx.journal,
-        Intent("merge", farmer.pooler_id, [item]),
+        Intent(ActionName.MERGE, farmer.pooler_id, [item]),
         lambda attempt: ctx.chain.prepare_merge(
             signer,
             farmer.payout_wallet,

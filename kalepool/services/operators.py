@@ -17,6 +17,7 @@ from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
 from kalepool.services.context import Context
+from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.journal.recovery import settle_by_hand
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
@@ -75,7 +76,7 @@ class Compensation:
     created_at: datetime
     paid_transaction: str | None
     paid_at: datetime | None
-    standing: Standing
+    standing: CompensationStanding
 
 
 async def record(
@@ -120,7 +121,7 @@ async def add_key(
     database: Database, key_id: UUID, role: Role, subject_id: UUID | None, label: str, expires_at: datetime | None
 ) -> NewKey:
     """A key for a farmer, miner, pooler or operator. Raises InputError, NotFoundError for whom it would speak."""
-    if (subject_id is None) != (role == "operator"):
+    if (subject_id is None) != (role == Role.OPERATOR):
         raise InputError("subject_id names the farmer, miner or pooler; an operator's key has none")
     async with database.transaction() as tx:
         if subject_id is not None:
@@ -156,7 +157,7 @@ async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, tr
     asked.
     """
     found = await _compensation(ctx.database, compensation_id)
-    if found.standing != "owed":
+    if found.standing != CompensationStanding.OWED:
         raise NotOwedError(f"compensation {compensation_id} is {found.standing}: only what is owed can be paid")
     if found.paid_transaction is None:
         outcome = await ctx.chain.look_up(transaction_hash, datetime.now(UTC))
@@ -181,7 +182,7 @@ async def check_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, 
 
     Raises NotFoundError, and ConflictError where it was said otherwise, or never in question.
     """
-    standing = "owed" if owed else "not-owed"
+    standing = CompensationStanding.OWED if owed else CompensationStanding.NOT_OWED
     async with ctx.database.transaction() as tx:
         changed = await tx.execute("check_compensation", compensation_id=compensation_id, standing=standing)
         if changed:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, Channels, Prepared, Signer
 from kalepool.config import Settings
 from kalepool.custody import Custody
@@ -190,17 +191,19 @@ class PoolAccounts:
             for start in range(0, len(todo.create), OPERATIONS):
                 created = [(address, CHANNEL_STROOPS + RESERVE) for address in todo.create[start : start + OPERATIONS]]
                 await self._carry(
-                    "create_account", created, partial(self._chain.prepare_create_accounts, created, pool=self.payer)
+                    ActionName.CREATE_ACCOUNT,
+                    created,
+                    partial(self._chain.prepare_create_accounts, created, pool=self.payer),
                 )
                 for address, _ in created:
                     self.channels.add(signers[address])
                 log.info("channels_created", count=len(created))
             for address, amount in todo.fill:
                 prepare = partial(self._chain.prepare_payment, self.payer, address, native_stroops=amount)
-                await self._carry("payment", [(address, amount)], prepare)
+                await self._carry(ActionName.PAYMENT, [(address, amount)], prepare)
 
     async def _carry(
-        self, action: str, amounts: Sequence[tuple[str, int]], prepare: Callable[..., Awaitable[Prepared]]
+        self, action: ActionName, amounts: Sequence[tuple[str, int]], prepare: Callable[..., Awaitable[Prepared]]
     ) -> None:
         """One transaction of the pool's account that gives each address its amount."""
         timeout = self._settings.plant_timeout_seconds

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
+
+
+class PoolerStatus(StrEnum):
+    """Whether a pooler may act for its farmers."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ async def insert_pooler(session: Session, name: str, max_farmers: int) -> NewPoo
     pooler_id = new_id()
     if not await session.execute("insert_pooler", pooler_id=pooler_id, name=name, max_farmers=max_farmers):
         raise ConflictError(f"a pooler named {name!r} exists already")
-    key = await create_key(session, "pooler", subject_id=pooler_id, label=name)
+    key = await create_key(session, Role.POOLER, subject_id=pooler_id, label=name)
     return NewPooler(pooler_id, key.key)
 
 
@@ -57,7 +65,7 @@ async def active_pooler(database: Database, pooler_id: UUID) -> Pooler:
     pooler = await database.fetch_one("touch_pooler", row=Pooler, pooler_id=pooler_id)
     if pooler is None:
         raise NotFoundError(f"no pooler {pooler_id}")
-    if pooler.status != "active":
+    if pooler.status != PoolerStatus.ACTIVE:
         raise ForbiddenError(f"pooler {pooler_id} is {pooler.status}")
     return pooler
 

@@ -32,7 +32,7 @@ from kalepool.chain import Signer
 from kalepool.config import Settings
 from kalepool.errors import InputError
 from kalepool.services.context import Context
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.pool_accounts import named_accounts
 
 log = structlog.get_logger()
@@ -162,7 +162,7 @@ class SignIn:
             if not fresh:
                 raise ChallengeUsedError("this challenge has been used: ask for another")
             key = await create_key(
-                tx, "farmer", subject_wallet=wallet, label="sign-in", expires_at=expires_at, key=token
+                tx, Role.FARMER, subject_wallet=wallet, label="sign-in", expires_at=expires_at, key=token
             )
         log.info("farmer_signed_in", wallet=wallet, key=str(key.key_id))
         return Token(key.key_id, wallet, expires_at, token)

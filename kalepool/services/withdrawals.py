@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.database import Database, new_id
 from kalepool.errors import (
@@ -28,7 +29,7 @@ from kalepool.errors import (
 )
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
-from kalepool.services.farmers import Farmer, find_farmer
+from kalepool.services.farmers import Farmer, FarmerStatus, find_farmer
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
 
@@ -96,7 +97,7 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     async with ctx.lock("wallet", farmer.farmer_id):
         found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
         if found is None:
-            if farmer.status not in ("registered", "active"):
+            if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
                 raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
             accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
             wallet, payout = accounts.get(farmer.custodial_wallet), accounts.get(farmer.payout_wallet)
@@ -195,7 +196,7 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(
         ctx.journal,
-        Intent("payment", farmer.pooler_id, [item]),
+        Intent(ActionName.PAYMENT, farmer.pooler_id, [item]),
         lambda attempt: ctx.chain.prepare_payment(
             signer, wanted.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
         ),

@@ -14,8 +14,8 @@ from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, RpcUnavailableError
-from kalepool.services.farmers import list_farmers
-from kalepool.services.keys import create_key, revoke_keys_called
+from kalepool.services.farmers import FarmerStatus, list_farmers
+from kalepool.services.keys import Role, create_key, revoke_keys_called
 from kalepool.services.poolers import add_pooler, find_pooler
 
 POOLER = "home"
@@ -30,7 +30,7 @@ async def ensure_pooler(database: Database, settings: Settings) -> tuple[UUID, s
         pooler_id = (await add_pooler(database, POOLER, settings.pooler_farmers)).pooler_id
     async with database.transaction() as session:
         await revoke_keys_called(session, pooler_id, LABEL)
-        key = await create_key(session, "pooler", subject_id=pooler_id, label=LABEL)
+        key = await create_key(session, Role.POOLER, subject_id=pooler_id, label=LABEL)
     return pooler_id, key.key
 
 
@@ -50,7 +50,7 @@ async def ensure_farmers(
 ) -> None:
     """Have `count` farmers active: register those that lack, fund those that wait, wait until the API took them up."""
     farmers = await list_farmers(database, pooler_id)
-    present = sum(farmer["status"] in ("registered", "active") for farmer in farmers)
+    present = sum(farmer["status"] in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE) for farmer in farmers)
     async with httpx2.AsyncClient(base_url=api_url, timeout=30.0) as client:
         for number in range(len(farmers) + 1, len(farmers) + 1 + max(count - present, 0)):
             body = {
@@ -62,7 +62,7 @@ async def ensure_farmers(
             if response.status_code != 201:
                 raise ConfigError(f"registering a demo farmer failed: {response.status_code} {response.text[:300]}")
     farmers = await list_farmers(database, pooler_id)
-    waiting = [farmer["custodial_wallet"] for farmer in farmers if farmer["status"] == "registered"]
+    waiting = [farmer["custodial_wallet"] for farmer in farmers if farmer["status"] == FarmerStatus.REGISTERED]
     funded = await chain.read_accounts(waiting)
     gate = asyncio.Semaphore(FUNDED_AT_ONCE)
 
@@ -83,7 +83,7 @@ async def _wait_until_active(
         async with asyncio.timeout(seconds):
             while active < count:
                 farmers = await list_farmers(database, pooler_id)
-                before, active = active, sum(farmer["status"] == "active" for farmer in farmers)
+                before, active = active, sum(farmer["status"] == FarmerStatus.ACTIVE for farmer in farmers)
                 if active != before:
                     say(f"farmers: {active} of {count} active")
                 await asyncio.sleep(0.25)

@@ -19,7 +19,7 @@ from kalepool.database import Database
 from kalepool.errors import ChainError
 from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
-from kalepool.services.farmers import Missing, missing_funds
+from kalepool.services.farmers import Lacking, missing_funds
 from kalepool.units import amount, plain
 
 BLOCKS = 60
@@ -56,7 +56,7 @@ class FarmerProgress:
     failed_code: str | None
     received_stroops: int | None
     received_index: int | None
-    missing: Missing | None = None
+    missing: Lacking | None = None
     balance_stroops: int | None = None
 
     @property

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from kalepool.cluster.members import Handle, Place, WorkerError
-from kalepool.cluster.messages import Hello, Report
+from kalepool.cluster.members import Handle, WorkerError, WorkerPlace
+from kalepool.cluster.messages import Hello, WorkerReport
 from kalepool.cluster.worker import Worker
 
 
@@ -19,13 +19,13 @@ class ThreadHandle:
         self.version = version
         self.dead = False
         self.deaf = False
-        self.speed: Callable[[Report], Report] = lambda report: report
+        self.speed: Callable[[WorkerReport], WorkerReport] = lambda report: report
 
     async def hello(self) -> Hello:
         hello = self.worker.hello()
         return replace(hello, code_version=self.version) if self.version else hello
 
-    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> Report:
+    async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
         report = await asyncio.to_thread(self.worker.exchange, packed, serial, wait_seconds)
         if self.deaf:
             await asyncio.sleep(3600)
@@ -42,16 +42,16 @@ class ThreadHandle:
 
 
 class ThreadFleet:
-    def __init__(self, *places: Place) -> None:
+    def __init__(self, *places: WorkerPlace) -> None:
         self.present = set(places)
         self.version: str | None = None
-        self.handles: dict[Place, ThreadHandle] = {}
-        self.started: list[Place] = []
+        self.handles: dict[WorkerPlace, ThreadHandle] = {}
+        self.started: list[WorkerPlace] = []
 
-    async def places(self) -> set[Place]:
+    async def places(self) -> set[WorkerPlace]:
         return set(self.present)
 
-    def start(self, place: Place, serial: int) -> Handle:
+    def start(self, place: WorkerPlace, serial: int) -> Handle:
         self.started.append(place)
         self.handles[place] = ThreadHandle(serial, self.version)
         return self.handles[place]

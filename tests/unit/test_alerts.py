@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.config import Settings
+from kalepool.config import Settings, WebhookForm
 from kalepool.errors import ConfigError
 from kalepool.services.alerts import (
     DOWN_SECONDS,
@@ -116,7 +116,7 @@ def notice(message: str = "It is down.", *, resolved: bool = False) -> Notice:
 
 
 def test_forms() -> None:
-    assert body(notice(), "json", "mainnet") == {
+    assert body(notice(), WebhookForm.JSON, "mainnet") == {
         "kind": "rpc-down",
         "key": "rpc-down",
         "state": "raised",
@@ -124,11 +124,11 @@ def test_forms() -> None:
         "at": "2026-11-22T03:00:00+00:00",
         "network": "mainnet",
     }
-    discord = body(notice("@everyone " + "x" * 3000, resolved=True), "discord", "mainnet")
+    discord = body(notice("@everyone " + "x" * 3000, resolved=True), WebhookForm.DISCORD, "mainnet")
     assert discord["content"].startswith("✅ Resolved · mainnet · rpc-down\n@everyone")
     assert len(discord["content"]) == 2000
     assert discord["allowed_mentions"] == {"parse": []}
-    telegram = body(notice(), "telegram", "testnet", chat_id="-100123")
+    telegram = body(notice(), WebhookForm.TELEGRAM, "testnet", chat_id="-100123")
     assert telegram["chat_id"] == "-100123"
     assert telegram["text"] == "🔴 Alert · testnet · rpc-down\nIt is down."
 

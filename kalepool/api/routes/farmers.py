@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -30,10 +30,11 @@ from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.errors import ChainError
 from kalepool.services import farmers
+from kalepool.services.keys import Role
 
 router = APIRouter(tags=["poolers"])
 
-Status = Literal["registered", "active", "leaving", "departed"]
+Status = farmers.FarmerStatus
 
 
 class Registration(Sent):
@@ -151,7 +152,7 @@ async def list_farmers(
     status: Annotated[Status | None, Query(description="In this state.")] = None,
 ) -> Page[FarmerView]:
     """Farmers in the order of their registration."""
-    if caller.role == "pooler":
+    if caller.role == Role.POOLER:
         if pooler_id is not None:
             caller.require_pooler(pooler_id)
         pooler_id = caller.subject_id
@@ -171,8 +172,8 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     try:
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
         missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
-        if farmer.status in ("leaving", "departed"):  # it is to be sent nothing any more
-            missing = farmers.Missing(0, trustline=False)
+        if farmer.status in (Status.LEAVING, Status.DEPARTED):  # it is to be sent nothing any more
+            missing = farmers.Lacking(0, trustline=False)
     except ChainError:
         account = missing = None
     return FarmerDetails(

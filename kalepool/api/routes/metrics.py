@@ -25,6 +25,7 @@ from kalepool.api.problems import Problem
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.health import Health
+from kalepool.services.keys import Role
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
@@ -167,7 +168,7 @@ async def for_operators(
     if credentials is None and _is_local(request):
         return
     caller = await principal(request, credentials)
-    if caller.role != "operator":
+    if caller.role != Role.OPERATOR:
         raise Problem(403, "forbidden", "metrics are for operators")
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import ceil
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -22,8 +22,10 @@ from kalepool.api.problems import Problem, documented
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import NotFoundError
-from kalepool.policy.shares import Outcome, below_for
+from kalepool.policy.conduct import Standing
+from kalepool.policy.shares import ShareOutcome, below_for
 from kalepool.protocol.model import U32_MAX
+from kalepool.services.keys import Role
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.credits import credited_blocks, read_block_totals
 from kalepool.services.mining.dealer import GivenJob, Rig
@@ -32,9 +34,9 @@ from kalepool.services.mining.service import Offer
 
 router = APIRouter(prefix="/miner", tags=["miners"])
 
-require_miner = require("miner")
+require_miner = require(Role.MINER)
 Miner = Annotated[Principal, Depends(require_miner)]
-Operator = Annotated[Principal, Depends(require("operator"))]
+Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Hashes = Annotated[int, Field(description="A number of hashes.")]
 
@@ -76,7 +78,7 @@ def _wait_problem(error: WaitError) -> Problem:
 # Registering
 
 
-class Registration(Sent):
+class MinerRegistration(Sent):
     """Somebody who wants to mine."""
 
     name: Name = Field(description="Shown to the pool's operator.", examples=["a rig in the cellar"])
@@ -103,7 +105,7 @@ class RegisteredMiner(Described):
     responses=documented(400, 403, 413, 422, 429, 503),
     dependencies=[Depends(per_address)],
 )
-async def register(request: Request, sent: Registration) -> RegisteredMiner:
+async def register(request: Request, sent: MinerRegistration) -> RegisteredMiner:
     """Needs no key. Where the pool is not open to everybody it needs an invitation."""
     new = await miners.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
     return RegisteredMiner(
@@ -287,7 +289,7 @@ class ShareAnswer(Described):
     """What became of a share. An accepted one has its zeros and the hashes it is credited with."""
 
     nonce: str
-    outcome: Annotated[Outcome, Field(description=OUTCOMES)]
+    outcome: Annotated[ShareOutcome, Field(description=OUTCOMES)]
     zeros: int | None
     credited_hashes: Nonce
     detail: str = Field(description="Why it was refused; empty for an accepted one.")
@@ -389,7 +391,7 @@ class MinerView(Described):
     payout_wallet: str | None
     created_at: datetime
     last_seen_at: datetime | None
-    standing: Literal["ok", "slowed", "banned"]
+    standing: Standing
     wait_seconds: float = Field(description="Until the ban ends; while slowed, between two requests.")
     hashrate: dict[str, RateView] = Field(description="By window: `1m`, `10m`, `1h`.")
     shares: dict[str, int] = Field(description="All shares so far by outcome.")
@@ -408,13 +410,13 @@ async def me(request: Request, caller: Miner) -> MinerView:
         payout_wallet=record.miner.payout_wallet,
         created_at=record.miner.created_at,
         last_seen_at=record.miner.last_seen_at,
-        standing=stands.value,
+        standing=stands,
         wait_seconds=wait,
         hashrate={
             name: RateView.model_validate(record.hashrates[seconds])
             for name, seconds in zip(("1m", "10m", "1h"), miners.RATE_WINDOWS, strict=True)
         },
-        shares={outcome.value: record.shares.get(outcome, 0) for outcome in Outcome},
+        shares={outcome.value: record.shares.get(outcome, 0) for outcome in ShareOutcome},
         rigs=[RigView.model_validate(each) for each in record.rigs],
     )
 

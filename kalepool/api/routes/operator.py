@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
+from kalepool.actions import ActionName
 from kalepool.api.auth import Operator, record
 from kalepool.api.export import PAGE, Row, documented_export, export
 from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
@@ -234,7 +235,7 @@ async def add_key(request: Request, caller: Operator, body: OperatorKeyOrder | S
     expires_at = None if body.valid_days is None else datetime.now(UTC) + timedelta(days=body.valid_days)
     subject_id = body.subject_id if isinstance(body, SubjectKeyOrder) else None
     new = await operators.add_key(
-        context(request).database, caller.key_id, body.role, subject_id, body.label, expires_at
+        context(request).database, caller.key_id, Role(body.role), subject_id, body.label, expires_at
     )
     return NewKeyView(key_id=new.key_id, api_key=new.key)
 
@@ -254,7 +255,7 @@ class SubmissionRow(Described):
     """A transaction, written down before it was sent. `fee_stroops`: what the network took."""
 
     submission_id: UUID
-    action: Literal["plant", "work", "harvest", "payment", "trustline", "create_account", "merge"]
+    action: ActionName
     pooler_id: UUID | None
     source_account: str
     sequence: Nonce
@@ -296,9 +297,7 @@ async def list_submissions(
     request: Request,
     caller: Operator,
     paging: Paging,
-    action: Annotated[
-        Literal["plant", "work", "harvest", "payment", "trustline", "create_account", "merge"] | None, Query()
-    ] = None,
+    action: Annotated[ActionName | None, Query()] = None,
     status: Annotated[Literal["open", "applied", "failed", "expired"] | None, Query()] = None,
 ) -> Page[SubmissionRow]:
     """Every transaction the pool has made, the newest first."""

@@ -28,6 +28,7 @@ from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
+from kalepool.services.farmers import FarmerStatus
 from kalepool.units import kale, rate
 from kalepool.view.details import read_block, read_events, read_farmer, read_miner
 from kalepool.view.history import History, HistoryReader
@@ -117,7 +118,7 @@ def render_parts(
 
 def _trouble_first(farmer: FarmerProgress) -> tuple[int, int, str]:
     """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
-    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == "registered" else 1
+    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == FarmerStatus.REGISTERED else 1
     zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
     return group, -1 if zeros is None else zeros, farmer.custodial_wallet
 

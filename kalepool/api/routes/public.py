@@ -19,6 +19,7 @@ from kalepool.protocol.model import U32_MAX, Block
 from kalepool.services.blocks import farmers_of_block
 from kalepool.services.context import Context
 from kalepool.services.health import Health
+from kalepool.services.keys import Role
 
 router = APIRouter(tags=["public"])
 
@@ -206,7 +207,7 @@ async def show_block(
 ) -> BlockView:
     """A block on the chain, and who planted, worked and harvested in it. A pooler sees its own farmers."""
     ctx: Context = request.app.state.context
-    pooler_id = caller.subject_id if caller.role == "pooler" else None
+    pooler_id = caller.subject_id if caller.role == Role.POOLER else None
     rows = await farmers_of_block(ctx.database, index, pooler_id)
     try:
         block = (await ctx.chain.read_blocks([index])).get(index)

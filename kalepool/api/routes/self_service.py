@@ -23,6 +23,7 @@ from kalepool.errors import Fault
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import farmers, leaving, poolers, withdrawals
 from kalepool.services.blocks import blocks_of_farmer
+from kalepool.services.keys import Role
 
 router = APIRouter(tags=["farmers"])
 
@@ -316,7 +317,7 @@ async def leave(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingVie
     closed. There is no way back. For the payout wallet, signed in, and operators.
     """
     farmer = await visible_farmer(request, caller, farmer_id, not_pooler=True)
-    if caller.role == "farmer" and caller.subject_wallet is None:
+    if caller.role == Role.FARMER and caller.subject_wallet is None:
         raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
     found = await leaving.leave(context(request), farmer)
     await record(context(request).database, caller, "make-leave", farmer_id)

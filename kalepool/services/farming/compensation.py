@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +18,18 @@ from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, Fault, KalepoolError
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, reward
-from kalepool.services.journal.events import read_pail
+from kalepool.services.journal.events import WorkOutcome, read_pail
 
 log = structlog.get_logger()
+
+
+class CompensationStanding(StrEnum):
+    """`to-check`: the pail may have been harvested after all, and nobody knows yet."""
+
+    OWED = "owed"
+    TO_CHECK = "to-check"
+    NOT_OWED = "not-owed"
+
 
 MAY_BE_HARVESTED = "may-be-harvested"
 """Code of a worked pail that is gone with its block: evicted, or harvested by somebody else before."""
@@ -58,7 +68,7 @@ def fault_of(attempts: Sequence[Mapping[str, Any]], error: KalepoolError) -> tup
 
     A pail that was worked and then not harvested before it was gone is the backend's.
     """
-    if any(attempt["outcome"] == "worked" for attempt in attempts):
+    if any(attempt["outcome"] == WorkOutcome.WORKED for attempt in attempts):
         return Fault.BACKEND, error.code
     if not attempts:
         return Fault.POOLER, "work-missing"
@@ -79,9 +89,9 @@ async def record_lost(
     attempts = await database.fetch_all("select_work_attempts", **at)
     best = await database.fetch_one("select_best_zeros", **at)
     fault, code = fault_of(attempts, error)
-    standing = "owed"
+    standing = CompensationStanding.OWED
     if block is None and pail.zeros is not None:
-        standing, code = "to-check", MAY_BE_HARVESTED
+        standing, code = CompensationStanding.TO_CHECK, MAY_BE_HARVESTED
     zeros = pail.zeros if pail.zeros is not None else (best["zeros"] if best else 0)
     forecast = 0
     if block is not None:
@@ -99,5 +109,5 @@ async def record_lost(
         **at,
     )
     if recorded:
-        said = "stake_lost" if standing == "owed" else "stake_to_be_looked_for"
+        said = "stake_lost" if standing == CompensationStanding.OWED else "stake_to_be_looked_for"
         log.error(said, block=block_index, farmer=str(farmer_id), fault=fault, code=code, stake=pail.stake)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.errors import (
     BlockMissingError,
     HarvestNotReadyError,
@@ -114,7 +115,7 @@ async def harvest(
         outcomes = await _harvest_all(ctx, pooler_id, farm_index, farmers, rest) if rest else []
         harvested = [outcome for outcome in outcomes if isinstance(outcome, Harvested)]
         failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-        await events.insert_failures(ctx.database, "harvest", pooler_id, failed)
+        await events.insert_failures(ctx.database, ActionName.HARVEST, pooler_id, failed)
 
     off = sum(item.reward_stroops != item.forecast_stroops for item in harvested)
     duration_ms = round((time.monotonic() - begun) * 1000)
@@ -280,7 +281,7 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
 
 
 async def _require_none_in_flight(ctx: Context, target: Target) -> None:
-    if await ctx.journal.is_open("harvest", target.block_index, target.farmer_id):
+    if await ctx.journal.is_open(ActionName.HARVEST, target.block_index, target.farmer_id):
         raise InFlightError("the harvest is on the chain or about to be; its journal entry is being settled")
 
 
@@ -324,7 +325,7 @@ async def _submit(ctx: Context, pooler_id: UUID, items: Sequence[Ripe]) -> list[
     async with ctx.accounts.channel(deadline) as channel:
         outcome = await carry(
             ctx.journal,
-            Intent("harvest", pooler_id, claims),
+            Intent(ActionName.HARVEST, pooler_id, claims),
             lambda attempt: ctx.chain.prepare_harvest(places, channel=channel, deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
 from kalepool.protocol.model import Pail
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.failures import Failure, InFlightError, PlantingPausedError, UnderfundedError
-from kalepool.services.farmers import Farmer
+from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming.opening import Opening, open_block
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
@@ -63,7 +64,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         if pooler.planting_paused:
             raise PlantingPausedError("an operator of the pool has paused planting")
-        everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, ["active"])
+        everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, [FarmerStatus.ACTIVE])
         chosen = farmers.eligible(everyone, pooler, max_farmers)
         planted = await _already(ctx, block_index, pooler_id)
         failed: list[Failure] = []
@@ -75,7 +76,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
                     planted[outcome.farmer_id] = outcome
                 else:
                     failed.append(outcome)
-        await events.insert_failures(ctx.database, "plant", pooler_id, failed)
+        await events.insert_failures(ctx.database, ActionName.PLANT, pooler_id, failed)
     result = PlantResult(block_index, list(planted.values()), failed, _ms_since(begun))
     log.info("planted", block=block_index, planted=len(planted), failed=len(failed), ms=result.duration_ms)
     return result
@@ -134,7 +135,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
         item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
         outcome = await carry(
             ctx.journal,
-            Intent("plant", farmer.pooler_id, [item]),
+            Intent(ActionName.PLANT, farmer.pooler_id, [item]),
             lambda attempt: ctx.chain.prepare_plant(
                 signer, stake, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
             ),
@@ -146,7 +147,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
 
 async def _found(ctx: Context, block_index: int, farmer: Farmer, pail: Pail) -> Planted:
     """A pail that is on the chain and not in our events: only the farmer's key can plant it, so it is ours."""
-    if await ctx.journal.is_open("plant", block_index, farmer.farmer_id):
+    if await ctx.journal.is_open(ActionName.PLANT, block_index, farmer.farmer_id):
         raise InFlightError("the plant is on the chain; its journal entry is being settled")
     await events.insert_found_planting(ctx.database, farmer.pooler_id, farmer.farmer_id, block_index, pail)
     return Planted(farmer.farmer_id, farmer.custodial_wallet, pail.stake, None, pail.sequence, already=True)

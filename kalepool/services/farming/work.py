@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.errors import Fault, PailMissingError, ZeroCountTooLowError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
@@ -211,7 +212,7 @@ async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Ca
     async with ctx.accounts.channel(deadline) as channel:
         outcome = await carry(
             ctx.journal,
-            Intent("work", pooler_id, [item]),
+            Intent(ActionName.WORK, pooler_id, [item]),
             lambda attempt: ctx.chain.prepare_work(
                 candidate.wallet,
                 candidate.hash,

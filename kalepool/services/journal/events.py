@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Outcome
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import Fault
@@ -22,11 +24,29 @@ from kalepool.services.journal.intents import Item
 
 log = structlog.get_logger()
 
-FAILURES = {"plant": "insert_failed_planting", "work": "insert_failed_work", "harvest": "insert_failed_harvest"}
+
+class WorkOutcome(StrEnum):
+    """What became of a submission, as its event says."""
+
+    WORKED = "worked"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+FAILURES = {
+    ActionName.PLANT: "insert_failed_planting",
+    ActionName.WORK: "insert_failed_work",
+    ActionName.HARVEST: "insert_failed_harvest",
+}
 
 
 async def insert_applied(
-    session: Session, action: str, submission_id: UUID, pooler_id: UUID | None, items: Sequence[Item], outcome: Outcome
+    session: Session,
+    action: ActionName,
+    submission_id: UUID,
+    pooler_id: UUID | None,
+    items: Sequence[Item],
+    outcome: Outcome,
 ) -> list[bool]:
     """The events of a transaction that was applied: one per item. Payments, trustlines and the like have none.
 
@@ -39,13 +59,13 @@ async def insert_applied(
         "ledger": outcome.ledger,
     }
     match action:
-        case "plant":
+        case ActionName.PLANT:
             rows = [{**common, **_event(item), "stake_stroops": item.amount_stroops} for item in items]
             await session.execute_many("insert_planting", rows)
-        case "work":
+        case ActionName.WORK:
             rows = [{**common, **_event(item), "gap": outcome.return_value, **_found(item)} for item in items]
             await session.execute_many("insert_work", rows)
-        case "harvest":
+        case ActionName.HARVEST:
             return await _insert_harvests(session, common, items, outcome)
     return [True] * len(items)
 
@@ -94,11 +114,11 @@ async def _insert_harvests(
     return [reward is not None for reward in rewards]
 
 
-async def insert_failures(database: Database, action: str, pooler_id: UUID, failures: Sequence[Failure]) -> None:
+async def insert_failures(database: Database, action: ActionName, pooler_id: UUID, failures: Sequence[Failure]) -> None:
     """One event per failure. What is in flight has no outcome yet and is left out."""
     rows = [_failure(pooler_id, failure) for failure in failures if failure.code != InFlightError.code]
-    if action == "work":
-        rows = [{**row, "outcome": "failed", "nonce": None, "hash": None, "zeros": None} for row in rows]
+    if action == ActionName.WORK:
+        rows = [{**row, "outcome": WorkOutcome.FAILED, "nonce": None, "hash": None, "zeros": None} for row in rows]
     if rows:
         await database.execute_many(FAILURES[action], rows)
 
@@ -113,7 +133,7 @@ async def insert_refusals(
     rows = [
         {
             **_failure(pooler_id, refused.failure),
-            "outcome": "refused" if refused.failure.fault is Fault.POOLER else "failed",
+            "outcome": WorkOutcome.REFUSED if refused.failure.fault is Fault.POOLER else WorkOutcome.FAILED,
             "nonce": refused.nonce,
             "hash": refused.hash,
             "zeros": refused.zeros,

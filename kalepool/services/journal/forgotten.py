@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
+from kalepool.actions import ActionName
 from kalepool.chain import Account, Outcome, Status, expired
 from kalepool.errors import ChainError, ConflictError
 from kalepool.protocol.model import Pail
@@ -38,17 +39,17 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
     ):
         return expired(name, row.valid_until)
     match row.action:
-        case "plant":
+        case ActionName.PLANT:
             return await _plant(journal, name, items[0])
-        case "work":
+        case ActionName.WORK:
             return await _work(journal, name, items[0])
-        case "harvest":
+        case ActionName.HARVEST:
             return await _harvest(journal, name, items)
-        case "trustline" if source is not None:
+        case ActionName.TRUSTLINE if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
-        case "merge":
+        case ActionName.MERGE:
             return _outcome(name, applied=source is None or _is_new(source, row.sequence))
-        case "create_account":
+        case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
     return None  # a balance may have moved for many reasons
@@ -121,13 +122,13 @@ async def by_hand(
         return Outcome(name, Status.FAILED, ledger=ledger, error=error)
     value: int | tuple[int, ...] | None = None
     match row.action:
-        case "work":
+        case ActionName.WORK:
             block_index, farmer_id = items[0].block_index, items[0].farmer_id
             assert block_index is not None and farmer_id is not None
             pail = await read_pail(journal.database, block_index, farmer_id)
             if pail is None or pail.sequence is None or pail.sequence >= ledger:
                 raise ConflictError(f"nothing of the farmer was planted before ledger {ledger}: no work can count")
             value = ledger - pail.sequence
-        case "harvest":
+        case ActionName.HARVEST:
             value = tuple(item.forecast_stroops or 0 for item in items)
     return Outcome(name, Status.APPLIED, ledger=ledger, return_value=value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from kalepool.actions import ActionName
 from kalepool.chain import Prepared
 
 
@@ -31,12 +32,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What one transaction is to do: a claim on every item's (action, block, farmer) while it is open.
+    """What one transaction is to do: a claim on every item's (action, block, farmer) while it is open."""
 
-    `action`: plant, work, harvest, payment, trustline, create_account or merge.
-    """
-
-    action: str
+    action: ActionName
     pooler_id: UUID | None
     items: Sequence[Item]
 
@@ -46,7 +44,7 @@ class Open:
     """A submission whose outcome is not known yet."""
 
     submission_id: UUID
-    action: str
+    action: ActionName
     pooler_id: UUID | None
     source_account: str
     sequence: int

@@ -34,7 +34,7 @@ class BlockTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CreditTerms:
     """What a block's credits are reckoned with: the pool's part of rewards, the miners' part of that, the window."""
 
     platform_fee: Decimal
@@ -42,7 +42,7 @@ class Terms:
     pplns_blocks: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Terms:
+    def of(cls, settings: Settings) -> CreditTerms:
         return cls(Decimal(str(settings.platform_fee)), Decimal(str(settings.miner_fee_part)), settings.pplns_blocks)
 
     def fee_of(self, rewarded_stroops: int) -> int:
@@ -53,7 +53,7 @@ class Terms:
 
 async def fix_terms(database: Database, settings: Settings) -> int:
     """Fixes the terms of blocks that were not seen before. Returns of how many."""
-    return await database.execute("fix_block_terms", **asdict(Terms.of(settings)))
+    return await database.execute("fix_block_terms", **asdict(CreditTerms.of(settings)))
 
 
 async def read_block_totals(database: Database, settings: Settings, indexes: Sequence[int]) -> list[BlockTotals]:
@@ -62,10 +62,10 @@ async def read_block_totals(database: Database, settings: Settings, indexes: Seq
         return []
     first, last = min(indexes), max(indexes)
     known = {
-        row.pop("block_index"): Terms(**row)
+        row.pop("block_index"): CreditTerms(**row)
         for row in await database.fetch_all("select_block_terms", first=first, last=last)
     }
-    terms = {index: known.get(index, Terms.of(settings)) for index in indexes}
+    terms = {index: known.get(index, CreditTerms.of(settings)) for index in indexes}
     widest = max(each.pplns_blocks for each in terms.values())
     rows = await database.fetch_all("select_credited_hashes", first=first - widest + 1, last=last)
     rewards = {

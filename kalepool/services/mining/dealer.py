@@ -14,7 +14,7 @@ from uuid import UUID
 
 from kalepool.policy.rigs import assign, job_difficulty
 from kalepool.policy.shares import MIN_DIFFICULTY, Job, Pace, adjust
-from kalepool.services.mining.jobs import JobIds, Terms
+from kalepool.services.mining.jobs import JobIds, JobTerms
 
 ACTIVE_SECONDS = 60.0
 """A rig that asks for jobs by polling counts as hashing for this long after it was last heard."""
@@ -24,7 +24,7 @@ MOVE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Place:
+class FarmerPlace:
     """A farmer in its pooler's open block, and the most zeros found for it so far.
 
     age_seconds: how long ago the coordinator first saw the block, by the database's clock alone: started_at is the
@@ -51,7 +51,7 @@ class GivenJob:
     """A job as a rig has it: what to verify by, and what the miner is told beside it."""
 
     job: Job
-    place: Place
+    place: FarmerPlace
     closes_at: datetime
 
 
@@ -102,7 +102,7 @@ class Dealer:
         self._ids = ids
         self._block_seconds = block_seconds
         self._share_seconds = share_seconds
-        self.places: dict[UUID, Place] = {}
+        self.places: dict[UUID, FarmerPlace] = {}
         self.rigs: dict[int, Rig] = {}
         self.serials: deque[int] = deque()
         """Numbers for jobs to come, that nobody ever had."""
@@ -112,7 +112,7 @@ class Dealer:
         """The newest open block; 0 while there is none."""
         return max((place.block_index for place in self.places.values()), default=0)
 
-    def set_places(self, places: Iterable[Place], now: datetime) -> None:
+    def set_places(self, places: Iterable[FarmerPlace], now: datetime) -> None:
         """Replaces all places by those just read. What was found meanwhile for a farmer in the same block is kept."""
         old, self.places = self.places, {place.farmer_id: place for place in places}
         for farmer_id, place in self.places.items():
@@ -129,7 +129,7 @@ class Dealer:
         place.zeros = zeros
         return True
 
-    def job_of(self, terms: Terms, job_id: str, now: datetime) -> tuple[Job, Place] | None:
+    def job_of(self, terms: JobTerms, job_id: str, now: datetime) -> tuple[Job, FarmerPlace] | None:
         """The job behind an id's terms, if its block is still open for its farmer."""
         place = self.places.get(terms.farmer_id)
         if place is None or place.block_index != terms.block_index or not place.is_open(now):
@@ -161,7 +161,7 @@ class Dealer:
     def _present(rigs: Mapping[int, Rig]) -> dict[int, UUID]:
         return {searcher: rig.given.place.farmer_id for searcher, rig in rigs.items() if rig.given is not None}
 
-    def _give(self, rig: Rig, target: Place | None, now: datetime) -> bool:
+    def _give(self, rig: Rig, target: FarmerPlace | None, now: datetime) -> bool:
         if target is None:
             if rig.given is not None:
                 rig.give(None, now)
@@ -177,7 +177,7 @@ class Dealer:
                 return True
         if not self.serials:
             return True
-        terms = Terms(target.block_index, target.farmer_id, rig.searcher, self.serials.popleft(), difficulty)
+        terms = JobTerms(target.block_index, target.farmer_id, rig.searcher, self.serials.popleft(), difficulty)
         job = Job(self._ids.issue(terms), target.block_index, target.entropy, target.wallet, terms.nonces, difficulty)
         rig.give(GivenJob(job, target, target.started_at + timedelta(seconds=self._block_seconds)), now)
         return False

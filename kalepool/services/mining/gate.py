@@ -13,7 +13,8 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ForbiddenError
 from kalepool.policy.conduct import Conduct, Standing, judge, judge_haste, standing
-from kalepool.policy.shares import Outcome
+from kalepool.policy.shares import ShareOutcome
+from kalepool.services.mining.miners import MinerStatus
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ class SlowedError(WaitError):
 
 
 @dataclass(slots=True)
-class Known:
+class KnownMiner:
     """What is remembered of a miner between requests.
 
     allowance: the shares it may bring at once, as of filled_at. next_at: when it may bring shares again, while slowed.
@@ -62,17 +63,17 @@ class Gate:
         self._database = database
         self._banned = banned
         self._limit = settings.miner_shares_per_minute
-        self._miners: dict[UUID, Known] = {}
+        self._miners: dict[UUID, KnownMiner] = {}
 
     async def check(self, miner_id: UUID, now: datetime, shares: int = 0) -> None:
         """Notes that the miner is here, with so many shares. Raises BannedError, and SlowedError where it must wait."""
         known = self._miners.get(miner_id)
         if known is None:
             row = await self._database.fetch_one("select_miner", miner_id=miner_id)
-            if row is None or row["status"] != "active":
+            if row is None or row["status"] != MinerStatus.ACTIVE:
                 raise ForbiddenError(f"miner {miner_id} is not active")
             conduct = Conduct(0.0, now, row["bans"], row["banned_until"]) if row["bans"] else None
-            known = self._miners.setdefault(miner_id, Known(conduct, self._limit, now, now, now))
+            known = self._miners.setdefault(miner_id, KnownMiner(conduct, self._limit, now, now, now))
         stands, wait = standing(known.conduct, now)
         if stands is Standing.BANNED:
             until = (now + timedelta(seconds=wait)).isoformat(timespec="seconds")
@@ -84,14 +85,14 @@ class Gate:
             known.next_at = now + timedelta(seconds=wait)
         known.seen_at = now
 
-    def _require_patience(self, miner_id: UUID, known: Known, now: datetime) -> None:
+    def _require_patience(self, miner_id: UUID, known: KnownMiner, now: datetime) -> None:
         if now >= known.next_at or known.conduct is None:
             return
         self._set_conduct(miner_id, known, judge_haste(known.conduct, now), "does not wait when told to")
         wait = (known.next_at - now).total_seconds()
         raise SlowedError("many of your last shares did not count: wait, and check your miner", wait)
 
-    def _use_allowance(self, known: Known, shares: int, now: datetime) -> None:
+    def _use_allowance(self, known: KnownMiner, shares: int, now: datetime) -> None:
         per_second = self._limit / 60
         known.allowance = min(known.allowance + (now - known.filled_at).total_seconds() * per_second, self._limit)
         known.filled_at = now
@@ -101,13 +102,13 @@ class Gate:
             raise SlowedError(f"more than {self._limit} shares a minute: take the newest job, which is harder", wait)
         known.allowance -= needed
 
-    def count(self, miner_id: UUID, outcome: Outcome, now: datetime) -> None:
+    def count(self, miner_id: UUID, outcome: ShareOutcome, now: datetime) -> None:
         """Notes what became of a share."""
         known = self._miners.get(miner_id)
         if known is not None:
             self._set_conduct(miner_id, known, judge(known.conduct, outcome, now), f"the last share: {outcome}")
 
-    def _set_conduct(self, miner_id: UUID, known: Known, conduct: Conduct, reason: str) -> None:
+    def _set_conduct(self, miner_id: UUID, known: KnownMiner, conduct: Conduct, reason: str) -> None:
         banned = conduct.bans > (known.conduct.bans if known.conduct else 0)
         known.conduct = conduct
         if banned:
@@ -130,7 +131,7 @@ class Gate:
         await self._database.execute(
             "update_miner_ban", miner_id=miner_id, banned_until=until, bans=bans, ban_reason=reason
         )
-        known = self._miners.setdefault(miner_id, Known(None, self._limit, now, now, now))
+        known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now))
         known.conduct = Conduct(0.0, now, bans, until)
         known.ban_reason = None
         log.warning("miner_banned", miner=str(miner_id), until=until, bans=bans, why=reason)

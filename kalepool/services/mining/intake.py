@@ -13,7 +13,7 @@ from uuid import UUID
 
 from kalepool.database import Database, new_id
 from kalepool.notices import ShareNotice
-from kalepool.policy.shares import Outcome
+from kalepool.policy.shares import ShareOutcome
 
 GATHER_SECONDS = 0.02
 """How long the first share of a transaction waits for others. Commits, not shares, are what costs."""
@@ -27,7 +27,7 @@ class Answer:
     """What became of a share. An accepted one has `zeros` and `credited_hashes`, a refused one `detail`."""
 
     nonce: str
-    outcome: Outcome
+    outcome: ShareOutcome
     zeros: int | None = None
     credited_hashes: int = 0
     detail: str = ""
@@ -113,14 +113,14 @@ class Intake:
         """Stores what is new, and answers what is not as the first time."""
         entries = list(entries)
         # What is stale now may have been brought in time, and is asked about again.
-        stale = [n for n, entry in enumerate(entries) if entry.answer.outcome is Outcome.STALE]
+        stale = [n for n, entry in enumerate(entries) if entry.answer.outcome is ShareOutcome.STALE]
         repeated = await self._recall_shares(entries, stale)
         new = await self._store(entries, [n for n in range(len(entries)) if n not in repeated])
         clashes = [n for n in _accepted(entries) if n not in new and n not in repeated]
         repeated |= await self._recall_shares(entries, clashes)
         duplicates = [n for n in clashes if n not in repeated]
         for n in duplicates:
-            answer = Answer(entries[n].answer.nonce, Outcome.DUPLICATE, detail="this nonce was brought before")
+            answer = Answer(entries[n].answer.nonce, ShareOutcome.DUPLICATE, detail="this nonce was brought before")
             entries[n] = replace(entries[n], answer=answer)
         new |= await self._store(entries, duplicates)
         await self._recall_refusals(entries, [n for n in range(len(entries)) if n not in new and n not in repeated])
@@ -132,11 +132,11 @@ class Intake:
         """Those of the positions whose entries were not in the database; they are now."""
         if not positions:
             return set()
-        shares = {new_id(): n for n in positions if entries[n].answer.outcome is Outcome.ACCEPTED}
+        shares = {new_id(): n for n in positions if entries[n].answer.outcome is ShareOutcome.ACCEPTED}
         accepted = [entries[n] for n in shares.values()]
         refusals: dict[tuple[UUID, bytes], int] = {}
         for n in positions:
-            if entries[n].answer.outcome is not Outcome.ACCEPTED:
+            if entries[n].answer.outcome is not ShareOutcome.ACCEPTED:
                 refusals.setdefault((entries[n].miner_id, entries[n].request_id), n)
         refused = [entries[n] for n in refusals.values()]
         rows = await self._database.fetch_all(
@@ -180,7 +180,7 @@ class Intake:
             entry = entries[n]
             row = known.get((entry.block_index, entry.farmer_id, entry.nonce, entry.miner_id, entry.request_id))
             if row is not None:
-                answer = Answer(entry.answer.nonce, Outcome.ACCEPTED, row["zeros"], row["credited_hashes"])
+                answer = Answer(entry.answer.nonce, ShareOutcome.ACCEPTED, row["zeros"], row["credited_hashes"])
                 entries[n] = replace(entry, answer=answer)
                 recalled.add(n)
         return recalled
@@ -198,12 +198,12 @@ class Intake:
         for n in positions:
             entry = entries[n]
             row = known[entry.miner_id, entry.request_id]
-            answer = Answer(entry.answer.nonce, Outcome(row["outcome"]), detail=row["detail"])
+            answer = Answer(entry.answer.nonce, ShareOutcome(row["outcome"]), detail=row["detail"])
             entries[n] = replace(entry, answer=answer)
 
 
 def _accepted(entries: Sequence[Entry]) -> list[int]:
-    return [n for n, entry in enumerate(entries) if entry.answer.outcome is Outcome.ACCEPTED]
+    return [n for n, entry in enumerate(entries) if entry.answer.outcome is ShareOutcome.ACCEPTED]
 
 
 def _notice(entry: Entry) -> ShareNotice:

@@ -18,7 +18,7 @@ ID_LENGTH = (_FORM.size + _CODE_SIZE) * 4 // 3
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JobTerms:
     """What a job id stands for. Its entropy and wallet follow from block and farmer.
 
     searcher: the rig it was given to. serial: the job's own, and no other's ever: it names the job's nonces. So a nonce
@@ -42,11 +42,11 @@ class JobIds:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def issue(self, terms: Terms) -> str:
+    def issue(self, terms: JobTerms) -> str:
         data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, terms.searcher, terms.serial, terms.difficulty)
         return base64.urlsafe_b64encode(data + self._code(data)).decode()
 
-    def read(self, job_id: str) -> Terms | None:
+    def read(self, job_id: str) -> JobTerms | None:
         """The terms of an id that we issued; None for anything else."""
         if len(job_id) != ID_LENGTH:
             return None
@@ -58,7 +58,7 @@ class JobIds:
         if not hmac.compare_digest(code, self._code(data)):
             return None
         index, farmer_id, searcher, serial, difficulty = _FORM.unpack(data)
-        return Terms(index, UUID(bytes=farmer_id), searcher, serial, difficulty)
+        return JobTerms(index, UUID(bytes=farmer_id), searcher, serial, difficulty)
 
     def _code(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, key=self._key, digest_size=_CODE_SIZE).digest()

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from kalepool.config import Settings
@@ -14,7 +15,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import ForbiddenError, NotFoundError
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 
 RATE_WINDOWS = (60, 600, 3600)
 """Seconds over which a miner's hashrate is estimated."""
@@ -26,12 +27,19 @@ class InviteError(ForbiddenError):
     code = "invite-needed"
 
 
+class MinerStatus(StrEnum):
+    """Whether a miner may bring shares."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
 @dataclass(frozen=True, slots=True)
 class Miner:
     miner_id: UUID
     name: str
     payout_wallet: str | None
-    status: str  # active | inactive
+    status: str
     banned_until: datetime | None
     bans: int
     ban_reason: str | None
@@ -111,7 +119,7 @@ async def register(
                 raise InviteError("this invitation is unknown, used up or expired; ask for another")
         miner = await tx.fetch_one("insert_miner", row=Miner, miner_id=new_id(), name=name, payout_wallet=payout_wallet)
         assert miner is not None
-        key = await create_key(tx, "miner", subject_id=miner.miner_id, label=name)
+        key = await create_key(tx, Role.MINER, subject_id=miner.miner_id, label=name)
     return NewMiner(miner, key.key)
 
 

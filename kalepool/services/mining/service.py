@@ -20,8 +20,16 @@ from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.ranges import Searcher
-from kalepool.policy.shares import FIRST_DIFFICULTY, MIN_DIFFICULTY, Outcome, Pace, difficulty_for, parse_nonce, verify
-from kalepool.services.mining.dealer import Dealer, GivenJob, Place, Rig
+from kalepool.policy.shares import (
+    FIRST_DIFFICULTY,
+    MIN_DIFFICULTY,
+    Pace,
+    ShareOutcome,
+    difficulty_for,
+    parse_nonce,
+    verify,
+)
+from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
@@ -192,18 +200,18 @@ class Mining:
     async def _judge(self, miner_id: UUID, offer: Offer, name: bytes) -> Entry:
         nonce, terms = parse_nonce(offer.nonce), self._ids.read(offer.job_id)
         if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
-            outcome = Outcome.MALFORMED if nonce is None else Outcome.UNKNOWN_JOB
+            outcome = ShareOutcome.MALFORMED if nonce is None else ShareOutcome.UNKNOWN_JOB
             return Entry(miner_id, name, self.dealer.newest_index, _refusal(offer, outcome))
         found = self.dealer.job_of(terms, offer.job_id, _now())
         if found is None:
-            answer = _refusal(offer, Outcome.STALE)
+            answer = _refusal(offer, ShareOutcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
         job, place = found
         verdict = verify(job, nonce, open_index=place.block_index)
         rig = self.dealer.rigs.get(terms.searcher)
         if rig is not None:
             rig.seen_at = _now()
-        if verdict.outcome is Outcome.ACCEPTED:
+        if verdict.outcome is ShareOutcome.ACCEPTED:
             answer = Answer(offer.nonce, verdict.outcome, verdict.zeros, verdict.credited_hashes)
         else:
             answer = _refusal(offer, verdict.outcome)
@@ -239,7 +247,7 @@ class Mining:
     def _counted(self, entry: Entry) -> None:
         """An entry is in the database: places, the rig's pace and the miner's conduct follow."""
         answer = entry.answer
-        if answer.outcome is Outcome.ACCEPTED and entry.farmer_id is not None:
+        if answer.outcome is ShareOutcome.ACCEPTED and entry.farmer_id is not None:
             if self.dealer.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
             if rig := self.dealer.rigs.get(entry.searcher):
@@ -266,7 +274,7 @@ class Mining:
                 self._dirty.set()
 
     async def _load_places(self) -> None:
-        self.dealer.set_places(await self._database.fetch_all("select_places", row=Place), _now())
+        self.dealer.set_places(await self._database.fetch_all("select_places", row=FarmerPlace), _now())
 
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""
@@ -340,11 +348,11 @@ class Mining:
 
 
 _REASONS = {
-    Outcome.STALE: "its block is over, or its farmer is out of it",
-    Outcome.UNKNOWN_JOB: "no such job was given to you",
-    Outcome.OUT_OF_RANGE: "the nonce is not in the range of the job",
-    Outcome.LOW_DIFFICULTY: "the hash is not below the target of the job",
-    Outcome.MALFORMED: "the nonce is not a decimal number of 64 bits",
+    ShareOutcome.STALE: "its block is over, or its farmer is out of it",
+    ShareOutcome.UNKNOWN_JOB: "no such job was given to you",
+    ShareOutcome.OUT_OF_RANGE: "the nonce is not in the range of the job",
+    ShareOutcome.LOW_DIFFICULTY: "the hash is not below the target of the job",
+    ShareOutcome.MALFORMED: "the nonce is not a decimal number of 64 bits",
 }
 
 
@@ -358,7 +366,7 @@ async def _keep_up(loop: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1.0)
 
 
-def _refusal(offer: Offer, outcome: Outcome) -> Answer:
+def _refusal(offer: Offer, outcome: ShareOutcome) -> Answer:
     return Answer(offer.nonce, outcome, detail=_REASONS[outcome])
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from kalepool.api import create_app
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 
 
 @dataclass
@@ -34,7 +34,7 @@ async def api(farm) -> AsyncIterator[Api]:
     app = create_app(farm.settings)
     async with app.router.lifespan_context(app):
         farm.ctx = app.state.context
-        operator = await create_key(farm.ctx.database, "operator", label="test")
+        operator = await create_key(farm.ctx.database, Role.OPERATOR, label="test")
         made = Api(app, farm, None, None, None)  # pyright: ignore[reportArgumentType]
         made.anybody, made.pooler, made.operator = (
             made.client(),

@@ -22,7 +22,7 @@ from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.database import new_id
 from kalepool.services import poolers
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
@@ -107,8 +107,8 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
     await farm.rows("UPDATE poolers SET open = true WHERE pooler_id = %s", farm.pooler_id)
     miner, banned = [await mining_accounts.register(database, settings, name) for name in ("one", "two")]
     soon = datetime.now(UTC) + timedelta(hours=1)
-    token = await create_key(database, "farmer", subject_wallet=farmer.payout_wallet, expires_at=soon)
-    operator, ended = [await create_key(database, "operator") for _ in range(2)]
+    token = await create_key(database, Role.FARMER, subject_wallet=farmer.payout_wallet, expires_at=soon)
+    operator, ended = [await create_key(database, Role.OPERATOR) for _ in range(2)]
     withdrawal_id, compensation_id = new_id(), new_id()
     await farm.rows(
         "INSERT INTO withdrawals (withdrawal_id, farmer_id, idempotency_key, asset, amount_stroops, destination, "

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.poolers import add_pooler
 from tests.integration.conftest import ISSUER
 
@@ -128,7 +128,7 @@ async def test_who_may_do_what(api) -> None:
     farm = api.farm
     other = await add_pooler(farm.ctx.database, "another", 100)
     made = (await farm.add_farmers(1, kale_stroops=0))[0]
-    farmer_key = await create_key(farm.ctx.database, "farmer", subject_id=made.farmer_id)
+    farmer_key = await create_key(farm.ctx.database, Role.FARMER, subject_id=made.farmer_id)
     clients = {"nobody": api.anybody, "stranger": api.client(other.key), "farmer": api.client(farmer_key.key)}
     ours = str(farm.pooler_id)
     register = {"pooler_id": ours, "payout_wallet": made.payout_wallet}
@@ -163,7 +163,7 @@ async def test_who_may_do_what(api) -> None:
 
 async def test_a_revoked_key_ends_at_once(api) -> None:
     farm = api.farm
-    key = await create_key(farm.ctx.database, "operator", label="short-lived")
+    key = await create_key(farm.ctx.database, Role.OPERATOR, label="short-lived")
     client = api.client(key.key)
     assert (await client.get("/farmers")).status_code == 200
     await farm.rows("UPDATE api_keys SET revoked_at = now() WHERE key_id = %s", key.key_id)

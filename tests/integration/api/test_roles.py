@@ -16,7 +16,7 @@ from stellar_sdk import Keypair
 from kalepool.database import Database, new_id
 from kalepool.services import poolers
 from kalepool.services.farmers import Farmer
-from kalepool.services.keys import create_key, key_hash
+from kalepool.services.keys import Role, create_key, key_hash
 from kalepool.services.mining import miners as mining_accounts
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ class Cast:
             found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
             ended = found["key_id"] if found else None
         elif template == "/operator/keys/{key_id}":
-            ended = (await create_key(self.database, "operator")).key_id
+            ended = (await create_key(self.database, Role.OPERATOR)).key_id
         names = {
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,

@@ -13,7 +13,7 @@ import pytest
 
 from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, Member
-from kalepool.cluster.messages import Job, Report
+from kalepool.cluster.messages import WorkerJob, WorkerReport
 from kalepool.protocol.model import Block
 from tests.support.ray_nodes import ray_nodes
 
@@ -30,7 +30,7 @@ class Searching:
     """A Cluster that is running, and all its reports so far."""
 
     cluster: Cluster
-    reports: list[tuple[Member, Report]] = field(default_factory=list)
+    reports: list[tuple[Member, WorkerReport]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> None:
@@ -58,7 +58,7 @@ async def searching(address: str) -> AsyncIterator[Searching]:
         assert isinstance(fleet, RayFleet)
         running: Searching
 
-        def on_report(member: Member, report: Report) -> None:
+        def on_report(member: Member, report: WorkerReport) -> None:
             running.reports.append((member, report))
             running.arrived.set()
 
@@ -71,6 +71,6 @@ async def searching(address: str) -> AsyncIterator[Searching]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def job(version: int, index: int, zeros: int = 0) -> Job:
+def job(version: int, index: int, zeros: int = 0) -> WorkerJob:
     block = Block(0, 0, 0, 0, 0, 0, 5, bytes([index]) * 32, 0, 0)
-    return Job(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5)
+    return WorkerJob(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5)

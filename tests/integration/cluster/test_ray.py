@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from kalepool.cluster.fleet import RayHandle, connect
-from kalepool.cluster.members import Member, Place
+from kalepool.cluster.members import Member, WorkerPlace
 from kalepool.cluster.messages import code_version
 from kalepool.errors import ConfigError
 from tests.support.ray_nodes import kill_node
@@ -132,7 +132,7 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
 async def test_a_card_gets_a_worker_of_its_own(ray_cluster: Any) -> None:
     """With Numba's simulator as the card. A worker that joined has hashed on it."""
     node = ray_cluster.add_node(num_cpus=0, num_gpus=1, env_vars={"NUMBA_ENABLE_CUDASIM": "1"})
-    place = Place(node.node_id, "", "cuda", 0, 1)
+    place = WorkerPlace(node.node_id, "", "cuda", 0, 1)
     async with searching(ray_cluster.address) as run:
 
         def cards() -> list[Member]:

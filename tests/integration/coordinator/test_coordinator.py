@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from kalepool.cluster.members import Place
+from kalepool.cluster.members import WorkerPlace
 from kalepool.config import Settings
 from kalepool.coordinator import process
 from kalepool.coordinator.process import Coordinator, coordinator
@@ -45,7 +45,7 @@ def settings(pool: Pool, key: str | None = None) -> Settings:
 
 @asynccontextmanager
 async def running(pool: Pool) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
-    fleet = ThreadFleet(Place("node", "here", "cpu", 0, 1))
+    fleet = ThreadFleet(WorkerPlace("node", "here", "cpu", 0, 1))
 
     @asynccontextmanager
     async def given() -> AsyncIterator[ThreadFleet]:

@@ -30,7 +30,7 @@ from kalepool.policy.ranges import COUNTERS
 from kalepool.policy.shares import MIN_DIFFICULTY
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import operators
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import credits, miners
 from kernels import Template, find
 
@@ -105,7 +105,7 @@ def good_nonces(job: dict[str, Any], count: int) -> list[str]:
 
 async def test_registration_by_invitation(field, database: Database, database_url: str, tmp_path: Path):
     settings = settings_of(database_url, tmp_path).model_copy(update={"miner_registration": "invite"})
-    operator_key = (await create_key(database, "operator")).key
+    operator_key = (await create_key(database, Role.OPERATOR)).key
     async with serving(settings, field, database) as pool, pool.client() as anybody:
         refused = await anybody.post("/miner/register", json={"name": "x"})
         assert refused.status_code == 403 and refused.json()["code"] == "invite-needed"
@@ -249,7 +249,7 @@ async def test_rubbish_is_told_to_wait_and_then_to_stay_away(pool: Pool):
 
 async def test_only_miners_mine(pool: Pool):
     keys = [None, "kale_miner_" + "x" * 43]
-    keys += [(await create_key(pool.database, role, subject_id=new_id())).key for role in ("pooler", "farmer")]
+    keys += [(await create_key(pool.database, role, subject_id=new_id())).key for role in (Role.POOLER, Role.FARMER)]
     for key, status in zip(keys, (401, 401, 403, 403), strict=True):
         async with pool.client(key) as stranger:
             answers = [
@@ -370,7 +370,7 @@ async def test_the_client_survives_kill_9_of_the_pool(field, database: Database,
     miner_id = (await database.fetch_one("insert_miner", miner_id=new_id(), name="x", payout_wallet=None) or {})[
         "miner_id"
     ]
-    key = (await create_key(database, "miner", subject_id=miner_id)).key
+    key = (await create_key(database, Role.MINER, subject_id=miner_id)).key
 
     def start_api() -> subprocess.Popen[bytes]:
         return subprocess.Popen([*python, "api"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

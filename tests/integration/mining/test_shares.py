@@ -14,7 +14,7 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseUnavailableError
 from kalepool.notices import ShareNotice, tell
-from kalepool.policy.shares import MIN_DIFFICULTY, Outcome, Pace, below_for
+from kalepool.policy.shares import MIN_DIFFICULTY, Pace, ShareOutcome, below_for
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.dealer import GivenJob, Rig
@@ -74,16 +74,16 @@ async def test_every_kind_of_share(mining: Mining, field, database: Database, se
     ]
     answers = await mining.take_shares(miner_id, offers)
     assert [answer.outcome for answer in answers] == [
-        Outcome.ACCEPTED,
-        Outcome.DUPLICATE,
-        Outcome.LOW_DIFFICULTY,
-        Outcome.OUT_OF_RANGE,
-        Outcome.UNKNOWN_JOB,
-        Outcome.UNKNOWN_JOB,
-        Outcome.UNKNOWN_JOB,
-        Outcome.MALFORMED,
-        Outcome.MALFORMED,
-        Outcome.ACCEPTED,
+        ShareOutcome.ACCEPTED,
+        ShareOutcome.DUPLICATE,
+        ShareOutcome.LOW_DIFFICULTY,
+        ShareOutcome.OUT_OF_RANGE,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.UNKNOWN_JOB,
+        ShareOutcome.MALFORMED,
+        ShareOutcome.MALFORMED,
+        ShareOutcome.ACCEPTED,
     ]
     assert answers[0].credited_hashes == given.job.difficulty == MIN_DIFFICULTY
     rows = await field.execute("SELECT nonce, zeros, miner_id, searcher FROM shares ORDER BY nonce")
@@ -105,7 +105,7 @@ async def test_a_block_that_ended_makes_shares_stale(mining: Mining, field, mine
     assert following is not None and following.job.index == 42
     offers = [Offer(given.job.job_id, str(late)), Offer(given.job.job_id, str(early))]
     stale, again = await mining.take_shares(miner_id, offers)
-    assert stale.outcome is Outcome.STALE
+    assert stale.outcome is ShareOutcome.STALE
     assert again == first  # it was in time when it was first brought
 
 
@@ -122,7 +122,7 @@ async def test_a_repeated_request_is_answered_the_same_and_counted_once(
         assert await restarted.take_shares(miner_id, request, "one") == first
         assert await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(other))]) == [plain]
         [another] = await restarted.take_shares(miner_id, [Offer(given.job.job_id, str(good))], "two")
-    assert another.outcome is Outcome.DUPLICATE
+    assert another.outcome is ShareOutcome.DUPLICATE
     assert await count_shares(field) == 2
     counts = dict(await field.execute("SELECT outcome, shares FROM share_counts"))
     assert counts == {"accepted": 2, "malformed": 1, "duplicate": 2}
@@ -133,7 +133,7 @@ async def test_the_same_request_many_times_at_once(mining: Mining, field, miner_
     offers = [Offer(given.job.job_id, str(nonce)) for nonce in find_nonces(given, 5)]
     answers = await asyncio.gather(*(mining.take_shares(miner_id, offers, "key") for _ in range(20)))
     assert all(answer == answers[0] for answer in answers)
-    assert {answer.outcome for answer in answers[0]} == {Outcome.ACCEPTED}
+    assert {answer.outcome for answer in answers[0]} == {ShareOutcome.ACCEPTED}
     assert await count_shares(field) == 5
 
 
@@ -175,7 +175,7 @@ async def test_a_share_that_could_not_be_stored_at_first_is_news_when_it_is(
         broken.setattr(database, "fetch_all", fail)
         await mining.take_shares(miner_id, [offer])
     [answer] = await mining.take_shares(miner_id, [offer])
-    assert answer.outcome is Outcome.ACCEPTED
+    assert answer.outcome is ShareOutcome.ACCEPTED
     assert json.loads(await anext(news))["nonce"] == offer.nonce
 
 
@@ -261,7 +261,7 @@ async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordin
     timely, late = find_nonces(given, 2)
     job_id = given.job.job_id
     [answer] = await mining.take_shares(miner_id, [Offer(job_id, str(timely))])
-    assert answer.outcome is Outcome.ACCEPTED
+    assert answer.outcome is ShareOutcome.ACCEPTED
     # The coordinator stands still: the block stays open in the database while its time passes.
     await field.execute("UPDATE block_operations SET seen_at = now() - interval '301 seconds'")
     await field.execute("NOTIFY blocks")
@@ -271,7 +271,7 @@ async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordin
             changed = rig.changed
             await changed.wait()
     [answer] = await mining.take_shares(miner_id, [Offer(job_id, str(late))])
-    assert answer.outcome is Outcome.STALE
+    assert answer.outcome is ShareOutcome.STALE
     assert await count_shares(field) == 1
 
 
@@ -290,5 +290,5 @@ async def test_difficulty_is_not_picked_after_the_hash(mining: Mining, field, mi
     assert len({given.place.farmer_id for given in jobs}) == 1
     hard = find_nonces(replace(jobs[0], job=replace(jobs[0].job, difficulty=jobs[-1].job.difficulty)), 1)[0]
     answers = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(hard)) for given in reversed(jobs)])
-    assert [answer.outcome for answer in answers] == [Outcome.OUT_OF_RANGE] * 3 + [Outcome.ACCEPTED]
+    assert [answer.outcome for answer in answers] == [ShareOutcome.OUT_OF_RANGE] * 3 + [ShareOutcome.ACCEPTED]
     assert sum(answer.credited_hashes for answer in answers) == jobs[0].job.difficulty

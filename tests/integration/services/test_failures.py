@@ -17,7 +17,7 @@ from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.harvest import Target
 from kalepool.services.farming.work import Submission
 from kalepool.services.journal.recovery import recover
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from tests.integration.conftest import ISSUER, KALE
 
 pytestmark = pytest.mark.anyio
@@ -308,7 +308,7 @@ async def test_a_worked_pail_that_went_with_its_block_is_owed_only_once_checked(
     await work.work(farm.ctx, 0, farm.pooler_id, [Submission(worked.farmer_id, await farm.nonce(worked, 0))])
     await farm.end_block()
     await farm.start_block(1)
-    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+    key_id = (await create_key(farm.ctx.database, Role.OPERATOR)).key_id
 
     async def gone(_: object) -> dict:
         return {}

@@ -13,7 +13,7 @@ from kalepool.services import alerts, leaving, operators, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.services.journal.recovery import recover
-from kalepool.services.keys import create_key
+from kalepool.services.keys import Role, create_key
 from kalepool.services.withdrawals import Withdrawal
 from tests.integration.services.test_crashes import CrashError, applied, arm, come_to, do
 
@@ -90,7 +90,7 @@ async def test_an_operator_tells(farm, found: str, monkeypatch: pytest.MonkeyPat
     (farmer,) = await farm.add_farmers(1)
     begun = await send_payment(farm, farmer)
     [(submission_id,)] = await farm.rows("SELECT submission_id FROM submissions WHERE status = 'open'")
-    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+    key_id = (await create_key(farm.ctx.database, Role.OPERATOR)).key_id
     async with AsyncExitStack() as stack:
         ctx = await restarted(farm, stack, monkeypatch)
         with pytest.raises(ConflictError, match="wait"):
@@ -128,7 +128,7 @@ async def test_a_harvest_of_which_nothing_is_left_is_booked_by_hand(farm, monkey
     await farm.end_block()
     await farm.start_block(1)
     await dies(farm, "harvest", 0, farmer, nonce, "after send")
-    key_id = (await create_key(farm.ctx.database, "operator")).key_id
+    key_id = (await create_key(farm.ctx.database, Role.OPERATOR)).key_id
     async with AsyncExitStack() as stack:
         ctx = await restarted(farm, stack, monkeypatch)
 

@@ -8,7 +8,7 @@ import pytest
 from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.errors import ConfigError
-from kalepool.policy.shares import Outcome
+from kalepool.policy.shares import ShareOutcome
 
 
 def description() -> dict:
@@ -57,4 +57,4 @@ def test_a_stake_is_a_part_wherever_it_is_named() -> None:
 
 def test_every_outcome_of_a_share_is_explained() -> None:
     described = description()["components"]["schemas"]["ShareAnswer"]["properties"]["outcome"]["description"]
-    assert all(f"- `{outcome}`: " in described for outcome in Outcome)
+    assert all(f"- `{outcome}`: " in described for outcome in ShareOutcome)

@@ -12,6 +12,7 @@ from kalepool.api import limits, problems
 from kalepool.api.limits import BodyLimits, RateLimits, network_of
 from kalepool.api.problems import Problem
 from kalepool.config import Settings
+from kalepool.services.keys import Role
 
 pytestmark = pytest.mark.anyio
 
@@ -24,18 +25,18 @@ async def test_a_key_has_its_requests_a_minute_and_no_more() -> None:
     limited = rates(requests_per_minute=3, pooler_requests_per_minute=5)
     ours, other = uuid4(), uuid4()
     for _ in range(3):
-        limited.hit_key(ours, "farmer")
+        limited.hit_key(ours, Role.FARMER)
     with pytest.raises(Problem) as refused:
-        limited.hit_key(ours, "farmer")
+        limited.hit_key(ours, Role.FARMER)
     assert refused.value.status == 429
     assert refused.value.headers is not None
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 60
-    limited.hit_key(other, "farmer")
+    limited.hit_key(other, Role.FARMER)
     pooler = uuid4()
     for _ in range(5):
-        limited.hit_key(pooler, "pooler")
+        limited.hit_key(pooler, Role.POOLER)
     with pytest.raises(Problem):
-        limited.hit_key(pooler, "pooler")
+        limited.hit_key(pooler, Role.POOLER)
 
 
 def app() -> FastAPI:

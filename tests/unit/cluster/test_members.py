@@ -15,8 +15,8 @@ import pytest
 import kernels
 from kalepool.cluster import members
 from kalepool.cluster.claims import doubt_hello
-from kalepool.cluster.members import Cluster, Member, Place, WorkerError
-from kalepool.cluster.messages import Find, Hello, Job, Report, code_version
+from kalepool.cluster.members import Cluster, Member, WorkerError, WorkerPlace
+from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
 from kalepool.protocol.model import Block
 from tests.support.thread_fleet import ThreadFleet
 
@@ -25,17 +25,17 @@ pytestmark = pytest.mark.anyio
 BLOCK = Block(0, 0, 0, 0, 0, 0, 5, bytes(32), 0, 0)
 
 
-def place(number: int) -> Place:
-    return Place(f"node-{number}", f"host-{number}", "cpu", 0, 1)
+def place(number: int) -> WorkerPlace:
+    return WorkerPlace(f"node-{number}", f"host-{number}", "cpu", 0, 1)
 
 
-def job(version: int, index: int, zeros: int = 0) -> Job:
-    return Job(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4)
+def job(version: int, index: int, zeros: int = 0) -> WorkerJob:
+    return WorkerJob(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4)
 
 
 class Running:
     def __init__(self, fleet: ThreadFleet) -> None:
-        self.reports: list[tuple[Member, Report]] = []
+        self.reports: list[tuple[Member, WorkerReport]] = []
         self._arrived = asyncio.Event()
         serials = itertools.count(1)
 
@@ -44,7 +44,7 @@ class Running:
 
         self.cluster = Cluster(fleet, next_serial, self._on_report)
 
-    def _on_report(self, member: Member, report: Report) -> None:
+    def _on_report(self, member: Member, report: WorkerReport) -> None:
         self.reports.append((member, report))
         self._arrived.set()
 
@@ -138,7 +138,7 @@ async def test_a_worker_with_nothing_to_search_is_not_slow(monkeypatch: pytest.M
     async with running(fleet) as run:
         run.cluster.publish(job(1, 3, 14))
         await run.until(lambda: len([r for _, r in run.reports if r.hashes]) > 3)
-        run.cluster.publish(Job(2, 3, BLOCK, (), 4))
+        run.cluster.publish(WorkerJob(2, 3, BLOCK, (), 4))
         await run.until(lambda: run.reports[-1][1].hashes == 0)
         seen = len(run.reports)
         monkeypatch.setattr(members, "SLOW_SECONDS", 0.3)  # from here on: its search may be slow beside other programs
@@ -191,7 +191,7 @@ async def test_a_fleet_out_of_reach_ends_the_run(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(members, "UNREACHABLE_SECONDS", 0.1)
 
     class Lost(ThreadFleet):
-        async def places(self) -> set[Place]:
+        async def places(self) -> set[WorkerPlace]:
             raise WorkerError("the Ray head does not answer")
 
     with pytest.raises(WorkerError, match="head"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kalepool.cluster import worker as worker_module
-from kalepool.cluster.messages import Find, Job, Report, code_version
+from kalepool.cluster.messages import Find, WorkerJob, WorkerReport, code_version
 from kalepool.cluster.worker import Worker
 from kalepool.policy import ranges
 from kalepool.policy.ranges import prefix_range
@@ -27,9 +27,9 @@ FARMERS = tuple(bytes([number]) * 32 for number in range(1, 6))
 
 def job(
     version: int, index: int, zeros: int = 0, *, farmers: tuple[bytes, ...] = FARMERS, report_zeros: int = 3
-) -> Job:
+) -> WorkerJob:
     block = Block(0, 0, 0, 0, 0, 0, 5, bytes([index]) * 32, 0, 0)
-    return Job(version, index, block, tuple((farmer, zeros) for farmer in farmers), report_zeros)
+    return WorkerJob(version, index, block, tuple((farmer, zeros) for farmer in farmers), report_zeros)
 
 
 def finds(worker: Worker, seconds: float = 10.0, *, index: int) -> list[Find]:
@@ -68,7 +68,7 @@ def test_all_farmers_are_served_before_one_is_served_better(worker: Worker) -> N
 def test_news_of_other_finders_are_heeded(worker: Worker) -> None:
     """A farmer who has a lot already gets nothing while others have less."""
     ahead, behind = FARMERS[0], FARMERS[1]
-    news = Job(1, 3, job(1, 3).block, ((ahead, 12), (behind, 0)), 1)
+    news = WorkerJob(1, 3, job(1, 3).block, ((ahead, 12), (behind, 0)), 1)
     worker.assign(news.pack())
     assert {find.farmer for find in finds(worker, index=3)} == {behind}
 
@@ -211,7 +211,7 @@ def test_no_nonce_is_tried_twice_for_a_farmer_in_a_block(events: list[str]) -> N
                         worker.assign(job(version, index, 14).pack())
                 else:
                     for worker in workers:
-                        assert isinstance(worker.exchange(None, None, 0.02), Report)
+                        assert isinstance(worker.exchange(None, None, 0.02), WorkerReport)
         finally:
             for worker in workers:
                 worker.end()

@@ -11,17 +11,18 @@ from uuid import UUID
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.pool_api import ApiError, PoolApi
-from kalepool.coordinator.state import Farmer, State
+from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.policy.schedule import Plant, Submit
 from kalepool.protocol.model import Block
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
+FARMERS = [CoordinatedFarmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
 WALLETS = [farmer.wallet for farmer in FARMERS]
 
 
@@ -91,7 +92,7 @@ async def test_who_the_api_does_not_plant_is_asked_for_again_later() -> None:
     pool.answer = answer
     pool.acting.start([Plant(7, (WALLETS[0],))], 1056)
     await pool.done()
-    assert pool.state.failures["plant", WALLETS[0], 7].code == "not-eligible"
+    assert pool.state.failures[ActionName.PLANT, WALLETS[0], 7].code == "not-eligible"
 
 
 def refuses(*codes: str, landed: int | None = None) -> Callable[[int], Awaitable[dict[str, Any]]]:

@@ -9,28 +9,28 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Farm
-from kalepool.cluster.members import FalseReportError, Member, Place
-from kalepool.cluster.messages import Find, Hello, Report
+from kalepool.cluster.members import FalseReportError, Member, WorkerPlace
+from kalepool.cluster.messages import Find, Hello, WorkerReport
 from kalepool.coordinator import finds
 from kalepool.coordinator.finds import FALSE_FINDS, Finds
-from kalepool.coordinator.state import Farmer, State
+from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.policy.ranges import prefix_range
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Block
 
 BLOCK = Block(0, 0, 0, 0, 10, 0, 6, bytes(32), 0, 0)
-FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(40)]
+FARMERS = [CoordinatedFarmer(UUID(int=number), Keypair.random().public_key, True) for number in range(40)]
 SERIAL = 3
 FIRST = prefix_range(SERIAL).start
 
 
 def member() -> Member:
     nothing: Any = None
-    return Member(Place("node", "host", "cpu", 0, 1), Hello("1", "host", 1, "python", 1), nothing, [SERIAL])
+    return Member(WorkerPlace("node", "host", "cpu", 0, 1), Hello("1", "host", 1, "python", 1), nothing, [SERIAL])
 
 
-def report(*found: Find) -> Report:
-    return Report(7, found, 1, 1.0, 1.0, needs_serial=False)
+def report(*found: Find) -> WorkerReport:
+    return WorkerReport(7, found, 1, 1.0, 1.0, needs_serial=False)
 
 
 @pytest.fixture

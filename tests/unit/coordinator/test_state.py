@@ -9,17 +9,18 @@ from uuid import UUID
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
-from kalepool.coordinator.state import FINDS_PER_SECOND, Farmer, State, report_zeros
+from kalepool.coordinator.state import FINDS_PER_SECOND, CoordinatedFarmer, State, report_zeros
 from kalepool.policy.schedule import Plant, decide
 from kalepool.policy.snapshot import Found
 from kalepool.protocol.model import Block, Pail
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BLOCK = Block(int(NOW.timestamp()), 0, 0, 0, 10, 0, 6, bytes(32), 0, 0)
-FARMERS = [Farmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
+FARMERS = [CoordinatedFarmer(UUID(int=number), Keypair.random().public_key, True) for number in range(3)]
 WALLETS = [farmer.wallet for farmer in FARMERS]
 PAIL = Pail(101, None, 5, None)
 
@@ -119,8 +120,8 @@ def test_an_answer_that_comes_when_its_block_is_past_holds_up_nothing(state: Sta
 
 
 def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
-    state.failed("plant", WALLETS[0], 7, "underfunded", NOW)
-    state.failed("plant", WALLETS[1], 7, "rpc-unavailable", NOW)
+    state.failed(ActionName.PLANT, WALLETS[0], 7, "underfunded", NOW)
+    state.failed(ActionName.PLANT, WALLETS[1], 7, "rpc-unavailable", NOW)
     assert [farmer.wallet for farmer in state.searched()] == WALLETS[1:]
     assert planted_by(state, NOW + timedelta(seconds=5)) == set(WALLETS[1:])
     state.job_is_old = False
@@ -132,7 +133,7 @@ def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
 
 
 def test_who_is_planted_after_all_is_searched_for_again(state: State) -> None:
-    state.failed("plant", WALLETS[0], 7, "custody", NOW)
+    state.failed(ActionName.PLANT, WALLETS[0], 7, "custody", NOW)
     assert planted_by(state, NOW + timedelta(seconds=19)) == set(WALLETS[1:])
     assert planted_by(state, NOW + timedelta(seconds=20)) == set(WALLETS)
     state.job_is_old = False
@@ -144,17 +145,17 @@ def test_a_next_block_that_nobody_could_start_is_tried_again(state: State) -> No
     """Where nobody else plants there is no other block to wait for."""
     over = NOW + timedelta(seconds=301)
     for wallet in WALLETS:
-        state.failed("plant", wallet, 7, "underfunded", NOW)
+        state.failed(ActionName.PLANT, wallet, 7, "underfunded", NOW)
     assert planted_by(state, over) == set(WALLETS)  # another block's failure does not count
     for wallet in WALLETS:
-        state.failed("plant", wallet, 8, "custody", over)
+        state.failed(ActionName.PLANT, wallet, 8, "custody", over)
     assert planted_by(state, over + timedelta(seconds=19)) == set()
     assert planted_by(state, over + timedelta(seconds=20)) == set(WALLETS)
 
 
 def test_failures_are_counted_until_it_works(state: State) -> None:
     for count in (1, 2):
-        state.failed("work", WALLETS[0], 7, "timeout", NOW)
+        state.failed(ActionName.WORK, WALLETS[0], 7, "timeout", NOW)
         snapshot = state.snapshot(0)
         assert snapshot and snapshot.farmers[0].work_failure and snapshot.farmers[0].work_failure.count == count
     state.saw_pails({WALLETS[0]: PAIL})

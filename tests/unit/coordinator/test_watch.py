@@ -14,7 +14,7 @@ import pytest
 from kalepool.chain import ChainReader, Farm, Ledger
 from kalepool.coordinator import watch as watch_module
 from kalepool.coordinator.state import State
-from kalepool.coordinator.watch import Watch
+from kalepool.coordinator.watch import ChainWatch
 from kalepool.errors import RpcUnavailableError
 from kalepool.protocol.model import Block
 
@@ -56,7 +56,7 @@ class Played:
 
 @contextlib.asynccontextmanager
 async def watching(chain: Played, state: State, told: list[Block | None]) -> AsyncIterator[None]:
-    watch = Watch(cast(ChainReader, chain), state, lambda _: None, lambda: told.append(state.previous_block))
+    watch = ChainWatch(cast(ChainReader, chain), state, lambda _: None, lambda: told.append(state.previous_block))
     task = asyncio.create_task(watch.run())
     try:
         yield

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.ranges import COUNTERS, PREFIXES
-from kalepool.services.mining.jobs import ID_LENGTH, JobIds, Terms
+from kalepool.services.mining.jobs import ID_LENGTH, JobIds, JobTerms
 
 IDS = JobIds(b"k" * 32)
 TERMS = st.builds(
-    Terms,
+    JobTerms,
     block_index=st.integers(0, 2**32 - 1),
     farmer_id=st.uuids(),
     searcher=st.integers(0, 2**63),
@@ -22,7 +22,7 @@ TERMS = st.builds(
 
 
 @given(TERMS)
-def test_what_is_issued_is_read_and_the_same_terms_give_the_same_id(terms: Terms):
+def test_what_is_issued_is_read_and_the_same_terms_give_the_same_id(terms: JobTerms):
     job_id = IDS.issue(terms)
     assert len(job_id) == ID_LENGTH
     assert IDS.read(job_id) == terms
@@ -30,7 +30,7 @@ def test_what_is_issued_is_read_and_the_same_terms_give_the_same_id(terms: Terms
 
 
 @given(TERMS, st.integers(0, ID_LENGTH - 1), st.characters())
-def test_a_changed_id_is_nobodys(terms: Terms, position: int, character: str):
+def test_a_changed_id_is_nobodys(terms: JobTerms, position: int, character: str):
     job_id = IDS.issue(terms)
     changed = job_id[:position] + character + job_id[position + 1 :]
     assert IDS.read(changed) == (terms if changed == job_id else None)
@@ -42,7 +42,7 @@ def test_anything_else_is_nobodys(text: str):
 
 
 @given(TERMS, TERMS, st.integers(0, COUNTERS - 1))
-def test_a_nonce_counts_in_one_job_at_the_most(terms: Terms, other: Terms, counter: int):
+def test_a_nonce_counts_in_one_job_at_the_most(terms: JobTerms, other: JobTerms, counter: int):
     """Jobs of a block have serials from one sequence, and far fewer than there are prefixes."""
     nonce = terms.nonces.start + counter
     assert nonce in terms.nonces
@@ -50,4 +50,4 @@ def test_a_nonce_counts_in_one_job_at_the_most(terms: Terms, other: Terms, count
 
 
 def test_another_pools_id_is_not_ours():
-    assert IDS.read(JobIds(b"x" * 32).issue(Terms(1, UUID(int=1), 1, 1, 4096))) is None
+    assert IDS.read(JobIds(b"x" * 32).issue(JobTerms(1, UUID(int=1), 1, 1, 4096))) is None

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kalepool.actions import ActionName
 from kalepool.policy.schedule import (
     HOPELESS,
     UNFIT,
@@ -23,7 +24,7 @@ from kalepool.policy.schedule import (
     ledger_now,
     miss_probability,
 )
-from kalepool.policy.snapshot import ChainState, Failure, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 
@@ -130,7 +131,7 @@ def test_the_next_block_waits_for_a_stake_that_may_still_be_saved() -> None:
     assert run(302, late, done) == run(330, late, done) == []
     assert run(302, late, done, rules=never) == [Plant(INDEX + 1, ("late", "done"))]
     # One that failed before gets a ledger.
-    again = replace(late, work_failure=Failure(INDEX, "timeout", at(290), 1))
+    again = replace(late, work_failure=FailureState(INDEX, "timeout", at(290), 1))
     assert run(302, again, done) == []
     assert run(305, again, done) == [Plant(INDEX + 1, ("late", "done"))]
 
@@ -143,7 +144,7 @@ def test_a_pool_that_was_away_works_before_it_plants() -> None:
     assert run(900, replace(left, pail=Pail(1000, 57, KALE, 6))) == [Plant(INDEX + 1, ("left",))]
     # Without a share, or with a work that was refused, there is nothing to wait for.
     assert run(900, replace(left, shares=())) == [Plant(INDEX + 1, ("left",))]
-    refused = replace(left, work_failure=Failure(INDEX, "hash-invalid", at(899), 1))
+    refused = replace(left, work_failure=FailureState(INDEX, "hash-invalid", at(899), 1))
     assert run(900, refused) == [Plant(INDEX + 1, ("left",))]
 
 
@@ -248,8 +249,8 @@ def test_ledgers_are_foreseen_when_the_chain_cannot_be_read() -> None:
 # Retries
 
 
-def failed(code: str, seconds: float, count: int = 1, index: int = INDEX) -> Failure:
-    return Failure(index, code, at(seconds), count)
+def failed(code: str, seconds: float, count: int = 1, index: int = INDEX) -> FailureState:
+    return FailureState(index, code, at(seconds), count)
 
 
 def test_a_failed_work_is_tried_again_after_a_growing_wait() -> None:
@@ -263,7 +264,7 @@ def test_a_failed_work_is_tried_again_after_a_growing_wait() -> None:
     assert len(submits(run(295, farmer(work_failure=failed("rpc-unavailable", 290, count=30))))) == 1
 
 
-@pytest.mark.parametrize("code", sorted(HOPELESS["work"]))
+@pytest.mark.parametrize("code", sorted(HOPELESS[ActionName.WORK]))
 def test_what_cannot_be_mended_is_not_tried_again(code: str) -> None:
     assert submits(run(299, farmer(work_failure=failed(code, 290)))) == []
 

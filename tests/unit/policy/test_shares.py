@@ -19,8 +19,8 @@ from kalepool.policy.shares import (
     MIN_DIFFICULTY,
     REVIEW_SHARES,
     Job,
-    Outcome,
     Pace,
+    ShareOutcome,
     adjust,
     below_for,
     check,
@@ -47,7 +47,7 @@ BAD = next(n for n in range(1000, 1500) if digest_head(n) >= 2**60)
 
 def test_a_good_share_is_worth_its_jobs_difficulty() -> None:
     verdict = verify(JOB, GOOD, open_index=41)
-    assert verdict.outcome is Outcome.ACCEPTED
+    assert verdict.outcome is ShareOutcome.ACCEPTED
     digest = hash_work(41, GOOD, ENTROPY, FARMER)
     assert verdict.digest == digest
     assert verdict.zeros == count_zeros(digest) >= 1
@@ -57,15 +57,15 @@ def test_a_good_share_is_worth_its_jobs_difficulty() -> None:
 @pytest.mark.parametrize(
     ("job", "nonce", "open_index", "outcome"),
     [
-        (None, GOOD, 41, Outcome.UNKNOWN_JOB),
-        (JOB, GOOD, 42, Outcome.STALE),
-        (JOB, GOOD, None, Outcome.STALE),
-        (JOB, 999, 41, Outcome.OUT_OF_RANGE),
-        (JOB, 1500, 41, Outcome.OUT_OF_RANGE),
-        (JOB, BAD, 41, Outcome.LOW_DIFFICULTY),
+        (None, GOOD, 41, ShareOutcome.UNKNOWN_JOB),
+        (JOB, GOOD, 42, ShareOutcome.STALE),
+        (JOB, GOOD, None, ShareOutcome.STALE),
+        (JOB, 999, 41, ShareOutcome.OUT_OF_RANGE),
+        (JOB, 1500, 41, ShareOutcome.OUT_OF_RANGE),
+        (JOB, BAD, 41, ShareOutcome.LOW_DIFFICULTY),
     ],
 )
-def test_refusals(job: Job | None, nonce: int, open_index: int | None, outcome: Outcome) -> None:
+def test_refusals(job: Job | None, nonce: int, open_index: int | None, outcome: ShareOutcome) -> None:
     verdict = verify(job, nonce, open_index=open_index)
     assert (verdict.outcome, verdict.credited_hashes) == (outcome, 0)
 
@@ -74,11 +74,11 @@ def test_a_workers_find_is_hashed_again() -> None:
     nonces = prefix_range(9)
     nonce = next(n for n in range(nonces.start, nonces.end) if digest_head(n) < 2**56)
     found = check(41, ENTROPY, FARMER, nonce, serial=9, zeros_claimed=2)
-    assert (found.outcome, found.credited_hashes) == (Outcome.ACCEPTED, 0)
+    assert (found.outcome, found.credited_hashes) == (ShareOutcome.ACCEPTED, 0)
     assert found.zeros is not None and found.zeros >= 2
     claimed = check(41, ENTROPY, FARMER, nonce, serial=9, zeros_claimed=found.zeros + 1)
-    assert claimed.outcome is Outcome.LOW_DIFFICULTY
-    assert check(41, ENTROPY, FARMER, nonce, serial=10, zeros_claimed=2).outcome is Outcome.OUT_OF_RANGE
+    assert claimed.outcome is ShareOutcome.LOW_DIFFICULTY
+    assert check(41, ENTROPY, FARMER, nonce, serial=10, zeros_claimed=2).outcome is ShareOutcome.OUT_OF_RANGE
 
 
 @given(st.integers(0, 2**64 - 1))

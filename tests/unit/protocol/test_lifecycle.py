@@ -20,7 +20,17 @@ from kalepool.errors import (
     ZeroCountTooLowError,
 )
 from kalepool.protocol.hashing import count_zeros, hash_work
-from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, I128_MAX, Block, Pail, TrapError, block_key, pail_key
+from kalepool.protocol.model import (
+    FARM_BLOCK,
+    FARM_INDEX,
+    I128_MAX,
+    U32_MAX,
+    Block,
+    Pail,
+    TrapError,
+    block_key,
+    pail_key,
+)
 from kalepool.protocol.replay import MemoryWorld, WorldState
 from kalepool.protocol.rewards import forecast
 
@@ -114,6 +124,19 @@ def test_the_next_block_has_this_ones_bounds_and_last_hash() -> None:
     assert block.staked_total == 1
     collecting = farm.world.read(FARM_BLOCK)
     assert collecting is not None and (collecting.min_stake, collecting.max_stake) == (1, 1)
+
+
+@pytest.mark.parametrize("evicted", [False, True])
+def test_the_last_index_of_all_ends_planting(evicted: bool) -> None:
+    """No block follows 2^32 - 1: the plant that would start one traps and stakes nothing, also where it was evicted."""
+    farm = Farm()
+    farm.world.write(FARM_INDEX, U32_MAX)
+    farm.wait(0 if evicted else 60)
+    before = farm.world.state()
+    with pytest.raises(TrapError, match=str(U32_MAX)):
+        farm.call("plant", farmer=FARMERS[0], amount=1_000)
+    after = farm.world.state()
+    assert (after.entries, after.balances) == (before.entries, before.balances)
 
 
 def test_an_improved_work_takes_the_new_gap_on_both_sides() -> None:

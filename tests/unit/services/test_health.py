@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from kalepool.chain import ChainReader
-from kalepool.chain import Health as Reading
+from kalepool.chain import RpcHealth as Reading
 from kalepool.networks import DEVNET
 from kalepool.services import health
 from kalepool.services.health import Health

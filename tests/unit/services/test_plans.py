@@ -125,9 +125,9 @@ def test_a_stake_is_that_part_of_the_balance_rounded_down(balance: int, milliont
 
 
 def test_what_a_wallet_lacks() -> None:
-    assert farmers.missing_funds(None, SPARE) == farmers.Missing(25_000_000, True)
-    assert farmers.missing_funds(account(None, 14_999_999), SPARE) == farmers.Missing(1, True)
-    assert farmers.missing_funds(account(None, 15_000_000), SPARE) == farmers.Missing(0, True)
+    assert farmers.missing_funds(None, SPARE) == farmers.Lacking(25_000_000, True)
+    assert farmers.missing_funds(account(None, 14_999_999), SPARE) == farmers.Lacking(1, True)
+    assert farmers.missing_funds(account(None, 15_000_000), SPARE) == farmers.Lacking(0, True)
     assert not farmers.missing_funds(account(0, SPARE), SPARE)
     assert farmers.missing_funds(account(0, SPARE - 1), SPARE).native_stroops == 1
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from kalepool.protocol.model import Block
-from kalepool.services.farmers import Missing
+from kalepool.services.farmers import Lacking
 from kalepool.units import kale, rate
 from kalepool.up.report import Movement, blocks_table, close, farmers_table
 from kalepool.view.lines import QUIET_SECONDS, changes
@@ -232,7 +232,7 @@ def test_the_verdict_is_in_the_picture() -> None:
 
 def test_what_a_farmer_waits_for_is_in_the_picture() -> None:
     waiting = replace(FARMER, status="registered", stake_stroops=None)
-    lacks = replace(waiting, missing=Missing(45_000_000, trustline=True))
+    lacks = replace(waiting, missing=Lacking(45_000_000, trustline=True))
     said = picture(replace(MOMENT, farmers=(waiting, lacks)))
     assert "demo 1 (registered)" in said and "demo 1 (waits for 4.5 XLM)" in said
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from kalepool.services.farmers import Missing
+from kalepool.services.farmers import Lacking
 from kalepool.view.moment import FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
 
@@ -74,8 +74,8 @@ def test_the_operator_s_pause_is_told(farmers: tuple[FarmerProgress, ...]) -> No
 def test_what_a_farmer_waits_for_is_told_and_it_is_not_counted() -> None:
     idle = replace(farmer(None), status="registered", stake_stroops=None, gap=None)
     assert idle.waits_for == "waits for XLM"
-    assert replace(idle, missing=Missing(45_000_000, trustline=True)).waits_for == "waits for 4.5 XLM"
-    assert replace(idle, missing=Missing(0, trustline=True)).waits_for == "is let in"
+    assert replace(idle, missing=Lacking(45_000_000, trustline=True)).waits_for == "waits for 4.5 XLM"
+    assert replace(idle, missing=Lacking(0, trustline=True)).waits_for == "is let in"
     assert judge(moment(farmers=(idle,))).detail == "1 farmer registered; below is what each waits for."
     assert judge(moment(farmers=())).detail == "Nobody takes part yet."
     assert moment(farmers=(farmer(), idle)).active == 1
