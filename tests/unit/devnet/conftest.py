@@ -198,7 +198,7 @@ def _plain(value: xdr.SCVal) -> Any:
 @pytest.fixture
 def chain() -> Iterator[Chain]:
     node = Node(None, ledger_seconds=0, block_seconds=60)
-    yield Chain(node, fee_cap_stroops=10_000_000)
+    yield Chain(node)
     node.close()
 
 
@@ -210,7 +210,7 @@ def open_chain() -> Iterator[Callable[..., Chain]]:
     def open_one(folder: Path | None = None, *, capacity: int = 100, block_seconds: int = 60) -> Chain:
         node = Node(folder, ledger_seconds=0, block_seconds=block_seconds, capacity=capacity)
         nodes.append(node)
-        return Chain(node, fee_cap_stroops=10_000_000)
+        return Chain(node)
 
     yield open_one
     for node in nodes:
