@@ -27,11 +27,7 @@ COMMANDS = [
         "Run an offline Stellar network with the KALE contract, or replay traces.",
     ),
     ("migrate", "kalepool.commands.migrate:migrate", "Bring the database's schema up to date."),
-    (
-        "settings",
-        "kalepool.commands.settings:settings",
-        "Show every setting, where its value comes from, and what it does.",
-    ),
+    ("settings", "kalepool.commands.settings:settings", "Show every setting, its value and what it does."),
     ("custody", "kalepool.commands.custody:custody", "Look after the master key."),
 ]
 
