@@ -24,12 +24,15 @@ settings.register_profile("fuzz", max_examples=int(os.environ.get("KALEPOOL_FUZZ
 settings.load_profile("fuzz" if "KALEPOOL_FUZZ_EXAMPLES" in os.environ else "test")
 
 
-# What one worker does, one after the other: a Ray of several nodes takes both cores, and a file goes on where its test
-# before ended. xdist's own groups do not work with this pytest (pytest-xdist issue 1386).
+# What one worker does, one after the other. Two of them start whole pools, each with a Ray, and wait for blocks: three
+# at once would take each other the time they promise to keep. The other workers fill the cores meanwhile.
+# xdist's own groups do not work with this pytest (pytest-xdist issue 1386).
 TOGETHER = {
-    "tests/acceptance/test_cluster.py": "ray",
-    "tests/integration/cluster/test_ray.py": "ray",
-    "tests/acceptance/test_up.py": "up",
+    "tests/acceptance/test_kills.py": "pools",
+    "tests/acceptance/test_miners.py": "pools",
+    "tests/acceptance/test_up.py": "nodes",
+    "tests/acceptance/test_cluster.py": "nodes",
+    "tests/integration/cluster/test_ray.py": "nodes",
 }
 
 

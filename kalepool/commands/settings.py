@@ -7,6 +7,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -204,6 +205,8 @@ def _marks(hints: Iterable[Any]) -> Iterator[Any]:
     for hint in hints:
         if get_origin(hint) is Literal:
             yield "one of " + ", ".join(map(str, get_args(hint)))
+        elif isinstance(hint, type) and issubclass(hint, StrEnum):
+            yield "one of " + ", ".join(hint)
         elif hint is bool:
             yield "true or false"
         elif isinstance(hint, FieldInfo):

@@ -107,6 +107,8 @@ class CommandEngine:
             output = self._output(process, stop)
         finally:
             end(process, [(signal.SIGTERM, 1.0)])
+            if process.stdout:
+                process.stdout.close()  # still open where its output was not read to the end
         return self._read(job, start, output, process.returncode) if output is not None else (None, 0)
 
     @staticmethod

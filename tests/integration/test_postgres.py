@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -125,17 +126,21 @@ def test_root_without_user_namespaces_becomes_nobody_and_stays_so(
         assert count_rows(server.url()) == 2
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Not under tmp_path, which another run of pytest closes to all other users at its start."""
+    with tempfile.TemporaryDirectory(prefix="kalepool-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @linux
 @root
 @pytest.mark.parametrize("user", [1, 12345], ids=["with a name", "a mere number"])
-def test_an_ordinary_user_needs_nothing_special_and_root_can_go_on_with_the_data(tmp_path: Path, user: int) -> None:
-    folder = tmp_path / "home"
+def test_an_ordinary_user_needs_nothing_special_and_root_can_go_on_with_the_data(open_folder: Path, user: int) -> None:
+    folder = open_folder / "home"
     folder.mkdir()
     os.chown(folder, user, user)
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(0o755)
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     python = [*become, sys.executable, "-c"]

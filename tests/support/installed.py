@@ -14,8 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
-OURS = ("KALEPOOL_", "DATABASE_", "PYTHON", "VIRTUAL_ENV")  # in the environment of who runs the tests
+OURS = ("KALEPOOL_", "DATABASE_", "PYTHON", "RAY_", "VIRTUAL_ENV")  # in the environment of who runs the tests
 MARK = "TESTED"
+ONE_CORE = '{"CPU": 1}'  # for the search of each pool: those of several tests run side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Home:
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        return {**kept, "KALEPOOL_API_PORT": "0", "KALEPOOL_DATA_DIR": str(self.data), MARK: str(self.data), **more}
+        ours = {"KALEPOOL_API_PORT": "0", "KALEPOOL_DATA_DIR": str(self.data), MARK: str(self.data)}
+        return {**kept, **ours, "RAY_OVERRIDE_RESOURCES": ONE_CORE, **more}
 
     def start(self, *arguments: str, variables: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[Any]:
         """`kalepool` with these arguments and environment variables; the options are Popen's."""

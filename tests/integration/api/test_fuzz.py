@@ -41,6 +41,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 429, 503]
 """
 
 
+@pytest.mark.slow(25, "thousands of requests to every operation")
 async def test_no_input_breaks_it(farm, tmp_path: Path) -> None:
     """All checks of schemathesis, over all operations, each with the key of who may do it."""
     app = create_app(settings := without_limits(farm.settings))

@@ -98,6 +98,7 @@ async def open_window(browser: Browser, url: str, width: int, scheme) -> Window:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+@pytest.mark.slow(8, "a browser starts, and a block turns over")
 async def test_a_block_turns_over_under_it(farm) -> None:
     await farm.add_farmers(3)
     async with served(farm.settings) as (url, server), async_playwright() as playwright:

@@ -114,19 +114,16 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
         asyncio.run(main())
         """
     )
-    for _ in range(1):
-        process = subprocess.Popen(
-            [sys.executable, "-c", driver, ray_cluster.address, str(Path.cwd())], stdout=subprocess.PIPE, text=True
-        )
+    command = [sys.executable, "-c", driver, ray_cluster.address, str(Path.cwd())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             told = next(line for line in process.stdout if line.startswith("pids "))
             pids = [int(pid) for pid in told.split()[1:]]
         finally:
             process.kill()
-            process.wait()
-        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
-        assert not alive
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+    assert not alive
 
 
 async def test_a_card_gets_a_worker_of_its_own(ray_cluster: Any) -> None:

@@ -67,6 +67,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow(35, "the coordinator is started again in a block, which then has to end")
 async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

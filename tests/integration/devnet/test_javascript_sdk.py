@@ -61,6 +61,7 @@ async def node() -> str:
 
 
 @pytest.mark.timeout(INSTALL_SECONDS + 2 * RUN_SECONDS)
+@pytest.mark.slow(10, "npm installs the SDK, the first time")
 async def test_whole_cycle_with_the_javascript_sdk(node: str) -> None:
     ids = [DEVNET.contract_id, DEVNET.tractor_id or "", DEVNET.asset_contract_id, DEVNET.asset_issuer]
     async with running_devnet(ledger_seconds=0.1, block_seconds=60) as devnet:

@@ -32,6 +32,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow(8, "every backend of this machine is measured for a while")
 def test_table_json_plot_and_a_peer(tmp_path: Path) -> None:
     (tmp_path / "peer.py").write_text(PEER)
     peer = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'peer.py'))} {{threads}}"

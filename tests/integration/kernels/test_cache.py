@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import kernels
 
 PACKAGE = Path(kernels.__file__).parent
@@ -47,6 +49,7 @@ def files(cache: Path) -> list[Path]:
     return sorted(path for path in cache.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow(6, "kernels are compiled, which takes seconds each")
 def test_cold_and_warm_starts_and_a_damaged_file(tmp_path: Path) -> None:
     cold = started(launch(tmp_path / "cache"))
     assert (cold["loaded"], len(files(tmp_path / "cache"))) == (0, 1)
@@ -61,6 +64,7 @@ def test_cold_and_warm_starts_and_a_damaged_file(tmp_path: Path) -> None:
         assert started(launch(tmp_path / "cache"))["loaded"] == 0
 
 
+@pytest.mark.slow(6, "kernels are compiled, which takes seconds each")
 def test_other_sources_another_processor_and_another_backend_share_nothing(tmp_path: Path) -> None:
     cache, copy = tmp_path / "cache", tmp_path / "copy" / "kernels"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -47,6 +47,7 @@ print("agreed")
 """
 
 
+@pytest.mark.slow(9, "Numba simulates a card in Python, thread by thread")
 def test_the_simulator_agrees_with_the_readable_hash() -> None:
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(

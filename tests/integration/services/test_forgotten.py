@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from kalepool.chain import Outcome, Status
+from kalepool.chain import Outcome, Status, submitting
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, HistoryGoneError, NotFoundError
 from kalepool.services import alerts, leaving, operators, withdrawals
@@ -27,6 +27,7 @@ def forget(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
         return Outcome(transaction_hash, Status.UNKNOWN, error=HistoryGoneError("forgotten"))
 
     monkeypatch.setattr(ctx.chain, "look_up", look_up)
+    monkeypatch.setattr(submitting, "GRACE_SECONDS", 0.0)  # what is sent now is asked for in vain until then
 
 
 async def dies(farm, action: str, index: int, farmer: Farmer, nonce: int, point: str) -> None:
@@ -47,6 +48,7 @@ async def restarted(farm, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("point", ["before send", "after send"])
 @pytest.mark.parametrize("action", ["plant", "work", "harvest"])
+@pytest.mark.slow(6, "what is sent last is asked for in vain until its time is over")
 async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was never sent is expired for certain; of one that was, the pail tells. Its account goes on."""
     (farmer,) = await farm.add_farmers(1)

@@ -179,6 +179,7 @@ def test_hello_says_which_code_it_runs(worker: Worker) -> None:
     assert not hello.backend.startswith("cuda")
 
 
+@pytest.mark.slow(10, "search gives way to the tests beside it")
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(["join", "die", "exchange", "next block"]), min_size=4, max_size=12))
 def test_no_nonce_is_tried_twice_for_a_farmer_in_a_block(events: list[str]) -> None:
