@@ -102,9 +102,10 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         return "", 1
     if "kalepool.errors" in sys.modules:
         from kalepool.errors import ConfigError, InputError, KalepoolError
+        from kalepool.units import plain_lines  # what an RPC server said may be in it
 
         if isinstance(error, KalepoolError):
-            return f"kalepool: {error}", 2 if isinstance(error, ConfigError | InputError) else 1
+            return plain_lines(f"kalepool: {error}"), 2 if isinstance(error, ConfigError | InputError) else 1
     if isinstance(error, BrokenPipeError):
         return "", 1
     return None

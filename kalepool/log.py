@@ -10,8 +10,15 @@ import sys
 
 import structlog
 
+from kalepool.units import plain_lines
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOISY = ("aiohttp", "asyncio", "httpx2", "httpcore2", "uvicorn.access")  # say less: warnings only
+
+
+def _plain_values(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What others said is among the values: a terminal must not obey it. JSON escapes by itself."""
+    return {key: plain_lines(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def configure(level: str) -> None:
@@ -23,7 +30,7 @@ def configure(level: str) -> None:
     ]
     last: list[structlog.typing.Processor]
     if sys.stderr.isatty():
-        last = [structlog.dev.ConsoleRenderer(timestamp_key="at")]
+        last = [_plain_values, structlog.dev.ConsoleRenderer(timestamp_key="at")]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     structlog.configure(

@@ -35,3 +35,8 @@ def seconds(value: float | None) -> str:
 def plain(text: str) -> str:
     """Text that somebody else chose, on one line and without what a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def plain_lines(text: str) -> str:
+    """As `plain`, with the line breaks that there are: for messages that may quote others."""
+    return "\n".join(plain(line) for line in text.split("\n"))

@@ -19,7 +19,7 @@ import typer
 from kalepool.errors import ConfigError, KalepoolError
 from kalepool.mine.engines import Engine, choose_engines
 from kalepool.mine.miner import MiningClient
-from kalepool.units import rate
+from kalepool.units import plain, plain_lines, rate
 from kernels import KernelError
 
 
@@ -44,7 +44,7 @@ async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: 
     console = Console(highlight=False, soft_wrap=True)
 
     def say(text: str) -> None:
-        console.print(f"{datetime.now():%H:%M:%S}  {text}", markup=False)  # noqa: DTZ005  # the user's clock
+        console.print(f"{datetime.now():%H:%M:%S}  {plain(text)}", markup=False)  # noqa: DTZ005  # the user's clock
 
     async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
         miner = MiningClient(http, engines, rig, say)
@@ -98,5 +98,5 @@ def mine(
         engines = choose_engines(backend, threads, command)
         asyncio.run(run(url.rstrip("/"), key, engines, rig or socket.gethostname(), seconds))
     except (KalepoolError, KernelError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-        print(f"kalepool mine: {error}", file=sys.stderr)
+        print(plain_lines(f"kalepool mine: {error}"), file=sys.stderr)
         raise typer.Exit(1) from None

@@ -22,8 +22,6 @@ from kalepool.services.journal.recovery import settle_by_hand
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
 
-Standing = Literal["owed", "to-check", "not-owed"]
-
 Audit = Literal["plantings", "works", "harvests", "submissions", "compensations", "withdrawals", "operator-actions"]
 
 AUDITS: dict[Audit, tuple[str, str]] = {
@@ -211,7 +209,7 @@ async def compensations(
     database: Database,
     pooler_id: UUID | None,
     paid: bool | None,
-    standing: Standing | None,
+    standing: CompensationStanding | None,
     *,
     after: UUID | None,
     limit: int,

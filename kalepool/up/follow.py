@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from kalepool.errors import DatabaseError
+from kalepool.units import plain_lines
 from kalepool.view.lines import changes
 from kalepool.view.moment import BlockSummary, Moment, MomentReader
 from kalepool.view.screen import render
@@ -39,6 +40,7 @@ class Voice:
         return self.console.is_terminal
 
     def say(self, text: str) -> None:
+        text = plain_lines(text)  # what a child logged or an RPC server said may be in it
         if self.live is not None:
             self.notices = [*self.notices, f"{datetime.now().astimezone():%H:%M:%S} {text}"][-NOTICES:]
         else:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
-from kalepool.units import kale
+from kalepool.units import kale, plain
 from kalepool.view.moment import BlockSummary
 
 
@@ -128,7 +129,9 @@ def farmers_table(report: RunReport) -> Table:
 
     for line in report.lines:
         name = line.movement.name or f"{line.movement.custodial_wallet[:8]}…"
-        table.add_row(name, *(kale(amount) for amount in amounts(line)), "no" if line.difference else "yes")
+        table.add_row(
+            Text(plain(name)), *(kale(amount) for amount in amounts(line)), "no" if line.difference else "yes"
+        )
     table.add_section()
     all_well = not any(line.difference for line in report.lines)
     sums = [sum(column) for column in zip(*map(amounts, report.lines), strict=True)]

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import httpx2
 from rich.console import Console
+from rich.text import Text
 
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError
 from kalepool.processes import listens
+from kalepool.units import plain
 from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
@@ -226,4 +228,4 @@ def _print(report: RunReport, voice: Voice) -> None:
     if report.lines:
         console.print(farmers_table(report))
     for problem in report.problems:
-        console.print(problem, style="bold red", highlight=False)
+        console.print(Text(plain(problem), style="bold red"))

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kalepool.units import kale, rate
+from kalepool.units import kale, plain, rate
 from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment
 from kalepool.view.verdict import PAUSED, PoolVerdict, judge
 
@@ -144,5 +144,6 @@ def workers_table(workers: Sequence[ActiveSearcher]) -> Table:
     table = _table("node", "kind", "backend", "threads", "hashrate", "zeros", left=3)
     for worker in workers:
         speed = rate(worker.hashes_per_second)
-        table.add_row(worker.node, worker.kind, worker.backend, str(worker.threads), speed, str(worker.best_zeros))
+        said = [Text(plain(text)) for text in (worker.node, worker.kind, worker.backend)]
+        table.add_row(*said, str(worker.threads), speed, str(worker.best_zeros))
     return table

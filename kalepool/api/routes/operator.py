@@ -25,10 +25,11 @@ from kalepool.database import first_id
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
+from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.journal.submissions import network_fees, read_submission, submissions_page
 from kalepool.services.keys import Role, all_keys
 from kalepool.services.mining import miners
-from kalepool.services.operators import Audit, Standing
+from kalepool.services.operators import Audit
 
 router = APIRouter(prefix="/operator", tags=["operators"])
 
@@ -387,7 +388,7 @@ async def list_compensations(
     paging: Paging,
     pooler_id: Annotated[UUID | None, Query(description="Of this pooler's farmers.")] = None,
     paid: Annotated[bool | None, Query(description="Only what was paid, or was not.")] = None,
-    standing: Annotated[Standing | None, Query(description="Only these.")] = None,
+    standing: Annotated[CompensationStanding | None, Query(description="Only these.")] = None,
 ) -> Page[CompensationView]:
     """For every stake that was lost, the newest first."""
     return await compensation_page(request, pooler_id, paid, standing, paging)

@@ -18,7 +18,7 @@ from kalepool.errors import Fault
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
 from kalepool.services.blocks import blocks_of_pooler
-from kalepool.services.operators import Standing
+from kalepool.services.farming.compensation import CompensationStanding
 
 router = APIRouter(prefix="/poolers/{pooler_id}", tags=["poolers"])
 
@@ -130,7 +130,7 @@ class CompensationView(Described):
     created_at: datetime
     paid_transaction: str | None
     paid_at: datetime | None
-    standing: Standing = Field(
+    standing: CompensationStanding = Field(
         description="to-check: a worked pail that went with its block and may have been harvested by somebody else; it "
         "counts as owed once an operator has found that nothing came back. not-owed: it came back."
     )
@@ -143,7 +143,7 @@ async def compensations(
     caller: PoolerOrOperator,
     paging: Paging,
     paid: Annotated[bool | None, Query(description="Only what was paid, or was not.")] = None,
-    standing: Annotated[Standing | None, Query(description="Only these.")] = None,
+    standing: Annotated[CompensationStanding | None, Query(description="Only these.")] = None,
 ) -> Page[CompensationView]:
     """Every stake that was lost, by whose fault and why, the newest first."""
     caller.require_pooler(pooler_id)
@@ -151,7 +151,7 @@ async def compensations(
 
 
 async def compensation_page(
-    request: Request, pooler_id: UUID | None, paid: bool | None, standing: Standing | None, paging: Paging
+    request: Request, pooler_id: UUID | None, paid: bool | None, standing: CompensationStanding | None, paging: Paging
 ) -> Page[CompensationView]:
     """A page of compensations, of all poolers where `pooler_id` is None."""
     rows = await operators.compensations(
