@@ -94,7 +94,8 @@ class Gate:
 
     def _use_allowance(self, known: KnownMiner, shares: int, now: datetime) -> None:
         per_second = self._limit / 60
-        known.allowance = min(known.allowance + (now - known.filled_at).total_seconds() * per_second, self._limit)
+        passed = max((now - known.filled_at).total_seconds(), 0.0)
+        known.allowance = min(known.allowance + passed * per_second, self._limit)
         known.filled_at = now
         needed = min(shares, self._limit)
         if known.allowance < needed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Self
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -64,7 +66,7 @@ class Mining:
         self.intake = Intake(database, self._is_hit, self._counted)
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
-        self._claims: dict[tuple[UUID, str], asyncio.Lock] = {}
+        self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -110,7 +112,9 @@ class Mining:
         """
         await self.gate.check(miner_id, _now())
         key = (miner_id, name)
-        async with self._claims.setdefault(key, asyncio.Lock()):
+        # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
+        claim = self._claims.setdefault(key, asyncio.Lock())
+        async with claim:
             rig = self._names.get(key)
             if rig is None:
                 rig = await self._load_rig(miner_id, name, hashes_per_second)
@@ -344,7 +348,6 @@ class Mining:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
                 del self.dealer.rigs[rig.searcher]
                 del self._names[rig.miner_id, rig.name]
-                self._claims.pop((rig.miner_id, rig.name), None)
 
 
 _REASONS = {
@@ -370,5 +373,9 @@ def _refusal(offer: Offer, outcome: ShareOutcome) -> Answer:
     return Answer(offer.nonce, outcome, detail=_REASONS[outcome])
 
 
+_STARTED_AT, _STARTED = datetime.now(UTC), time.monotonic()
+
+
 def _now() -> datetime:
-    return datetime.now(UTC)
+    """The time, by a clock that is never set: one that steps would refuse miners, or give them what is not theirs."""
+    return _STARTED_AT + timedelta(seconds=time.monotonic() - _STARTED)

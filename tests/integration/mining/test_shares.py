@@ -12,7 +12,7 @@ import pytest
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import DatabaseUnavailableError
+from kalepool.errors import ConflictError, DatabaseUnavailableError
 from kalepool.notices import ShareNotice, tell
 from kalepool.policy.shares import MIN_DIFFICULTY, Pace, ShareOutcome, below_for
 from kalepool.protocol.hashing import farmer_bytes
@@ -292,3 +292,20 @@ async def test_difficulty_is_not_picked_after_the_hash(mining: Mining, field, mi
     answers = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(hard)) for given in reversed(jobs)])
     assert [answer.outcome for answer in answers] == [ShareOutcome.OUT_OF_RANGE] * 3 + [ShareOutcome.ACCEPTED]
     assert sum(answer.credited_hashes for answer in answers) == jobs[0].job.difficulty
+
+
+async def test_a_clock_that_steps_back_refuses_no_miner(mining: Mining, miner_id: UUID):
+    now = datetime.now(UTC)
+    await mining.gate.check(miner_id, now, shares=1)
+    for seconds in range(0, 60, 10):
+        await mining.gate.check(miner_id, now + timedelta(seconds=seconds - 600), shares=1)
+
+
+async def test_the_names_of_rigs_that_are_refused_are_not_kept(database: Database, field, settings: Settings):
+    async with Mining.open(database, settings.model_copy(update={"miner_rigs": 1})) as mining:
+        miner = (await miners.register(database, settings, "x")).miner.miner_id
+        await mining.claim_rig(miner, "first")
+        for number in range(100):
+            with pytest.raises(ConflictError):
+                await mining.claim_rig(miner, f"another {number}")
+        assert not mining._claims
