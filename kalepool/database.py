@@ -36,6 +36,8 @@ log = structlog.get_logger()
 Row = TypeVar("Row")
 ROLE = "kalepool_app"  # may not change or remove events; see sql/roles.sql
 MIGRATION_LOCK = 0x6B616C65  # "kale"
+BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
+BEAT_ANSWER_SECONDS = 10.0
 
 
 def new_id() -> UUID:
@@ -195,6 +197,15 @@ class Session:
             await self._connection.execute("SELECT pg_notify(%s, %s)", (channel, payload))
 
 
+async def _beat(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raises OperationalError where the server does not answer. Notices that come meanwhile are kept."""
+    try:
+        async with asyncio.timeout(BEAT_ANSWER_SECONDS):
+            await connection.execute("SELECT")
+    except TimeoutError:
+        raise psycopg.OperationalError(f"no answer within {BEAT_ANSWER_SECONDS:g} s") from None
+
+
 class Database:
     """A pool of connections. Its own query methods are one transaction each; `transaction()` joins several."""
 
@@ -279,7 +290,8 @@ class Database:
     async def listen(self, channel: str) -> AsyncIterator[str]:
         """The payloads sent to `channel`, for ever, on a connection of its own that is made again when it breaks.
 
-        An empty string comes first after every (re)connection: something may have been missed, look at the tables.
+        An empty string comes first after every (re)connection: something may have been missed, look at the tables. One
+        that died without a word is found out within BEAT_SECONDS and BEAT_ANSWER_SECONDS.
         """
         command = sql.SQL("LISTEN {}").format(sql.Identifier(channel))
         while True:
@@ -289,8 +301,10 @@ class Database:
                 ) as connection:
                     await connection.execute(command)
                     yield ""
-                    async for notice in connection.notifies():
-                        yield notice.payload
+                    while True:
+                        async for notice in connection.notifies(timeout=BEAT_SECONDS):
+                            yield notice.payload
+                        await _beat(connection)
             except psycopg.OperationalError as error:
                 log.warning("listening_interrupted", channel=channel, error=str(error).strip())
                 await asyncio.sleep(0.25)
@@ -309,8 +323,10 @@ class Database:
                 ) as connection:
                     await _lock(connection, key, wait_seconds)
                     yield
-                    async for _ in connection.notifies():  # none come: this ends when the connection breaks
-                        pass
+                    while True:
+                        async for _ in connection.notifies(timeout=BEAT_SECONDS):  # none come
+                            pass
+                        await _beat(connection)
             except TimeoutError:
                 raise ConflictError(f"another process holds {name!r}: end it first") from None
             except psycopg.OperationalError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from kalepool.services.keys import KeyOwner, Role, find_owner
 log = structlog.get_logger()
 
 MOST_KEPT = 10_000
+KEPT_SECONDS = 60.0  # a key is looked up again after this, should news of its end not have come
 
 bearer = HTTPBearer(auto_error=False, description="A key given at registration, or by an operator.")
 
@@ -49,7 +51,7 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[bytes, KeyOwner] = {}
+        self._known: dict[bytes, tuple[KeyOwner, float]] = {}  # with when it was read
         self._changes = 0
 
     @asynccontextmanager
@@ -76,15 +78,17 @@ class Keys:
     def forget(self, key_id: UUID | None) -> None:
         """Forgets a key, or all where any may have changed."""
         self._known = {
-            digest: owner for digest, owner in self._known.items() if key_id is not None and owner.key_id != key_id
+            digest: known for digest, known in self._known.items() if key_id is not None and known[0].key_id != key_id
         }
         self._changes += 1
 
     async def owner(self, key: str) -> KeyOwner | None:
         """Whom the key speaks for now; None for one that is unknown, revoked or expired."""
         digest = hashlib.sha256(key.encode(errors="replace")).digest()
-        owner = self._known.get(digest)
-        if owner is None:
+        owner, read_at = self._known.get(digest, (None, 0.0))
+        now = time.monotonic()
+        if owner is None or now - read_at > KEPT_SECONDS:
+            self._known.pop(digest, None)
             changes = self._changes
             owner = await find_owner(self._database, key)
             if owner is None:
@@ -93,7 +97,7 @@ class Keys:
             if changes == self._changes:
                 if len(self._known) >= MOST_KEPT:
                     self._known.clear()
-                self._known[digest] = owner
+                self._known[digest] = owner, now
         if owner.expires_at is not None and owner.expires_at <= datetime.now(UTC):
             return None
         return owner

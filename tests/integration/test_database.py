@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kalepool import database as module
 from kalepool.database import Database, migrate, new_id
@@ -257,3 +260,62 @@ def _numbered(text: bytes) -> bytes:
         return b"$%d" % (names.index(match[1]) + 1)
 
     return re.sub(rb"%\((\w+)\)s", number, text).replace(b"%%", b"%").rstrip().rstrip(b";")
+
+
+@asynccontextmanager
+async def relay(url: str, folder: Path) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """The server through a socket of our own, and a call after which the connections there are pass nothing on and
+    stay open, as over a network that lost them. New ones work."""
+    parts = conninfo_to_dict(url)
+    name = f".s.PGSQL.{parts['port']}"
+    epoch = 0
+    pumps: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, born: int) -> None:
+        while data := await reader.read(65536):
+            if born != epoch:
+                await asyncio.sleep(3600)
+            writer.write(data)
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_server, from_server = await asyncio.open_unix_connection(f"{parts['host']}/{name}")
+        writers.extend((writer, from_server))
+        for way in ((reader, from_server), (to_server, writer)):
+            pumps.add(asyncio.create_task(pump(*way, epoch)))
+
+    def lose() -> None:
+        nonlocal epoch
+        epoch += 1
+
+    server = await asyncio.start_unix_server(accept, folder / name)
+    try:
+        yield make_conninfo(url, host=str(folder)), lose
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def test_a_listener_whose_connection_died_without_a_word_finds_out(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "BEAT_ANSWER_SECONDS", 0.5)
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
+        async with relay(database_url, Path(folder)) as (url, lose), Database.open(url) as far:
+            heard = aiter(far.listen("news"))
+            assert await anext(heard) == ""
+            await asyncio.sleep(0.5)  # it lives through heartbeats
+            await database.notify("news", "1")
+            assert await asyncio.wait_for(anext(heard), 5) == "1"
+            lose()
+            await database.notify("news", "2")
+            assert await asyncio.wait_for(anext(heard), 20) == "", "look at the tables: something was missed"
+            await database.notify("news", "3")
+            assert await asyncio.wait_for(anext(heard), 5) == "3"
