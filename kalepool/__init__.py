@@ -22,6 +22,7 @@ policy/       what the pool decides, pure
 protocol/     the KALE contract's rules, pure
 config.py     every setting, a row each
 errors.py     every error, as one tree
+actions.py    the names of what the pool does on the chain
 networks.py   devnet, testnet and mainnet with their ids
 log.py        how every process logs
 processes.py  child processes that never outlive us
