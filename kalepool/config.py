@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -250,11 +250,21 @@ class Settings(BaseSettings):
                 raise ConfigError(
                     f"{place and f'{place}: '}unknown setting {name}" + (f": did you mean {meant[0]}?" if meant else "")
                 )
+        if given["_env_file"]:
+            _require_private(
+                Path(str(given["_env_file"])), cls._secrets() & {name.upper() for place, name in named if place}
+            )
         try:
             return cls(**given)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"wrong settings: {wrong}") from None
+
+    @classmethod
+    def _secrets(cls) -> set[str]:
+        """Names under which secrets are given."""
+        fields = [name for name, info in cls.model_fields.items() if SecretStr in get_args(info.annotation)]
+        return {f"KALEPOOL_{name.upper()}" for name in fields} | {"DATABASE_URL"}
 
     @property
     def own_api_url(self) -> str:
@@ -293,6 +303,17 @@ def env_file() -> Path | None:
     """The file that settings are read from besides the environment; it need not be there unless it was named."""
     name = os.environ.get(ENV_FILE, ".env")
     return Path(name).expanduser() if name else None
+
+
+def _require_private(file: Path, secrets: set[str]) -> None:
+    """The master key's own file is held to the same. Raises ConfigError where others may read these secrets."""
+    if not secrets or not file.is_file():
+        return
+    mode = file.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigError(
+            f"{file} holds {', '.join(sorted(secrets))} and is open to others ({mode:o}): chmod 600 {file}"
+        )
 
 
 def names_in(file: Path) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,11 @@ class DataFolder:
 
     def __enter__(self) -> DataFolder:
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.logs.mkdir(exist_ok=True)
+            # Nobody else has business in it. Root's PostgreSQL runs as another user, who may pass through.
+            _close(self.path, 0o711 if os.getuid() == 0 else 0o700)
+            _close(self.logs, 0o700)
             lock = (self.path / "up.lock").open("a+")
         except OSError as error:
             raise ConfigError(f"the data folder cannot be used: {error}") from None
@@ -80,6 +84,13 @@ class DataFolder:
         note.unlink(missing_ok=True)  # another's file keeps its mode
         with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(json.dumps(asdict(running), indent=1) + "\n")
+
+
+def _close(folder: Path, mode: int) -> None:
+    """Takes from a folder of ours what `mode` does not give."""
+    status = folder.stat()
+    if status.st_uid == os.getuid() and status.st_mode & 0o777 & ~mode:
+        folder.chmod(status.st_mode & 0o777 & mode)
 
 
 def find_running(path: Path) -> Running | None:

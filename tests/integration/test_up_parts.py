@@ -66,6 +66,7 @@ def test_a_child_learns_what_it_needs_of_the_env_file_and_no_more(
         f"KALEPOOL_MASTER_KEY={'5e' * 32}\nkalepool_channel_accounts=7\nDATABASE_URL=postgresql://nowhere/db\n"
         "KALEPOOL_ALERT_WEBHOOK=https://secret.example/\nKALEPOOL_API_KEY=kp_old\n"
     )
+    Path(".env").chmod(0o600)
     monkeypatch.setenv("kalepool_landing_probability", "0.9")
     monkeypatch.setenv("kalepool_master_key", "5e" * 32)
     parts = Parts.plan(Settings.load(), folder)
@@ -191,3 +192,13 @@ async def test_the_pools_own_pooler_has_the_limit_that_is_set(
     again, second = await ensure_pooler(database, Settings.load())
     assert again == pooler_id and first != second
     assert (await active_pooler(database, pooler_id)).max_farmers == 7
+
+
+def test_the_data_folder_is_closed_to_others(tmp_path: Path) -> None:
+    old = tmp_path / "of an older version"
+    (old / "logs").mkdir(parents=True)
+    for path in (old, tmp_path / "new"):
+        path.parent.chmod(0o755)
+        with DataFolder(path) as made:
+            assert made.path.stat().st_mode & 0o066 == 0, "others neither list it nor write to it"
+            assert made.logs.stat().st_mode & 0o077 == 0

@@ -60,3 +60,17 @@ def test_a_file_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_byte_order_mark_hides_nothing() -> None:
     Path(".env").write_bytes("KALEPOOL_NETWORK=mainnet\n".encode("utf-8-sig"))
     assert Settings.load().network == "mainnet"
+
+
+@pytest.mark.parametrize("name", ["KALEPOOL_MASTER_KEY", "kalepool_api_key", "DATABASE_URL", "KALEPOOL_ALERT_WEBHOOK"])
+def test_a_file_with_a_secret_is_closed_to_others(name: str) -> None:
+    file = Path(".env")
+    file.write_text(f"KALEPOOL_NETWORK=testnet\n{name}=hush\n")
+    for mode in (0o644, 0o640, 0o604):
+        file.chmod(mode)
+        assert told() == f".env holds {name.upper()} and is open to others ({mode:o}): chmod 600 .env"
+    file.chmod(0o600)
+    assert Settings.load().network == "testnet"
+    file.write_text("KALEPOOL_NETWORK=testnet\n")
+    file.chmod(0o644)
+    assert Settings.load().network == "testnet", "nothing secret is in it"

@@ -44,6 +44,7 @@ def test_where_a_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_file_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("pool.env").write_text("\nDATABASE_URL=postgresql://here/db\n")
+    Path("pool.env").chmod(0o600)
     monkeypatch.setenv("KALEPOOL_ENV_FILE", "pool.env")
     assert read()["database_url"].source == "pool.env, line 2"
     monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
@@ -64,6 +65,7 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
         f"KALEPOOL_PUBLIC_URL=https://pool.example:{secret}",
     ]
     Path(".env").write_text("\n".join(lines))
+    Path(".env").chmod(0o600)
     settings(as_json=as_json)
     shown = capsys.readouterr().out
     assert secret not in shown
