@@ -19,8 +19,9 @@ setup: .venv/.ready ## make .venv with everything, kalepool included
 run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after three blocks)
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
-test: setup check ## lint, types, and the whole test suite
-	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10
+test: setup check ## lint, types, the whole test suite, and how much of the code it runs
+	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10 --cov --cov-report=
+	@$(BIN)/python tools/covered.py
 
 fuzz: setup ## the whole API and all property tests, 200 examples of each, others every time
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
@@ -38,7 +39,7 @@ lock: setup ## resolve the dependencies of pyproject.toml again
 		--generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches (the pool's data stays)
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .coverage* .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -1,6 +1,7 @@
 """Programs for who works on the project.
 
 check.py          what `make check` runs
+covered.py        what `make test` does last: coverage, held to a floor for each package
 names.py          its step that looks for one name of two things
 settings_page.py  writes docs/settings.md
 """

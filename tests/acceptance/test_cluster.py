@@ -159,7 +159,7 @@ async def test_a_block_survives_a_dead_node_a_dead_coordinator_and_a_new_node(
     began = time.monotonic()
     pool.supervisor.stop("coordinator")
     print(f"the coordinator ended within {time.monotonic() - began:.1f} s")
-    assert coordinator.process.returncode == 0
+    assert coordinator.process.returncode == 0, coordinator.log.read_text()[-3000:]
     await look_.until(_none_left, 10, "the workers' end")
     assert os.environ["RAY_AUTH_TOKEN"] == "0" * 64
 

@@ -31,6 +31,7 @@ def test_hashes_find_as_much_however_they_are_cut_up(allocate: Allocation) -> No
         assert reached == pytest.approx(1 - (1 - 16.0**-zeros) ** 1_000_000, abs=0.025)
 
 
+@pytest.mark.no_cover  # watched line by line it takes three times as long
 @pytest.mark.parametrize(("cell", "gains"), [(Cell(50, 40e6, BUSY), True), (Cell(10, 1e6, BUSY), False)], ids=str)
 def test_ours_is_ahead(cell: Cell, gains: bool) -> None:
     _, rows = run_cell(cell, seeds=2 if gains else 4, blocks=4)
