@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +49,8 @@ def measured() -> dict[str, Covered]:
 
 def ranges(lines: list[int]) -> str:
     """As 3, 7-9."""
-    groups = [list(group) for _, group in groupby(lines, key=lambda line, place=count(): line - next(place))]
+    numbered = groupby(enumerate(lines), key=lambda pair: pair[1] - pair[0])
+    groups = [[line for _, line in group] for _, group in numbered]
     return ", ".join(f"{group[0]}-{group[-1]}" if len(group) > 1 else str(group[0]) for group in groups)
 
 
