@@ -368,7 +368,7 @@ def _translated(where: str) -> Iterator[None]:
 
 
 def _say(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
 
 
 def _place(url: str) -> str:

@@ -68,7 +68,7 @@ class DataFolder:
         if self._lock:
             self._lock.close()
 
-    def claim_network(self, network: str) -> None:
+    def require_network(self, network: str) -> None:
         """One folder holds one network's history. Raises ConfigError when it holds another's."""
         note = self.path / "network"
         known = note.read_text().strip() if note.exists() else network
@@ -76,7 +76,11 @@ class DataFolder:
             raise ConfigError(
                 f"{self.path} holds the pool's history on {known}: choose another --data-dir for {network}"
             )
-        note.write_text(network + "\n")
+
+    def claim_network(self, network: str) -> None:
+        """From here on the folder holds this network's history. Raises ConfigError when it holds another's."""
+        self.require_network(network)
+        (self.path / "network").write_text(network + "\n")
 
     def publish(self, running: Running) -> None:
         """Let other commands find us."""

@@ -50,7 +50,7 @@ def run(settings: Settings, options: Options) -> int:
     done. Without: 0 at any of the signals that end it.
     """
     with DataFolder(settings.data_dir) as folder:
-        folder.claim_network(settings.network)
+        folder.require_network(settings.network)
         voice = Voice()
         supervisor = Supervisor(voice.say)
         try:
@@ -92,6 +92,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         rivals = f", {options.rivals} rival farmers" if options.rivals else ""
         times = f"ledgers of {parts.network.ledger_seconds:g} s, blocks of {parts.network.block_seconds} s"
         voice.say(f"devnet: {parts.rpc_url}, {times}{rivals}")
+    folder.claim_network(settings.network)  # not before: what did not start has no history
     parts = await _start_api(parts, database_url, supervisor)
     voice.say(f"page: {parts.api_url}/")
     voice.say(f"API: {parts.api_url}/docs")

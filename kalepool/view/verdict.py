@@ -13,6 +13,10 @@ Level = Literal["good", "busy", "warn", "bad"]
 PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
 
 
+STARTING_SECONDS = 10.0
+"""What a pool that was just started takes to plant and search, however short its blocks are."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolVerdict:
     """level: good (nothing to do), busy (under way as it should be), warn (look at it), bad (a loss)."""
@@ -67,9 +71,15 @@ def _nobody(moment: Moment) -> PoolVerdict:
 def _unplanted(moment: Moment, left: float) -> PoolVerdict:
     if left == 0:
         return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
-    if moment.block_seconds - left < max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds):
+    if _is_early(moment, left):
         return PoolVerdict("busy", "Planting", f"{_farmers(moment.active)} to plant.")
     return PoolVerdict("bad", "Not planted", f"None of {_farmers(moment.active)} is planted in this block.")
+
+
+def _is_early(moment: Moment, left: float) -> bool:
+    """Whether the block has hardly begun: plants are under way, and workers have not reported yet."""
+    early = max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds, STARTING_SECONDS)
+    return moment.block_seconds - left < early
 
 
 def _unworked(moment: Moment, left: float) -> PoolVerdict:
@@ -79,7 +89,7 @@ def _unworked(moment: Moment, left: float) -> PoolVerdict:
         detail = f"{count} planted farmers not worked and no time left: {risk} may be lost."
         return PoolVerdict("bad", "At risk", detail)
     empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
-    if not moment.hashes_per_second and empty:
+    if not moment.hashes_per_second and empty and not _is_early(moment, left):
         return PoolVerdict("bad", "Nobody is mining", f"{_farmers(empty)} without a share, {risk} at risk.")
     if empty and left < moment.block_seconds / 2:
         detail = f"{_farmers(empty)} without any share after half the block: {risk}."

@@ -120,3 +120,9 @@ def test_status_waits_for_no_silent_chain(kalepool: Run, monkeypatch: pytest.Mon
     assert done.status == 1 and "this is what the database knows" in done.output
     assert done.errors.count("\n") == 1 and "127.0.0.1 did not answer within 1 s" in done.errors
     assert "secret-key" not in done.errors
+
+
+def test_what_did_not_start_leaves_the_data_folder_to_another_network(kalepool: Run, tmp_path: Path) -> None:
+    first = kalepool("up", KALEPOOL_NETWORK="mainnet")
+    assert first.status == 2 and "no RPC server for mainnet: set KALEPOOL_RPC_URL" in first.errors
+    assert not (tmp_path / "data" / "network").exists()

@@ -79,3 +79,14 @@ def test_what_a_farmer_waits_for_is_told_and_it_is_not_counted() -> None:
     assert judge(moment(farmers=(idle,))).detail == "1 farmer registered; below is what each waits for."
     assert judge(moment(farmers=())).detail == "Nobody takes part yet."
     assert moment(farmers=(farmer(), idle)).active == 1
+
+
+def test_a_block_that_has_hardly_begun_alarms_nobody() -> None:
+    unplanted = replace(farmer(None), stake_stroops=None, found_zeros=None)
+    unfound = replace(farmer(None), found_zeros=None)
+    for block_seconds, ledger_seconds, early in ((60, 1.0, 10), (300, 5.0, 30)):
+        known = {"block_seconds": block_seconds, "ledger_seconds": ledger_seconds, "searchers": ()}
+        for ago, titles in ((early - 1, {"Planting", "On course"}), (early, {"Not planted", "Nobody is mining"})):
+            ends_at = NOW + timedelta(seconds=block_seconds - ago)
+            said = {judge(moment(farmers=(one,), ends_at=ends_at, **known)).title for one in (unplanted, unfound)}
+            assert said == titles
