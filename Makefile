@@ -3,8 +3,8 @@
 PYTHON ?= python3
 BLOCKS ?=
 BIN := .venv/bin
-# Some tests fill the cores and others wait for block after block: twice as many workers as there are cores.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+# Two workers mostly wait, for block after block (see tests/conftest.py): one more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
