@@ -398,9 +398,12 @@ async def test_the_client_survives_kill_9_of_the_pool(field, database: Database,
         await until_shares(42, 2)
     finally:
         mine.send_signal(signal.SIGINT)
-        output = mine.communicate(timeout=15)[0]
-        api.terminate()
-        api.wait()
+        try:
+            output = mine.communicate(timeout=15)[0]
+        finally:  # whatever became of the miner, nothing is left behind
+            mine.kill()
+            api.terminate()
+            api.wait()
     assert mine.returncode == 0, output
     assert "no connection to the pool" in output and "accepted" in output and key not in output
     counts = await field.execute(
