@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # Percent of the lines. Those below 100 are what was reached when this was written: raise them, never lower them.
-FLOORS = {"kalepool/protocol": 100.0, "kalepool/policy": 100.0, "kalepool/services": 90.0, "kernels": 90.0}
+FLOORS = {"kalepool/protocol": 100.0, "kalepool/policy": 100.0, "kalepool/services": 96.5, "kernels": 91.0}
 
 
 @dataclass(frozen=True, slots=True)
