@@ -140,7 +140,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": str(Path(folder) / "r"),  # sockets below it have names of 107 bytes at most
             "_node_ip_address": "127.0.0.1",
-            "_system_config": SYSTEM_CONFIG,
+            "_system_config": dict(SYSTEM_CONFIG),  # Ray adds to it
         }
     else:
         folder, options = None, {"address": await _reachable(address)}
