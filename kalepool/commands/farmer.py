@@ -19,10 +19,6 @@ farmer = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list
 Called = Annotated[str, typer.Argument(metavar="FARMER", help="Its id, custodial wallet or name: see `farmer list`.")]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Farmers
-
-
 @farmer.command("add")
 def farmer_add(
     payout_wallet: Annotated[str, typer.Argument(help="The G… address that is paid when the farmer leaves.")],
@@ -124,7 +120,3 @@ def farmer_leave(
         return
     typer.echo(f"It leaves; {waits(found)}.")
     typer.echo(f"It goes on by itself; `kalepool farmer show {known.farmer_id}` says how far it is.")
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# What they share

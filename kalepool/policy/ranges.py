@@ -1,11 +1,12 @@
 """Who may try which nonces, unique by construction.
 
-A nonce is 64 bits: the high 22 name the searcher, the low 42 are the searcher's own counter. Two searchers never
-overlap and one searcher never repeats itself, so nobody keeps books: what a dead worker held is simply dropped.
+A nonce is 64 bits. The highest is 1 for searchers of our own and 0 for jobs of external miners, the next 21 name the
+searcher or job, the low 42 are its own counter. Two never overlap and one never repeats itself, so nobody keeps books:
+what a dead worker held is simply dropped.
 
-Every searcher (one incarnation of a Ray worker, one session of an external miner) is named by a serial number that is
-handed out once and never again, such as a database sequence's. Whoever loses its counter, by dying or restarting,
-takes a new serial.
+Every searcher (one incarnation of a Ray worker) and every job is named by a serial number that is handed out once and
+never again: each kind has a database sequence, so that jobs, of which there are many, never come round to a searcher.
+Whoever loses its counter, by dying or restarting, takes a new serial.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from kalepool.errors import KalepoolError
 
 COUNTER_BITS = 42
-PREFIX_BITS = 64 - COUNTER_BITS
+PREFIX_BITS = 63 - COUNTER_BITS
 PREFIXES = 2**PREFIX_BITS
+"""Of searchers, and as many of jobs."""
 COUNTERS = 2**COUNTER_BITS
 """Nonces of one searcher in one block: a searcher of 14 GH/s does not use them up in 300 s."""
 
@@ -50,6 +52,11 @@ def prefix_range(serial: int) -> NonceRange:
     """All nonces of the searcher with this serial. ValueError when the serial is negative."""
     if serial < 0:
         raise ValueError(f"a searcher's serial is not negative: {serial}")
+    return NonceRange((PREFIXES + serial % PREFIXES) << COUNTER_BITS, COUNTERS)
+
+
+def job_range(serial: int) -> NonceRange:
+    """All nonces of the job with this serial. They come round after PREFIXES jobs: no block has so many."""
     return NonceRange((serial % PREFIXES) << COUNTER_BITS, COUNTERS)
 
 

@@ -45,8 +45,8 @@ UPDATE miner_invites SET uses_left = uses_left - 1
 WHERE invite_hash = %(invite_hash)s AND uses_left > 0 AND expires_at > now();
 
 -- name: select_rig
--- A rig by its name, and the newest searcher there is, which tells whether its own is outdated.
-SELECT searcher, difficulty, (SELECT last_value FROM searcher_ids) AS newest_searcher
+-- A rig by its name.
+SELECT searcher, difficulty
 FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s;
 
 -- name: insert_rig
@@ -54,11 +54,7 @@ FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s;
 INSERT INTO rigs (miner_id, name)
 SELECT %(miner_id)s, %(name)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = %(miner_id)s) < %(most)s
 ON CONFLICT DO NOTHING
-RETURNING searcher, difficulty, searcher AS newest_searcher;
-
--- name: renew_rig
-UPDATE rigs SET searcher = nextval('searcher_ids') WHERE searcher = %(searcher)s
-RETURNING searcher, difficulty, searcher AS newest_searcher;
+RETURNING searcher, difficulty;
 
 -- name: select_rig_owner
 SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
@@ -85,8 +81,8 @@ LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantin
 WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
 
 -- name: select_next_job_serials
--- Numbers for jobs, that no searcher and no job ever had.
-SELECT nextval('searcher_ids') AS serial FROM generate_series(1, %(count)s);
+-- Numbers for jobs, that no job ever had.
+SELECT nextval('job_serials') AS serial FROM generate_series(1, %(count)s);
 
 -- name: insert_offers
 -- Stores accepted shares and remembers refused ones, counts what is new of both, and tells of hits: one statement, one commit.

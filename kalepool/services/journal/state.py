@@ -14,7 +14,7 @@ from kalepool.services.journal.intents import Open
 
 @dataclass
 class Journal:
-    """One for the API process. Only this package changes its state; others read `undecided` and `busy`."""
+    """One for the API process. Only this package changes its state; others read it."""
 
     chain: Chain
     database: Database

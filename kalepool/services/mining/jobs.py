@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from uuid import UUID
 
-from kalepool.policy.ranges import NonceRange, prefix_range
+from kalepool.policy.ranges import NonceRange, job_range
 
 _FORM = struct.Struct(">I16sQQQ")
 _CODE_SIZE = 16
@@ -33,7 +33,7 @@ class JobTerms:
 
     @property
     def nonces(self) -> NonceRange:
-        return prefix_range(self.serial)
+        return job_range(self.serial)
 
 
 class JobIds:

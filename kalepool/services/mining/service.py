@@ -21,7 +21,6 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
-from kalepool.policy.ranges import Searcher
 from kalepool.policy.shares import (
     FIRST_DIFFICULTY,
     MIN_DIFFICULTY,
@@ -135,8 +134,6 @@ class Mining:
                 raise ConflictError(
                     f"this miner has its {self._settings.miner_rigs} rigs already; use the name of one of them"
                 )
-        elif Searcher(row["searcher"]).is_outdated(row["newest_searcher"]):
-            row = await self._database.fetch_one("renew_rig", searcher=row["searcher"]) or row
         difficulty = row["difficulty"]
         if difficulty is None and hashes_per_second:
             difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)

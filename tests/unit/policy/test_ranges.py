@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
@@ -17,6 +17,7 @@ from kalepool.policy.ranges import (
     NonceRange,
     RangeExhaustedError,
     Searcher,
+    job_range,
     measure_speed,
     prefix_range,
 )
@@ -105,6 +106,12 @@ class Searchers(RuleBasedStateMachine):
 
 Searchers.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 test_searchers: Any = Searchers.TestCase
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**40))
+def test_no_job_has_a_nonce_of_a_searcher(job: int, searcher: int) -> None:
+    jobs, searchers = job_range(job), prefix_range(searcher)
+    assert jobs.end <= searchers.start and jobs.start >= 0 and searchers.end - 1 <= U64_MAX
 
 
 def test_serials_in_the_wrapping_window_never_share_a_prefix() -> None:
