@@ -39,8 +39,9 @@ import structlog
 import kernels
 from benchmarks.bare import BareKernel
 from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
-from kalepool.cluster.members import Cluster, Handle, Member, WorkerPlace
+from kalepool.cluster.members import Cluster, Handle, Member
 from kalepool.cluster.messages import Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.cluster.worker import Worker
 from kalepool.config import Settings
 from kalepool.coordinator.state import report_zeros

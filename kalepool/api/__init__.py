@@ -1,18 +1,18 @@
 """The REST API and custody process.
 
-app.py       create_app: opens everything, and brings the routers together
-server.py    serve: the process
-routes/      the endpoints, one router an audience
-calls.py     what every router needs for a call
-auth.py      keys, roles, Principal
-limits.py    rates, sizes, times
-problems.py  errors as application/problem+json
-models.py    types that several routers share
-paging.py    lists in pages
-export.py    lists as CSV and JSON files
-charts.py    the page's charts as SVG
-templates/   the page's HTML
-static/      its style and script, and the API's description
+app.py        create_app: opens everything, and brings the routers together
+server.py     serve: the process
+routes/       the endpoints, one router an audience
+calls.py      what every router needs for a call
+auth.py       keys, roles, Principal
+limits.py     rates, sizes, times
+problems.py   errors as application/problem+json
+models.py     types that several routers share
+paging.py     lists in pages
+row_files.py  rows as CSV, JSON and NDJSON, a page at a time
+charts.py     the page's charts as SVG
+templates/    the page's HTML
+static/       its style and script, and the API's description
 """
 
 from __future__ import annotations

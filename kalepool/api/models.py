@@ -5,10 +5,12 @@ Amounts and nonces travel as decimal strings: as JSON numbers they lose digits a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -171,3 +173,16 @@ AccountAddress = Annotated[
         }
     ),
 ]
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _require_date(value: str) -> str:
+    """Not the numbers that pydantic takes for times as well."""
+    if not _DATE.fullmatch(value):
+        raise ValueError("a time is written as 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]

@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from kalepool.cluster.members import Handle, WorkerError, WorkerPlace
+from kalepool.cluster.members import Handle, WorkerError
 from kalepool.cluster.messages import Hello, WorkerReport
+from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
 from kalepool.cluster.worker import Worker, drop_secrets
 from kalepool.errors import ConfigError
 
@@ -56,28 +57,17 @@ class RayFleet:
             nodes = await asyncio.to_thread(self._ray.nodes)
         except Exception as error:  # Ray raises whatever its client for the head raises
             raise WorkerError(f"the Ray head does not answer: {error}") from None
-        places = []
-        for node in nodes:
-            if not node["Alive"]:
-                continue
-            resources, host = node["Resources"], f"{node['NodeManagerHostname']}/{node['NodeID'][:6]}"
-            cores, cards = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-            if cores:
-                places.append(WorkerPlace(node["NodeID"], host, "cpu", 0, cores))
-            places.extend(WorkerPlace(node["NodeID"], host, "cuda", number, 1) for number in range(cards))
-        return places
+        return places_on(nodes)
 
     def start(self, place: WorkerPlace, serial: int) -> Handle:
         """A worker on this very node. It dies with this process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        on_card = place.kind == "cuda"
         actor = self._worker_class.options(
-            num_cpus=0 if on_card else place.threads,  # all of them: the node is ours, and not idle to the autoscaler
-            num_gpus=1 if on_card else 0,  # Ray shows the worker this one card
+            **resources_for(place),
             scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
             max_restarts=0,
-        ).remote(serial, place.threads, "cuda" if on_card else None)
+        ).remote(serial, place.threads, "cuda" if place.kind == "cuda" else None)
         return RayHandle(self._ray, actor)
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from kalepool.cluster.claims import doubt_hello, doubt_report
 from kalepool.cluster.messages import Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.errors import KalepoolError
 from kalepool.policy.ranges import Searcher, measure_speed
 
@@ -50,17 +51,6 @@ class FalseReportError(WorkerError):
     """A worker says what cannot be: it is broken or was changed, and its place is not used for a while."""
 
     code: ClassVar[str] = "worker-false-report"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlace:
-    """Where a worker belongs: the cores of a node (kind "cpu", number 0) or one of its cards (kind "cuda")."""
-
-    node_id: str
-    host: str
-    kind: str
-    number: int
-    threads: int
 
 
 class Handle(Protocol):

@@ -32,7 +32,7 @@ def farmer_add(
     pooler: Pooler = OWN_POOLER,
 ) -> None:
     """Register a farmer: makes its custodial wallet, and says what that has to be funded with."""
-    from kalepool.view.farmer import farmers_called
+    from kalepool.view.farmer_text import farmers_called
 
     settings = read_settings()
 
@@ -80,7 +80,7 @@ def farmer_list(pooler: Annotated[str | None, typer.Option("--pooler", help="Onl
 @farmer.command("show")
 def farmer_show(called: Called) -> None:
     """Show a farmer: its wallets, its balances on the chain, how it did, and what it waits for."""
-    from kalepool.view.farmer import Line, describe, find_farmer
+    from kalepool.view.farmer_text import Line, describe, find_farmer
 
     settings = read_settings()
 
@@ -100,7 +100,7 @@ def farmer_leave(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Let a farmer go: no plants from now on; after its last harvest everything goes to its payout wallet."""
-    from kalepool.view.farmer import find_farmer, paid, waits
+    from kalepool.view.farmer_text import find_farmer, paid, waits
 
     settings = read_settings()
     known = with_database_open(settings, lambda database: find_farmer(database, called))

@@ -12,7 +12,7 @@ from uuid import UUID
 from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.cluster.messages import WorkerJob
-from kalepool.policy.schedule import HOPELESS, UNFIT
+from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import LedgerClock
 from kalepool.protocol.hashing import farmer_bytes

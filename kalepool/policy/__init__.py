@@ -1,12 +1,14 @@
 """What the pool decides, pure: state and the time go in, decisions come out.
 
-schedule.py  whom to plant, which works to hand in and when, what to harvest
-snapshot.py  what the schedule looks at
-timing.py    the ledgers to come, and in how many of them a work lands
-search.py    which farmer a worker of the cluster hashes for
-rigs.py      which farmer an external miner's rig hashes for, and how hard its shares are
-ranges.py    who may try which nonces
-shares.py    is a share what it claims, what does it count for, how fast is its finder
-conduct.py   miners that bring rubbish: slowed, then banned
-credits.py   what miners earn, exact to the stroop
+schedule.py       whom to plant, which works to hand in and when, what to harvest
+retries.py        what failed: whether and when it is tried again
+snapshot.py       what the schedule looks at
+timing.py         the ledgers to come, and in how many of them a work lands
+search.py         which farmer a worker of the cluster hashes for
+external_rigs.py  which farmer an external miner's rig hashes for
+vardiff.py        how hard a rig's shares are, for one every few seconds
+shares.py         is a share what it claims, what does it count for, how fast is its finder
+ranges.py         who may try which nonces
+conduct.py        miners that bring rubbish: slowed, then banned
+credits.py        what miners earn, exact to the stroop
 """

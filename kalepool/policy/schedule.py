@@ -19,20 +19,11 @@ from datetime import datetime
 from typing import Literal
 
 from kalepool.actions import ActionName
-from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.retries import may_retry
+from kalepool.policy.snapshot import ChainState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, scale
-
-HOPELESS = {
-    ActionName.PLANT: frozenset({"pail-exists", "plant-amount-too-low"}),
-    ActionName.WORK: frozenset({"pail-missing", "hash-invalid", "hash-mismatch", "block-over", "unknown-farmer"}),
-    ActionName.HARVEST: frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
-}
-"""Codes of failures that another try in the same block cannot mend. Everything else is retried."""
-
-UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody", "not-eligible"})
-"""Codes of plants that fail until somebody mends what is wanting (a deposit, a key, a limit): retried slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +77,6 @@ class ScheduleSettings:
 
     prior_miss_weight: float = 500.0
     """How many measured pails the prior weighs as much as."""
-
-    retry_seconds: float = 1.0
-    """Wait after a failure; it doubles with every further one, up to a ledger."""
-
-    unfit_retry_ledgers: float = 4.0
-    """Wait in ledgers before another plant of a farmer that cannot be planted until somebody mends it."""
 
     urgent_harvest_blocks: int = 200
     """A pail this many blocks old is harvested even while works are due: it is lost after a day."""
@@ -210,7 +195,7 @@ class _Running:
         waiting = [(f, pail) for f, pail in planted if pail.zeros is None or f.shares[-1].zeros > pail.zeros]
         waiting.sort(key=lambda entry: (entry[1].zeros is None, entry[0].shares[-1].zeros))
         for rank, (farmer, pail) in enumerate(waiting):
-            if not _may_retry(ActionName.WORK, farmer.work_failure, self.index, time, self.chain, settings):
+            if not may_retry(ActionName.WORK, farmer.work_failure, self.index, time, self.chain.ledger_seconds):
                 continue
             best = farmer.shares[-1]
             gap = ledger + self.inclusion.median - pail.sequence
@@ -326,7 +311,7 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
         if f.may_plant
         and not f.planting
         and f.farmer not in planted
-        and _may_retry(ActionName.PLANT, f.plant_failure, index, time, chain, settings)
+        and may_retry(ActionName.PLANT, f.plant_failure, index, time, chain.ledger_seconds)
     )
     if farmers:
         yield Plant(index, farmers)
@@ -346,27 +331,8 @@ def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings:
             return False
         if works_are_due and index - harvest.index < settings.urgent_harvest_blocks:
             return False
-        return _may_retry(ActionName.HARVEST, harvest.failure, harvest.index, time, chain, settings)
+        return may_retry(ActionName.HARVEST, harvest.failure, harvest.index, time, chain.ledger_seconds)
 
     targets = tuple((h.index, h.farmer) for h in snapshot.harvests if is_due(h))
     if targets:
         yield Harvest(targets)
-
-
-def _may_retry(
-    action: ActionName,
-    failure: FailureState | None,
-    index: int,
-    time: float,
-    chain: ChainState,
-    settings: ScheduleSettings,
-) -> bool:
-    """Whether an action that last failed so may be tried (again) now."""
-    if failure is None or failure.index != index:
-        return True
-    if failure.code in HOPELESS[action]:
-        return False
-    if action == ActionName.PLANT and failure.code in UNFIT:
-        return time >= failure.failed_at.timestamp() + settings.unfit_retry_ledgers * chain.ledger_seconds
-    wait = min(settings.retry_seconds * 2.0 ** (failure.count - 1), max(chain.ledger_seconds, settings.retry_seconds))
-    return time >= failure.failed_at.timestamp() + wait

@@ -8,25 +8,13 @@ with, whatever the digest happened to reach.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
 
 from kalepool.policy.ranges import NonceRange, prefix_range
+from kalepool.policy.vardiff import MAX_DIFFICULTY
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import U64_MAX
-
-MIN_DIFFICULTY = 2**12
-"""A share a second from the slowest phone core would have this; below it the pool would hash more than the miner."""
-
-MAX_DIFFICULTY = 2**60
-FIRST_DIFFICULTY = 2**18
-"""For a miner whose speed is not known: 26 s a share at 10 kH/s, and soon raised for a fast one."""
-
-REVIEW_SHARES = 12
-REVIEW_SECONDS = 60.0
-BAND = 1.6
-"""A difficulty is changed when shares come this many times too fast or too slow: twice the noise of REVIEW_SHARES."""
 
 
 class ShareOutcome(StrEnum):
@@ -74,19 +62,6 @@ class Hashrate:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """A miner's difficulty, and the shares accepted since. A share of an easier job is a part of one."""
-
-    difficulty: int
-    since_at: datetime
-    shares: float = 0
-
-    def add(self, credited_hashes: int) -> Pace:
-        """The pace with one more share."""
-        return replace(self, shares=self.shares + credited_hashes / self.difficulty)
-
-
 def parse_nonce(value: object) -> int | None:
     """The nonce in a message: a decimal string, or an int that JSON can carry exactly. None when it is not a u64."""
     if isinstance(value, str):
@@ -132,29 +107,6 @@ def check(index: int, entropy: bytes, farmer: str, nonce: int, *, serial: int, z
     digest = hash_work(index, nonce, entropy, farmer)
     zeros = count_zeros(digest)
     return Verdict(ShareOutcome.ACCEPTED if zeros >= zeros_claimed else ShareOutcome.LOW_DIFFICULTY, digest, zeros)
-
-
-def difficulty_for(hashes_per_second: float, seconds_per_share: float) -> int:
-    """The difficulty at which this speed finds a share every `seconds_per_share`, within the pool's limits."""
-    return round(min(max(hashes_per_second * seconds_per_share, MIN_DIFFICULTY), MAX_DIFFICULTY))
-
-
-def adjust(pace: Pace, now: datetime, seconds_per_share: float) -> Pace:
-    """The difficulty to go on with: the same until REVIEW_SHARES or REVIEW_SECONDS say that it is wrong. Call it any
-    time.
-
-    The speed is the mean of a gamma distribution whose prior is one share in `seconds_per_share`: n shares in t
-    seconds give (n + 1) / (t + seconds_per_share). So a miner far too fast is raised 13-fold at its 12th share, and
-    one that is silent is lowered 13-fold after a minute.
-    """
-    elapsed = max((now - pace.since_at).total_seconds(), 0.0)
-    if pace.shares < REVIEW_SHARES and elapsed < REVIEW_SECONDS:
-        return pace
-    factor = (pace.shares + 1) / (elapsed + seconds_per_share) * seconds_per_share
-    if 1 / BAND <= factor <= BAND:
-        # A change of speed must not drown in hours of earlier shares.
-        return pace if elapsed < 5 * REVIEW_SECONDS else Pace(pace.difficulty, now)
-    return Pace(difficulty_for(pace.difficulty * factor, 1.0), now)
 
 
 def estimate_hashrate(credited_hashes: int, shares: int, seconds: float, difficulty: int = 0) -> Hashrate:

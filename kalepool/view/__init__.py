@@ -1,10 +1,10 @@
 """What the pool is doing, for people. One moment is read once, and judged once, for the page, the terminal and status.
 
-moment.py   Moment: farmers, the newest blocks, searchers, losses; MomentReader reads it
-verdict.py  Moment -> PoolVerdict: whether the stakes are safe, in one word (pure)
-history.py  hashrates over the last hour, for the page's chart
-details.py  one block, one farmer, one miner, for their pages
-screen.py   Moment -> a picture for a terminal                              (pure)
-lines.py    Moment, Moment -> what to say about it without a terminal       (pure)
-farmer.py   one farmer: found by what somebody calls it, and described
+moment.py       Moment: farmers, the newest blocks, searchers, losses; MomentReader reads it
+verdict.py      Moment -> PoolVerdict: whether the stakes are safe, in one word (pure)
+history.py      hashrates over the last hour, for the page's chart
+pages.py        one block, one farmer, one miner, for their pages
+screen.py       Moment -> a picture for a terminal                              (pure)
+lines.py        Moment, Moment -> what to say about it without a terminal       (pure)
+farmer_text.py  one farmer for a terminal: found by what somebody calls it, and described
 """

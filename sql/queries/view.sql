@@ -171,7 +171,7 @@ GROUP BY c.block_index
 ORDER BY c.block_index DESC
 LIMIT %(limit)s;
 
--- `kalepool farmer`: kalepool/view/farmer.py.
+-- `kalepool farmer`: kalepool/view/farmer_text.py.
 
 -- name: select_farmers_called
 -- Farmers with this custodial wallet or name, and the one with this id.

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from kalepool.cluster.members import Handle, WorkerError, WorkerPlace
+from kalepool.cluster.members import Handle, WorkerError
 from kalepool.cluster.messages import Hello, WorkerReport
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.cluster.worker import Worker
 
 

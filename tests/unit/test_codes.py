@@ -16,7 +16,7 @@ from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.coordinator.acting import MAYBE_OVER, TOO_LATE
 from kalepool.errors import KalepoolError
-from kalepool.policy.schedule import HOPELESS, UNFIT
+from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.shares import ShareOutcome
 from kalepool.services.farming.compensation import MAY_BE_HARVESTED
 

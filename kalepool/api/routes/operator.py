@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from kalepool.actions import ActionName
 from kalepool.api.auth import Operator, record
-from kalepool.api.export import PAGE, Row, documented_export, export
-from kalepool.api.models import WHOLE, Described, HashText, Nonce, Sent, Stroops
+from kalepool.api.models import WHOLE, Described, HashText, Moment, Nonce, Sent, Stroops
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.routes.pooler import CompensationView, PoolerView, compensation_page
-from kalepool.database import first_id
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
@@ -29,7 +24,6 @@ from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.journal.submissions import network_fees, read_submission, submissions_page
 from kalepool.services.keys import Role, all_keys
 from kalepool.services.mining import miners
-from kalepool.services.operators import Audit
 
 router = APIRouter(prefix="/operator", tags=["operators"])
 
@@ -39,19 +33,6 @@ WRITES = documented(401, 403, 404, 413, 422, 429, 503)
 
 MostFarmers = Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-
-
-def _require_date(value: str) -> str:
-    """Not the numbers that pydantic takes for times as well."""
-    if not _DATE.fullmatch(value):
-        raise ValueError("a time is written as 2026-01-31T12:00:00Z")
-    return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]
-
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Poolers
@@ -457,28 +438,3 @@ async def list_actions(request: Request, caller: Operator, paging: Paging) -> Pa
     rows = await operators.actions(context(request).database, after=paging.after, limit=paging.limit)
     items = [ActionRow.model_validate(row) for row in rows]
     return Page(items=items, next=next_cursor([item.action_id for item in items], paging))
-
-
-@router.get(
-    "/audit/{what}",
-    summary="The audit",
-    response_class=StreamingResponse,
-    responses=documented_export("csv", "ndjson") | READS,
-)
-async def audit(
-    request: Request,
-    caller: Operator,
-    what: Audit,
-    form: Annotated[Literal["csv", "ndjson"], Query(alias="format")] = "csv",
-    since: Annotated[Moment | None, Query(description="Made from then on.")] = None,
-    until: Annotated[Moment | None, Query(description="Made before then.")] = None,
-) -> StreamingResponse:
-    """Every row of a record, the oldest first."""
-    database = context(request).database
-    begin = first_id(since) if since else UUID(int=0)
-    before = first_id(until) if until else UUID(int=2**128 - 1)
-
-    async def read(last: Row | None) -> Sequence[Row]:
-        return await operators.audit(database, what, begin, before, last, PAGE)
-
-    return await export(read, None, form, what)

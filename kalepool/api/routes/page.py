@@ -30,9 +30,9 @@ from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.services.farmers import FarmerStatus
 from kalepool.units import kale, rate
-from kalepool.view.details import read_block, read_events, read_farmer, read_miner
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import FarmerProgress, Moment, MomentReader
+from kalepool.view.pages import read_block, read_events, read_farmer, read_miner
 from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0

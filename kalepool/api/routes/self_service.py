@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Request
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from kalepool.api.auth import Anyone, SignedIn, record
 from kalepool.api.calls import context, finish, visible_farmer
-from kalepool.api.export import PAGE, Row, documented_export, export
 from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import Problem, documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
 from kalepool.errors import Fault
-from kalepool.protocol.model import U32_MAX
 from kalepool.services import farmers, leaving, poolers, withdrawals
 from kalepool.services.blocks import blocks_of_farmer
 from kalepool.services.keys import Role
@@ -174,34 +170,6 @@ async def farmer_blocks(request: Request, farmer_id: UUID, caller: Anyone, pagin
     rows = await blocks_of_farmer(context(request).database, farmer_id, before=paging.before, limit=paging.limit)
     items = [FarmerBlock.model_validate(row) for row in rows]
     return Page(items=items, next=paging.next_cursor([item.block_index for item in items]))
-
-
-Bound = Annotated[int, Query(ge=0, le=U32_MAX)]
-
-
-@router.get(
-    "/farmers/{farmer_id:uuid}/export",
-    summary="A farmer's blocks as a file",
-    response_class=StreamingResponse,
-    responses=documented_export("csv", "json") | documented(401, 404, 422, 429, 503),
-)
-async def export_blocks(
-    request: Request,
-    farmer_id: UUID,
-    caller: Anyone,
-    form: Annotated[Literal["csv", "json"], Query(alias="format")] = "csv",
-    oldest: Bound = 0,
-    newest: Bound = U32_MAX,
-) -> StreamingResponse:
-    """The columns of GET /farmers/{farmer_id}/blocks, the newest block first."""
-    await visible_farmer(request, caller, farmer_id)
-    database = context(request).database
-
-    async def read(last: Row | None) -> Sequence[Row]:
-        before = newest + 1 if last is None else last["block_index"]
-        return await blocks_of_farmer(database, farmer_id, before=before, oldest=oldest, limit=PAGE)
-
-    return await export(read, list(FarmerBlock.model_fields), form, f"farmer-{farmer_id}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from kalepool.policy.rigs import assign, job_difficulty
-from kalepool.policy.shares import MIN_DIFFICULTY, Job, Pace, adjust
+from kalepool.policy.external_rigs import assign
+from kalepool.policy.shares import Job
+from kalepool.policy.vardiff import MIN_DIFFICULTY, Pace, adjust, job_difficulty
 from kalepool.services.mining.jobs import JobIds, JobTerms
 
 ACTIVE_SECONDS = 60.0

@@ -21,15 +21,8 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
-from kalepool.policy.shares import (
-    FIRST_DIFFICULTY,
-    MIN_DIFFICULTY,
-    Pace,
-    ShareOutcome,
-    difficulty_for,
-    parse_nonce,
-    verify,
-)
+from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
+from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id

@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from kalepool.cluster.fleet import RayHandle, connect
-from kalepool.cluster.members import Member, WorkerPlace
+from kalepool.cluster.members import Member
 from kalepool.cluster.messages import code_version
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.errors import ConfigError
 from tests.support.ray_nodes import kill_node
 

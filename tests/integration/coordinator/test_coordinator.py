@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from kalepool.cluster.members import WorkerPlace
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.config import Settings
 from kalepool.coordinator import process
 from kalepool.coordinator.process import Coordinator, coordinator

@@ -27,7 +27,7 @@ from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
 from kalepool.policy.ranges import COUNTERS
-from kalepool.policy.shares import MIN_DIFFICULTY
+from kalepool.policy.vardiff import MIN_DIFFICULTY
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import operators
 from kalepool.services.keys import Role, create_key

@@ -14,7 +14,8 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseUnavailableError
 from kalepool.notices import ShareNotice, tell
-from kalepool.policy.shares import MIN_DIFFICULTY, Pace, ShareOutcome, below_for
+from kalepool.policy.shares import ShareOutcome, below_for
+from kalepool.policy.vardiff import MIN_DIFFICULTY, Pace
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.dealer import GivenJob, Rig

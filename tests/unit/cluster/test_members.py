@@ -15,8 +15,9 @@ import pytest
 import kernels
 from kalepool.cluster import members
 from kalepool.cluster.claims import doubt_hello
-from kalepool.cluster.members import Cluster, Member, WorkerError, WorkerPlace
+from kalepool.cluster.members import Cluster, Member, WorkerError
 from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.protocol.model import Block
 from tests.support.thread_fleet import ThreadFleet
 

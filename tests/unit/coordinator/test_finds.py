@@ -9,8 +9,9 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Farm
-from kalepool.cluster.members import FalseReportError, Member, WorkerPlace
+from kalepool.cluster.members import FalseReportError, Member
 from kalepool.cluster.messages import Find, Hello, WorkerReport
+from kalepool.cluster.placement import WorkerPlace
 from kalepool.coordinator import finds
 from kalepool.coordinator.finds import FALSE_FINDS, Finds
 from kalepool.coordinator.state import CoordinatedFarmer, State

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalepool.actions import ActionName
+from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.schedule import (
-    HOPELESS,
-    UNFIT,
     Action,
     Harvest,
     Plant,

@@ -12,22 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.ranges import NonceRange, prefix_range
-from kalepool.policy.shares import (
+from kalepool.policy.shares import Job, ShareOutcome, below_for, check, estimate_hashrate, parse_nonce, verify
+from kalepool.policy.vardiff import (
     BAND,
     FIRST_DIFFICULTY,
     MAX_DIFFICULTY,
     MIN_DIFFICULTY,
     REVIEW_SHARES,
-    Job,
     Pace,
-    ShareOutcome,
     adjust,
-    below_for,
-    check,
     difficulty_for,
-    estimate_hashrate,
-    parse_nonce,
-    verify,
 )
 from kalepool.protocol.hashing import count_zeros, hash_work
 

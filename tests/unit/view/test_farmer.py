@@ -10,7 +10,7 @@ import pytest
 
 from kalepool.errors import ConflictError, NotFoundError
 from kalepool.units import plain
-from kalepool.view.farmer import NamedFarmer, choose, describe
+from kalepool.view.farmer_text import NamedFarmer, choose, describe
 
 ANN = NamedFarmer(UUID(int=1), "GANN", "GPAY", "active", "ann")
 TWIN = NamedFarmer(UUID(int=2), "GTWIN", "GPAY", "registered", "ann")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.rigs import CROWDED, assign, job_difficulty
-from kalepool.policy.shares import MIN_DIFFICULTY
+from kalepool.policy.external_rigs import CROWDED, assign
+from kalepool.policy.vardiff import MIN_DIFFICULTY, job_difficulty
 
 ZEROS = st.dictionaries(st.integers(0, 30), st.integers(0, 8), min_size=1, max_size=12)
 SPEEDS = st.dictionaries(st.integers(0, 60), st.floats(1e3, 1e10), max_size=40)

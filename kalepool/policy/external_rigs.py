@@ -1,4 +1,4 @@
-"""Which farmer each rig of an external miner hashes for, and how hard its shares must be.
+"""Which farmer each rig of an external miner hashes for.
 
 The rule is search.py's: the farmers with the fewest zeros get all the hash power, in equal parts. A rig hashes for
 one farmer at a time and is told over HTTP, so it stays where it is for as long as that is no worse.
@@ -10,16 +10,11 @@ import heapq
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from kalepool.policy.shares import MIN_DIFFICULTY
-
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 RigT = TypeVar("RigT", bound=Hashable)
 
 CROWDED = 1.25
 """A farmer may have this many times its equal part before a rig that is there already is sent elsewhere."""
-
-INSURANCE_STEPS = 16
-"""How much easier than its pace asks for a rig's share may be made, so that a farmer without zeros gets its first."""
 
 
 def assign(
@@ -72,17 +67,3 @@ def assign(
                     carry(rig, farmer, 1)
                     moved = True
     return {rig: farmer for farmer, there in rigs.items() for rig in there}
-
-
-def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False) -> int:
-    """Hashes a share of this job is to take on average: the rig's `pace`, less where less would help the farmer.
-
-    A hash that beats the farmer's `zeros` is wanted even if the pace asks for more, or a slow miner would never save a
-    stake; but not more than INSURANCE_STEPS times as often. Credits go by the job's difficulty, so this changes nothing
-    for the miner. With `whole_zeros` the result is a power of 16, for programs that know no finer target.
-    """
-    difficulty = max(min(pace, max(16 ** (zeros + 1), pace // INSURANCE_STEPS)), MIN_DIFFICULTY)
-    if not whole_zeros:
-        return difficulty
-    digits = (difficulty.bit_length() - 1) // 4
-    return 16 ** (digits + (16 ** (2 * digits + 1) < difficulty**2))  # the nearest in ratio

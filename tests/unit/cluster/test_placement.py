@@ -1,0 +1,29 @@
+"""Which workers the nodes of a cluster get, from what Ray says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
+
+
+def node(name: str, *, alive: bool = True, **resources: float) -> dict[str, Any]:
+    return {"Alive": alive, "NodeID": name * 8, "NodeManagerHostname": f"host-{name}", "Resources": resources}
+
+
+def test_a_worker_for_all_cores_and_one_for_each_card() -> None:
+    assert places_on([node("a", CPU=16.0, GPU=2.0)]) == [
+        WorkerPlace("aaaaaaaa", "host-a/aaaaaa", "cpu", 0, 16),
+        WorkerPlace("aaaaaaaa", "host-a/aaaaaa", "cuda", 0, 1),
+        WorkerPlace("aaaaaaaa", "host-a/aaaaaa", "cuda", 1, 1),
+    ]
+
+
+def test_dead_nodes_and_a_head_that_is_kept_free_get_none() -> None:
+    assert places_on([node("a", alive=False, CPU=4.0), node("b"), node("c", CPU=0.0)]) == []
+
+
+def test_a_worker_takes_the_whole_node_or_one_card() -> None:
+    cores, card = places_on([node("a", CPU=8.0, GPU=1.0)])
+    assert resources_for(cores) == {"num_cpus": 8, "num_gpus": 0}
+    assert resources_for(card) == {"num_cpus": 0, "num_gpus": 1}
