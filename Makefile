@@ -8,7 +8,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz check fix lock clean
+.PHONY: help setup run test test-ray fuzz check fix lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,9 +19,12 @@ setup: .venv/.ready ## make .venv with everything, kalepool included
 run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after three blocks)
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
-test: setup check ## lint, types, the whole test suite, and how much of the code it runs
-	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10 --cov --cov-report=
+test: setup check ## lint, types, all tests but those on Ray, and how much of the code they run
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not ray" --durations=10 --cov --cov-report=
 	@$(BIN)/python tools/covered.py
+
+test-ray: setup ## whole pools with a Ray each, of which parts are killed, block after block
+	@$(BIN)/python -m pytest -n 2 -m ray --durations=5
 
 fuzz: setup ## the whole API and all property tests, 200 examples of each, others every time
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
