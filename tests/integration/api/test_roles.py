@@ -248,7 +248,7 @@ async def ask(api, cast: Cast, operation: str, call: Call, who: str, number: int
         body = call.body(cast) if call.body else None
         request = client.request(method, path, json=body, params=call.params, headers=headers)
         # Who may follow a stream is told nothing by its silence; a refusal is waited for.
-        streams = template.endswith("/stream") and who in call.may
+        streams = template.endswith(("/stream", "/events")) and who in call.may
         try:
             return await asyncio.wait_for(request, 0.5 if streams else 30)
         except TimeoutError:
