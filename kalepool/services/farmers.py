@@ -113,7 +113,7 @@ async def register(
     usual = ctx.settings.stake_percentage
     if by == Role.POOLER and stake_percentage > Decimal(str(usual)):
         raise ForbiddenError(
-            f"a pooler registers farmers with a stake of at most {usual:g} of their balance, the pool's usual part: the "
+            f"a pooler registers farmers with at most {usual:g} of their balance as stake, the pool's usual part: the "
             "farmer itself may raise it, signed in with its payout wallet"
         )
     farmer_id = new_id()
