@@ -29,7 +29,6 @@ EVERYBODY = KNOWN | {NOBODY, UNKNOWN}
 POOLERS = {POOLER, OPERATOR}
 ANY_POOLER = {POOLER, OTHER_POOLER, OPERATOR}
 SEES_FARMER = {WALLET, KEY, POOLER, OPERATOR}
-FARMER = {WALLET, KEY, OPERATOR}
 SIGNED_IN = {WALLET, OTHER_WALLET}
 
 
@@ -132,7 +131,7 @@ TABLE: dict[str, Call] = {
     "GET /poolers/{pooler_id}/compensations": Call(POOLERS),
     # farmers
     "GET /farmers/{farmer_id}": Call(SEES_FARMER),
-    "PATCH /farmers/{farmer_id}": Call(FARMER, lambda _: {"stake_percentage": 0.5}),
+    "PATCH /farmers/{farmer_id}": Call({WALLET, OPERATOR}, lambda _: {"stake_percentage": 0.5}),
     "GET /farmers/{farmer_id}/blocks": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/export": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/withdrawals": Call(SEES_FARMER),
