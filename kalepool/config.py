@@ -183,6 +183,16 @@ class Settings(BaseSettings):
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
 
+    farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
+    """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
+    planted while it has half of it. Farmers that an operator registers need none."""
+
+    registration_hours: Positive = 24.0
+    """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
+
+    waiting_per_address: Annotated[int, Field(ge=1)] = 5
+    """Most farmers that registered from one network address and have brought nothing yet."""
+
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
     """Requests a minute that the API takes from one address or key."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx2
@@ -44,12 +45,16 @@ async def ensure_farmers(
     chain: Chain,
     api_url: str,
     pooler_id: UUID,
-    key: str,
     count: int,
     say: Callable[[str], None],
 ) -> None:
-    """Have `count` farmers active: register those that lack, fund those that wait, wait until the API took them up."""
+    """Have `count` farmers active: register those that lack, fund those that wait, wait until the API took them up.
+
+    An operator registers them: of others the pool asks KALE first.
+    """
     farmers = await list_farmers(database, pooler_id)
+    soon = datetime.now(UTC) + timedelta(minutes=10)
+    key = (await create_key(database, Role.OPERATOR, label=LABEL, expires_at=soon)).key
     present = sum(farmer["status"] in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE) for farmer in farmers)
     async with httpx2.AsyncClient(base_url=api_url, timeout=30.0) as client:
         for number in range(len(farmers) + 1, len(farmers) + 1 + max(count - present, 0)):

@@ -104,7 +104,7 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
     ):
         pooler_id, key = await ensure_pooler(database, settings)
         if options.farmers:
-            await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
+            await ensure_farmers(database, chain, parts.api_url, pooler_id, options.farmers, voice.say)
         books = await Books.open(database, chain, pooler_id)
         supervisor.add(parts.coordinator(database_url, key))
         reader = MomentReader(

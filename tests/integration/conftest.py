@@ -145,6 +145,7 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
             ledger_seconds=0.1,
             block_seconds=300,
             channel_accounts=5,
+            farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
             data_dir=tmp_path,
             database_url=database_url,  # pyright: ignore[reportArgumentType]
             _env_file=None,  # pyright: ignore[reportCallIssue]

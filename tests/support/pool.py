@@ -80,7 +80,7 @@ async def running_pool(
                     httpx2.AsyncClient() as client,
                 ):
                     pooler_id, key = await ensure_pooler(database, settings)
-                    await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
+                    await ensure_farmers(database, chain, parts.api_url, pooler_id, farmers, print)
                     yield Pool(parts, supervisor, database, url, pooler_id, key, metrics_port, client)
             finally:
                 supervisor.stop_all()

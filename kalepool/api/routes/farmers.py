@@ -56,10 +56,12 @@ class Registration(Sent):
 
 
 class Missing(Described):
-    """What the custodial wallet lacks to become active. The pool adds the trustline once the XLM is there."""
+    """What the custodial wallet lacks to become active. The pool adds the trustline once the XLM is there; KALE can be
+    sent from then on."""
 
     native_stroops: Stroops
     trustline: bool
+    kale_stroops: Stroops
 
 
 class FarmerView(Described):
@@ -169,7 +171,8 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     performance = await farmers.read_performance(ctx.database, farmer_id)
     try:
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
-        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
+        deposit = 0 if farmer.activated_at else farmer.deposit_stroops
+        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops, deposit)
         if farmer.status in (Status.LEAVING, Status.DEPARTED):  # it is to be sent nothing any more
             missing = farmers.Lacking(0, trustline=False)
     except ChainError:
