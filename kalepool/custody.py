@@ -2,7 +2,8 @@
 
 A secret is sealed with XChaCha20-Poly1305 under the master key, with its row's id as associated data, so that a sealed
 secret copied to another row does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file, never in the
-database. Several keys may be there during a rotation: the first seals, all open.
+database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open, and all bring
+back the accounts that were made under them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 from stellar_sdk import Keypair
 
+from kalepool import derivation
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, CustodyError
@@ -75,7 +77,7 @@ class Custody:
         self._use(masters)
 
     def _use(self, masters: tuple[MasterKey, ...]) -> None:
-        self._current = masters[0]
+        self._masters = masters
         self._boxes = {master.key_id: Aead(master.secret) for master in masters}
 
     @property
@@ -83,11 +85,26 @@ class Custody:
         """Name of the key that seals new secrets."""
         return self._current.key_id
 
-    def create_sealed(self, row_id: UUID) -> tuple[str, bytes, str]:
-        """A new account for the row `row_id`: (address, sealed secret, master_key_id), all to be stored in that row."""
-        keypair = Keypair.random()
+    @property
+    def _current(self) -> MasterKey:
+        return self._masters[0]
+
+    def create_sealed(self, row_id: UUID, path: str, *, address: str | None = None) -> tuple[str, bytes, str]:
+        """The account of a path for the row `row_id`: (address, sealed secret, master_key_id), to be stored there.
+
+        The same path under the same master key is the same account: see derivation.py. `address`: one of `addresses`,
+        the first where None. Raises CustodyError where no master key that is here makes that one.
+        """
+        made = (_keypair_of(master, path) for master in self._masters)
+        keypair = next((each for each in made if address in (None, each.public_key)), None)
+        if keypair is None:
+            raise CustodyError(f"no master key that is here makes {address} of {path}")
         sealed, key_id = self._seal(row_id, keypair.raw_secret_key())
         return keypair.public_key, sealed, key_id
+
+    def addresses(self, path: str) -> list[str]:
+        """The accounts of a path, one for each master key that is here, the current one's first."""
+        return [_keypair_of(master, path).public_key for master in self._masters]
 
     def signer(self, row_id: UUID, address: str, sealed: bytes) -> CustodySigner:
         """Who signs for `address`. Raises CustodyError at signing when the secret does not open."""
@@ -123,6 +140,10 @@ class Custody:
             raise CustodyError(
                 f"the secret of {address} does not open: its row was tampered with or mixed up"
             ) from None
+
+
+def _keypair_of(master: MasterKey, path: str) -> Keypair:
+    return Keypair.from_raw_ed25519_seed(derivation.seed(master.secret, path))
 
 
 def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Custody:
@@ -210,9 +231,9 @@ def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: 
 async def rotate(settings: Settings, database: Database) -> int:
     """Seal every secret under a new master key, all or none. Returns how many were sealed again.
 
-    With a key file: a new key is put in front of the file's first, then every secret is sealed under it; the key
-    before stays in the file for whatever a running API may have sealed meanwhile, older ones go. With
-    KALEPOOL_MASTER_KEY=NEW,OLD: everything is sealed under NEW, and OLD may then be taken away.
+    With a key file: a new key is put in front of the file's first, then every secret is sealed under it. The keys
+    before stay in the file: accounts made under them are derived from them. With KALEPOOL_MASTER_KEY=NEW,OLD:
+    everything is sealed under NEW, and OLD may then be taken away, into a safe.
     """
     path = key_file_path(settings)
     if settings.master_key is None:
@@ -226,6 +247,4 @@ async def rotate(settings: Settings, database: Database) -> int:
             sealed, key_id = custody.seal_again(row["row_id"], row["address"], row["secret_sealed"])
             query = "update_account_secret" if row["kind"] == "accounts" else "update_farmer_secret"
             await session.execute(query, row_id=row["row_id"], secret_sealed=sealed, master_key_id=key_id)
-    if settings.master_key is None:
-        _write_key_file(path, read_key_file(path)[:2])
     return len(rows)

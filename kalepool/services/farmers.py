@@ -20,7 +20,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import ConflictError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services import poolers
+from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
@@ -103,37 +103,37 @@ async def register(
     """Makes a farmer with a keypair of its own, sealed by custody.
 
     Raises InputError for a wallet that is no G… address, ConflictError for one that is a farmer's custodial wallet and
-    when the pooler is full, and as poolers.active_pooler.
+    when the pooler is full, as poolers.active_pooler, and as wallets.new_wallet.
     """
     require_account_address(payout_wallet)
     farmer_id = new_id()
-    wallet, sealed, master_key_id = ctx.custody.create_sealed(farmer_id)
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
+        if await ctx.database.fetch_one("select_wallet_owner", custodial_wallet=payout_wallet):
+            raise ConflictError(
+                f"{payout_wallet} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
+                "you have"
+            )
+        count = await ctx.database.fetch_one("count_farmers", pooler_id=pooler_id)
+        if count is not None and count["farmers"] >= pooler.max_farmers:
+            raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id)
         async with ctx.database.transaction() as tx:
-            if await tx.fetch_one("select_wallet_owner", custodial_wallet=payout_wallet):
-                raise ConflictError(
-                    f"{payout_wallet} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
-                    "you have"
-                )
-            count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
-            if count is not None and count["farmers"] >= pooler.max_farmers:
-                raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
             farmer = await tx.fetch_one(
                 "insert_farmer",
                 row=Farmer,
                 farmer_id=farmer_id,
                 pooler_id=pooler_id,
-                custodial_wallet=wallet,
-                secret_sealed=sealed,
-                master_key_id=master_key_id,
+                custodial_wallet=made.address,
+                secret_sealed=made.secret_sealed,
+                master_key_id=made.master_key_id,
                 payout_wallet=payout_wallet,
                 stake_percentage=stake_percentage,
                 metadata=Jsonb(metadata or {}),
             )
             assert farmer is not None
             key = await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")
-    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=wallet)
+    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address)
     return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key.key)
 
 

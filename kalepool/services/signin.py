@@ -80,7 +80,7 @@ class SignIn:
     @classmethod
     async def open(cls, ctx: Context) -> SignIn:
         """With the pool's sign-in key, which is made on first use. Raises CustodyError, DatabaseError."""
-        [row] = await named_accounts(ctx.database, ctx.custody, [(PURPOSE, PURPOSE)])
+        [row] = await named_accounts(ctx.database, ctx.custody, None, [(PURPOSE, PURPOSE)])
         url, home_domain = addresses(ctx.settings)
         signer = ctx.custody.signer(row.account_id, row.address, row.secret_sealed)
         return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)

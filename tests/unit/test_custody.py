@@ -11,6 +11,7 @@ from stellar_sdk import Keypair
 
 from kalepool.config import Settings
 from kalepool.custody import Custody, MasterKey, key_file_path, load_custody
+from kalepool.derivation import account_path, farmer_path
 from kalepool.errors import CustodyError
 
 
@@ -20,7 +21,7 @@ def settings(folder: Path, **options: object) -> Settings:
 
 def test_a_sealed_secret_signs_for_its_address() -> None:
     custody, row = Custody(MasterKey.new()), uuid4()
-    address, sealed, key_id = custody.create_sealed(row)
+    address, sealed, key_id = custody.create_sealed(row, farmer_path(1))
     signer = custody.signer(row, address, sealed)
     assert signer.public_key == address and key_id == custody.master_key_id
     Keypair.from_public_key(address).verify(b"digest", signer.sign(b"digest"))
@@ -28,7 +29,7 @@ def test_a_sealed_secret_signs_for_its_address() -> None:
 
 def test_each_account_has_a_secret_of_its_own_and_no_two_seals_look_alike() -> None:
     custody, row = Custody(MasterKey.new()), uuid4()
-    made = [custody.create_sealed(row) for _ in range(20)]
+    made = [custody.create_sealed(row, farmer_path(number)) for number in range(20)]
     assert len({address for address, _, _ in made}) == len({sealed for _, sealed, _ in made}) == 20
     address, sealed, _ = made[0]
     assert custody.seal_again(row, address, sealed)[0] != sealed
@@ -36,8 +37,8 @@ def test_each_account_has_a_secret_of_its_own_and_no_two_seals_look_alike() -> N
 
 def test_a_secret_moved_to_another_row_changed_or_under_another_key_does_not_open() -> None:
     custody, row, other = Custody(MasterKey.new()), uuid4(), uuid4()
-    address, sealed, _ = custody.create_sealed(row)
-    stranger, strangers_secret, _ = custody.create_sealed(row)
+    address, sealed, _ = custody.create_sealed(row, farmer_path(1))
+    stranger, strangers_secret, _ = custody.create_sealed(row, farmer_path(2))
     wrong = [
         custody.signer(other, address, sealed),
         custody.signer(row, stranger, sealed),
@@ -54,7 +55,7 @@ def test_a_secret_moved_to_another_row_changed_or_under_another_key_does_not_ope
 def test_nothing_shows_a_secret() -> None:
     master, row = MasterKey.new(), uuid4()
     custody = Custody(master)
-    address, sealed, _ = custody.create_sealed(row)
+    address, sealed, _ = custody.create_sealed(row, farmer_path(1))
     signer = custody.signer(row, address, sealed)
     seed = custody._keypair(row, address, sealed).secret
     shown = " ".join([repr(master), repr(custody), repr(signer), str(signer), f"{vars(custody)}"])
@@ -88,9 +89,31 @@ def test_a_malformed_key_is_refused_without_being_shown(tmp_path: Path) -> None:
 
 def test_the_environments_first_key_seals_and_all_open(tmp_path: Path) -> None:
     old, new, row = MasterKey.new(), MasterKey.new(), uuid4()
-    address, sealed, _ = Custody(old).create_sealed(row)
+    address, sealed, _ = Custody(old).create_sealed(row, farmer_path(1))
     both = load_custody(settings(tmp_path, master_key=SecretStr(f"{new.secret.hex()},{old.secret.hex()}")))
     assert both.master_key_id == new.key_id
     again, key_id = both.seal_again(row, address, sealed)
     assert key_id == new.key_id
     assert Custody(new).signer(row, address, again).sign(b"x") == Custody(old).signer(row, address, sealed).sign(b"x")
+
+
+def test_the_master_key_alone_brings_a_wallet_back() -> None:
+    """No database, no sealed secret: key and number are enough, and other keys and numbers are other wallets."""
+    master, other = MasterKey.new(), MasterKey.new()
+    address, _, _ = Custody(master).create_sealed(uuid4(), farmer_path(7))
+    later = Custody(other, master)  # the key was rotated since
+    row = uuid4()
+    assert later.addresses(farmer_path(7))[1] == address
+    again, sealed, key_id = later.create_sealed(row, farmer_path(7), address=address)
+    assert (again, key_id) == (address, other.key_id)
+    Keypair.from_public_key(address).verify(b"x", later.signer(row, address, sealed).sign(b"x"))
+    paths = [farmer_path(number) for number in range(50)] + [account_path("pool"), account_path("7")]
+    assert len({each for path in paths for each in later.addresses(path)}) == 2 * len(paths)
+    with pytest.raises(CustodyError, match="no master key"):
+        Custody(other).create_sealed(row, farmer_path(7), address=address)
+
+
+def test_the_derivation_never_changes() -> None:
+    """Wallets of years ago hang on these very bytes."""
+    master = MasterKey(bytes(range(32)))
+    assert Custody(master).addresses(farmer_path(1)) == ["GA3SKHVLZO7K3LR3IGBHAGKRFIYL6LHDVKNRFE62GUHLMXVSNL4QFCVT"]
