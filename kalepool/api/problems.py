@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
+from kalepool.contract_errors import ContractError
 from kalepool.errors import (
     ChainError,
     ConflictError,
-    ContractError,
     DatabaseError,
     ForbiddenError,
     InputError,

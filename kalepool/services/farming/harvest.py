@@ -13,13 +13,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.errors import (
-    BlockMissingError,
-    HarvestNotReadyError,
-    NotFoundError,
-    PailMissingError,
-    WorkMissingError,
-)
+from kalepool.contract_errors import BlockMissingError, HarvestNotReadyError, PailMissingError, WorkMissingError
+from kalepool.errors import NotFoundError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward

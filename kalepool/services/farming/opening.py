@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kalepool.chain import Farm
-from kalepool.errors import FarmBlockMissingError, FarmPausedError
+from kalepool.contract_errors import FarmBlockMissingError, FarmPausedError
 from kalepool.services.context import Context
 from kalepool.services.failures import BlockNotOpenError, BlockOverError
 

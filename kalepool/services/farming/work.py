@@ -12,7 +12,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.errors import Fault, PailMissingError, ZeroCountTooLowError
+from kalepool.contract_errors import PailMissingError, ZeroCountTooLowError
+from kalepool.errors import Fault
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
 from kalepool.services import poolers

@@ -10,7 +10,8 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Status
-from kalepool.errors import ConflictError, Fault, HarvestNotReadyError, NotFoundError
+from kalepool.contract_errors import HarvestNotReadyError
+from kalepool.errors import ConflictError, Fault, NotFoundError
 from kalepool.services import farmers, operators, poolers, upkeep
 from kalepool.services.failures import BlockNotOpenError, BlockOverError
 from kalepool.services.farming import harvest, plant, work

@@ -14,11 +14,11 @@ from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain import Chain, Channels, Outcome, Prepared, Status, building, submitting
 from kalepool.chain.entries import account_key
+from kalepool.contract_errors import PailExistsError
 from kalepool.errors import (
     BadSequenceError,
     DeadlinePassedError,
     HistoryGoneError,
-    PailExistsError,
     RpcUnavailableError,
     TransactionExpiredError,
 )

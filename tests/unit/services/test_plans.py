@@ -12,20 +12,17 @@ from hypothesis import strategies as st
 from stellar_sdk import Keypair
 
 from kalepool.chain import BASE_RESERVE_STROOPS, Account, Farm, Outcome, Status
-from kalepool.errors import (
-    AccountMissingError,
+from kalepool.contract_errors import (
     BlockMissingError,
-    DatabaseError,
     FarmBlockMissingError,
     FarmPausedError,
-    Fault,
     HarvestNotReadyError,
-    InputError,
     PailExistsError,
     PailMissingError,
     WorkMissingError,
     ZeroCountTooLowError,
 )
+from kalepool.errors import AccountMissingError, DatabaseError, Fault, InputError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import block_reward, reward
