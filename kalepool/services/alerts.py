@@ -17,6 +17,7 @@ import structlog
 
 from kalepool.chain import Farm
 from kalepool.config import Settings, WebhookForm
+from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
@@ -83,6 +84,7 @@ class Observation:
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
+    broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,13 @@ def conditions(seen: Observation) -> list[Condition]:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
         )
+    for binding in seen.broken_seals:
+        said = (
+            f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
+            "payout wallet, address or secret: nothing is signed for it. Find out who writes to the database, and put "
+            "the row back as it was in a backup."
+        )
+        found.append(Condition("seal-broken", f"seal-broken:{binding.row_id}", said))
     return found
 
 
@@ -333,6 +342,7 @@ class Alerts:
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
+            broken_seals=self._ctx.broken_seals,
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Amount | None:

@@ -16,7 +16,8 @@ from psycopg.types.json import Jsonb
 
 from kalepool.actions import ActionName
 from kalepool.chain import BASE_RESERVE_STROOPS, Account
-from kalepool.database import Database, new_id
+from kalepool.custody import Binding, Purpose
+from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
@@ -58,6 +59,11 @@ class Farmer:
     registered_at: datetime
     activated_at: datetime | None
     secret_sealed: bytes = field(repr=False)
+
+    @property
+    def binding(self) -> Binding:
+        """What its secret must have been sealed for."""
+        return Binding(self.farmer_id, Purpose.FARMER, self.custodial_wallet, payout_wallet=self.payout_wallet)
 
     def stake_of(self, kale_stroops: int) -> int:
         """The stake for a balance, in stroops, rounded down. No float touches it."""
@@ -109,15 +115,12 @@ async def register(
     farmer_id = new_id()
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
-        if await ctx.database.fetch_one("select_wallet_owner", custodial_wallet=payout_wallet):
-            raise ConflictError(
-                f"{payout_wallet} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
-                "you have"
-            )
-        count = await ctx.database.fetch_one("count_farmers", pooler_id=pooler_id)
+        async with ctx.database.transaction() as tx:
+            await require_outside_wallet(tx, payout_wallet)
+            count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
         if count is not None and count["farmers"] >= pooler.max_farmers:
             raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
-        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id)
+        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
         async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(
                 "insert_farmer",
@@ -135,6 +138,14 @@ async def register(
             key = await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")
     log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address)
     return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key.key)
+
+
+async def require_outside_wallet(session: Session, address: str) -> None:
+    """ConflictError for a wallet that the pool keeps for a farmer."""
+    if await session.fetch_one("select_wallet_owner", custodial_wallet=address):
+        raise ConflictError(
+            f"{address} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key you have"
+        )
 
 
 def require_account_address(address: str) -> None:
@@ -174,7 +185,7 @@ async def activate(ctx: Context) -> int:
 
 
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
-    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     timeout = ctx.settings.plant_timeout_seconds
     intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     try:

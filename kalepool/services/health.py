@@ -104,6 +104,11 @@ class Health:
         if self._ctx.accounts.pool is None:
             return "up", "no key in use yet"
         self._ctx.accounts.pool.sign(b"whether the master key opens what it sealed")
+        if broken := self._ctx.broken_seals:
+            return (
+                "down",
+                f"{len(broken)} rows of the database were changed past the pool, of {broken[0].address} first",
+            )
         return "up", ""
 
     async def _accounts(self) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from kalepool.chain import Account, ChainReader
-from kalepool.custody import Custody
+from kalepool.custody import Custody, Purpose
 from kalepool.database import Database, new_id
 from kalepool.derivation import farmer_path
 
@@ -46,12 +46,16 @@ class DerivedWallet:
     farmer_id: UUID | None
 
 
-async def new_wallet(chain: ChainReader, custody: Custody, database: Database, row_id: UUID) -> SealedWallet:
-    """The next number's wallet for the row `row_id`. One that is on the ledger already is some other farmer's, from a
+async def new_wallet(
+    chain: ChainReader, custody: Custody, database: Database, farmer_id: UUID, payout_wallet: str
+) -> SealedWallet:
+    """The next number's wallet for a farmer. One that is on the ledger already is some other farmer's, from a
     database newer than this: it is passed over. Raises RpcUnavailableError, DatabaseError."""
     while True:
         number = await _next_number(database, 1)
-        made = SealedWallet(*custody.create_sealed(row_id, farmer_path(number)))
+        made = SealedWallet(
+            *custody.create_sealed(farmer_id, Purpose.FARMER, farmer_path(number), payout_wallet=payout_wallet)
+        )
         if not await chain.read_accounts([made.address]):
             return made
         log.warning("wallet_of_another_database", number=number, wallet=made.address)
@@ -100,7 +104,11 @@ async def bring_back(
             continue
         farmer_id = new_id()
         address, sealed, key_id = custody.create_sealed(
-            farmer_id, farmer_path(wallet.number), address=wallet.account.address
+            farmer_id,
+            Purpose.FARMER,
+            farmer_path(wallet.number),
+            payout_wallet=payout_wallet,
+            address=wallet.account.address,
         )
         await database.execute(
             "insert_farmer_brought_back",

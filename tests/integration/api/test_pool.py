@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.custody import Binding
 from kalepool.services.keys import Role, create_key
 from kalepool.services.poolers import add_pooler
 from tests.integration.conftest import ISSUER
@@ -111,14 +112,11 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
         said += (await api.pooler.post(path, json=body)).text
     captured = capfd.readouterr()
     said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.accounts.payer)
-    rows = await farm.rows(
-        "SELECT account_id, address, secret_sealed FROM accounts UNION ALL "
-        "SELECT farmer_id, custodial_wallet, secret_sealed FROM farmers"
-    )
+    rows = await farm.ctx.database.fetch_all("select_sealed")
     assert len(rows) == 2 + farm.settings.channel_accounts + 2, "pool, sign-in, channels, farmers"
-    master = (farm.settings.data_dir / "master.key").read_text().strip()
-    for row_id, address, sealed in rows:
-        keypair = ctx.custody._keypair(row_id, address, sealed)
+    master = (farm.settings.data_dir / "master.key").read_text().split()[-1]
+    for row in rows:
+        keypair = ctx.custody._keypair(Binding.of_row(row), row["secret_sealed"])
         for secret in (keypair.secret, keypair.raw_secret_key().hex(), repr(keypair.raw_secret_key())[2:-1], master):
             assert secret not in said
     assert made[0].custodial_wallet in said

@@ -55,7 +55,7 @@ async def test_the_key_alone_brings_every_wallet_back(farm) -> None:
         assert await farmers.activate(ctx) == 3
         farmer = await farmers.find_farmer(ctx.database, made[0])
         assert farmer is not None and farmer.stake_percentage == 0
-        ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed).sign(b"x")
+        ctx.custody.signer(farmer.binding, farmer.secret_sealed).sign(b"x")
         new = await farmers.register(ctx, farm.pooler_id, payout, Decimal("0.1"))
         assert new.farmer.custodial_wallet not in {wallet.account.address for wallet in found}
 
@@ -82,11 +82,12 @@ async def test_accounts_made_under_an_earlier_master_key_are_taken_up_again(farm
 
 
 async def test_numbers_of_a_newer_database_are_passed_over(farm) -> None:
-    first = await wallets.new_wallet(farm.ctx.chain, farm.ctx.custody, farm.ctx.database, farm.pooler_id)
-    await wallets.skip_numbers(farm.ctx.database)
-    second = await wallets.new_wallet(farm.ctx.chain, farm.ctx.custody, farm.ctx.database, farm.pooler_id)
-    assert first.address == farm.ctx.custody.addresses("farmer/1")[0]
-    assert second.address == farm.ctx.custody.addresses(f"farmer/{2 + wallets.SKIPPED}")[0]
+    ctx = farm.ctx
+    first = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, "G")
+    await wallets.skip_numbers(ctx.database)
+    second = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, "G")
+    assert first.address == ctx.custody.addresses("farmer/1")[0]
+    assert second.address == ctx.custody.addresses(f"farmer/{2 + wallets.SKIPPED}")[0]
     assert wallets.SKIPPED < wallets.GAP, "or the wallets behind would not be found"
 
 
