@@ -89,7 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
-        docs_url=None,  # page.py shows it, with nothing from elsewhere
+        openapi_url=None,  # page.py shows it, and a page with nothing from elsewhere
+        docs_url=None,
         redoc_url=None,
     )
     app.add_middleware(BodyLimits)
