@@ -21,7 +21,7 @@ from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services import poolers
+from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
@@ -149,7 +149,7 @@ async def register(
     A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
     farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
     larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one, NoPlaceError, and as
-    poolers.active_pooler.
+    poolers.active_pooler and wallets.new_wallet.
     """
     require_account_address(payout_wallet)
     usual = ctx.settings.stake_percentage
@@ -159,24 +159,25 @@ async def register(
             "farmer itself may raise it, signed in with its payout wallet"
         )
     farmer_id = new_id()
-    wallet, sealed, master_key_id = ctx.custody.create_sealed(farmer_id, Purpose.FARMER, payout_wallet=payout_wallet)
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         async with ctx.database.transaction() as tx:
             await require_outside_wallet(tx, payout_wallet)
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
-            assert count is not None
-            taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
-            if taken >= pooler.max_farmers:
-                raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        assert count is not None
+        taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
+        if taken >= pooler.max_farmers:
+            raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
+        async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(
                 "insert_farmer",
                 row=Farmer,
                 farmer_id=farmer_id,
                 pooler_id=pooler_id,
-                custodial_wallet=wallet,
-                secret_sealed=sealed,
-                master_key_id=master_key_id,
+                custodial_wallet=made.address,
+                secret_sealed=made.secret_sealed,
+                master_key_id=made.master_key_id,
                 payout_wallet=payout_wallet,
                 stake_percentage=stake_percentage,
                 metadata=Jsonb(metadata or {}),
@@ -188,7 +189,7 @@ async def register(
             key = None
             if by == Role.FARMER:
                 key = (await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")).key
-    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=wallet, by=by)
+    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address, by=by)
     missing = missing_funds(None, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
     return Registered(farmer, missing, key)
 
