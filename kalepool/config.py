@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     registration_hours: Positive = 24.0
     """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
 
-    waiting_per_address: Annotated[int, Field(ge=1)] = 5
+    waiting_per_address: Annotated[int, Field(ge=1)] = 10
     """Most farmers that registered from one network address and have brought nothing yet."""
 
     requests_per_minute: Annotated[int, Field(ge=1)] = 60

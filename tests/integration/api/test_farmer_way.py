@@ -111,7 +111,7 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     made = answer.json()
     assert answer.status_code == 201, answer.text
     assert made["payout_wallet"] == wallet.public_key
-    assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
+    assert made["missing"] == {"native_stroops": "25000000", "trustline": True, "kale_stroops": "0"}
     farmer = f"/farmers/{made['farmer_id']}"
     await farm.ctx.chain.fund(made["custodial_wallet"])
     await until(api, client, farmer, lambda found: found["status"] == "active")

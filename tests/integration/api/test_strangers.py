@@ -6,6 +6,7 @@ import asyncio
 
 import httpx2
 import pytest
+from stellar_sdk import Keypair
 
 from kalepool.config import Settings
 from kalepool.services import farmers, upkeep
