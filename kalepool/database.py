@@ -376,6 +376,13 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     )
 
 
+async def answers(url: str) -> None:
+    """Returns when the server answers somebody new, however long that takes. Raises DatabaseError with the reason."""
+    with _translated(_place(url)):
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("SELECT")
+
+
 class _NumberLoader(Loader):
     """NUMERIC as int where it has no fraction: money and nonces are whole."""
 
