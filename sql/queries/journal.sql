@@ -51,7 +51,7 @@ WHERE action = 'work' AND block_index = %(block_index)s AND status = 'open';
 -- Another transaction of the same account that a ledger took with the same sequence number.
 SELECT submission_id FROM submissions
 WHERE source_account = %(source_account)s AND sequence = %(sequence)s AND submission_id <> %(submission_id)s
-  AND status = 'applied'
+  AND (status = 'applied' OR (status = 'failed' AND ledger IS NOT NULL))
 LIMIT 1;
 
 -- name: select_wallets
