@@ -19,6 +19,8 @@ from kalepool.services import farmers, leaving, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
+from kalepool.services.journal import gaps
+from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining.credits import fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
@@ -45,11 +47,13 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
         await recover(ctx.journal, resend=False)
+        await gaps.look(ctx.journal)  # before anything is paid
     except (ChainError, DatabaseError) as error:
         log.warning("recovery_waits", reason=str(error))
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
+        asyncio.create_task(_repeat("gaps", lambda: look_for_gaps(ctx), gaps.LOOK_SECONDS)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
@@ -92,6 +96,17 @@ async def _ensure_accounts(ctx: Context) -> None:
     await ctx.accounts.ensure()
     if ctx.accounts.needs is None and len(ctx.accounts.channels) == ctx.settings.channel_accounts:
         await asyncio.sleep(REFILL_SECONDS)
+
+
+async def look_for_gaps(ctx: Context) -> int:
+    """Holds our accounts against the journal, and imports what is missing as far as it can be had. Returns how many
+    transactions that were."""
+    await gaps.look(ctx.journal)
+    if not ctx.journal.gaps:
+        return 0
+    imported = await import_missing(ctx.journal)
+    await gaps.look(ctx.journal)
+    return imported
 
 
 async def sweep(ctx: Context) -> int:
