@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import math
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -28,6 +29,7 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool.pool_async import AddConnection, MaintenanceTask
 
 from kalepool.errors import (
     ConfigError,
@@ -46,6 +48,8 @@ MIGRATION_LOCK = 0x6B616C65  # "kale"
 BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
 BEAT_ANSWER_SECONDS = 10.0
 NO_ROOM = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
+RECONNECT_SECONDS = 0.5  # between two tries to reach a server that is away, however long it has been
+CONNECT_SECONDS = 3  # for one try: what is lost on the way is sent again after ever longer waits, a new try is not
 
 
 def new_id() -> UUID:
@@ -214,6 +218,27 @@ async def _beat(connection: psycopg.AsyncConnection[Any]) -> None:
         raise psycopg.OperationalError(f"no answer within {BEAT_ANSWER_SECONDS:g} s") from None
 
 
+class _Pool(AsyncConnectionPool[Any]):
+    """A pool that is back as soon as the server is. The library's waits twice as long after every try, without a bound;
+    and one dead connection would not tell it of the others, of which each costs who asks a longer wait."""
+
+    _last_drain = float("-inf")
+
+    async def schedule_task(self, task: MaintenanceTask, delay: float) -> None:
+        await super().schedule_task(task, min(delay, RECONNECT_SECONDS) if isinstance(task, AddConnection) else delay)
+
+    async def check_all(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """As check_connection. Where this one is dead, all are made anew: they went with the server."""
+        try:
+            await self.check_connection(connection)
+        except psycopg.Error:
+            now = time.monotonic()
+            if now - self._last_drain > RECONNECT_SECONDS:
+                self._last_drain = now
+                await self.drain()
+            raise
+
+
 class Database:
     """A pool of connections. Its own query methods are one transaction each; `transaction()` joins several."""
 
@@ -235,15 +260,20 @@ class Database:
                 ready = (await cursor.fetchone() or (False,))[0]
                 if not ready or await _missing_migrations(connection):
                     raise DatabaseError("the database's schema is not up to date: run `kalepool migrate`")
-        pool = AsyncConnectionPool(
+        pool: _Pool
+
+        async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+            await pool.check_all(connection)
+
+        pool = _Pool(
             url,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
             min_size=1,
             max_size=connections,
             timeout=wait_seconds,
             reconnect_timeout=float("inf"),
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=check,
             open=False,
         )
         async with pool:

@@ -12,6 +12,7 @@
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
         │   └── HistoryGoneError      its memory does not reach back so far
+    │       └── TransactionLostError  nor has it what a ledger took since
         ├── AccountMissingError    an account does not exist on the ledger
         ├── FeeTooHighError        the network asks for more than the cap
         ├── DeadlinePassedError    no time left to try again before the block is over
@@ -131,6 +132,12 @@ class HistoryGoneError(RpcUnavailableError):
     """The RPC server's memory does not reach back to a transaction's life: asking it again tells nothing either."""
 
     code = "history-gone"
+
+
+class TransactionLostError(HistoryGoneError):
+    """The RPC server does not know a transaction whose sequence number was used up: only the ledger can tell."""
+
+    code = "transaction-lost"
 
 
 class AccountMissingError(ChainError):
