@@ -31,7 +31,14 @@ from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from psycopg_pool.pool_async import AddConnection, MaintenanceTask
 
-from kalepool.errors import ConfigError, ConflictError, DatabaseError, DatabaseUnavailableError, DuplicateRowError
+from kalepool.errors import (
+    ConfigError,
+    ConflictError,
+    DatabaseError,
+    DatabaseFullError,
+    DatabaseUnavailableError,
+    DuplicateRowError,
+)
 
 log = structlog.get_logger()
 
@@ -40,6 +47,7 @@ ROLE = "kalepool_app"  # may not change or remove events; see sql/roles.sql
 MIGRATION_LOCK = 0x6B616C65  # "kale"
 BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
 BEAT_ANSWER_SECONDS = 10.0
+NO_ROOM = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
 RECONNECT_SECONDS = 0.5  # between two tries to reach a server that is away, however long it has been
 CONNECT_SECONDS = 3  # for one try: what is lost on the way is sent again after ever longer waits, a new try is not
 
@@ -312,6 +320,12 @@ class Database:
         async with self.transaction() as session:
             return await session.execute_many(query, rows)
 
+    async def write(self) -> None:
+        """Whether it answers and has room to write. Raises DatabaseError: DatabaseFullError where it has none."""
+        with _translated("write"):
+            async with self._pool.connection() as connection:
+                await _write(connection)
+
     async def notify(self, channel: str, payload: str = "") -> None:
         """Tell the listeners of `channel`, in this and other processes."""
         async with self._session() as session:
@@ -377,10 +391,19 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 async def answers(url: str) -> None:
-    """Returns when the server answers somebody new, however long that takes. Raises DatabaseError with the reason."""
+    """Returns when the server has written something for somebody new, however long that takes. Raises DatabaseError."""
     with _translated(_place(url)):
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute("SELECT")
+            await _write(connection)
+
+
+async def _write(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Something that needs room on the disk, and a commit that is flushed to it. It leaves nothing behind: a message in
+    the log of changes that nobody reads, and a temporary file, for ten thousand numbers do not fit into 64 kB."""
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('work_mem', '64kB', true)")
+        await connection.execute("SELECT count(*) FROM generate_series(1, 10000)")
+        await connection.execute("SELECT pg_logical_emit_message(true, 'kalepool', '')")
 
 
 class _NumberLoader(Loader):
@@ -398,6 +421,8 @@ def _translated(where: str) -> Iterator[None]:
         yield
     except psycopg.errors.UniqueViolation as error:
         raise DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "") from error
+    except NO_ROOM as error:
+        raise DatabaseFullError(f"the database cannot write, its disk is full ({where}): {_say(error)}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}") from error
     except psycopg.Error as error:

@@ -7,6 +7,7 @@
     ├── CustodyError               a key cannot be made, opened or used
     ├── DatabaseError              the database refused something, or its schema is not ours
     │   ├── DatabaseUnavailableError  it does not answer now: try again later
+    │   │   └── DatabaseFullError         it cannot write: its disk is full
     │   └── DuplicateRowError         a unique constraint said no
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
@@ -96,6 +97,12 @@ class DatabaseUnavailableError(DatabaseError):
     """The database does not answer, or broke off. A transaction that was open is undone. Try again later."""
 
     code = "database-unavailable"
+
+
+class DatabaseFullError(DatabaseUnavailableError):
+    """The database answers and cannot write: its disk, or what it may use of that, is full."""
+
+    code = "database-full"
 
 
 class DuplicateRowError(DatabaseError):

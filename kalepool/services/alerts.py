@@ -23,7 +23,7 @@ from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
-from kalepool.services.health import SILENT_SECONDS, Unsearched, count_unsearched
+from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
 from kalepool.units import kale
@@ -49,6 +49,7 @@ OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-
 """Kinds that nobody can judge while the chain is silent."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
+ENOUGH_ROOM = DiskRoom(10**12, 10**12, is_low=False)
 
 log = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class Observation:
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
+    disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
@@ -161,6 +163,15 @@ def _unsettled(seen: Observation) -> list[Condition]:
             "harvested by somebody else: see GET /operator/compensations?standing=to-check."
         )
         found.append(Condition("compensation-to-check", "compensation-to-check", said))
+    return [*found, *_of_machines(seen)]
+
+
+def _of_machines(seen: Observation) -> list[Condition]:
+    """What is wrong with those that search, with the machine, and with what is in the database."""
+    found = []
+    if seen.disk.is_low:
+        said = f"Only {seen.disk.free_bytes / 1e6:.0f} MB are free where the pool's data is: make room."
+        found.append(Condition("disk-low", "disk-low", said))
     if farmers := seen.unsearched.farmers:
         said = (
             f"Nobody is mining: neither a worker nor a miner searches for {_farmers(farmers)} with "
@@ -364,6 +375,7 @@ class Alerts:
             gaps=self._ctx.journal.gaps or (),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
+            disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
         )

@@ -90,15 +90,15 @@ class Pulses:
             if pulse.restarts and not self._supervisor.looks_after(pulse.name):
                 continue  # it is not started yet, or was ended
             began = time.monotonic()
-            silent, well = False, False
+            silent, well, reason = False, False, "it does not answer"
             try:
                 async with asyncio.timeout(pulse.answer_seconds):
                     await pulse.ask()
                 well = True
             except TimeoutError:
                 silent = True
-            except NotServingError:
-                pass
+            except NotServingError as error:
+                reason = str(error)
             now = time.monotonic()
             if now - began > pulse.answer_seconds + OWN_LAG_SECONDS:
                 pulse.silent_since = None  # it was us who stood still
@@ -107,9 +107,9 @@ class Pulses:
                 pulse.works(now)
             else:
                 pulse.fails(began, silent=silent)
-            self._judge(pulse, now)
+            self._judge(pulse, now, reason)
 
-    def _judge(self, pulse: Pulse, now: float) -> None:
+    def _judge(self, pulse: Pulse, now: float, reason: str) -> None:
         key = f"part-down:{pulse.name}"
         if pulse.restarts and pulse.is_hung(now):
             said = f"{pulse.name} has not answered for {now - (pulse.silent_since or now):.0f} s"
@@ -118,7 +118,7 @@ class Pulses:
             pulse.patience_seconds = min(2 * pulse.patience_seconds, LONGEST_PATIENCE_SECONDS)
             pulse.silent_since = None
         elif pulse.is_down(now):
-            self._alarms.raise_("part-down", key, f"{pulse.name} has not worked for {DOWN_SECONDS:.0f} s.")
+            self._alarms.raise_("part-down", key, f"{pulse.name} has not worked for {DOWN_SECONDS:.0f} s: {reason}")
         elif pulse.is_steady(now):
             self._alarms.resolve(key)
 

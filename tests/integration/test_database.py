@@ -258,12 +258,12 @@ async def test_the_pool_is_back_with_the_server_however_long_it_was_away(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid()",
         )
-        asked = asyncio.create_task(database.fetch_one("select_nothing"))
+        asked = asyncio.create_task(database.fetch_one("select_paused"))
         await asyncio.sleep(3.5)  # a pause that doubles has it wait until the seventh second
         door.symlink_to(Path(str(parts["host"])) / name)
         async with asyncio.timeout(2.0):
-            assert await asked == {"answer": 1}
-            await asyncio.gather(*(database.fetch_one("select_nothing") for _ in range(10)))
+            assert await asked == {"planting_paused": False}
+            await asyncio.gather(*(database.fetch_one("select_paused") for _ in range(10)))
 
 
 async def test_every_named_query_is_understood_by_the_database(database: Database) -> None:
