@@ -1,4 +1,4 @@
-"""A database that was put back to an older state pays nothing twice, and says so: the ledger's sequence numbers tell."""
+"""A database that was put back to an older state pays nothing twice, and says so: sequence numbers tell."""
 
 from __future__ import annotations
 
