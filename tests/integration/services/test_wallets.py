@@ -58,6 +58,7 @@ async def test_the_key_alone_brings_every_wallet_back(farm) -> None:
         assert farmer is not None and farmer.stake_percentage == 0
         ctx.custody.signer(farmer.binding, farmer.secret_sealed).sign(b"x")
         key_id = (await create_key(ctx.database, Role.OPERATOR)).key_id
+        assert len(await operators.open_gaps(ctx)) == 4, "found by themselves, and never looked at"
         await operators.acknowledge_gaps(ctx, key_id, "the database was lost")
         new = await farmers.register(ctx, farm.pooler_id, payout, Decimal("0.1"))
         assert new.farmer.custodial_wallet not in {wallet.account.address for wallet in found}
