@@ -27,6 +27,9 @@ from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 
 log = structlog.get_logger()
 
+START_SECONDS = 10.0
+"""What a start waits for the chain. Without it the API serves all the same, and pays nothing before it has looked."""
+
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
 
@@ -46,10 +49,11 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     """
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
-        await recover(ctx.journal, resend=False)
-        await gaps.look(ctx.journal)  # before anything is paid
-    except (ChainError, DatabaseError) as error:
-        log.warning("recovery_waits", reason=str(error))
+        async with asyncio.timeout(START_SECONDS):
+            await recover(ctx.journal, resend=False)
+            await gaps.look(ctx.journal)  # before anything is paid
+    except (ChainError, DatabaseError, TimeoutError) as error:
+        log.warning("recovery_waits", reason=str(error) or "the RPC server does not answer in time")
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
