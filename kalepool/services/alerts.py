@@ -117,7 +117,8 @@ def conditions(seen: Observation) -> list[Condition]:
             )
         )
     for lost in seen.lost_stakes:
-        said = f"Block {lost.block_index}: {_farmers(lost.farmers)} lost {kale(lost.stroops)} KALE of stakes."
+        what = f"lost {kale(lost.stroops)} KALE of stakes" if lost.stroops else "had nothing at stake and got no reward"
+        said = f"Block {lost.block_index}: {_farmers(lost.farmers)} {what}."
         found.append(Condition("stake-lost", f"stake-lost:{lost.block_index}", said))
     for off in seen.wrong_forecasts:
         said = (

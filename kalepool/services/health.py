@@ -134,7 +134,7 @@ class Health:
         if needs is not None:
             return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
         if self._ctx.accounts.pool is None or not ready:
-            return "waiting", "the pool's accounts are being made"
+            return "waiting", waiting_for_accounts(self._ctx.accounts.to_be_made)
         return "up", f"{ready} of {wanted} channel accounts"
 
     async def _journal(self) -> tuple[str, str]:
@@ -195,3 +195,10 @@ async def count_unsearched(database: Database, block_seconds: int) -> Unsearched
     )
     assert found is not None
     return found
+
+
+def waiting_for_accounts(to_be_made: int | None) -> str:
+    """Why no account of the pool's can be used. `to_be_made`: how many are not on the ledger, where that is known."""
+    if to_be_made is None:
+        return "the pool's accounts were not looked up on the ledger yet"
+    return "the pool's accounts are being made" if to_be_made else "the pool's accounts wait for what is under way"

@@ -42,6 +42,12 @@ EVERYTHING = Observation(
     disk=DiskRoom(123_456_789, 10**12, is_low=True),
 )
 
+
+def test_nobody_loses_nothing() -> None:
+    (said,) = conditions(Observation(lost_stakes=[Amount(40, 2, 0)]))
+    assert said.message == "Block 40: 2 farmers had nothing at stake and got no reward."
+
+
 observations = st.builds(
     Observation,
     chain_silent_seconds=st.sampled_from([0.0, 1.0, DOWN_SECONDS]),

@@ -57,7 +57,7 @@ async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
         if decided is None:
             _leave_to_operator(journal, row, outcome.error)
             return False
-        outcome = decided
+        outcome = await forgotten.with_charge(journal, row, decided)
     if outcome.status is Status.UNKNOWN:
         return False
     settled = await settle(journal, row.submission_id, Intent(row.action, row.pooler_id, items), outcome)

@@ -74,6 +74,25 @@ async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pyte
         await do(farm, action, index, farmer.farmer_id, nonce)  # through a chain that remembers nothing
 
 
+@pytest.mark.parametrize("action", ["plant", "work", "harvest"])
+async def test_what_is_found_in_the_ledger_has_its_ledger_and_fee(farm, action: str) -> None:
+    """The server has lost the transaction, and not the events of its fee."""
+    (farmer,) = await farm.add_farmers(1)
+    nonce = await come_to(farm, action, 0, farmer)
+    await dies(farm, action, 0, farmer, nonce, "after send")
+    [(name,)] = await farm.rows("SELECT encode(transaction_hash, 'hex') FROM submissions WHERE status = 'open'")
+    known = await farm.ctx.chain.read_past(name)
+    async with AsyncExitStack() as stack:
+        ctx = await farm.restart(stack)
+        await farm.pass_time(60)
+        farm.devnet.node.faults.add({"kind": "lie", "method": "getTransaction"})
+        assert await recover(ctx.journal) == 0
+    [found] = await farm.rows("SELECT status, ledger, fee_stroops FROM submissions WHERE action = %s", action)
+    assert found == ("applied", known[1].ledger, known[1].fee_stroops)
+    table = {"plant": "plantings", "work": "works", "harvest": "harvests"}[action]
+    assert await farm.rows(f"SELECT ledger FROM {table}") == [(known[1].ledger,)]
+
+
 async def send_payment(farm, farmer: Farmer) -> Withdrawal:
     """A withdrawal whose payment goes out, and whose process dies then."""
     chain, ctx = farm.ctx.chain, farm.ctx
