@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from kalepool.chain import Chain
 from kalepool.config import Settings
-from kalepool.custody import Custody
+from kalepool.custody import Binding, Custody
 from kalepool.database import Database
 from kalepool.services.journal.state import Journal
 from kalepool.services.pool_accounts import PoolAccounts
@@ -28,6 +28,8 @@ class Context:
     """Through it goes every transaction."""
     accounts: PoolAccounts = field(init=False)
     """The pool's own: one pays, the channels carry work and harvests."""
+    broken_seals: list[Binding] = field(default_factory=list)
+    """Rows that somebody changed in the database, past us; see seals.py."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
