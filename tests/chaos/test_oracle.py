@@ -25,6 +25,7 @@ from kalepool.devnet.testing import running_devnet
 from kalepool.networks import DEVNET
 from kalepool.postgres import Postgres
 from kalepool.services import poolers, upkeep, withdrawals
+from kalepool.services.farmers import Farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from tests.chaos.history import History
@@ -133,10 +134,10 @@ async def _withdraw(farm: FarmUnderTest) -> None:
     deadline = await chain.now() + timedelta(seconds=30)
     prepared = await chain._prepare_classic("test", [building.trustline(chain.asset)], wallet, None, deadline, 1)
     assert (await chain.submit(prepared)).status is Status.APPLIED
-    await farm.rows("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", wallet.public_key, farmer.farmer_id)
-    paid = await withdrawals.withdraw(
-        farm.ctx, replace(farmer, payout_wallet=wallet.public_key), "once", "KALE", 30 * KALE
-    )
+    await farm.pay_out_to(farmer, wallet.public_key)
+    row = await farm.ctx.database.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=farmer.farmer_id)
+    assert row is not None
+    paid = await withdrawals.withdraw(farm.ctx, row, "once", "KALE", 30 * KALE)
     assert paid.status == "paid"
 
 
@@ -192,7 +193,8 @@ DOCTORED = [
         Invariant.EVENTS,
         "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, gap, "
         "submission_id, transaction_hash, ledger) SELECT gen_random_uuid(), block_index, pooler_id, farmer_id, "
-        "outcome, nonce, hash, zeros, gap, submission_id, transaction_hash, ledger FROM works WHERE block_index = 1 LIMIT 1",
+        "outcome, nonce, hash, zeros, gap, submission_id, transaction_hash, ledger FROM works WHERE block_index = 1 "
+        "LIMIT 1",
     ),
     (Invariant.ACCOUNTED, "DELETE FROM pooler_compensations"),
     (Invariant.ACCOUNTED, "UPDATE pooler_compensations SET stake_stroops = stake_stroops - 1"),
