@@ -27,6 +27,7 @@ errors.py           every other error, as one tree
 actions.py          the names of what the pool does on the chain
 networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
+heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 units.py            amounts, rates and times as people read them
 """

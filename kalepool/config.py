@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, Heading("Where things are")] = Path(".kalepool")
     """Folder for all the pool keeps: the embedded database, the devnet's chain, keys, logs."""
 
+    min_free_mb: Annotated[int, Field(ge=0)] = 500
+    """Megabytes that are to stay free on the data folder's disk: below, `/health` says so and operators are told."""
+
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("KALEPOOL_DATABASE_URL", "DATABASE_URL")
     )

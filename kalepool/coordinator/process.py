@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from kalepool.coordinator.watch import ChainWatch
 from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
+from kalepool.heartbeat import beat
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.policy.timing import blocks_per_day
@@ -39,6 +41,8 @@ RECONNECT_SECONDS = 5.0
 STOP_SECONDS = 2.0  # for works under way when told to stop; `kalepool up` gives 3.5 for all of it
 LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
 SAMPLE_SECONDS = 10.0
+BEAT_SECONDS = 1.0
+STUCK_SECONDS = 40.0  # a decision that takes longer hangs: whoever started this process is told no more that it works
 CALL_MARGIN_SECONDS = 15.0  # what a call to the API may take beyond the API's own limit
 NO_RAY = "none"
 
@@ -70,13 +74,25 @@ async def _until_signalled(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    starting = asyncio.create_task(_beat(lambda: True))
     try:
         async with coordinator(settings) as running:
+            starting.cancel()
             await running.run()
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
         log.info("coordinator_ended")
+    finally:
+        starting.cancel()
+
+
+async def _beat(works: Callable[[], bool]) -> None:
+    """Tell whoever started this process that it works, for as long as it does."""
+    while True:
+        if works():
+            beat()
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -131,6 +147,7 @@ class Coordinator:
         )
         self._workers_table = WorkersTable(database)
         self._metrics = CoordinatorMetrics(self.state, self.finds)
+        self._decided_at = time.monotonic()
         self._counted_index: int | None = None  # the block whose past works were counted
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
@@ -160,6 +177,7 @@ class Coordinator:
                         self._harvest_leftovers(),
                         self._search(fleet),
                         self._tell(),
+                        _beat(lambda: time.monotonic() - self._decided_at < STUCK_SECONDS),
                     ):
                         group.create_task(loop)
         except asyncio.CancelledError:
@@ -215,6 +233,7 @@ class Coordinator:
         while True:
             await _wait(self._changed, TICK_SECONDS)
             self._changed.clear()
+            self._decided_at = time.monotonic()
             try:
                 await self.finds.seed()
             except DatabaseError as error:

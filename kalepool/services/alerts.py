@@ -23,7 +23,7 @@ from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
-from kalepool.services.health import SILENT_SECONDS, Unsearched, count_unsearched
+from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -47,6 +47,7 @@ OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-
 """Kinds that nobody can judge while the chain is silent."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
+ENOUGH_ROOM = DiskRoom(10**12, 10**12, is_low=False)
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ class Observation:
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
     unsearched: Unsearched = NONE_UNSEARCHED
+    disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
@@ -138,6 +140,15 @@ def conditions(seen: Observation) -> list[Condition]:
             "harvested by somebody else: see GET /operator/compensations?standing=to-check."
         )
         found.append(Condition("compensation-to-check", "compensation-to-check", said))
+    return [*found, *_of_machines(seen)]
+
+
+def _of_machines(seen: Observation) -> list[Condition]:
+    """What is wrong with those that search, with the machine, and with what is in the database."""
+    found = []
+    if seen.disk.is_low:
+        said = f"Only {seen.disk.free_bytes / 1e6:.0f} MB are free where the pool's data is: make room."
+        found.append(Condition("disk-low", "disk-low", said))
     if farmers := seen.unsearched.farmers:
         said = (
             f"Nobody is mining: neither a worker nor a miner searches for {_farmers(farmers)} with "
@@ -351,6 +362,7 @@ class Alerts:
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
+            disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
         )

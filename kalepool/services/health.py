@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import DatabaseError, KalepoolError
+from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.services.context import Context
 from kalepool.units import amount
 
@@ -62,6 +64,7 @@ class Health:
                 return self._last[1]
             checks: dict[str, Callable[[], Awaitable[tuple[str, str]]]] = {
                 "database": self._database,
+                "disk": self._disk,
                 "chain": self._chain,
                 "custody": self._custody,
                 "accounts": self._accounts,
@@ -81,6 +84,8 @@ class Health:
                 state, detail = await check()
         except TimeoutError:
             state, detail = "down", f"no answer within {PATIENCE_SECONDS:g} s"
+        except DatabaseFullError:
+            state, detail = "down", "the database cannot write: its disk is full"
         except DatabaseError:
             state, detail = "down", "the database does not answer"
         except KalepoolError as error:
@@ -92,8 +97,15 @@ class Health:
         return Component(state, latency_ms, self._since[name][1], detail)
 
     async def _database(self) -> tuple[str, str]:
-        await self._ctx.database.fetch_one("select_nothing")
+        await self._ctx.database.write()
         return "up", ""
+
+    async def _disk(self) -> tuple[str, str]:
+        room = await disk_room(self._ctx.settings)
+        detail = f"{room.free_bytes / 1e9:.1f} of {room.total_bytes / 1e9:.1f} GB free"
+        if room.is_low:
+            return "down", f"{detail}, KALEPOOL_MIN_FREE_MB wants {self._ctx.settings.min_free_mb} MB: make room"
+        return "up", detail
 
     async def _chain(self) -> tuple[str, str]:
         health = await self._ctx.chain.read_health()
@@ -139,6 +151,24 @@ class Health:
                 f"no worker on any of {counts['machines']} machines since {counts['last_seen_at']:%H:%M:%S} UTC",
             )
         return "up", f"{counts['heard']} workers on {machines}, {counts['hashes_per_second']:.0f} hashes per second"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRoom:
+    """Of the data folder's disk: what this user may still write, and all there is, in bytes."""
+
+    free_bytes: int
+    total_bytes: int
+    is_low: bool
+
+
+async def disk_room(settings: Settings) -> DiskRoom:
+    """The embedded database, the devnet's chain and the logs are on this disk."""
+    folder = settings.data_dir.absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    status = await asyncio.to_thread(os.statvfs, there)
+    free = status.f_bavail * status.f_frsize
+    return DiskRoom(free, status.f_blocks * status.f_frsize, free < settings.min_free_mb * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

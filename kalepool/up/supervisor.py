@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kalepool.errors import KalepoolError
-from kalepool.processes import carrying, end
+from kalepool.processes import carrying, end, kill_group
 
 MARK = "CHILD_OF_KALEPOOL"  # in the environment of every child and of what it starts; Ray nodes lose KALEPOOL_…
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds before a dead child is started again, doubled each time
@@ -67,6 +67,22 @@ class Supervisor:
         process = self._find(name).process
         assert process is not None
         return process.pid
+
+    def looks_after(self, name: str) -> bool:
+        """Whether the child was started and is to run on."""
+        return any(service.name == name for service in self._services)
+
+    def age(self, name: str) -> float:
+        """For how many seconds the child has run."""
+        return time.monotonic() - self._find(name).started_at
+
+    def replace(self, name: str, reason: str) -> None:
+        """Kill one that runs and does not work, with all it started; `check` starts it again."""
+        service = self._find(name)
+        if service.process is not None and service.process.poll() is None:
+            self._say(f"{reason}: it is killed, to be started again")
+            kill_group(service.process)
+            self._sweep(service)
 
     def failed_to_start(self, name: str) -> str | None:
         """For who waits until a child serves: the reason why it never will, once it has ended."""

@@ -39,6 +39,11 @@ FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_numb
 SELECT submission_id FROM submission_items
 WHERE action = %(action)s AND block_index = %(block_index)s AND farmer_id = %(farmer_id)s AND status = 'open';
 
+-- name: select_open_works
+-- Works of a block that are sent, or about to be, and not settled.
+SELECT DISTINCT submission_id FROM submission_items
+WHERE action = 'work' AND block_index = %(block_index)s AND status = 'open';
+
 ------------------------------------------------------------------------------------------------------------------------
 -- What the RPC server has forgotten
 
@@ -46,7 +51,7 @@ WHERE action = %(action)s AND block_index = %(block_index)s AND farmer_id = %(fa
 -- Another transaction of the same account that a ledger took with the same sequence number.
 SELECT submission_id FROM submissions
 WHERE source_account = %(source_account)s AND sequence = %(sequence)s AND submission_id <> %(submission_id)s
-  AND status = 'applied'
+  AND (status = 'applied' OR (status = 'failed' AND ledger IS NOT NULL))
 LIMIT 1;
 
 -- name: select_wallets

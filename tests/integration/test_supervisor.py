@@ -181,6 +181,35 @@ def test_a_folder_holds_one_networks_history(tmp_path: Path) -> None:
             folder.claim_network("mainnet")
 
 
+CLAIMING_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from kalepool.errors import ConfigError
+from kalepool.up.folder import DataFolder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with DataFolder(Path(sys.argv[1])) as folder:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))  # three bytes of a file can be written, and no more
+    try:
+        folder.claim_network("devnet")
+    except (ConfigError, OSError) as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_is_full_locks_no_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIMING_ON_A_FULL_DISK, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written to" in said
+    with DataFolder(tmp_path) as folder:
+        folder.claim_network("devnet")
+    (tmp_path / "network").write_text("dev")  # as an earlier version left it
+    with DataFolder(tmp_path) as folder:
+        with pytest.raises(ConfigError, match="dev"):
+            folder.claim_network("mainnet")
+        folder.claim_network("devnet")
+    assert (tmp_path / "network").read_text() == "devnet\n"
+
+
 def test_a_running_pool_is_found_and_a_dead_one_is_not(tmp_path: Path) -> None:
     running = Running(os.getpid(), "devnet", "http://a", None, "http://b", 1.0, 60)
     assert find_running(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Transactions that the RPC server has forgotten: what became of them, by what the ledger holds now.
+"""Transactions that the RPC server has forgotten or lost: what became of them, by what the ledger holds now.
 
 A sequence number is used once. While the source account's is below the transaction's, or another transaction of our
 journal used it, no ledger took this one: for certain, as its time bound has passed. Else a ledger took it, and what it
@@ -48,7 +48,7 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
         case ActionName.TRUSTLINE if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
-            return _outcome(name, applied=source is None or _is_new(source, row.sequence))
+            return await _merge(journal, row, items, source)
         case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
@@ -58,6 +58,15 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
 def _is_new(account: Account, sequence: int) -> bool:
     """Whether the account was closed and made again since it had this sequence number."""
     return account.sequence >> CREATED_IN != sequence >> CREATED_IN
+
+
+async def _merge(journal: Journal, row: Open, items: Sequence[Item], source: Account | None) -> Outcome | None:
+    name = row.transaction_hash.hex()
+    if source is None:
+        # Whom it was paid to is there: a server that shows neither of them shows nothing.
+        wanted = [item.destination for item in items if item.destination is not None]
+        return _outcome(name, applied=True) if await journal.chain.read_accounts(wanted) else None
+    return _outcome(name, applied=_is_new(source, row.sequence))
 
 
 def _outcome(name: str, *, applied: bool, ledger: int | None = None, value: int | None = None) -> Outcome:

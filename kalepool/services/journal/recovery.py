@@ -46,7 +46,9 @@ async def recover(journal: Journal, *, resend: bool = True) -> int:
 
 
 async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
-    outcome = await journal.chain.look_up(row.transaction_hash.hex(), row.valid_until)
+    outcome = await journal.chain.look_up(
+        row.transaction_hash.hex(), row.valid_until, source=row.source_account, sequence=row.sequence
+    )
     if outcome.status is Status.UNKNOWN and resend and await journal.chain.now() < row.valid_until:
         outcome = await journal.chain.submit(row.prepared())
     items = await journal.database.fetch_all("select_submission_items", row=Item, submission_id=row.submission_id)

@@ -35,6 +35,11 @@ class Journal:
         """What is sent, or about to be, and has no outcome yet: the oldest first."""
         return await self.database.fetch_all("select_open_submissions", row=Open)
 
+    async def works_under_way(self, block_index: int) -> int:
+        """How many works of a block may still land; without those that wait for an operator."""
+        rows = await self.database.fetch_all("select_open_works", block_index=block_index)
+        return sum(row["submission_id"] not in self.undecided for row in rows)
+
     async def is_open(self, action: str, block_index: int, farmer_id: UUID) -> bool:
         """Whether something of this kind for the farmer in the block is sent, or about to be, and not settled."""
         found = await self.database.fetch_one(

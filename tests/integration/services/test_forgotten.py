@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 def forget(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's memory begins after everything that was sent, and after its time bounds."""
 
-    async def look_up(transaction_hash: str, *_: object) -> Outcome:
+    async def look_up(transaction_hash: str, *_: object, **__: object) -> Outcome:
         return Outcome(transaction_hash, Status.UNKNOWN, error=HistoryGoneError("forgotten"))
 
     monkeypatch.setattr(ctx.chain, "look_up", look_up)
@@ -160,3 +161,30 @@ async def test_a_farmer_that_left_is_seen_to_be_gone(farm, monkeypatch: pytest.M
         assert await recover(ctx.journal) == 0
         assert await leaving.advance(ctx) == 1
         assert await farm.rows("SELECT status FROM submissions WHERE action = 'merge'") == [("applied",)]
+
+
+@pytest.mark.slow(6, "what is sent last is asked for in vain until its time is over")
+async def test_a_server_that_lost_a_payment_does_not_have_it_made_again(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says of what a ledger took that it does not know it, and says nothing of a short memory."""
+    monkeypatch.setattr(submitting, "GRACE_SECONDS", 0.0)
+    ctx = farm.ctx
+    (farmer,) = await farm.add_farmers(1)
+    await ctx.chain.fund(farmer.payout_wallet)
+    before = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
+    farm.devnet.node.faults.add({"kind": "lie", "method": "getTransaction"})
+    for _ in range(3):  # what was called expired is tried again
+        going = asyncio.create_task(withdrawals.withdraw(ctx, farmer, "once", "XLM", 1_000_000))
+        await farm.wait_ledger()
+        await farm.wait_ledger()
+        await farm.pass_time(60)
+        assert (await going).status == "open"
+        await recover(ctx.journal)
+        await withdrawals.resume(ctx)
+    after = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
+    assert after - before == 1_000_000, "paid once"
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payment'") == [(1,)]
+    assert [action for action, _ in ctx.journal.undecided.values()] == ["payment"], "an operator is told"
+    farm.devnet.node.faults.clear()
+    assert await recover(ctx.journal) == 0
+    await withdrawals.resume(ctx)
+    assert await farm.rows("SELECT code, closed_at IS NOT NULL FROM withdrawals") == [(None, True)]
