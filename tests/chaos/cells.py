@@ -105,13 +105,13 @@ def frozen(part: str) -> Inflict:
     return inflict
 
 
-def server_does(kind: str, method: str = "", seconds: float = OUTAGE_SECONDS, **more: object) -> Inflict:
-    """The RPC server does this to every request of a method ("": of all)."""
+def server_does(kind: str, method: str = "", *, lasts: float = OUTAGE_SECONDS, seconds: float = 0.0) -> Inflict:
+    """The RPC server does this to every request of a method ("": of all), for as long as it `lasts`."""
 
     def inflict(stage: Stage, rng: random.Random) -> None:
-        stage.spoil(kind=kind, method=method, count=0, **more)
+        stage.spoil(kind=kind, method=method, count=0, seconds=seconds)
         try:
-            time.sleep(seconds)
+            time.sleep(lasts)
         finally:
             stage.mend()
 
@@ -151,12 +151,12 @@ FAULTS = [
     ChaosFault("rpc answers garbage", server_does("garbage")),
     ChaosFault("rpc cuts answers", server_does("cut")),
     ChaosFault("rpc unavailable", server_does("unavailable")),
-    ChaosFault("rpc slow", server_does("delay", seconds=2 * OUTAGE_SECONDS)),
+    ChaosFault("rpc slow", server_does("delay", lasts=2 * OUTAGE_SECONDS, seconds=1.0)),
     ChaosFault("rpc does twice", server_does("duplicate", "sendTransaction")),
     ChaosFault("rpc lags", server_does("lag")),
     ChaosFault("rpc forgets", server_does("forget")),
     ChaosFault("rpc loses what is sent", server_does("lose")),
-    ChaosFault("rpc denies transactions", server_does("lie", "getTransaction", seconds=2 * OUTAGE_SECONDS)),
+    ChaosFault("rpc denies transactions", server_does("lie", "getTransaction", lasts=2 * OUTAGE_SECONDS)),
     ChaosFault("rpc denies entries", server_does("lie", "getLedgerEntries")),
     ChaosFault("no ledger closes", server_does("stuck")),
     ChaosFault("clock ahead", clock_off(WRONG_SECONDS), clock=True),
