@@ -31,6 +31,12 @@ class CallTimeoutError(ChainError):
     code = "timeout"
 
 
+class JournalBehindError(KalepoolError):
+    """The ledger has transactions of ours that this database has not: paid from it, something might be paid twice."""
+
+    code = "journal-behind"
+
+
 class NotReadyError(ChainError):
     """The pool's own accounts are not on the ledger yet: it cannot pay for anything."""
 

@@ -13,6 +13,7 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.services.context import Context
+from kalepool.services.journal import gaps
 from kalepool.units import amount
 
 PATIENCE_SECONDS = 3.0
@@ -68,6 +69,7 @@ class Health:
                 "chain": self._chain,
                 "custody": self._custody,
                 "accounts": self._accounts,
+                "journal": self._journal,
                 "workers": self._workers,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
@@ -134,6 +136,12 @@ class Health:
         if self._ctx.accounts.pool is None or not ready:
             return "waiting", "the pool's accounts are being made"
         return "up", f"{ready} of {wanted} channel accounts"
+
+    async def _journal(self) -> tuple[str, str]:
+        found = self._ctx.journal.gaps
+        if found is None:
+            return "waiting", "our accounts were not held against the ledger yet"
+        return ("down", gaps.describe(found)) if found else ("up", "")
 
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database

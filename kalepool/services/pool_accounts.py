@@ -231,7 +231,7 @@ class PoolAccounts:
         items = [Item(destination=address, amount_stroops=amount) for address, amount in amounts]
         await carry(
             self._journal,
-            Intent(action, None, items),
+            Intent(action, None, items, to_ourselves=True),
             lambda attempt: prepare(deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,

@@ -19,11 +19,16 @@ from kalepool.services import farmers, leaving, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
+from kalepool.services.journal import gaps
+from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining.credits import fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 
 log = structlog.get_logger()
+
+START_SECONDS = 10.0
+"""What a start waits for the chain. Without it the API serves all the same, and pays nothing before it has looked."""
 
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
@@ -44,12 +49,15 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     """
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
-        await recover(ctx.journal, resend=False)
-    except (ChainError, DatabaseError) as error:
-        log.warning("recovery_waits", reason=str(error))
+        async with asyncio.timeout(START_SECONDS):
+            await recover(ctx.journal, resend=False)
+            await gaps.look(ctx.journal)  # before anything is paid
+    except (ChainError, DatabaseError, TimeoutError) as error:
+        log.warning("recovery_waits", reason=str(error) or "the RPC server does not answer in time")
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
+        asyncio.create_task(_repeat("gaps", lambda: look_for_gaps(ctx), gaps.LOOK_SECONDS)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
@@ -92,6 +100,17 @@ async def _ensure_accounts(ctx: Context) -> None:
     await ctx.accounts.ensure()
     if ctx.accounts.needs is None and len(ctx.accounts.channels) == ctx.settings.channel_accounts:
         await asyncio.sleep(REFILL_SECONDS)
+
+
+async def look_for_gaps(ctx: Context) -> int:
+    """Holds our accounts against the journal, and imports what is missing as far as it can be had. Returns how many
+    transactions that were."""
+    await gaps.look(ctx.journal)
+    if not ctx.journal.gaps:
+        return 0
+    imported = await import_missing(ctx.journal)
+    await gaps.look(ctx.journal)
+    return imported
 
 
 async def sweep(ctx: Context) -> int:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx2
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.text import Text
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.database import Database, migrate
-from kalepool.errors import ConfigError
+from kalepool.errors import ConfigError, RpcUnavailableError
 from kalepool.heartbeat import Heartbeats, beat
 from kalepool.processes import listens
 from kalepool.units import plain
@@ -36,6 +37,9 @@ READY_SECONDS = 60.0  # for a part to serve
 CHECK_SECONDS = 0.25
 BEAT_SECONDS = 1.0
 LAST_LOOK_SECONDS = 1.0  # for the table after Ctrl-C
+RPC_RETRY_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +130,13 @@ async def _run(
         minded(parts, database_url, supervisor, heartbeats, alarms),
     ):
         pooler_id, key = await ensure_pooler(database, settings)
-        if options.farmers:
-            await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
-        books = await Books.open(database, chain, pooler_id)
+
+        async def begin() -> Books:
+            if options.farmers:
+                await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
+            return await Books.open(database, chain, pooler_id)
+
+        books = await patiently(begin, voice)
         supervisor.add(parts.coordinator(database_url, key, heartbeats.address))
         reader = MomentReader(
             database,
@@ -149,6 +157,19 @@ async def _run(
         report = await books.close(watch.finished()[: options.blocks])
     _print(report, voice)
     return 1 if report.problems else 0
+
+
+async def patiently(work: Callable[[], Awaitable[T]], voice: Voice) -> T:
+    """Does the work once the RPC server answers, and says what it waits for: database, API and page run meanwhile."""
+    said = ""
+    while True:
+        try:
+            return await work()
+        except RpcUnavailableError as error:
+            if str(error) != said:
+                voice.say(f"waiting for the RPC server: {error}")
+            said = str(error)
+            await asyncio.sleep(RPC_RETRY_SECONDS)
 
 
 async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) -> str:
