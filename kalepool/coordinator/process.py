@@ -26,7 +26,7 @@ from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.coordinator.watch import ChainWatch
 from kalepool.coordinator.workers_table import WorkersTable
-from kalepool.database import Database
+from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.heartbeat import beat
 from kalepool.notices import FarmerNotice, ShareNotice, hear
@@ -149,6 +149,7 @@ class Coordinator:
         self._metrics = CoordinatorMetrics(self.state, self.finds)
         self._decided_at = time.monotonic()
         self._counted_index: int | None = None  # the block whose past works were counted
+        self._recorded: set[tuple[int, str]] = set()  # of the attempts that were not answered
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
@@ -172,6 +173,7 @@ class Coordinator:
                         self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
+                        self._repeat(self._record_unanswered, asyncio.Event()),
                         self._hear_shares(),
                         self._hear_farmers(),
                         self._harvest_leftovers(),
@@ -252,6 +254,29 @@ class Coordinator:
             if not self.state.knows_stakes:  # starting the next block loses those not saved
                 actions = [a for a in actions if not isinstance(a, Plant) or a.index == self.state.index]
             self._acting.start(actions, ledger_now(snapshot.chain, now))
+
+    async def _record_unanswered(self) -> None:
+        """Attempts to work that the API did not answer: whose fault a lost stake is hangs on them."""
+        state = self.state
+        waiting = {key: left for key, left in state.unanswered.items() if key not in self._recorded}
+        rows = [
+            {
+                "event_id": new_id(),
+                "block_index": index,
+                "pooler_id": self.pooler_id,
+                "farmer_id": state.farmers[wallet].farmer_id,
+                "seconds_left": left,
+            }
+            for (index, wallet), left in waiting.items()
+            if wallet in state.farmers
+        ]
+        if rows:
+            await self._database.execute_many("insert_unanswered_work", rows)
+        self._recorded |= waiting.keys()
+        old = {key for key in self._recorded if key[0] < (state.index or 0)}
+        self._recorded -= old
+        for key in old:
+            state.unanswered.pop(key, None)
 
     async def _record_block(self) -> None:
         """What the database is to know of a block that began, and what it knows of it already."""

@@ -37,6 +37,12 @@ class JournalBehindError(KalepoolError):
     code = "journal-behind"
 
 
+class PoolAwayError(KalepoolError):
+    """The pool itself was away when works were due."""
+
+    code = "pool-away"
+
+
 class NotReadyError(ChainError):
     """The pool's own accounts are not on the ledger yet: it cannot pay for anything."""
 

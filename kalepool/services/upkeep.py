@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import farmers, leaving, seals, withdrawals
+from kalepool.services import farmers, leaving, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
@@ -49,6 +49,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     """
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
+        await presence.beat(ctx.database)
         async with asyncio.timeout(START_SECONDS):
             await recover(ctx.journal, resend=False)
             await gaps.look(ctx.journal)  # before anything is paid
@@ -57,6 +58,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
+        asyncio.create_task(_repeat("presence", lambda: presence.beat(ctx.database), presence.BEAT_SECONDS)),
         asyncio.create_task(_repeat("gaps", lambda: look_for_gaps(ctx), gaps.LOOK_SECONDS)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),

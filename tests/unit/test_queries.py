@@ -27,6 +27,7 @@ OWNERS = {
     "operators": ["services/operators.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
+    "presence": ["services/presence.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],
