@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 
 from kalepool.commands.pool import read_settings, with_database_open
+from kalepool.logins import Login
 
 custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
 
@@ -59,4 +60,4 @@ def payout(
 
     if not yes:
         typer.confirm(f"Everything that farmer {farmer} owns is to go to {wallet} from now on. Go on?", abort=True)
-    typer.echo(f"paid out to {wallet} from now on, no more to {with_database_open(settings, change)}")
+    typer.echo(f"paid out to {wallet} from now on, no more to {with_database_open(settings, change, Login.MIGRATE)}")
