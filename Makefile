@@ -48,6 +48,7 @@ clean: ## remove .venv and caches (the pool's data stays)
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kalepool needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making .venv: a minute or two, 1 GB"
 	@$(PYTHON) -m venv --clear .venv || \
 		{ echo "$(PYTHON) has no venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 

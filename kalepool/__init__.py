@@ -13,6 +13,7 @@ services/           what the API does for farmers, miners and operators
 cluster/            search workers on Ray
 chain/              the one door to Stellar
 custody.py          secret keys: made, sealed, opened only to sign
+derivation.py       which secret key is whose: from the master key and a path
 mine/               hashing for a pool over HTTP
 bench.py            `kalepool bench`: how fast this machine hashes
 database.py         the one door to PostgreSQL, and the queries of sql/

@@ -222,10 +222,11 @@ class Settings(BaseSettings):
     """Most rigs (machines) of a key."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Part of the pool's fee that external miners are credited with: 1 is all of it."""
+    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are credited with theirs;
+    what falls to the pool's own workers stays the pool's."""
 
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
-    """Whose shares count for a block's credits: those of so many blocks, the last of them this one."""
+    """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
     share_days: Annotated[int, Field(ge=1)] = 7
     """Days that single shares are kept. Their totals stay."""

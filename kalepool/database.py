@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from kalepool.errors import ConflictError, DatabaseError, DatabaseUnavailableError, DuplicateRowError
+from kalepool.errors import ConfigError, ConflictError, DatabaseError, DatabaseUnavailableError, DuplicateRowError
 from kalepool.logins import Login
 
 log = structlog.get_logger()
@@ -375,11 +375,14 @@ def _say(error: Exception) -> str:
 
 
 def _place(url: str) -> str:
-    """Which database an address means, without its password. Raises DatabaseError for what is no address."""
+    """Which database an address means, without its password. Raises ConfigError for what is no address."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # its message repeats the address, password and all
-        raise DatabaseError("DATABASE_URL is not an address of a database, as postgresql://user@host/name is") from None
+        raise ConfigError(
+            "the address of the database, KALEPOOL_DATABASE_URL or DATABASE_URL, is none: "
+            "write it as postgresql://user@host/name"
+        ) from None
     return (
         f"{parts.get('dbname') or 'default database'} at {parts.get('host') or parts.get('hostaddr') or 'this machine'}"
     )

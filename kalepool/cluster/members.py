@@ -41,6 +41,12 @@ class WorkerError(KalepoolError):
     code: ClassVar[str] = "worker"
 
 
+class FleetLostError(WorkerError):
+    """The fleet is gone for good, with all its workers: it has to be connected to again."""
+
+    code: ClassVar[str] = "fleet-lost"
+
+
 class CodeVersionError(WorkerError):
     """A node runs other code than the coordinator, and is not used: it might search or report differently."""
 
@@ -68,7 +74,10 @@ class Handle(Protocol):
 class Fleet(Protocol):
     """Where workers can run, and the means to start one there."""
 
-    async def places(self) -> Collection[WorkerPlace]: ...
+    async def places(self) -> Collection[WorkerPlace]:
+        """Raises FleetLostError where waiting does not help, WorkerError where it may."""
+        ...
+
     def start(self, place: WorkerPlace, serial: int) -> Handle: ...
 
 
@@ -156,7 +165,8 @@ class Cluster:
                 member.handle.assign(self._packed)
 
     async def run(self) -> None:
-        """Until cancelled, or WorkerError when the fleet was out of reach for a while. Then the workers are killed."""
+        """Until cancelled, FleetLostError, or WorkerError when the fleet was out of reach for a while. Then the workers
+        are killed."""
         keepers: dict[WorkerPlace, asyncio.Task[None]] = {}
         reached_at = time.monotonic()
         try:
@@ -164,6 +174,8 @@ class Cluster:
                 try:
                     places = set(await self.fleet.places())
                     reached_at = time.monotonic()
+                except FleetLostError:
+                    raise
                 except WorkerError:
                     if time.monotonic() - reached_at > UNREACHABLE_SECONDS:
                         raise

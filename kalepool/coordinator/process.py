@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -13,8 +14,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.chain import ChainReader
-from kalepool.cluster.fleet import connect
-from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
+from kalepool.cluster.fleet import StuckRayError, connect
+from kalepool.cluster.members import Cluster, Fleet, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import WorkerReport
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
@@ -50,7 +51,11 @@ def main(settings: Settings) -> None:
     try:
         asyncio.run(_until_signalled(settings))
     except ExceptionGroup as group:  # one loop failed, and took the others with it
-        raise group.exceptions[0] from None
+        error = group.exceptions[0]
+        if isinstance(error, StuckRayError):
+            log.error("coordinator_ended", reason=str(error))
+            os._exit(1)  # at an orderly end Ray would have it wait for ever
+        raise error from None
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -292,6 +297,7 @@ class Coordinator:
         if fleet is None and settings.ray_address == NO_RAY:
             return
         while True:
+            pause = RECONNECT_SECONDS
             try:
                 async with fleet or connect(
                     settings.ray_address, cpus=settings.ray_cpus, gpus=settings.ray_gpus
@@ -299,13 +305,16 @@ class Coordinator:
                     self.cluster = self._metrics.cluster = Cluster(places, self.finds.next_serial, self._reported)
                     self._publish()
                     await self.cluster.run()
+            except StuckRayError:
+                raise  # another process can start another Ray
             except (ConfigError, WorkerError) as error:
-                log.error("no_workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+                pause = 0.0 if isinstance(error, FleetLostError) else RECONNECT_SECONDS
+                log.error("no_workers", reason=str(error), next_try_seconds=pause)
             except Exception as error:  # planting, works and harvests go on without workers of our own
-                log.error("no_workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
+                log.error("no_workers", reason=repr(error), next_try_seconds=pause, exc_info=error)
             finally:
                 self.cluster = self._metrics.cluster = None
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _tell(self) -> None:
         since_sample = 0.0

@@ -6,6 +6,7 @@ farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
+wallets.py        farmers' wallets: numbered, and brought back by the master key alone
 withdrawals.py    paid out to a farmer while it stays
 seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own

@@ -23,7 +23,7 @@ from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
-from kalepool.services.health import SILENT_SECONDS
+from kalepool.services.health import SILENT_SECONDS, Unsearched, count_unsearched
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -45,6 +45,8 @@ LASTING = frozenset({"stake-lost", "forecast-off"})
 
 OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
 """Kinds that nobody can judge while the chain is silent."""
+
+NONE_UNSEARCHED = Unsearched(0, 0)
 
 log = structlog.get_logger()
 
@@ -84,6 +86,7 @@ class Observation:
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
+    unsearched: Unsearched = NONE_UNSEARCHED
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
@@ -135,6 +138,12 @@ def conditions(seen: Observation) -> list[Condition]:
             "harvested by somebody else: see GET /operator/compensations?standing=to-check."
         )
         found.append(Condition("compensation-to-check", "compensation-to-check", said))
+    if farmers := seen.unsearched.farmers:
+        said = (
+            f"Nobody is mining: neither a worker nor a miner searches for {_farmers(farmers)} with "
+            f"{kale(seen.unsearched.stake_stroops)} KALE of stakes."
+        )
+        found.append(Condition("nobody-mining", "nobody-mining", said))
     for machine, kind in seen.gone_machines:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
@@ -342,6 +351,7 @@ class Alerts:
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
+            unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
         )
 

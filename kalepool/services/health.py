@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kalepool.database import Database
 from kalepool.errors import DatabaseError, KalepoolError
 from kalepool.services.context import Context
 from kalepool.units import amount
@@ -20,6 +21,8 @@ LATE_LEDGERS = 6
 
 SILENT_SECONDS = 30.0
 """A worker not heard of for so long is gone."""
+
+NOBODY_MINES = "neither a worker nor a miner searches for"
 
 KEPT_SECONDS = 1.0
 """An answer is given again for this long, so that asking often costs nothing."""
@@ -121,10 +124,36 @@ class Health:
         return "up", f"{ready} of {wanted} channel accounts"
 
     async def _workers(self) -> tuple[str, str]:
-        counts = await self._ctx.database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
+        database = self._ctx.database
+        counts = await database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
         assert counts is not None
-        if not counts["workers"]:
+        unsearched = await count_unsearched(database, self._ctx.settings.chain.block_seconds)
+        if unsearched.farmers:
+            return "down", f"{NOBODY_MINES} {unsearched.farmers} planted stakes"
+        if not counts["machines"]:
             return "none", "no worker has joined"
-        heard = counts["workers"] - counts["silent"]
-        detail = f"{heard} of {counts['workers']} workers, {counts['hashes_per_second']:.0f} hashes per second"
-        return ("up" if heard else "down"), detail
+        machines = f"{counts['machines'] - counts['machines_gone']} of {counts['machines']} machines"
+        if not counts["heard"]:
+            return (
+                "down",
+                f"no worker on any of {counts['machines']} machines since {counts['last_seen_at']:%H:%M:%S} UTC",
+            )
+        return "up", f"{counts['heard']} workers on {machines}, {counts['hashes_per_second']:.0f} hashes per second"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsearched:
+    """Planted farmers that are not worked, while neither a worker nor a miner searches, and their stakes."""
+
+    farmers: int
+    stake_stroops: int
+
+
+async def count_unsearched(database: Database, block_seconds: int) -> Unsearched:
+    """Of blocks that did not just begin. Raises DatabaseError."""
+    early = min(SILENT_SECONDS, block_seconds / 5)
+    found = await database.fetch_one(
+        "count_unsearched", row=Unsearched, early_seconds=early, silent_seconds=SILENT_SECONDS
+    )
+    assert found is not None
+    return found

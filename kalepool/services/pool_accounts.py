@@ -17,10 +17,11 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, Channels, Prepared, Signer
+from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, ChainReader, Channels, Prepared, Signer
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody, Purpose
 from kalepool.database import Database, new_id
+from kalepool.derivation import account_path
 from kalepool.errors import DuplicateRowError
 from kalepool.services.failures import CallTimeoutError, NotReadyError
 from kalepool.services.journal.carry import carry
@@ -65,22 +66,31 @@ class OwnAccount:
         return Binding(self.account_id, Purpose(self.purpose), self.address, self.name)
 
 
-async def own_accounts(database: Database, custody: Custody, channels: int) -> list[OwnAccount]:
+async def own_accounts(database: Database, custody: Custody, chain: ChainReader, channels: int) -> list[OwnAccount]:
     """The pool's account, then its channels; those that do not exist yet are made."""
     names = [(Purpose.POOL, Purpose.POOL.value)]
     names += [(Purpose.CHANNEL, f"channel-{number:02}") for number in range(1, channels + 1)]
-    return await named_accounts(database, custody, names)
+    return await named_accounts(database, custody, chain, names)
 
 
 async def named_accounts(
-    database: Database, custody: Custody, names: Sequence[tuple[Purpose, str]]
+    database: Database, custody: Custody, chain: ChainReader | None, names: Sequence[tuple[Purpose, str]]
 ) -> list[OwnAccount]:
-    """The accounts of these (purpose, name); those that do not exist yet are made."""
+    """The accounts of these (purpose, name); those that do not exist yet are made.
+
+    One that is on the ledger from before, of this or an earlier master key, is taken up again. `chain`: None for
+    accounts that are never on the ledger.
+    """
     known = {row.name: row for row in await database.fetch_all("select_accounts", row=OwnAccount)}
     for purpose, name in names:
         if name not in known:
-            account_id = new_id()
-            address, sealed, master_key_id = custody.create_sealed(account_id, purpose, name=name)
+            account_id, path = new_id(), account_path(name)
+            addresses = custody.addresses(path)
+            before = await chain.read_accounts(addresses) if chain is not None and len(addresses) > 1 else {}
+            taken_up = next((each for each in addresses if each in before), addresses[0])
+            address, sealed, master_key_id = custody.create_sealed(
+                account_id, purpose, path, name=name, address=taken_up
+            )
             with suppress(DuplicateRowError):  # another process was quicker
                 await database.execute(
                     "insert_account",
@@ -169,7 +179,7 @@ class PoolAccounts:
         Returns what the operator has to send, None when all is well; also in `needs`. Raises ChainError, DatabaseError,
         and CustodyError where an account's row was changed past us: nothing is sent to its address then.
         """
-        own = await own_accounts(self._database, self._custody, self._settings.channel_accounts)
+        own = await own_accounts(self._database, self._custody, self._chain, self._settings.channel_accounts)
         signers = {row.address: self._custody.signer(row.binding, row.secret_sealed) for row in own}
         for signer in signers.values():
             signer.check()

@@ -79,7 +79,7 @@ class SignIn:
     @classmethod
     async def open(cls, ctx: Context) -> SignIn:
         """With the pool's sign-in key, which is made on first use. Raises CustodyError, DatabaseError."""
-        [row] = await named_accounts(ctx.database, ctx.custody, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
+        [row] = await named_accounts(ctx.database, ctx.custody, None, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
         url, home_domain = addresses(ctx.settings)
         signer = ctx.custody.signer(row.binding, row.secret_sealed)
         return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)

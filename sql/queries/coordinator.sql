@@ -87,10 +87,23 @@ FROM plantings p
 WHERE p.pooler_id = %(pooler_id)s AND p.outcome = 'planted' AND p.block_index BETWEEN %(first)s AND %(last)s;
 
 -- name: upsert_workers
--- Workers as they are now.
+-- Workers as they are now; what they hashed since the last time counts for the block that is open.
+WITH now AS (
+    SELECT * FROM unnest(%(worker_ids)s::uuid[], %(searchers)s::bigint[], %(nodes)s::text[], %(kinds)s::text[],
+        %(backends)s::text[], %(threads)s::integer[], %(versions)s::text[], %(speeds)s::double precision[],
+        %(hashes)s::numeric[], %(best_zeros)s::integer[])
+    AS worker (worker_id, searcher, node, kind, backend, threads, version, hashes_per_second, hashes, best_zeros)
+), counted AS (
+    INSERT INTO house_hashes AS house (block_index, hashes)
+    SELECT o.block_index, sum(greatest(now.hashes - coalesce(before.hashes, 0), 0))
+    FROM now LEFT JOIN workers before USING (worker_id)
+    CROSS JOIN (SELECT max(block_index) AS block_index FROM block_operations WHERE status = 'open') o
+    WHERE o.block_index IS NOT NULL
+    GROUP BY o.block_index
+    ON CONFLICT (block_index) DO UPDATE SET hashes = house.hashes + excluded.hashes
+)
 INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, hashes_per_second, hashes, best_zeros)
-SELECT * FROM unnest(%(worker_ids)s::uuid[], %(searchers)s::bigint[], %(nodes)s::text[], %(kinds)s::text[], %(backends)s::text[],
-    %(threads)s::integer[], %(versions)s::text[], %(speeds)s::double precision[], %(hashes)s::numeric[], %(best_zeros)s::integer[])
+SELECT * FROM now
 ON CONFLICT (worker_id) DO UPDATE
 SET status = 'alive', searcher = excluded.searcher, hashes_per_second = excluded.hashes_per_second, hashes = excluded.hashes,
     best_zeros = excluded.best_zeros, last_seen_at = now();

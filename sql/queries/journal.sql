@@ -75,9 +75,10 @@ ON CONFLICT DO NOTHING;
 
 -- name: insert_failed_work
 -- outcome: refused (the submission was at fault) or failed (it could not be brought to the chain).
-INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, code, message, fault)
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, seconds_left, code,
+                   message, fault)
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(outcome)s, %(nonce)s, %(hash)s, %(zeros)s,
-        %(code)s, %(message)s, %(fault)s);
+        %(seconds_left)s, %(code)s, %(message)s, %(fault)s);
 
 -- name: insert_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops,

@@ -161,10 +161,11 @@ LIMIT %(limit)s;
 SELECT miner_id, name, created_at, last_seen_at, banned_until > now() AS banned FROM miners WHERE miner_id = %(miner_id)s;
 
 -- name: select_page_miner_blocks
--- A miner's newest blocks: its shares, and its part of what all miners were credited.
+-- A miner's newest blocks: its shares, and its part of what all miners and our own workers hashed.
 SELECT c.block_index, sum(c.shares) FILTER (WHERE c.outcome = 'accepted')::bigint AS accepted,
        sum(c.shares) FILTER (WHERE c.outcome <> 'accepted')::bigint AS refused, sum(c.credited_hashes) AS credited_hashes,
-       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index) AS credited_to_all
+       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index)
+       + coalesce((SELECT hashes FROM house_hashes h WHERE h.block_index = c.block_index), 0) AS hashes_of_all
 FROM share_counts c
 WHERE c.miner_id = %(miner_id)s
 GROUP BY c.block_index

@@ -24,6 +24,7 @@ from kalepool.services.alerts import (
     conditions,
     decide,
 )
+from kalepool.services.health import Unsearched
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -37,6 +38,7 @@ EVERYTHING = Observation(
     gone_machines=[("10.0.0.7", "cuda")],
     undecided=[(UUID(int=7), "payment", "ab" * 32)],
     to_check=2,
+    unsearched=Unsearched(12, 250_000_000),
 )
 
 observations = st.builds(
@@ -69,6 +71,8 @@ def test_each_trouble_is_said_in_words() -> None:
         "which ledger.",
         "compensation-to-check": "2 worked pails went with their blocks and may have been harvested by somebody else: "
         "see GET /operator/compensations?standing=to-check.",
+        "nobody-mining": "Nobody is mining: neither a worker nor a miner searches for 12 farmers with 25.00 KALE of "
+        "stakes.",
     }
 
 

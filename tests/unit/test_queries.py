@@ -31,6 +31,7 @@ OWNERS = {
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],
     "view": ["view/", "up/books.py"],
+    "wallets": ["services/wallets.py"],
     "withdrawals": ["services/withdrawals.py"],
 }
 """Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""

@@ -331,7 +331,7 @@ class NetworkFees(Described):
 class FeesView(Described):
     """`platform_fee_stroops`: the pool's part of the KALE that was harvested since then, by the fee that held for each
     block. It is bookkeeping: the KALE is in the farmers' wallets, nothing is collected or paid out by itself, and the
-    operator settles it, with external miners too, who earn the part `miner_fee_part` of it. `platform_fee` and
+    operator settles it, with external miners too, who earn by hashes of the part `miner_fee_part`. `platform_fee` and
     `miner_fee_part` are those of new blocks. `network`: XLM that transactions cost."""
 
     since: datetime

@@ -255,7 +255,15 @@ async def _not_ripe(
         elif isinstance(error, BlockMissingError):
             await _require_none_in_flight(ctx, target)
         if isinstance(error, WorkMissingError | BlockMissingError):
-            await compensation.record_lost(ctx.database, pooler_id, target.block_index, target.farmer_id, block, error)
+            await compensation.record_lost(
+                ctx.database,
+                pooler_id,
+                target.block_index,
+                target.farmer_id,
+                block,
+                error,
+                ctx.settings.chain.ledger_seconds,
+            )
     except Exception as failed:
         error = failed
     return Failure.of(error, target.block_index, target.farmer_id)

@@ -23,6 +23,7 @@ from kalepool.errors import ConflictError, DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
+from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
@@ -55,6 +56,7 @@ class Mining:
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
         self.gate = Gate(database, settings, self._end_streams)
+        self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board

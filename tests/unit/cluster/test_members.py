@@ -15,7 +15,7 @@ import pytest
 import kernels
 from kalepool.cluster import members
 from kalepool.cluster.claims import doubt_hello
-from kalepool.cluster.members import Cluster, Member, WorkerError
+from kalepool.cluster.members import Cluster, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
 from kalepool.cluster.placement import WorkerPlace
 from kalepool.protocol.model import Block
@@ -197,6 +197,15 @@ async def test_a_fleet_out_of_reach_ends_the_run(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(WorkerError, match="head"):
         await Running(Lost()).cluster.run()
+
+
+async def test_a_fleet_that_is_gone_for_good_ends_the_run_at_once() -> None:
+    class Gone(ThreadFleet):
+        async def places(self) -> set[WorkerPlace]:
+            raise FleetLostError("its only node has died")
+
+    with pytest.raises(FleetLostError):
+        await asyncio.wait_for(Running(Gone()).cluster.run(), 5)
 
 
 @pytest.mark.parametrize(
