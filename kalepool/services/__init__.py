@@ -17,7 +17,9 @@ operators.py      what operators do: pause, bans, corrections
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
+presence.py       when the pool itself was away
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
+retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs
 """

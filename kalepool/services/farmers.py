@@ -25,6 +25,7 @@ from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
+from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
 
@@ -113,7 +114,7 @@ async def register(
     A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
     farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
     larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one and when the pooler is full,
-    as poolers.active_pooler, and as wallets.new_wallet.
+    as poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
     """
     require_account_address(payout_wallet)
     usual = ctx.settings.stake_percentage
@@ -130,6 +131,7 @@ async def register(
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
         if count is not None and count["farmers"] >= pooler.max_farmers:
             raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
         made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
         async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from kalepool.config import ENV_FILE, Settings, local_url
 from kalepool.errors import ConfigError
+from kalepool.heartbeat import ADDRESS, NOT_INHERITED
 from kalepool.logins import Login
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
@@ -125,7 +126,8 @@ class Parts:
         }
         return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY", *DATABASE), seconds=2.0)
 
-    def coordinator(self, database_url: str, api_key: str) -> Service:
+    def coordinator(self, database_url: str, api_key: str, heartbeats: str | None = None) -> Service:
+        """heartbeats: the address where it is to tell that it works."""
         told = {
             "KALEPOOL_DATABASE_URL": database_url,
             "KALEPOOL_API_URL": self.api_url,
@@ -133,6 +135,8 @@ class Parts:
         }
         if self.settings.ray_address:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
+        if heartbeats:
+            told[ADDRESS] = heartbeats
         return self._service("coordinator", ["coordinate"], told, without=(*SECRETS, *DATABASE), seconds=3.5)
 
     def _service(
@@ -141,6 +145,7 @@ class Parts:
         mark = f"{self.run_id}:{name}"
         # Settings are read whatever their case.
         environment = {key: value for key, value in os.environ.items() if key.upper() not in without}
+        environment = {key: value for key, value in environment.items() if key not in NOT_INHERITED}
         environment |= {key: value for key, value in self.settings.as_environment().items() if key not in without}
         environment |= {
             ENV_FILE: "",

@@ -172,6 +172,8 @@ TABLE: dict[str, Call] = {
     "GET /operator/submissions": Call({OPERATOR}),
     "GET /operator/submissions/{submission_id}": Call({OPERATOR}),
     "PUT /operator/submissions/{submission_id}/outcome": Call({OPERATOR}, lambda _: {"status": "applied", "ledger": 1}),
+    "GET /operator/gaps": Call({OPERATOR}),
+    "PUT /operator/gaps/acknowledgement": Call({OPERATOR}, lambda _: {"reason": "looked at"}),
     "GET /operator/fees": Call({OPERATOR}),
     "GET /operator/compensations": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/payment": Call(
