@@ -100,6 +100,7 @@ def test_a_login_that_was_taken_cannot(server: Postgres, login: Login, command: 
         "UPDATE submissions SET status = 'failed'",
         "SELECT envelope_xdr FROM submissions",
         "UPDATE shares SET credited_hashes = 1",
+        "INSERT INTO works SELECT * FROM works",
         "INSERT INTO shares (share_id, block_index, farmer_id, searcher, nonce, hash, zeros, credited_hashes) "
         "SELECT gen_random_uuid(), 1, farmer_id, 1, 1, sha256('x'), 1, 10^18 FROM farmers",
         "SELECT nextval('job_serials')",
