@@ -28,6 +28,9 @@ KALE_EACH = 1000
 RESERVE_LEDGERS = 6
 """Ledgers that a pool needs at the end of a block, once a fault is over, to hand in every work. Also a part's start."""
 
+SEARCH_SECONDS = 45.0
+"""Within which a Ray that was hurt has workers again that hash."""
+
 SETTLE_BLOCKS = 6
 WITHDRAWERS = 2
 
@@ -143,6 +146,8 @@ def _make(stage: Stage, options: Options) -> Iterator[Made]:
         if not wait_for(stage.serves, BACK_SECONDS):
             made.trouble = f"not all parts serve {BACK_SECONDS:.0f} s after it: {stage.last_words()}"
         made.over_at = time.time()
+        if not wait_for(stage.searches, SEARCH_SECONDS):
+            made.trouble = f"no worker searches {SEARCH_SECONDS:.0f} s after it: {stage.last_words()}"
         yield made
         seen = stage.ask("SELECT max(block_index) FROM plantings WHERE outcome = 'planted'")
         last = max(block, seen[0][0] if seen and seen[0][0] is not None else block)
