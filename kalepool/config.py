@@ -224,8 +224,18 @@ class Settings(BaseSettings):
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
-    share_days: Annotated[int, Field(ge=1)] = 7
+    share_days: Annotated[int, Field(ge=1), Heading("What is kept")] = 7
     """Days that single shares are kept. Their totals stay."""
+
+    chart_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the points of hashrate charts are kept, and workers that are gone."""
+
+    alert_days: Annotated[int, Field(ge=2)] = 90
+    """Days that alerts are kept that are over."""
+
+    envelope_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the envelopes of settled plants, works and harvests are kept: the larger part of the database. Hash,
+    outcome, ledger and fee stay, and the envelopes of whatever paid somebody."""
 
     alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
     """Address to tell operators of trouble at. Without one nobody is told."""

@@ -20,5 +20,6 @@ failures.py       why something did not happen: errors and failures as plain dat
 presence.py       when the pool itself was away
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
+retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs
 """

@@ -24,6 +24,7 @@ from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining.credits import fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
+from kalepool.services.retention import PRUNE_SECONDS, prune
 
 log = structlog.get_logger()
 
@@ -66,6 +67,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
+        asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),

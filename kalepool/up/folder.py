@@ -11,8 +11,6 @@ from typing import IO
 
 from kalepool.errors import ConfigError
 
-LARGEST_LOG = 20_000_000  # bytes; a longer one is put aside at the next start
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -58,9 +56,6 @@ class DataFolder:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         self._lock = lock
-        for log in self.logs.glob("*.log"):
-            if log.stat().st_size > LARGEST_LOG:
-                log.replace(log.with_suffix(".log.old"))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,6 +28,7 @@ OWNERS = {
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],
+    "retention": ["services/retention.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],
