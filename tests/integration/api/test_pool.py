@@ -44,7 +44,6 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "chain": "up",
         "custody": "up",
         "accounts": "up",
-        "journal": "up",
         "workers": "none",
     }
 
