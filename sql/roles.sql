@@ -53,6 +53,7 @@ BEGIN
                 FROM pg_attribute
                 WHERE attrelid = kept.table_name::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (kept.columns));
         END LOOP;
+        GRANT DELETE ON api_keys TO kalepool_api; -- of sign-ins that have ended
     END IF;
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kalepool_coordinator') THEN
