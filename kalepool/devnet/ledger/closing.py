@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+import structlog
+
 from kalepool.devnet import wire
 from kalepool.devnet.ledger import meta, operations
 from kalepool.devnet.ledger.checks import Conditions, check
@@ -24,6 +26,8 @@ from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
 from kalepool.devnet.settings import PROTOCOL_VERSION
 from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class DevnetLedger:
         running = [self._take_fee(state, transaction, base_fee, sequence) for transaction, base_fee in order]
         fee_pool = self.header.fee_pool + sum(r.fee_charged for r in running)
         for item in running:
-            self._apply(state, item, conditions, info)
+            self._apply_guarded(state, item, conditions, info)
         for item in running:
             self._refund(state, item, sequence)
         fee_pool -= sum(item.refund for item in running)
@@ -198,6 +202,18 @@ class DevnetLedger:
             stage, wire.contract_event(self._native, EventKind.CONTRACT, topics, sc_i128(fee))
         )
 
+    def _apply_guarded(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
+        """Applies a transaction. What it raises ends only itself, with txINTERNAL_ERROR, as in stellar-core.
+
+        Its changes are lost: they are merged last. Its fee stays taken.
+        """
+        try:
+            self._apply(state, item, conditions, info)
+        except Exception:
+            log.exception("transaction_raised", hash=item.transaction.hash.hex())
+            item.result = TransactionResult(Code.INTERNAL_ERROR)
+            item.operations = item.soroban = item.diagnostics = None
+
     def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
         refused = check(transaction, state, conditions, applying=True)
@@ -251,9 +267,10 @@ class DevnetLedger:
         transaction = item.transaction
         assert transaction.soroban is not None
         view = StateView(state)
-        applied = self._run_soroban(transaction, view, info)
         fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
-        item.refund = transaction.resource_fee - fixed - applied.refundable_fee
+        item.refund = transaction.resource_fee - fixed  # all of it where the call raises
+        applied = self._run_soroban(transaction, view, info)
+        item.refund -= applied.refundable_fee
         item.diagnostics = applied.diagnostics
         if operations.is_success(applied.result):
             item.operations = [OperationMeta(pack_changes(view), applied.events)]

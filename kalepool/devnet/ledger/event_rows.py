@@ -86,6 +86,7 @@ def _parts(event: bytes, transaction_hash: bytes, success: bool) -> tuple[Any, .
 
 
 _FIXED_SIZES = {0: 4, 1: 0, 2: 8, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8, 9: 16, 10: 16, 11: 32, 12: 32, 20: 0, 21: 8}
+_ADDRESS_SIZES = (40, 36, 44, 40, 36)  # account, contract, muxed account, claimable balance, liquidity pool
 
 
 def scval_size(data: bytes, at: int) -> int:
@@ -97,7 +98,7 @@ def scval_size(data: bytes, at: int) -> int:
         size = int.from_bytes(data[at + 4 : at + 8], "big")
         return 8 + size + -size % 4
     if kind == 18:
-        return 4 + (40 if data[at + 4 : at + 8] == b"\0\0\0\0" else 36)
+        return 4 + _ADDRESS_SIZES[int.from_bytes(data[at + 4 : at + 8], "big")]
     if kind not in (16, 17):
         raise ValueError(f"an event cannot hold an ScVal of type {kind}")
     count = int.from_bytes(data[at + 8 : at + 12], "big") * (1 if kind == 16 else 2)
