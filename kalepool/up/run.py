@@ -29,7 +29,7 @@ from kalepool.up.folder import DataFolder, Running
 from kalepool.up.follow import LOOK_PATIENCE_SECONDS, RunWatch, Voice, show
 from kalepool.up.parts import Parts, needs_devnet
 from kalepool.up.pulse import minded
-from kalepool.up.report import RunReport, blocks_table, close, farmers_table
+from kalepool.up.report import RunReport, blocks_table, close, farmers_table, with_search
 from kalepool.up.supervisor import Supervisor
 from kalepool.view.moment import MomentReader
 
@@ -155,6 +155,7 @@ async def _run(
             raise
         supervisor.stop("coordinator")
         report = await books.close(watch.finished()[: options.blocks])
+    report = with_search(report, saw_search=watch.saw_search)
     _print(report, voice)
     return 1 if report.problems else 0
 

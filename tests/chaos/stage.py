@@ -218,6 +218,10 @@ class Stage:
             return self.http.get(f"{self.api_url}/info").status_code == 200
         return False
 
+    def searches(self) -> bool:
+        """Whether a worker of the pool's own Ray has hashed in the last seconds; True where it has none."""
+        return not self.ray or bool(self.ask(WORKS))
+
     def _runs(self) -> bool:
         if self.up is None or self.up.poll() is not None:
             raise StageError(f"`kalepool up` ended: {self.last_words()}")
@@ -275,6 +279,11 @@ class Stage:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10.0)
 
+
+WORKS = """
+SELECT true FROM workers
+WHERE status = 'alive' AND hashes_per_second > 0 AND last_seen_at > now() - interval '10 seconds' LIMIT 1
+"""
 
 NOTHING_LEFT = """
 SELECT NOT EXISTS (SELECT FROM submissions WHERE status = 'open')

@@ -7,7 +7,8 @@ A ledger is closed in stellar-core's order: expired entries go, all fees are tak
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -55,6 +56,22 @@ class _Running:
     diagnostics: list[bytes] | None = None
     refund: int = 0
     post_fee_changes: bytes = meta.NO_CHANGES
+
+
+class _Raised(Exception):
+    """What came of a transaction outside its own application: no ledger can hold it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction.hash.hex())
+        self.transaction = transaction
+
+
+@contextmanager
+def _blaming(transaction: Transaction) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _Raised(transaction) from error
 
 
 class DevnetLedger:
@@ -115,15 +132,17 @@ class DevnetLedger:
         order = _apply_order(chosen, self.header.hash)
         info = LedgerInfo(sequence, close_time, self.network_id)
 
-        running = [self._take_fee(state, transaction, base_fee, sequence) for transaction, base_fee in order]
-        fee_pool = self.header.fee_pool + sum(r.fee_charged for r in running)
-        for item in running:
-            self._apply_guarded(state, item, conditions, info)
-        for item in running:
-            self._refund(state, item, sequence)
-        fee_pool -= sum(item.refund for item in running)
-
-        records = [_record(item) for item in running]
+        while True:  # each round but the last leaves one transaction out
+            attempt = StateView(state)
+            try:
+                records, fees = self._run(attempt, order, conditions, info)
+                break
+            except _Raised as raised:
+                log.exception("transaction_left_out", hash=raised.transaction.hash.hex())
+                invalid.append(raised.transaction)
+                order = [item for item in order if item[0] is not raised.transaction]
+        attempt.merge()
+        fee_pool = self.header.fee_pool + fees
         closed = Closed(self._next_header(close_time, records, state, fee_pool), records, state.changes, evicted)
         try:
             self._keep(closed)
@@ -184,6 +203,24 @@ class DevnetLedger:
 
     # --- transactions
 
+    def _run(
+        self, state: StateView, order: list[tuple[Transaction, int]], conditions: Conditions, info: LedgerInfo
+    ) -> tuple[list[TransactionRecord], int]:
+        """Applies (transaction, base fee) pairs. Gives their records and the fees in stroops; _Raised names a culprit."""
+        sequence = conditions.sequence
+        running = []
+        for transaction, base_fee in order:
+            with _blaming(transaction):
+                running.append(self._take_fee(state, transaction, base_fee, sequence))
+        for item in running:
+            self._apply_guarded(state, item, conditions, info)
+        records = []
+        for item in running:
+            with _blaming(item.transaction):
+                self._refund(state, item, sequence)
+                records.append(_record(item))
+        return records, sum(item.fee_charged for item in running)
+
     def _take_fee(self, state: StateView, transaction: Transaction, base_fee: int, sequence: int) -> _Running:
         inclusion = min(transaction.inclusion_fee, base_fee * transaction.operation_count)
         view = StateView(state)
@@ -203,7 +240,7 @@ class DevnetLedger:
         )
 
     def _apply_guarded(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
-        """Applies a transaction. What it raises ends only itself, with txINTERNAL_ERROR, as in stellar-core.
+        """Applies a transaction. What it raises ends only itself, with txINTERNAL_ERROR.
 
         Its changes are lost: they are merged last. Its fee stays taken.
         """

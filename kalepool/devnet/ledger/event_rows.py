@@ -11,13 +11,17 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from kalepool.devnet.ledger.closing import Closed
-from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL
+from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL, TransactionRecord
 from kalepool.devnet.wire import EventKind
 
 TRANSACTION_MASK = (1 << 20) - 1
 OPERATION_MASK = (1 << 12) - 1
 MAX_POSITION = 2**32 - 1
+
+log = structlog.get_logger()
 
 _KINDS = tuple(EventKind)
 
@@ -61,12 +65,21 @@ def event_rows(closed: Closed) -> list[tuple[Any, ...]]:
                 place, position, after = toid(ledger, TRANSACTION_MASK, 0), after, after + 1
             else:
                 place, position = toid(ledger, number, OPERATION_MASK), 0
-            rows.append((ledger, place, position, *_parts(event[4:], record.hash, record.success)))
+            rows += _row((ledger, place, position), event[4:], record)
         for operation, events in enumerate(record.operation_events):
             for position, event in enumerate(events):
                 place = toid(ledger, number, operation)
-                rows.append((ledger, place, position, *_parts(event, record.hash, record.success)))
+                rows += _row((ledger, place, position), event, record)
     return rows
+
+
+def _row(where: tuple[int, int, int], event: bytes, record: TransactionRecord) -> list[tuple[Any, ...]]:
+    """The event's row; none where the event cannot be read: the ledger is kept without it."""
+    try:
+        return [(*where, *_parts(event, record.hash, record.success))]
+    except Exception:
+        log.exception("event_unreadable", hash=record.hash.hex())
+        return []
 
 
 def _parts(event: bytes, transaction_hash: bytes, success: bool) -> tuple[Any, ...]:

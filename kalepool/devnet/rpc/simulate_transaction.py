@@ -43,7 +43,7 @@ def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
         )
         answer = _answer(simulated)
         answer = _convert(answer) if wanted == "json" else answer
-    except Exception as error:  # stellar-rpc's preflight, too, answers where its host panics
+    except Exception as error:
         log.exception("simulation_raised", hash=transaction.hash.hex())
         answer = {"error": f"the simulation ended with an internal error: {type(error).__name__}"}
     return {**answer, "latestLedger": told.header.sequence}

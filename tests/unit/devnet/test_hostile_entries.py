@@ -6,9 +6,10 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-from stellar_sdk import Address, MuxedAccount, StrKey, scval, xdr
+from stellar_sdk import Address, Keypair, MuxedAccount, StrKey, scval, xdr
 
-from kalepool.devnet.ledger import operations
+from kalepool.devnet.ledger import closing, event_rows, operations
+from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.rpc.simulate_transaction import simulate_transaction
 from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.networks import DEVNET
@@ -74,13 +75,23 @@ def test_an_entry_that_no_host_reads_fails_alone(chain, address: xdr.SCAddress |
     simulated = simulate_transaction(chain.node, {"transaction": packed, "authMode": AuthMode.ENFORCE.value})
     assert "HostError" in simulated["error"]
     record = chain.apply(envelope)
-    # A host's error is INVOKE_HOST_FUNCTION_TRAPPED: stellar-core, src/transactions/InvokeHostFunctionOpFrame.cpp.
-    assert chain.operations(record) == [-2]
+    assert chain.operations(record) == [-2]  # TRAPPED: InvokeHostFunctionOpFrame.cpp:759 of stellar-core a9b8613
     chain.fund("later")  # ledgers still close
 
 
+def _bumps(chain, *keys: Keypair) -> list[bytes]:
+    """Submits a transaction of each key that changes nothing but its sequence; their hashes."""
+    sent = []
+    for key in keys:
+        envelope = chain.build(key, lambda b: b.append_bump_sequence_op(0))
+        envelope.sign(key)
+        chain.submit(envelope)
+        sent.append(envelope.hash())
+    return sent
+
+
 def test_what_a_transaction_raises_ends_only_itself(chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    """txINTERNAL_ERROR, with fee and sequence used: stellar-core, src/transactions/TransactionFrame.cpp:2280 (a9b8613)."""
+    """txINTERNAL_ERROR, fee and sequence used (TransactionFrame.cpp:2479 of stellar-core a9b8613)."""
     alice, bob = chain.fund("alice", "bob")
     real = operations.apply
 
@@ -91,18 +102,54 @@ def test_what_a_transaction_raises_ends_only_itself(chain, monkeypatch: pytest.M
 
     monkeypatch.setattr(operations, "apply", broken)
     before = chain.account(alice)
-    sent = []
-    for key in (alice, bob):
-        envelope = chain.build(key, lambda b: b.append_bump_sequence_op(0))
-        envelope.sign(key)
-        chain.submit(envelope)
-        sent.append(envelope.hash())
+    sent = _bumps(chain, alice, bob)
     records = {record.hash: record for record in chain.close().transactions}
     result: Any = xdr.TransactionResult.from_xdr_bytes(records[sent[0]].result)
     assert result.result.code is xdr.TransactionResultCode.txINTERNAL_ERROR
     assert records[sent[1]].success
     after = chain.account(alice)
     assert (after.balance, after.sequence) == (before.balance - 100, before.sequence + 1)
+
+
+def _transaction(item: Any) -> Transaction:
+    return getattr(item, "transaction", item)
+
+
+@pytest.mark.parametrize("step", ["_take_fee", "_refund", "_record"])
+def test_what_no_ledger_can_hold_is_left_out(chain, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    alice, bob = chain.fund("alice", "bob")
+    before = chain.account(alice)
+    owner = closing if step == "_record" else closing.DevnetLedger
+    real = getattr(owner, step)
+
+    def broken(*args: Any) -> Any:
+        item = args[0] if step == "_record" else args[2]
+        if _transaction(item).source == alice.raw_public_key():
+            raise RuntimeError("a fault of the devnet's own")
+        return real(*args)
+
+    monkeypatch.setattr(owner, step, broken)
+    sent = _bumps(chain, alice, bob)
+    closed = chain.close()
+    assert [(record.hash, record.success) for record in closed.transactions] == [(sent[1], True)]
+    assert chain.account(alice) == before
+    assert chain.close().transactions == []  # nor is it tried again
+
+
+def test_an_event_that_cannot_be_read_is_left_out(chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = chain.fund("alice", "bob")
+    sent = _bumps(chain, alice, bob)
+    real = event_rows._parts
+
+    def broken(event: bytes, transaction_hash: bytes, success: bool) -> Any:
+        if transaction_hash == sent[0]:
+            raise ValueError("an event of a kind that is not known")
+        return real(event, transaction_hash, success)
+
+    monkeypatch.setattr(event_rows, "_parts", broken)
+    closed = chain.close()
+    assert {record.hash for record in closed.transactions} == set(sent)
+    assert {row[5] for row in event_rows.event_rows(closed)} == {sent[1]}
 
 
 def test_a_simulation_that_raises_answers(chain, monkeypatch: pytest.MonkeyPatch) -> None:
