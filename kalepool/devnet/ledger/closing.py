@@ -206,7 +206,7 @@ class DevnetLedger:
     def _run(
         self, state: StateView, order: list[tuple[Transaction, int]], conditions: Conditions, info: LedgerInfo
     ) -> tuple[list[TransactionRecord], int]:
-        """Applies (transaction, base fee) pairs. Gives their records and the fees in stroops; _Raised names a culprit."""
+        """Applies (transaction, base fee) pairs. Gives their records and the fees, in stroops. Raises _Raised."""
         sequence = conditions.sequence
         running = []
         for transaction, base_fee in order:
