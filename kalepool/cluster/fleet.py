@@ -140,6 +140,8 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # what kill -9 of us leaves ends by then
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", "5000000")  # of each log; one more is kept
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         os.environ.setdefault("RAY_worker_niceness", "0")  # a worker lowers its search threads, not its answers
         options: dict[str, Any] = {
             "address": "local",

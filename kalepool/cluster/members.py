@@ -85,8 +85,8 @@ class Fleet(Protocol):
 class Member:
     """A worker at work. `busy_share`: the part of its threads' time spent searching, over its last report.
 
-    `busy_speed` is what it does in hashes/s while it searches, `slow_seconds` for how long it has searched too slowly:
-    with nothing to search, a worker is not slow.
+    `busy_speed` is what it does in hashes/s while it searches and has a core, `slow_seconds` for how long that was too
+    slow: with nothing to search, or on a busy machine, a worker is not slow.
     """
 
     place: WorkerPlace
@@ -109,13 +109,14 @@ class Member:
             return
         self.busy_share = min(report.busy_seconds / (report.seconds * self.hello.threads), 1.0)
         self.hashes_per_second = measure_speed(self.hashes_per_second, report.hashes, report.seconds)
-        busy_seconds = report.busy_seconds / self.hello.threads
-        if busy_seconds <= 0:
+        # By the time that it had a core: a machine that is busy with something else makes no worker slow.
+        seconds = report.working_seconds / self.hello.threads
+        if seconds <= 0:
             return
-        self.busy_speed = measure_speed(self.busy_speed, report.hashes, busy_seconds)
+        self.busy_speed = measure_speed(self.busy_speed, report.hashes, seconds)
         self.top_busy_speed = max(self.top_busy_speed, self.busy_speed)
         is_slow = self.busy_speed < SLOW_SHARE * self.top_busy_speed
-        self.slow_seconds = self.slow_seconds + busy_seconds if is_slow else 0.0
+        self.slow_seconds = self.slow_seconds + seconds if is_slow else 0.0
 
 
 class Cluster:

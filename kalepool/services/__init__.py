@@ -4,6 +4,7 @@ context.py        what every service acts through; only the API process builds o
 journal/          write before send: every transaction, from intent to outcome
 farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
+lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
@@ -17,7 +18,9 @@ operators.py      what operators do: pause, bans, corrections
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
+presence.py       when the pool itself was away
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
+retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs
 """

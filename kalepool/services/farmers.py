@@ -25,6 +25,7 @@ from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
+from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
 
@@ -149,7 +150,7 @@ async def register(
     A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
     farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
     larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one, NoPlaceError, and as
-    poolers.active_pooler and wallets.new_wallet.
+    poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
     """
     require_account_address(payout_wallet)
     usual = ctx.settings.stake_percentage
@@ -168,6 +169,7 @@ async def register(
         taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
         if taken >= pooler.max_farmers:
             raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
         made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
         async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(

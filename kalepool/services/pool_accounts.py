@@ -149,6 +149,8 @@ class PoolAccounts:
         """Signs for the account that pays the fees; None until it is on the ledger."""
         self.channels = Channels(chain)
         """Submit what needs no farmer's signature, one transaction at a time each."""
+        self.to_be_made: int | None = None
+        """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
         """What the operator has to send before the pool can work, or soon; None when all is well."""
 
@@ -190,6 +192,7 @@ class PoolAccounts:
             accounts |= await self._chain.read_accounts([pool])
         todo = plan(accounts.get(pool), channels, accounts)
         self.needs = Needs(pool, todo.needed) if todo.needed else None
+        self.to_be_made = len(todo.create) + (pool not in accounts)
         if pool not in accounts:
             return self.needs
         self.pool = signers[pool]
@@ -215,6 +218,7 @@ class PoolAccounts:
                     created,
                     partial(self._chain.prepare_create_accounts, created, pool=self.payer),
                 )
+                self.to_be_made = 0
                 for address, _ in created:
                     self.channels.add(signers[address])
                 log.info("channels_created", count=len(created))
@@ -231,7 +235,7 @@ class PoolAccounts:
         items = [Item(destination=address, amount_stroops=amount) for address, amount in amounts]
         await carry(
             self._journal,
-            Intent(action, None, items),
+            Intent(action, None, items, to_ourselves=True),
             lambda attempt: prepare(deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,

@@ -1,9 +1,5 @@
 -- services/health.py: whether the parts of the pool are there.
 
--- name: select_nothing
--- Whether the database answers.
-SELECT 1 AS answer;
-
 -- name: select_worker_counts
 -- Our workers that were heard of just now, with the machines of the last day and those of them that have none any more. A
 -- node is named machine/number, and gets another number whenever Ray starts there.

@@ -188,7 +188,9 @@ ORDER BY registered_at, farmer_id;
 SELECT now() AS now;
 
 -- name: count_open_submissions
-SELECT count(*) AS open FROM submissions WHERE status = 'open';
+-- Those on their way. One whose time bound is long over waits for an operator, or for an RPC server that answers.
+SELECT count(*) AS open FROM submissions
+WHERE status = 'open' AND valid_until > now() - make_interval(secs => %(grace_seconds)s);
 
 -- name: select_movements
 -- What each farmer staked, got back, paid out (withdrawn or on leaving) and was paid by others of the pool in ledgers

@@ -27,6 +27,8 @@ OWNERS = {
     "operators": ["services/operators.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
+    "presence": ["services/presence.py"],
+    "retention": ["services/retention.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],

@@ -39,6 +39,8 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     health = await wait_up(api)
     assert {name: part["state"] for name, part in health["components"].items()} == {
         "database": "up",
+        "disk": "up",
+        "journal": "up",
         "chain": "up",
         "custody": "up",
         "accounts": "up",

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.services import farmers, wallets
+from kalepool.services import farmers, operators, wallets
+from kalepool.services.keys import Role, create_key
 from kalepool.services.pool_accounts import own_accounts
 from tests.integration.conftest import KALE
 
@@ -56,6 +57,9 @@ async def test_the_key_alone_brings_every_wallet_back(farm) -> None:
         farmer = await farmers.find_farmer(ctx.database, made[0])
         assert farmer is not None and farmer.stake_percentage == 0
         ctx.custody.signer(farmer.binding, farmer.secret_sealed).sign(b"x")
+        key_id = (await create_key(ctx.database, Role.OPERATOR)).key_id
+        assert len(await operators.open_gaps(ctx)) == 4, "found by themselves, and never looked at"
+        await operators.acknowledge_gaps(ctx, key_id, "the database was lost")
         new = await farmers.register(ctx, farm.pooler_id, payout, Decimal("0.1"))
         assert new.farmer.custodial_wallet not in {wallet.account.address for wallet in found}
 

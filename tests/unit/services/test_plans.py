@@ -298,6 +298,8 @@ def test_whose_fault_a_lost_stake_is(attempts: list[tuple], expected: tuple[Faul
     names = ["outcome", "code", "fault", "seconds_left"]
     rows: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in attempts]
     assert compensation.fault_of(rows, BlockMissingError(), 5.0) == expected
+    ours = compensation.fault_of(rows, BlockMissingError(), 5.0, away=True)
+    assert ours == ((Fault.BACKEND, "pool-away") if expected[0] is Fault.POOLER else expected)
 
 
 def test_failures_tell_what_is_meant_for_others_and_no_more() -> None:
