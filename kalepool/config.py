@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     """Address of a PostgreSQL database of your own, as postgresql://user:password@host/name. Without one `kalepool up`
     starts its embedded server."""
 
+    coordinator_database_url: SecretStr | None = None
+    """Address of the same database for the coordinator that `kalepool up` starts, as kalepool_coordinator. Without one
+    it gets the API's."""
+
+    migrate_database_url: SecretStr | None = None
+    """Address of the same database for who owns its tables: for migrations, and for `kalepool custody`."""
+
     postgres_bin: Path | None = None
     """Folder of another PostgreSQL's programs, for the embedded server."""
 

@@ -92,6 +92,11 @@ class ChainReader:
         return time.monotonic() - self._latest_at if self._latest is not None else 0.0
 
     @property
+    def newest_ledger(self) -> int:
+        """The newest ledger that any answer named; 0 before the first."""
+        return self._highest
+
+    @property
     def rpc_errors(self) -> Mapping[str, int]:
         """Unusable answers of the server so far, by method. Tries that were repeated count each."""
         return self._rpc.errors

@@ -33,7 +33,7 @@ from kalepool.config import Settings
 from kalepool.custody import Purpose
 from kalepool.errors import InputError
 from kalepool.services.context import Context
-from kalepool.services.keys import Role, create_key
+from kalepool.services.keys import Role, create_key, make_room_for_token
 from kalepool.services.pool_accounts import named_accounts
 
 log = structlog.get_logger()
@@ -107,7 +107,9 @@ class SignIn:
         passphrase = ctx.settings.chain.passphrase
         read = self._read(transaction, passphrase)
         wallet = read.client_account_id
-        found = await ctx.chain.read_signers(wallet)
+        if len(read.transaction.signatures) < 2:
+            raise ChallengeError("the challenge is not signed by the wallet: it carries the pool's own signature alone")
+        found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
         return await self._issue(ctx, wallet, read.transaction)
@@ -152,6 +154,7 @@ class SignIn:
         token = self._jwt(claims)
         async with ctx.database.transaction() as tx:
             await tx.execute("delete_old_signins")
+            await make_room_for_token(tx, wallet)
             fresh = await tx.execute(
                 "insert_signin",
                 challenge_hash=challenge.hash(),

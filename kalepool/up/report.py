@@ -83,8 +83,9 @@ def close(
 
 
 def with_search(report: RunReport, *, saw_search: bool) -> RunReport:
-    """The same, and a problem where nobody ever searched: blocks may be whole without, as on a pool without farmers."""
-    if saw_search:
+    """The same, and a problem where nobody ever searched: blocks may be whole without, as on a pool without farmers.
+    A work was searched for, though its miner came and went between two looks."""
+    if saw_search or any(block.worked for block in report.blocks):
         return report
     said = "nobody searched: no worker came and no miner; the coordinator's log says why"
     return RunReport(report.blocks, report.lines, [*report.problems, said])

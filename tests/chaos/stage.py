@@ -26,6 +26,7 @@ import psycopg
 
 from kalepool.postgres import running_url
 
+NOT_READY = (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)
 MARK = "CHAOS_STAGE"
 """In the environment of everything that is started here, however far from it."""
 
@@ -201,7 +202,11 @@ class Stage:
                 self._connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
             cursor = self._connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
-        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # gone since, or not migrated yet
+        except (
+            psycopg.OperationalError,
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.InsufficientPrivilege,
+        ):  # gone since, or not migrated yet
             self._disconnect()
             return []
 

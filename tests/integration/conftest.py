@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -91,9 +91,13 @@ class FarmUnderTest:
         self.farmers += [row for row in rows if row.farmer_id not in {farmer.farmer_id for farmer in self.farmers}]
         return self.farmers[-count:]
 
+    def as_owner(self) -> AbstractAsyncContextManager[Database]:
+        """The database as who owns it opens it, and not as the API."""
+        return Database.open(self.database_url, role=None, connections=1)
+
     async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
         """Has the farmer's money go to this wallet."""
-        async with self.ctx.database.transaction() as tx:
+        async with self.as_owner() as database, database.transaction() as tx:
             await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
 
     async def give(self, wallet: str, kale_stroops: int) -> None:

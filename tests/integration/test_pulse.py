@@ -203,9 +203,9 @@ async def test_every_part_of_a_pool_that_hangs_comes_back(monkeypatch: pytest.Mo
     async with receiving() as receiver, running_pool(1, 0.5, 15, "none") as pool:
         supervisor, alarms = pool.supervisor, told_to(receiver)
         with Heartbeats() as heartbeats:
-            supervisor.add(pool.parts.coordinator(pool.database_url, pool.key, heartbeats.address))
+            supervisor.add(pool.parts.coordinator(pool.urls.coordinator, pool.key, heartbeats.address))
             await until(lambda: heartbeats.silent_seconds(supervisor.pid("coordinator")) is not None, supervisor, 30)
-            async with minded(pool.parts, pool.database_url, supervisor, heartbeats, alarms):
+            async with minded(pool.parts, pool.urls.api, supervisor, heartbeats, alarms):
                 for name in PARTS:
                     first, began = supervisor.pid(name), time.monotonic()
                     os.kill(first, signal.SIGSTOP)

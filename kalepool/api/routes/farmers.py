@@ -167,7 +167,7 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     farmer = await visible_farmer(request, caller, farmer_id)
     performance = await farmers.read_performance(ctx.database, farmer_id)
     try:
-        account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
+        account = await ctx.lookups.account(farmer.custodial_wallet)
         missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
         if farmer.status in (Status.LEAVING, Status.DEPARTED):  # it is to be sent nothing any more
             missing = farmers.Lacking(0, trustline=False)

@@ -27,7 +27,7 @@ def context(signers: tuple[int, dict[str, int]] | None = None) -> Any:
         return signers
 
     settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
-    return SimpleNamespace(settings=settings, chain=SimpleNamespace(read_signers=read_signers))
+    return SimpleNamespace(settings=settings, lookups=SimpleNamespace(signers=read_signers))
 
 
 def challenge(server: SignIn = OURS, wallet: str = WALLET.public_key) -> TransactionEnvelope:
