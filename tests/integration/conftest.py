@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +26,7 @@ from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.up.supervisor import Supervisor
 
 ISSUER = Keypair.from_raw_ed25519_seed(sha256(f"{DEVNET.passphrase} / issuer".encode()).digest())
 KALE = 10_000_000
@@ -158,3 +159,16 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
         assert await ctx.accounts.ensure() is None
         new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
         yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the supervisor told the user."""
+    return []
+
+
+@pytest.fixture
+def supervisor(said: list[str]) -> Iterator[Supervisor]:
+    made = Supervisor(said.append)
+    yield made
+    made.kill_all()
