@@ -26,6 +26,7 @@ from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.services.farming.absences import Absences
 from kalepool.up.supervisor import Supervisor
 
 ISSUER = Keypair.from_raw_ed25519_seed(sha256(f"{DEVNET.passphrase} / issuer".encode()).digest())
@@ -135,7 +136,9 @@ class FarmUnderTest:
 async def open_context(stack: AsyncExitStack, settings: Settings, database_url: str) -> Context:
     database = await stack.enter_async_context(Database.open(database_url))
     chain = await stack.enter_async_context(Chain.of(settings))
-    return Context(settings, chain, load_custody(settings), database)
+    ctx = Context(settings, chain, load_custody(settings), database)
+    ctx.absences = Absences(seconds=0.0, looks=1)  # what is not there is gone: test_absences.py is of the rest
+    return ctx
 
 
 @pytest.fixture
