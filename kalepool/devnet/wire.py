@@ -199,6 +199,7 @@ PERSISTENT = 1
 
 LEDGER_KEY_ACCOUNT = u32(0)
 LEDGER_KEY_TRUSTLINE = u32(1)
+LEDGER_KEY_DATA = u32(3)
 LEDGER_KEY_CONTRACT_DATA = u32(6)
 LEDGER_KEY_CONTRACT_CODE = u32(7)
 LEDGER_KEY_CONFIG_SETTING = u32(8)
@@ -211,6 +212,11 @@ def key_account(key: bytes) -> bytes:
 
 def key_trustline(key: bytes, asset: bytes) -> bytes:
     return LEDGER_KEY_TRUSTLINE + account_id(key) + asset
+
+
+def key_data(key: bytes, name: bytes) -> bytes:
+    """`name` of an account's data entry, unpacked."""
+    return LEDGER_KEY_DATA + account_id(key) + opaque(name)
 
 
 def key_contract_data(address: bytes, key: bytes, durability: int) -> bytes:

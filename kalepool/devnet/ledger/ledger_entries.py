@@ -93,6 +93,22 @@ class TrustLine:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountData:
+    """A named value that an account has put on the ledger."""
+
+    key: bytes
+    name: bytes
+    value: bytes
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_data(self.key, self.name)
+
+    def pack(self) -> bytes:
+        return self.ledger_key + opaque(self.value) + ZERO
+
+
+@dataclass(frozen=True, slots=True)
 class ContractData:
     """A contract's data entry: packed ScAddress, ScVal key and value; `native` is the value unpacked."""
 
@@ -139,7 +155,7 @@ class ConfigSetting:
         return wire.LEDGER_KEY_CONFIG_SETTING + self.setting
 
 
-Data = AccountEntry | TrustLine | ContractData | ContractCode | ConfigSetting
+Data = AccountEntry | TrustLine | AccountData | ContractData | ContractCode | ConfigSetting
 
 
 class LedgerEntry:
@@ -185,6 +201,13 @@ def unpack_data(packed: bytes) -> Data:
             balance=line.balance.int64,
             limit=line.limit.int64,
             flags=line.flags.uint32,
+        )
+    if data.data is not None:
+        assert data.data.account_id.account_id.ed25519 is not None
+        return AccountData(
+            key=data.data.account_id.account_id.ed25519.uint256,
+            name=data.data.data_name.string64,
+            value=data.data.data_value.data_value,
         )
     if data.contract_data is not None:
         contract = data.contract_data

@@ -12,7 +12,14 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, Data, LedgerEntry, TrustLine
+from kalepool.devnet.ledger.ledger_entries import (
+    AUTHORIZED_FLAG,
+    AccountData,
+    AccountEntry,
+    Data,
+    LedgerEntry,
+    TrustLine,
+)
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.settings import BASE_RESERVE
 from kalepool.devnet.wire import ZERO, EventKind, i32, i64, sc_addr, sc_i128, sc_string, sc_symbol, u32
@@ -81,9 +88,16 @@ def malformed(operation: xdr.Operation, source: bytes) -> bytes | None:
         code = _malformed_options(body.set_options_op, source)
     elif body.bump_sequence_op is not None:
         code = -1 if body.bump_sequence_op.bump_to.sequence_number.int64 < 0 else 0
+    elif body.manage_data_op is not None:
+        code = 0 if _is_name(body.manage_data_op.data_name.string64) else -4
     elif body.type not in (Type.INVOKE_HOST_FUNCTION, Type.EXTEND_FOOTPRINT_TTL, Type.RESTORE_FOOTPRINT):
         return i32(-3)  # opNOT_SUPPORTED
     return outcome(body.type, code) if code else None
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether an account's data may be called so: as stellar-core's isStringValid."""
+    return 0 < len(name) <= 64 and name.isascii() and name.decode().isprintable()
 
 
 def _malformed_options(op: xdr.SetOptionsOp, source: bytes) -> int:
@@ -119,6 +133,8 @@ def apply(operation: xdr.Operation, context: OperationContext) -> bytes:
         return outcome(kind, _change_trust(context, body.change_trust_op))
     if body.set_options_op is not None:
         return outcome(kind, _set_options(context, body.set_options_op))
+    if body.manage_data_op is not None:
+        return outcome(kind, _manage_data(context, body.manage_data_op))
     if body.bump_sequence_op is not None:
         return outcome(kind, _bump_sequence(context, body.bump_sequence_op))
     assert body.destination is not None
@@ -258,6 +274,23 @@ def _set_options(context: OperationContext, op: xdr.SetOptionsOp) -> int:
             changes["subentries"] = account.subentries + (not known)
         changes["signers"] = tuple(sorted(signers.items()))
     context.put(replace(account, **changes))
+    return 0
+
+
+def _manage_data(context: OperationContext, op: xdr.ManageDataOp) -> int:
+    account, name = context.account(context.source), op.data_name.string64
+    before = context.view.get(wire.key_data(account.key, name))
+    if op.data_value is None:
+        if before is None:
+            return -2
+        context.view.remove(before.data.ledger_key)
+        context.put(replace(account, subentries=account.subentries - 1))
+        return 0
+    if before is None:
+        if account.balance < (3 + account.subentries) * BASE_RESERVE:
+            return -3
+        context.put(replace(account, subentries=account.subentries + 1))
+    context.put(AccountData(account.key, name, op.data_value.data_value))
     return 0
 
 

@@ -130,6 +130,11 @@ async def _item(
                 withdrawal_id=paid,
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
-            return Item(farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination)
+            return Item(
+                farmer_id=farmer_id,
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+                native_stroops=part.native_stroops,
+            )
         case _:
             return None
