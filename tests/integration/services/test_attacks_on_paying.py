@@ -79,6 +79,7 @@ async def dusting(farm, victim: str, senders: list[Keypair]) -> AsyncIterator[li
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.slow(10, "15 accounts of a stranger's are made and funded first")
 async def test_dust_in_every_ledger_holds_no_departure_up(farm) -> None:
     """15 accounts send a stroop each in every ledger. On ledgers of 5 s a minute is 12 of them."""
     farmer = await add_farmer(farm)
