@@ -5,7 +5,9 @@ server.py     serve: the process
 routes/       the endpoints, one router an audience
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
-limits.py     rates, sizes, times
+limits.py     rates, sizes, times, and requests under way
+connections.py  how many connections there may be, and for how long
+proxies.py    trusted proxies, and their clients
 problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages

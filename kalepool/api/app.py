@@ -12,7 +12,8 @@ from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
-from kalepool.api.limits import BodyLimits, RateLimits
+from kalepool.api.limits import BodyLimits, RateLimits, UnderWay
+from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     exports,
     farmers,
@@ -93,8 +94,11 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.metrics_port = None
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
+    app.add_middleware(UnderWay, settings.api_connections_per_address)
+    app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
     audiences = (public, farmers, farming, pooler, self_service, exports, sep10, keys, miner, operator, page, metrics)
     for audience in audiences:
         app.include_router(audience.router)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from fastapi import Request
@@ -19,12 +20,21 @@ from kalepool.services.keys import Role
 MOST_BYTES = 1 << 20
 """The largest body: 1 MiB."""
 
+MOST_BYTES_OF_STRANGERS = 1 << 14
+"""The largest body without a valid key: 16 KiB. The longest challenge that is signed fits."""
+
 BODY_SECONDS = 15.0
 """A body must have arrived within this time."""
 
 
 MOST_KNOWN = 100_000
 """Callers remembered; beyond it those who have their full allowance are forgotten."""
+
+
+class KnowsKeys(Protocol):
+    """Says whom a key speaks for: kalepool.api.auth.Keys."""
+
+    async def owner(self, key: str) -> object | None: ...
 
 
 class RateLimits:
@@ -91,8 +101,35 @@ async def per_address(request: Request) -> None:
     limits.hit_address(request)
 
 
+class UnderWay:
+    """ASGI middleware: answers 503 to an address that has its most requests under way, streams among them."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._of_address: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope.get("client"):
+            await self._app(scope, receive, send)
+            return
+        network = network_of(scope["client"][0])
+        if self._of_address[network] >= self._most:
+            detail = f"{network} has {self._most} requests under way, the most it may"
+            await Problem(503, "busy", detail, headers={"Retry-After": "10"}).response()(scope, receive, send)
+            return
+        self._of_address[network] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._of_address[network] -= 1
+            if not self._of_address[network]:
+                del self._of_address[network]
+
+
 class BodyLimits:
-    """ASGI middleware: answers 413 to a body over MOST_BYTES, 408 to one that takes longer than BODY_SECONDS."""
+    """ASGI middleware: answers 413 to a body over MOST_BYTES, or over MOST_BYTES_OF_STRANGERS where no valid key comes
+    with it; 408 to one that takes longer than BODY_SECONDS."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -117,8 +154,11 @@ class BodyLimits:
 async def _read(scope: Scope, receive: Receive) -> bytes:
     headers: dict[bytes, Any] = dict(scope["headers"])
     announced = headers.get(b"content-length", b"0")
-    if not announced.isdigit() or int(announced) > MOST_BYTES:
-        raise _too_large()
+    most = MOST_BYTES_OF_STRANGERS
+    if not announced.isdigit() or int(announced) > most or b"transfer-encoding" in headers:
+        most = await _most_bytes(scope, headers.get(b"authorization", b""))
+    if not announced.isdigit() or int(announced) > most:
+        raise _too_large(most)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -129,8 +169,8 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
                     raise Problem(400, "bad-request", "the connection was closed before the body had arrived")
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
-                if size > MOST_BYTES:
-                    raise _too_large()
+                if size > most:
+                    raise _too_large(most)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
     except TimeoutError:
@@ -138,5 +178,14 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
         raise Problem(408, "request-timeout", f"no body within {BODY_SECONDS:g} s", headers=headers_408) from None
 
 
-def _too_large() -> Problem:
-    return Problem(413, "too-large", f"a body has at most {MOST_BYTES} bytes", headers={"Connection": "close"})
+async def _most_bytes(scope: Scope, authorization: bytes) -> int:
+    """A key is looked up for a large body only, before any of it is kept."""
+    keys: KnowsKeys | None = getattr(scope["app"].state, "keys", None)
+    scheme, _, key = authorization.decode("latin-1").partition(" ")
+    known = keys is not None and scheme.lower() == "bearer" and await keys.owner(key.strip()) is not None
+    return MOST_BYTES if known else MOST_BYTES_OF_STRANGERS
+
+
+def _too_large(most: int) -> Problem:
+    detail = f"a body has at most {most} bytes" + (" without a valid key" if most < MOST_BYTES else "")
+    return Problem(413, "too-large", detail, headers={"Connection": "close"})

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 
-from kalepool.config import ENV_FILE, Settings, local_url
+from kalepool.config import ENV_FILE, Settings, local_url, require_public_url
 from kalepool.errors import ConfigError
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
@@ -38,7 +38,9 @@ class Parts:
 
     @classmethod
     def plan(cls, settings: Settings, folder: DataFolder) -> Parts:
-        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken."""
+        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken, or open to others
+        without an address."""
+        require_public_url(settings)
         network = settings.chain
         if needs_devnet(settings):
             url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
-from kalepool.api.limits import per_address
+from kalepool.api.limits import network_of, per_address
 from kalepool.api.problems import Problem
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
@@ -40,6 +41,7 @@ SILENCE_SECONDS = 15.0
 """A stream that has nothing to say sends a comment after so long, so that nobody between takes it for dead."""
 
 MOST_VIEWERS = 2000
+MOST_VIEWERS_OF_ADDRESS = 50
 ROWS = 50
 EVENTS = 16
 """On the first page."""
@@ -133,6 +135,7 @@ class Viewing:
     def __init__(self, ctx: Context) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
+        self.viewers_of: Counter[str] = Counter()  # by whose address they are
         self.reads = 0
         self._database = ctx.database
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
@@ -150,9 +153,19 @@ class Viewing:
         await self._refresh()
         return {name: html for name, (_, html) in self._parts.items()}
 
-    async def changes(self) -> AsyncGenerator[dict[str, str]]:
-        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does."""
+    def require_room(self, network: str) -> None:
+        """Problem 503 where as many look as may, from there or in all."""
+        if self.viewers >= MOST_VIEWERS or self.viewers_of[network] >= MOST_VIEWERS_OF_ADDRESS:
+            whence = f" from {network}" if self.viewers < MOST_VIEWERS else ""
+            raise Problem(503, "busy", f"too many look already{whence}; reload later", headers={"Retry-After": "60"})
+
+    async def changes(self, network: str = "") -> AsyncGenerator[dict[str, str]]:
+        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does.
+
+        `network`: where the viewer is.
+        """
         self.viewers += 1
+        self.viewers_of[network] += 1
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
         seen = 0
@@ -168,6 +181,7 @@ class Viewing:
                     yield fresh
         finally:
             self.viewers -= 1
+            self.viewers_of -= Counter([network])  # drops what comes to nothing
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
@@ -251,11 +265,11 @@ async def show_pool(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Server-sent events: parts of the page as JSON, by id, whenever they change."""
     viewing: Viewing = request.app.state.viewing
-    if viewing.viewers >= MOST_VIEWERS:
-        raise Problem(503, "busy", "too many look already; reload later", headers={"Retry-After": "60"})
+    network = network_of(request.client.host) if request.client else ""
+    viewing.require_room(network)
 
     async def told() -> AsyncIterator[str]:
-        async with aclosing(viewing.changes()) as changes:
+        async with aclosing(viewing.changes(network)) as changes:
             async for parts in changes:
                 yield f"data: {json.dumps(parts)}\n\n" if parts else ": still here\n\n"
 

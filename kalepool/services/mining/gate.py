@@ -39,6 +39,12 @@ class SlowedError(WaitError):
     code = "slowed"
 
 
+class CrowdedError(WaitError):
+    """Too many of the miner's requests wait for jobs."""
+
+    code = "too-many-waiting"
+
+
 @dataclass(slots=True)
 class KnownMiner:
     """What is remembered of a miner between requests.

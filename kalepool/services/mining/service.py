@@ -25,7 +25,7 @@ from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
 from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
-from kalepool.services.mining.gate import Gate
+from kalepool.services.mining.gate import CrowdedError, Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
 
@@ -35,6 +35,13 @@ FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
+
+
+WAITING_PER_RIG = 2
+"""Requests that may wait for jobs, for each rig that a miner may have: one that broke off is noticed late."""
+
+CROWDED_SECONDS = 5.0
+"""When to come back where too many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class Mining:
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
         self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
+        self._waiting: Counter[UUID] = Counter()  # requests that wait for jobs, by miner
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -102,9 +110,13 @@ class Mining:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        Raises ConflictError when the miner has its most rigs, BannedError.
+        Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
         """
         await self.gate.check(miner_id, _now())
+        if self._waiting[miner_id] >= WAITING_PER_RIG * self._settings.miner_rigs:
+            raise CrowdedError(
+                f"{self._waiting[miner_id]} of your requests wait for jobs already, the most that may", CROWDED_SECONDS
+            )
         key = (miner_id, name)
         # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
         claim = self._claims.setdefault(key, asyncio.Lock())
@@ -143,6 +155,7 @@ class Mining:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + wait_seconds
         rig.streams += 1
+        self._waiting[rig.miner_id] += 1
         try:
             while not self._ending and (rig.given is None or rig.job_id == after):
                 with contextlib.suppress(TimeoutError):
@@ -153,11 +166,13 @@ class Mining:
             return rig.given if rig.job_id != after else None
         finally:
             rig.streams -= 1
+            self._waiting -= Counter([rig.miner_id])  # drops what comes to nothing
             rig.seen_at = _now()
 
     async def jobs(self, rig: Rig) -> AsyncIterator[GivenJob | None]:
         """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
         rig.streams += 1
+        self._waiting[rig.miner_id] += 1
         told: str | None = ""
         try:
             while not self._ending:
@@ -170,6 +185,7 @@ class Mining:
                     await changed.wait()
         finally:
             rig.streams -= 1
+            self._waiting -= Counter([rig.miner_id])  # drops what comes to nothing
             rig.seen_at = _now()
 
     # shares
