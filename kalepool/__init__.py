@@ -13,6 +13,7 @@ services/           what the API does for farmers, miners and operators
 cluster/            search workers on Ray
 chain/              the one door to Stellar
 custody.py          secret keys: made, sealed, opened only to sign
+derivation.py       which secret key is whose: from the master key and a path
 mine/               hashing for a pool over HTTP
 bench.py            `kalepool bench`: how fast this machine hashes
 database.py         the one door to PostgreSQL, and the queries of sql/
@@ -24,8 +25,10 @@ config.py           every setting, a row each
 contract_errors.py  what the KALE contract says no with, a class for each code
 errors.py           every other error, as one tree
 actions.py          the names of what the pool does on the chain
+logins.py           the roles that processes log in to PostgreSQL as
 networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
+heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 units.py            amounts, rates and times as people read them
 """

@@ -102,11 +102,21 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, Heading("Where things are")] = Path(".kalepool")
     """Folder for all the pool keeps: the embedded database, the devnet's chain, keys, logs."""
 
+    min_free_mb: Annotated[int, Field(ge=0)] = 500
+    """Megabytes that are to stay free on the data folder's disk: below, `/health` says so and operators are told."""
+
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("KALEPOOL_DATABASE_URL", "DATABASE_URL")
     )
     """Address of a PostgreSQL database of your own, as postgresql://user:password@host/name. Without one `kalepool up`
     starts its embedded server."""
+
+    coordinator_database_url: SecretStr | None = None
+    """Address of the same database for the coordinator that `kalepool up` starts, as kalepool_coordinator. Without one
+    it gets the API's."""
+
+    migrate_database_url: SecretStr | None = None
+    """Address of the same database for who owns its tables: for migrations, and for `kalepool custody`."""
 
     postgres_bin: Path | None = None
     """Folder of another PostgreSQL's programs, for the embedded server."""
@@ -193,6 +203,16 @@ class Settings(BaseSettings):
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
 
+    farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
+    """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
+    planted while it has half of it. Farmers that an operator registers need none."""
+
+    registration_hours: Positive = 24.0
+    """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
+
+    waiting_per_address: Annotated[int, Field(ge=1)] = 10
+    """Most farmers that registered from one network address and have brought nothing yet."""
+
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
     """Requests a minute that the API takes from one address or key."""
 
@@ -238,8 +258,18 @@ class Settings(BaseSettings):
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
-    share_days: Annotated[int, Field(ge=1)] = 7
+    share_days: Annotated[int, Field(ge=1), Heading("What is kept")] = 7
     """Days that single shares are kept. Their totals stay."""
+
+    chart_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the points of hashrate charts are kept, and workers that are gone."""
+
+    alert_days: Annotated[int, Field(ge=2)] = 90
+    """Days that alerts are kept that are over."""
+
+    envelope_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the envelopes of settled plants, works and harvests are kept: the larger part of the database. Hash,
+    outcome, ledger and fee stay, and the envelopes of whatever paid somebody."""
 
     alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
     """Address to tell operators of trouble at. Without one nobody is told."""

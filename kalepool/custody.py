@@ -3,7 +3,8 @@
 A secret is sealed with XChaCha20-Poly1305 under the master key, with what it may be used for as associated data: its
 row, purpose, address, and the wallet that its money goes to. Where one of them was changed in the database, or the
 secret was copied to another row, it does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file, never in
-the database. Several keys may be there during a rotation: the first seals, all open.
+the database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open, and all
+bring back the accounts that were made under them.
 
 Earlier versions bound a secret to its row alone. Such seals are made anew once, as the rows are then. Afterwards they
 open no more, else an old one could be put back beside another payout wallet: the key file remembers it by its first
@@ -29,6 +30,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 from stellar_sdk import Keypair
 
+from kalepool import derivation
 from kalepool.config import Settings
 from kalepool.database import Database, Session
 from kalepool.errors import ConfigError, ConflictError, CustodyError, NotFoundError
@@ -134,7 +136,7 @@ class Custody:
         self._use(masters)
 
     def _use(self, masters: tuple[MasterKey, ...]) -> None:
-        self._current = masters[0]
+        self._masters = masters
         self._boxes = {master.key_id: Aead(master.secret) for master in masters}
 
     @property
@@ -142,14 +144,36 @@ class Custody:
         """Name of the key that seals new secrets."""
         return self._current.key_id
 
+    @property
+    def _current(self) -> MasterKey:
+        return self._masters[0]
+
     def create_sealed(
-        self, row_id: UUID, purpose: Purpose, *, name: str | None = None, payout_wallet: str | None = None
+        self,
+        row_id: UUID,
+        purpose: Purpose,
+        path: str,
+        *,
+        name: str | None = None,
+        payout_wallet: str | None = None,
+        address: str | None = None,
     ) -> tuple[str, bytes, str]:
-        """A new account for the row `row_id`: (address, sealed secret, master_key_id), all to be stored in that row."""
-        keypair = Keypair.random()
+        """The account of a path for the row `row_id`: (address, sealed secret, master_key_id), to be stored there.
+
+        The same path under the same master key is the same account: see derivation.py. `address`: one of `addresses`,
+        the first where None. Raises CustodyError where no master key that is here makes that one.
+        """
+        made = (_derived(master, path) for master in self._masters)
+        keypair = next((each for each in made if address in (None, each.public_key)), None)
+        if keypair is None:
+            raise CustodyError(f"no master key that is here makes {address} of {path}")
         binding = Binding(row_id, purpose, keypair.public_key, name, payout_wallet)
         sealed, key_id = self._seal(binding.associated_data(), keypair.raw_secret_key())
         return keypair.public_key, sealed, key_id
+
+    def addresses(self, path: str) -> list[str]:
+        """The accounts of a path, one for each master key that is here, the current one's first."""
+        return [_derived(master, path).public_key for master in self._masters]
 
     def signer(self, binding: Binding, sealed: bytes) -> CustodySigner:
         """Who signs for the binding's address. Raises CustodyError at signing when the secret does not open."""
@@ -199,6 +223,10 @@ class Custody:
                 "purpose or secret) or mixed up. Nothing is signed for it until the row is as it was"
                 + ("" if self.bound else "; right after an upgrade it is `kalepool custody bind` that is missing")
             ) from None
+
+
+def _derived(master: MasterKey, path: str) -> Keypair:
+    return Keypair.from_raw_ed25519_seed(derivation.seed(master.secret, path))
 
 
 def _keypair_of(address: str, secret: bytes) -> Keypair:
@@ -382,9 +410,9 @@ def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: 
 async def rotate(settings: Settings, database: Database) -> int:
     """Seal every secret under a new master key, all or none. Returns how many were sealed again.
 
-    With a key file: a new key is put in front of the file's first, then every secret is sealed under it; the key
-    before stays in the file for whatever a running API may have sealed meanwhile, older ones go. With
-    KALEPOOL_MASTER_KEY=NEW,OLD: everything is sealed under NEW, and OLD may then be taken away.
+    With a key file: a new key is put in front of the file's first, then every secret is sealed under it. The keys
+    before stay in the file: accounts made under them are derived from them. With KALEPOOL_MASTER_KEY=NEW,OLD:
+    everything is sealed under NEW, and OLD may then be taken away, into a safe.
     """
     path = key_file_path(settings)
     if settings.master_key is None:
@@ -396,6 +424,4 @@ async def rotate(settings: Settings, database: Database) -> int:
         for row in rows:
             binding = Binding.of_row(row)
             await _store(session, binding, *custody.seal_again(binding, row["secret_sealed"]))
-    if settings.master_key is None:
-        _write_key_file(path, read_key_file(path)[:2])
     return len(rows)

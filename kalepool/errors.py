@@ -7,10 +7,12 @@
     ├── CustodyError               a key cannot be made, opened or used
     ├── DatabaseError              the database refused something, or its schema is not ours
     │   ├── DatabaseUnavailableError  it does not answer now: try again later
+    │   │   └── DatabaseFullError         it cannot write: its disk is full
     │   └── DuplicateRowError         a unique constraint said no
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
         │   └── HistoryGoneError      its memory does not reach back so far
+    │       └── TransactionLostError  nor has it what a ledger took since
         ├── AccountMissingError    an account does not exist on the ledger
         ├── FeeTooHighError        the network asks for more than the cap
         ├── DeadlinePassedError    no time left to try again before the block is over
@@ -97,6 +99,12 @@ class DatabaseUnavailableError(DatabaseError):
     code = "database-unavailable"
 
 
+class DatabaseFullError(DatabaseUnavailableError):
+    """The database answers and cannot write: its disk, or what it may use of that, is full."""
+
+    code = "database-full"
+
+
 class DuplicateRowError(DatabaseError):
     """A row like this exists. `constraint` names the unique constraint or index that said so."""
 
@@ -124,6 +132,12 @@ class HistoryGoneError(RpcUnavailableError):
     """The RPC server's memory does not reach back to a transaction's life: asking it again tells nothing either."""
 
     code = "history-gone"
+
+
+class TransactionLostError(HistoryGoneError):
+    """The RPC server does not know a transaction whose sequence number was used up: only the ledger can tell."""
+
+    code = "transaction-lost"
 
 
 class AccountMissingError(ChainError):

@@ -8,6 +8,7 @@ auth.py       keys, roles, Principal
 limits.py     rates, sizes, times, and requests under way
 connections.py  how many connections there may be, and for how long
 proxies.py    trusted proxies, and their clients
+head.py       HEAD wherever GET works
 problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages

@@ -12,10 +12,11 @@ from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
+from kalepool.api.head import HeadAsGet
 from kalepool.api.limits import BodyLimits, RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
-    exports,
+    csv_exports,
     farmers,
     farming,
     keys,
@@ -99,7 +100,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(sep10.WalletCors)
     app.add_middleware(UnderWay, settings.api_connections_per_address)
     app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
-    audiences = (public, farmers, farming, pooler, self_service, exports, sep10, keys, miner, operator, page, metrics)
+    app.add_middleware(HeadAsGet)
+    audiences = (
+        public,
+        farmers,
+        farming,
+        pooler,
+        self_service,
+        csv_exports,
+        sep10,
+        keys,
+        miner,
+        operator,
+        page,
+        metrics,
+    )
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)

@@ -64,7 +64,7 @@ class RateLimits:
 
     def hit_address(self, request: Request) -> None:
         """Counts a request without a valid key against its address. Problem 429 beyond the limit."""
-        self._hit(self._of_address, network_of(request.client.host) if request.client else "unknown")
+        self._hit(self._of_address, address_of(request))
 
     def _hit(self, limit: int, who: str, cost: int = 1) -> None:
         now = time.monotonic()
@@ -80,6 +80,11 @@ class RateLimits:
         if len(self._full_at) >= MOST_KNOWN:
             self._full_at = {other: at for other, at in self._full_at.items() if at > now}
         self._full_at[who] = full_at
+
+
+def address_of(request: Request) -> str:
+    """The network that a request came from."""
+    return network_of(request.client.host) if request.client else "unknown"
 
 
 def network_of(host: str) -> str:

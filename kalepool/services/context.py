@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from weakref import WeakValueDictionary
 
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody
 from kalepool.database import Database
+from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups
 from kalepool.services.pool_accounts import PoolAccounts
@@ -37,6 +39,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.chain, self.database, self.settings.parallel_calls)
+        self.chain.note_restore = partial(note_restore, self.journal)
         self.accounts = PoolAccounts(self.settings, self.chain, self.custody, self.database, self.journal)
         self.lookups = Lookups(self.chain)
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()

@@ -17,7 +17,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
-class Answer:
+class KeptAnswer:
     """What is asked, or was: with the newest ledger known when the answer came (0 before), and when it was asked."""
 
     task: asyncio.Task[Any]
@@ -30,7 +30,7 @@ class Lookups:
 
     def __init__(self, chain: ChainReader) -> None:
         self._chain = chain
-        self._answers: dict[tuple[str, str], Answer] = {}
+        self._answers: dict[tuple[str, str], KeptAnswer] = {}
 
     async def account(self, wallet: str) -> Account | None:
         """None where it is not on the ledger. Raises RpcUnavailableError."""
@@ -49,15 +49,15 @@ class Lookups:
         if answer is None or not self._is_fresh(answer):
             if len(self._answers) >= MOST_KEPT:
                 self._answers = {name: each for name, each in self._answers.items() if self._is_fresh(each)}
-            answer = self._answers[key] = Answer(asyncio.ensure_future(_run(read)), time.monotonic())
+            answer = self._answers[key] = KeptAnswer(asyncio.ensure_future(_run(read)), time.monotonic())
             answer.task.add_done_callback(lambda task: self._came(answer, task))
         return await asyncio.shield(answer.task)  # who hangs up does not take it from the others
 
-    def _came(self, answer: Answer, task: asyncio.Task[Any]) -> None:
+    def _came(self, answer: KeptAnswer, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and task.exception() is None:
             answer.ledger = self._chain.newest_ledger
 
-    def _is_fresh(self, answer: Answer) -> bool:
+    def _is_fresh(self, answer: KeptAnswer) -> bool:
         if not answer.task.done():
             return True
         age = time.monotonic() - answer.asked_at

@@ -79,10 +79,10 @@ class SignIn:
     @classmethod
     async def open(cls, ctx: Context) -> SignIn:
         """With the pool's sign-in key, which is made on first use. Raises CustodyError, DatabaseError."""
-        [row] = await named_accounts(ctx.database, ctx.custody, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
+        [row] = await named_accounts(ctx.database, ctx.custody, None, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
         url, home_domain = addresses(ctx.settings)
         signer = ctx.custody.signer(row.binding, row.secret_sealed)
-        return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)
+        return cls(signer, f"{url}/auth", home_domain, host_of(url))
 
     def challenge(self, wallet: str, passphrase: str) -> str:
         """A transaction for the wallet's holder to sign, as base64 XDR."""
@@ -180,6 +180,12 @@ def addresses(settings: Settings) -> tuple[str, str]:
     url = settings.public_url or settings.own_api_url
     url = url.rstrip("/")
     return url, settings.home_domain or urlsplit(url).netloc
+
+
+def host_of(url: str) -> str:
+    """The host of a URL as wallets compare it with `web_auth_domain`: a domain name has no port."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host
 
 
 def _encode(data: bytes) -> str:

@@ -16,7 +16,7 @@ import structlog
 
 from kalepool.actions import ActionName
 from kalepool.chain import Account
-from kalepool.database import Database, new_id
+from kalepool.database import Database, Session, new_id
 from kalepool.errors import (
     AccountMissingError,
     ConflictError,
@@ -56,6 +56,19 @@ class PayoutChangedError(ConflictError):
     """The withdrawal is to another wallet than the farmer's payout wallet."""
 
     code = "payout-changed"
+
+
+class NotActiveError(ConflictError):
+    """A farmer that has brought nothing yet takes nothing out."""
+
+    code = "not-active"
+    fault = Fault.FARMER
+
+
+class PaidBeforeError(ConflictError):
+    """The withdrawal was paid, by a transaction that the database does not have any more."""
+
+    code = "paid-before"
 
 
 class TooMuchError(ConflictError):
@@ -105,6 +118,8 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     async with ctx.lock("wallet", farmer.farmer_id):
         found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
         if found is None:
+            if farmer.pays_itself:
+                raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
             if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
                 raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
             accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
@@ -217,6 +232,16 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         deadline=deadline,
         timeout_seconds=timeout,
     )
+
+
+async def close_as_paid_before(session: Session, withdrawal_id: UUID) -> None:
+    """Closes one that an operator found to be paid by a transaction that this database does not have. NotFoundError
+    where none of this id is open, or its payment is under way."""
+    message = "paid by a transaction that the database lost, by what an operator found"
+    if not await session.execute(
+        "close_withdrawal", withdrawal_id=withdrawal_id, code=PaidBeforeError.code, message=message
+    ):
+        raise NotFoundError(f"no withdrawal {withdrawal_id} that is open and not on its way")
 
 
 async def withdrawals_of(database: Database, farmer_id: UUID, *, after: UUID | None, limit: int) -> list[Withdrawal]:

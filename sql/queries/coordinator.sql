@@ -78,6 +78,12 @@ WHERE w.pooler_id = %(pooler_id)s AND w.outcome = 'worked' AND w.block_index BET
     SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
     AND (h.outcome = 'harvested' OR h.code IN ('pail-missing', 'block-missing')));
 
+-- name: insert_unanswered_work
+-- A call with works that the pool's own API did not answer: an attempt, and no fault of who made it.
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault, seconds_left)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'failed', 'api-unavailable',
+        'the pool''s API did not answer', 'backend', %(seconds_left)s);
+
 -- name: select_works_record
 -- How many pails had to be worked in these blocks, and how many of them were not.
 SELECT count(*) AS due,

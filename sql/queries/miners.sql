@@ -135,16 +135,6 @@ SELECT r.miner_id, r.request_id, r.outcome, r.detail
 FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[]) AS wanted (miner_id, request_id)
 JOIN refused_shares r USING (miner_id, request_id);
 
--- name: delete_old_shares
--- Shares that no block, hashrate or repeated request needs any more. Their totals stay in share_counts.
-DELETE FROM shares WHERE found_at < now() - make_interval(days => %(days)s);
-
--- name: delete_old_refused_shares
-DELETE FROM refused_shares WHERE refused_at < now() - interval '1 day';
-
--- name: delete_old_hashrates
-DELETE FROM hashrates WHERE sampled_at < now() - interval '7 days';
-
 -- name: select_miner_hashrates
 -- Shares and credited hashes of a miner within some windows of seconds.
 SELECT w.seconds, count(s.share_id) AS shares, coalesce(sum(s.credited_hashes), 0) AS credited_hashes
@@ -215,5 +205,6 @@ FROM miners m
 CROSS JOIN LATERAL (
     SELECT searcher, sum(credited_hashes) AS credited FROM shares
     WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
-WHERE m.last_seen_at > now() - interval '5 minutes'
+-- It is written down now and then that a miner was seen: one that has just registered was not yet.
+WHERE greatest(m.last_seen_at, m.created_at) > now() - interval '5 minutes'
 ON CONFLICT DO NOTHING;

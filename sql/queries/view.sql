@@ -11,7 +11,7 @@ SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, f.status,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
        h.transaction_hash AS harvest_transaction,
        CASE WHEN h.reward_stroops IS NULL THEN coalesce(lost.code, failed.code) END AS failed_code,
-       last.block_index AS received_index, last.reward_stroops AS received_stroops
+       last.block_index AS received_index, last.reward_stroops AS received_stroops, f.deposit_stroops
 FROM farmers f
 LEFT JOIN plantings p ON p.block_index = %(block_index)s AND p.farmer_id = f.farmer_id AND p.outcome = 'planted'
 LEFT JOIN LATERAL (
@@ -188,7 +188,9 @@ ORDER BY registered_at, farmer_id;
 SELECT now() AS now;
 
 -- name: count_open_submissions
-SELECT count(*) AS open FROM submissions WHERE status = 'open';
+-- Those on their way. One whose time bound is long over waits for an operator, or for an RPC server that answers.
+SELECT count(*) AS open FROM submissions
+WHERE status = 'open' AND valid_until > now() - make_interval(secs => %(grace_seconds)s);
 
 -- name: select_movements
 -- What each farmer staked, got back, paid out (withdrawn or on leaving) and was paid by others of the pool in ledgers

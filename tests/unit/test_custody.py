@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from stellar_sdk import Keypair
 
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody, MasterKey, Purpose, key_file_path, load_custody
+from kalepool.derivation import account_path, farmer_path
 from kalepool.errors import CustodyError
 
 
@@ -19,8 +21,12 @@ def settings(folder: Path, **options: object) -> Settings:
     return Settings.load(data_dir=folder, **options)
 
 
+numbers = count(1)
+
+
 def new(custody: Custody, row: UUID) -> tuple[Binding, bytes, str]:
-    address, sealed, key_id = custody.create_sealed(row, Purpose.FARMER, payout_wallet="GHOME")
+    path = farmer_path(next(numbers))
+    address, sealed, key_id = custody.create_sealed(row, Purpose.FARMER, path, payout_wallet="GHOME")
     return Binding(row, Purpose.FARMER, address, payout_wallet="GHOME"), sealed, key_id
 
 
@@ -117,3 +123,28 @@ def test_the_environments_first_key_seals_and_all_open(tmp_path: Path) -> None:
     again, key_id = both.seal_again(binding, sealed)
     assert key_id == young.key_id
     assert Custody(young).signer(binding, again).sign(b"x") == Custody(old).signer(binding, sealed).sign(b"x")
+
+
+def test_the_master_key_alone_brings_a_wallet_back() -> None:
+    """No database, no sealed secret: key and number are enough, and other keys and numbers are other wallets."""
+    master, other = MasterKey.new(), MasterKey.new()
+    address, _, _ = Custody(master).create_sealed(uuid4(), Purpose.FARMER, farmer_path(7), payout_wallet="GHOME")
+    later = Custody(other, master)  # the key was rotated since
+    row = uuid4()
+    assert later.addresses(farmer_path(7))[1] == address
+    again, sealed, key_id = later.create_sealed(
+        row, Purpose.FARMER, farmer_path(7), payout_wallet="GHOME", address=address
+    )
+    assert (again, key_id) == (address, other.key_id)
+    binding = Binding(row, Purpose.FARMER, address, payout_wallet="GHOME")
+    Keypair.from_public_key(address).verify(b"x", later.signer(binding, sealed).sign(b"x"))
+    paths = [farmer_path(number) for number in range(50)] + [account_path("pool"), account_path("7")]
+    assert len({each for path in paths for each in later.addresses(path)}) == 2 * len(paths)
+    with pytest.raises(CustodyError, match="no master key"):
+        Custody(other).create_sealed(row, Purpose.FARMER, farmer_path(7), address=address)
+
+
+def test_the_derivation_never_changes() -> None:
+    """Wallets of years ago hang on these very bytes."""
+    master = MasterKey(bytes(range(32)))
+    assert Custody(master).addresses(farmer_path(1)) == ["GA3SKHVLZO7K3LR3IGBHAGKRFIYL6LHDVKNRFE62GUHLMXVSNL4QFCVT"]

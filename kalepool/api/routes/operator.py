@@ -423,6 +423,53 @@ async def check_compensation(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# What this database does not have
+
+
+class GapView(Described):
+    """Transactions of one of the pool's accounts or farmers' wallets that a ledger has and this database had not."""
+
+    gap_id: UUID
+    account: str
+    first_sequence: Nonce
+    last_sequence: Nonce
+    transactions: int
+    imported: int = Field(description="How many of them the RPC server still knew.")
+    found_at: datetime
+
+
+class GapsView(Described):
+    """All of them that nobody has acknowledged."""
+
+    items: list[GapView]
+
+
+class Acknowledgement(Sent):
+    """That an operator has looked."""
+
+    reason: Reason
+    paid_withdrawals: list[UUID] = Field(
+        default=[], max_length=1000, description="Open here, and paid by what is missing: they are not paid again."
+    )
+
+
+@router.get("/gaps", summary="Transactions that this database does not have", responses=READS)
+async def list_gaps(request: Request, caller: Operator) -> GapsView:
+    """Looked for now. There are some after the database was put back to an older state; while there are, nothing is
+    paid out, no farmer is registered, and `/health` is down. Look the accounts up in an explorer: what was paid since,
+    and to whom."""
+    return GapsView(items=[GapView.model_validate(gap) for gap in await operators.open_gaps(context(request))])
+
+
+@router.put("/gaps/acknowledgement", summary="Go on in spite of them", responses=WRITES)
+async def acknowledge_gaps(request: Request, caller: Operator, body: Acknowledgement) -> GapsView:
+    """Pays out again, and registers farmers. A withdrawal that is open here is paid then, unless it is named. Answers
+    with what was acknowledged."""
+    found = await operators.acknowledge_gaps(context(request), caller.key_id, body.reason, body.paid_withdrawals)
+    return GapsView(items=[GapView.model_validate(gap) for gap in found])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # The audit
 
 

@@ -262,7 +262,7 @@ async def _not_ripe(
                 target.farmer_id,
                 block,
                 error,
-                ctx.settings.chain.ledger_seconds,
+                ctx.settings.chain,
             )
     except Exception as failed:
         error = failed

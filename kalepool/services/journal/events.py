@@ -166,8 +166,8 @@ async def insert_found_planting(
         "transaction_hash": None,
         "ledger": pail.sequence,
     }
-    log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
-    await database.execute("insert_planting", **row)
+    if await database.execute("insert_planting", **row):
+        log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
 
 
 async def insert_found_harvest(
@@ -186,8 +186,8 @@ async def insert_found_harvest(
         "transaction_hash": None,
         "ledger": None,
     }
-    log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
-    await database.execute("insert_harvest", **row)
+    if await database.execute("insert_harvest", **row):
+        log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
 
 
 async def read_pail(database: Database, block_index: int, farmer_id: UUID) -> Pail | None:

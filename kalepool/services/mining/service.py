@@ -33,7 +33,6 @@ log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
-PRUNE_SECONDS = 3600.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
 
@@ -328,17 +327,12 @@ class Mining:
             await asyncio.sleep(0.1)
 
     async def _keeping(self) -> None:
-        """Writes down what a restart should know, forgets who is gone, drops what is old."""
-        prune_at = _now() + timedelta(seconds=PRUNE_SECONDS)
+        """Writes down what a restart should know, forgets who is gone."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             now = _now()
             try:
                 await self._save(now)
-                if now >= prune_at:
-                    prune_at = now + timedelta(seconds=PRUNE_SECONDS)
-                    await self._database.execute("delete_old_shares", days=self._settings.share_days)
-                    await self._database.execute("delete_old_refused_shares")
             except DatabaseError as error:
                 log.warning("mining_not_saved", reason=str(error))
 

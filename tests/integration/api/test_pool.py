@@ -13,6 +13,7 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.custody import Binding
+from kalepool.services.farming import plant
 from kalepool.services.keys import Role, create_key
 from kalepool.services.poolers import add_pooler
 from tests.integration.conftest import ISSUER
@@ -38,6 +39,8 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     health = await wait_up(api)
     assert {name: part["state"] for name, part in health["components"].items()} == {
         "database": "up",
+        "disk": "up",
+        "journal": "up",
         "chain": "up",
         "custody": "up",
         "accounts": "up",
@@ -52,7 +55,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert made["status"] == "registered"
     assert (made["stake_percentage"], made["stake"]) == (0.05, "stakes 5 % of the KALE balance in each block")
     assert made["needs_funding"]
-    assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
+    assert made["missing"] == {"native_stroops": "25000000", "trustline": True, "kale_stroops": "0"}
     assert made["metadata"] == {"name": "Ann"}
 
     await farm.ctx.chain.fund(made["custodial_wallet"])
@@ -177,14 +180,43 @@ async def test_pages_of_farmers(api) -> None:
 
 async def test_health_tells_who_is_down(api) -> None:
     await wait_up(api)
-    await api.farm.rows(
-        "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
-        "VALUES (gen_random_uuid(), 1, 'here', 'cpu', 'numba', 2, '0', now() - interval '1 hour')"
+    insert = (
+        "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at, status) "
+        "VALUES (gen_random_uuid(), {}, '{}/1', 'cpu', 'numba', 2, '0', now() - interval '{} minutes', '{}')"
+    )
+    await api.farm.rows(insert.format(1, "here", 60, "alive"))
+    await api.farm.rows(insert.format(2, "there", 60, "gone"))
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
+    workers = answer.json()["components"]["workers"]
+    assert workers["state"] == "down" and workers["detail"].startswith("no worker on any of 2 machines since ")
+    assert answer.json()["components"]["database"]["state"] == "up"
+    await api.farm.rows(insert.format(3, "here", 0, "alive"))
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
+    assert answer.json()["components"]["workers"]["detail"].startswith("1 workers on 1 of 2 machines, ")
+    await api.farm.rows("UPDATE workers SET last_seen_at = now() - interval '2 days'")
+    answer = await until(
+        api.anybody, "/health", lambda answer: answer.json()["components"]["workers"]["state"] == "none"
+    )
+    assert answer.status_code == 200, "nobody waits for a machine for more than a day"
+
+
+async def test_planted_stakes_that_nobody_searches_for_are_no_health(api) -> None:
+    farm = api.farm
+    await wait_up(api)
+    await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.rows(
+        "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, seen_at) "
+        "SELECT 0, pooler_id, decode(repeat('00', 32), 'hex'), now(), now() - interval '1 minute' FROM poolers"
     )
     answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
     workers = answer.json()["components"]["workers"]
-    assert (workers["state"], workers["detail"]) == ("down", "0 of 1 workers, 0 hashes per second")
-    assert answer.json()["components"]["database"]["state"] == "up"
+    assert workers["state"] == "down"
+    assert workers["detail"] == "neither a worker nor a miner searches for 2 planted stakes"
+    await farm.rows("INSERT INTO miners (miner_id, name) VALUES (gen_random_uuid(), 'rigs of Bob')")
+    await farm.rows("INSERT INTO rigs (miner_id, name) SELECT miner_id, 'a rig' FROM miners")
+    await farm.rows("INSERT INTO hashrates SELECT now(), searcher, 1e6 FROM rigs")
+    await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
 
 
 async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:
