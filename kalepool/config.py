@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     api_connections: Annotated[int, Field(ge=1)] = 10_000
     """Most connections to the API at the same time."""
 
-    api_connections_per_address: Annotated[int, Field(ge=1)] = 250
+    api_connections_per_address: Annotated[int, Field(ge=1)] = 500
     """Most connections to the API from one address at the same time; requests under way, of one behind a trusted
     proxy."""
 
@@ -392,15 +392,19 @@ def require_public_url(settings: Settings) -> None:
     """Raises ConfigError where the API is open to others and does not know its address: wallets would be sent to this
     machine's inner one."""
     host = settings.api_host
-    try:
-        local = ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local and settings.public_url is None:
+    if not is_local(host) and settings.public_url is None:
         raise ConfigError(
             f"KALEPOOL_API_HOST={host} opens the API to other machines: set KALEPOOL_PUBLIC_URL to the address that "
             "they reach it at, as https://pool.example"
         )
+
+
+def is_local(host: str) -> bool:
+    """Whether this address is for this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def local_url(host: str, port: int) -> str:

@@ -12,8 +12,9 @@ from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
+from kalepool.api.bodies import BodyLimits
 from kalepool.api.head import HeadAsGet
-from kalepool.api.limits import BodyLimits, RateLimits, UnderWay
+from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     csv_exports,

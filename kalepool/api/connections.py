@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TimerHandle
-from collections import Counter
 from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from kalepool.api.limits import network_of
+from kalepool.api.limits import Holders, network_of, too_busy
 from kalepool.api.problems import Problem
 from kalepool.api.proxies import Proxies
-from kalepool.config import Settings
+from kalepool.config import Settings, is_local
 
 HEAD_SECONDS = 10.0
 """The head of a request must have arrived within this time, from the connection or its first byte on."""
@@ -24,38 +23,34 @@ STUCK_SECONDS = 30.0
 """An answer that is not read for so long is broken off."""
 
 
+RESERVED = 100
+"""Places beyond the most, for this machine alone: strangers must not shut out the pool's own parts."""
+
+
 class Doors:
     """Counts open connections, in all and by whose they are. Those of trusted proxies are many people's."""
 
     def __init__(self, settings: Settings) -> None:
-        self._most = settings.api_connections
-        self._most_of_address = settings.api_connections_per_address
+        self.most = settings.api_connections
         self._proxies = Proxies(settings.trusted_proxies)
+        self._holders = Holders(settings.api_connections_per_address)
         self._open = 0
-        self._of_address: Counter[str] = Counter()
 
     def enter(self, host: str) -> Problem | None:
         """Counts a connection; gives why it cannot be, and counts nothing then."""
         network = network_of(host)
-        if self._open >= self._most:
-            return _busy("too many connections are open; come back later")
-        if self._of_address[network] >= self._most_of_address and host not in self._proxies:
-            return _busy(f"{network} has {self._most_of_address} connections open, the most it may")
+        if self._open >= self.most + RESERVED * is_local(host):
+            return too_busy("too many connections are open; come back later")
+        if not self._holders.has_room(network) and host not in self._proxies:
+            return too_busy(f"{network} has {self._holders.most} connections open, the most it may")
         self._open += 1
-        self._of_address[network] += 1
+        self._holders.take(network)
         return None
 
     def leave(self, host: str) -> None:
         """Counts the end of a connection that entered."""
-        network = network_of(host)
         self._open -= 1
-        self._of_address[network] -= 1
-        if not self._of_address[network]:
-            del self._of_address[network]
-
-
-def _busy(detail: str) -> Problem:
-    return Problem(503, "busy", detail, headers={"Retry-After": "10"})
+        self._holders.give_back(network_of(host))
 
 
 class GuardedConnection(HttpToolsProtocol):

@@ -23,7 +23,7 @@ class Proxies:
 
     def __contains__(self, host: str) -> bool:
         address = _address(host)
-        return address is not None and any(address in network for network in self._networks)
+        return address is not None and self._has(address)
 
     def client(self, forwarded: list[str]) -> str | None:
         """The client's address, of an X-Forwarded-For: each proxy adds whom it heard at the end, so the last that is no
@@ -32,9 +32,12 @@ class Proxies:
             address = _address(said)
             if address is None:
                 return None
-            if str(address) not in self:
+            if not self._has(address):
                 return str(address)
         return None
+
+    def _has(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._networks)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -26,6 +26,9 @@ STOP_SECONDS = 5
 BACKLOG = 4096
 """Connections that wait to be accepted: all miners come back at once after a restart."""
 
+OTHER_FILES = 300
+"""Files that are open besides strangers' connections."""
+
 
 class Server(uvicorn.Server):
     """Ends what waits for jobs or news when it is told to stop: else every open stream would hold it up."""
@@ -60,6 +63,8 @@ def serve(settings: Settings) -> None:
     require_public_url(settings)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every open stream is a file
+    if 0 < most < settings.api_connections + OTHER_FILES:
+        settings = settings.model_copy(update={"api_connections": max(most - OTHER_FILES, 1)})
     app = create_app(settings)
     with _metrics_socket(settings) as metrics_socket:
         if metrics_socket is not None:

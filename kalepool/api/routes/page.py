@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -23,8 +22,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
-from kalepool.api.limits import network_of, per_address
-from kalepool.api.problems import Problem
+from kalepool.api.limits import Holders, address_of, per_address, too_busy
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
@@ -135,7 +133,7 @@ class Viewing:
     def __init__(self, ctx: Context) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
-        self.viewers_of: Counter[str] = Counter()  # by whose address they are
+        self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
         self.reads = 0
         self._database = ctx.database
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
@@ -155,17 +153,20 @@ class Viewing:
 
     def require_room(self, network: str) -> None:
         """Problem 503 where as many look as may, from there or in all."""
-        if self.viewers >= MOST_VIEWERS or self.viewers_of[network] >= MOST_VIEWERS_OF_ADDRESS:
-            whence = f" from {network}" if self.viewers < MOST_VIEWERS else ""
-            raise Problem(503, "busy", f"too many look already{whence}; reload later", headers={"Retry-After": "60"})
+        if self.viewers >= MOST_VIEWERS:
+            raise too_busy("too many look already; reload later", 60)
+        if not self._holders.has_room(network):
+            raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
 
-    async def changes(self, network: str = "") -> AsyncGenerator[dict[str, str]]:
+    async def changes(self, network: str) -> AsyncGenerator[dict[str, str]]:
         """All parts, then again and again those that changed; {} after a long silence. Ends when the process does.
 
         `network`: where the viewer is.
         """
+        if self.viewers >= MOST_VIEWERS or not self._holders.has_room(network):
+            return  # many came at once
         self.viewers += 1
-        self.viewers_of[network] += 1
+        self._holders.take(network)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
         seen = 0
@@ -181,7 +182,7 @@ class Viewing:
                     yield fresh
         finally:
             self.viewers -= 1
-            self.viewers_of -= Counter([network])  # drops what comes to nothing
+            self._holders.give_back(network)
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
@@ -265,7 +266,7 @@ async def show_pool(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Server-sent events: parts of the page as JSON, by id, whenever they change."""
     viewing: Viewing = request.app.state.viewing
-    network = network_of(request.client.host) if request.client else ""
+    network = address_of(request)
     viewing.require_room(network)
 
     async def told() -> AsyncIterator[str]:

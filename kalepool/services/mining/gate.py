@@ -40,7 +40,7 @@ class SlowedError(WaitError):
 
 
 class CrowdedError(WaitError):
-    """Too many of the miner's requests wait for jobs."""
+    """Too many requests of the rig wait for jobs."""
 
     code = "too-many-waiting"
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,9 +35,8 @@ FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
-
-WAITING_PER_RIG = 2
-"""Requests that may wait for jobs, for each rig that a miner may have: one that broke off is noticed late."""
+MOST_STREAMS = 4
+"""Requests of one rig that may wait for jobs. It needs one; that another broke off is noticed late."""
 
 CROWDED_SECONDS = 5.0
 """When to come back where too many wait."""
@@ -67,7 +66,6 @@ class Mining:
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
         self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
-        self._waiting: Counter[UUID] = Counter()  # requests that wait for jobs, by miner
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -112,10 +110,6 @@ class Mining:
         Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
         """
         await self.gate.check(miner_id, _now())
-        if self._waiting[miner_id] >= WAITING_PER_RIG * self._settings.miner_rigs:
-            raise CrowdedError(
-                f"{self._waiting[miner_id]} of your requests wait for jobs already, the most that may", CROWDED_SECONDS
-            )
         key = (miner_id, name)
         # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
         claim = self._claims.setdefault(key, asyncio.Lock())
@@ -123,6 +117,8 @@ class Mining:
             rig = self._names.get(key)
             if rig is None:
                 rig = await self._load_rig(miner_id, name, hashes_per_second)
+        if rig.streams >= MOST_STREAMS:
+            raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = _now()
         rig.seen_at = now
         if rig.whole_zeros != whole_zeros or not rig.given:
@@ -154,7 +150,6 @@ class Mining:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + wait_seconds
         rig.streams += 1
-        self._waiting[rig.miner_id] += 1
         try:
             while not self._ending and (rig.given is None or rig.job_id == after):
                 with contextlib.suppress(TimeoutError):
@@ -165,13 +160,11 @@ class Mining:
             return rig.given if rig.job_id != after else None
         finally:
             rig.streams -= 1
-            self._waiting -= Counter([rig.miner_id])  # drops what comes to nothing
             rig.seen_at = _now()
 
-    async def jobs(self, rig: Rig) -> AsyncIterator[GivenJob | None]:
+    async def jobs(self, rig: Rig) -> AsyncGenerator[GivenJob | None]:
         """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
         rig.streams += 1
-        self._waiting[rig.miner_id] += 1
         told: str | None = ""
         try:
             while not self._ending:
@@ -184,7 +177,6 @@ class Mining:
                     await changed.wait()
         finally:
             rig.streams -= 1
-            self._waiting -= Counter([rig.miner_id])  # drops what comes to nothing
             rig.seen_at = _now()
 
     # shares
