@@ -13,6 +13,7 @@ import structlog
 from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.errors import KalepoolError
+from kalepool.networks import Network
 from kalepool.policy import bookkeeping
 from kalepool.policy.bookkeeping import BookEvent, Explained, Transfer
 from kalepool.services import postings
@@ -151,6 +152,14 @@ async def differences(database: Database) -> list[Difference]:
     found = [Difference(row["account"], row["difference_stroops"], False) for row in rows]
     rows = await database.fetch_all("select_unexplained")
     return [*found, *(Difference(row["account"], -row["balance_stroops"], True) for row in rows)]
+
+
+async def lasting(database: Database, network: Network) -> list[Difference]:
+    """Those of the differences that are no matter of a moment."""
+    patience = timedelta(seconds=PATIENCE_LEDGERS * network.ledger_seconds)
+    rows = await database.fetch_all("select_book_differences")
+    young = {row["account"] for row in rows if datetime.now(UTC) - row["differs_since"] < patience}
+    return [each for each in await differences(database) if each.unexplained or each.account not in young]
 
 
 async def require_even(database: Database) -> None:
