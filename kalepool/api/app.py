@@ -17,6 +17,7 @@ from kalepool.api.head import HeadAsGet
 from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
+    books,
     csv_exports,
     farmers,
     farming,
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     audiences = (
         public,
+        books,
         farmers,
         farming,
         pooler,
