@@ -206,7 +206,7 @@ async def _take(ctx: Context, farmer: Farmer, signer: Signer, account: Account, 
     """One step of the way, as a transaction."""
     pool, to = ctx.accounts.payer, farmer.destination
     kale = account.kale_stroops or 0
-    item = Item(farmer_id=farmer.farmer_id, amount_stroops=kale, destination=to.address)
+    item = Item(farmer_id=farmer.farmer_id, amount_stroops=kale, destination=to.address, asset="KALE")
     match step:
         case departing.PayFirst():
             action, prepare = ActionName.PAYMENT, partial(ctx.chain.prepare_payment, signer, to, kale_stroops=kale)
@@ -216,10 +216,7 @@ async def _take(ctx: Context, farmer: Farmer, signer: Signer, account: Account, 
             action = ActionName.PAYMENT if kale else ActionName.TRUSTLINE
             prepare = partial(ctx.chain.prepare_limit, signer, to, kale_stroops=kale, limit_stroops=limit)
         case departing.Close():
-            # What goes to the issuer, because a contract cannot be paid by this, is nobody's any more.
-            paid = 0 if to.is_contract else kale
-            action = ActionName.MERGE
-            item = replace(item, amount_stroops=paid, native_stroops=account.native_stroops)
+            action, item = ActionName.MERGE, replace(item, native_stroops=account.native_stroops)
             prepare = partial(
                 ctx.chain.prepare_close,
                 signer,
@@ -237,7 +234,7 @@ async def _pass_on(ctx: Context, farmer: Farmer, receiver: Receiver) -> None:
     if due <= 0:
         return
     check_payout(farmer.destination, receiver, kale=False)
-    item = Item(farmer_id=farmer.farmer_id, destination=farmer.payout_wallet, native_stroops=due)
+    item = Item(farmer_id=farmer.farmer_id, destination=farmer.payout_wallet, native_stroops=due, asset="XLM")
     pool, to = ctx.accounts.payer, farmer.destination
     async with ctx.chain.pool_lock:
         await _carry(

@@ -128,6 +128,7 @@ async def _item(
                 amount_stroops=part.amount_stroops,
                 destination=part.destination,
                 withdrawal_id=paid,
+                asset="KALE" if part.kale else "XLM",
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
             return Item(
@@ -135,6 +136,7 @@ async def _item(
                 amount_stroops=part.amount_stroops,
                 destination=part.destination,
                 native_stroops=part.native_stroops,
+                asset="KALE",
             )
         case _:
             return None

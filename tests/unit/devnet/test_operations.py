@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from stellar_sdk import Asset, Keypair, Signer, xdr
 
-from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import AccountEntry, unpack_data
+from kalepool.devnet.ledger.ledger_entries import AccountEntry
 
 
 def test_create_account_checks_reserve_funds_and_existence(chain) -> None:
@@ -78,27 +77,6 @@ def test_an_account_leaves_with_all_it_has(chain) -> None:
     assert result[1].tr.account_merge_result.source_account_balance is not None
 
 
-def test_an_account_puts_data_on_the_ledger(chain) -> None:
-    (alice,) = chain.fund("alice", kale=None, xlm="1.6")
-    key = wire.key_data(alice.raw_public_key(), b"config.memo_required")
-
-    def put(name: str, value: str | None) -> list[int]:
-        return chain.operations(chain.send(alice, lambda b: b.append_manage_data_op(name, value)))
-
-    assert put("config.memo_required", None) == [-2]
-    assert put("config.memo_required", "1") == [0]
-    entry = chain.node.ledger.view.get(key)
-    read = xdr.LedgerEntryData.from_xdr_bytes(entry.pack_data()).data
-    assert read is not None and read.data_value.data_value == b"1"
-    assert unpack_data(entry.pack_data()) == entry.data
-    assert put("config.memo_required", "2") == [0]
-    assert chain.account(alice).subentries == 1
-    assert put("another", "1") == [-3]  # no reserve for two
-    assert chain.operations(chain.send(alice, lambda b: b.append_account_merge_op(chain.banker.public_key))) == [-4]
-    assert put("config.memo_required", None) == [0]
-    assert (chain.account(alice).subentries, chain.node.ledger.view.get(key)) == (0, None)
-
-
 def test_a_failed_operation_undoes_the_others_but_not_fee_and_sequence(chain) -> None:
     alice, bob = chain.fund("alice", "bob")
     before, sequence = chain.account(alice).balance, chain.account(alice).sequence
@@ -165,7 +143,33 @@ def test_malformed_operations_are_refused_at_once(chain) -> None:
     envelope.sign(alice)
     answer = chain.submit(envelope)
     assert answer.status == "ERROR" and answer.result.code.name == "FAILED"
-    unsupported = chain.build(alice, lambda b: b.append_inflation_op())
+    unsupported = chain.build(alice, lambda b: b.append_manage_sell_offer_op(chain.kale, Asset.native(), "1", "1"))
     unsupported.sign(alice)
     answer = chain.submit(unsupported)
     assert answer.result.operations == ((-3).to_bytes(4, "big", signed=True),)  # opNOT_SUPPORTED
+
+
+def test_a_channel_carries_operations_of_nineteen_others(chain) -> None:
+    """Each operation's source signs for itself; the channel pays the fee and its number is used."""
+    payers = chain.fund(*(f"payer {n}" for n in range(19)))
+    channel, treasury = chain.fund("channel", "treasury")
+
+    def compose(builder):
+        for payer in payers:
+            builder.append_payment_op(treasury.public_key, chain.kale, "1.5", source=payer.public_key)
+        return builder
+
+    missing = chain.build(channel, compose)
+    for key in (channel, *payers[:-1]):
+        missing.sign(key)
+    answer = chain.submit(missing)
+    success, bad_auth = bytes(4) + (1).to_bytes(4, "big") + bytes(4), (-1).to_bytes(4, "big", signed=True)
+    assert answer.result.operations == (*[success] * 18, bad_auth)
+    before, numbers = chain.account(channel), [chain.account(payer).sequence for payer in payers]
+    collected = chain.must(chain.send(channel, compose, *payers))
+    assert chain.operations(collected) == [0] * 19
+    assert [len(events) for events in collected.operation_events] == [1] * 19
+    assert chain.kale_of(treasury) == (1_000 + 19 * 1.5) * 10**7
+    after = chain.account(channel)
+    assert (before.balance - after.balance, after.sequence - before.sequence) == (19 * 100, 1)
+    assert [chain.account(payer).sequence for payer in payers] == numbers
