@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants, worker
-from ray.core.generated.common_pb2 import ErrorType
+from ray.core.generated.common_pb2 import ErrorType  # pyright: ignore[reportAttributeAccessIssue]
 from ray.exceptions import RayError
 
 from kalepool.cluster.messages import MOST_BYTES

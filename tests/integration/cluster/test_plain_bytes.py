@@ -49,8 +49,8 @@ async def test_what_a_changed_worker_says_runs_nothing_in_the_coordinator(tmp_pa
     async with connect(None, cpus=0, gpus=0) as fleet:
         import ray
 
-        changed = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, num_cpus=0)(changed_worker(taken))
-        fleet._actor_class = changed
+        groups: dict[str, Any] = {"concurrency_groups": {"report": 1, "ctl": 1}}
+        fleet._actor_class = ray.remote(**groups)(changed_worker(taken))
         (place,) = await fleet.places()
 
         handle = fleet.start(place, 1)

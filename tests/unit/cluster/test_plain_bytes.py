@@ -40,7 +40,7 @@ def test_what_is_not_plain_bytes_is_not_looked_into() -> None:
         (b"99999", NoAnswerError, "does not know"),
         (b"9" * 5000, NoAnswerError, "does not know"),
     ]
-    from ray.core.generated.common_pb2 import ErrorType
+    from ray.core.generated.common_pb2 import ErrorType  # pyright: ignore[reportAttributeAccessIssue]
 
     died = str(ErrorType.Value("ACTOR_DIED")).encode()
     marks = [(died + mark[1:] if mark and mark.startswith(b"3") else mark) for mark, _, _ in cases]
