@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from kalepool.api.app import create_app
 from kalepool.config import Settings
+from kalepool.hardening import forbid_looking_in
 
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
@@ -40,6 +41,16 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class CustodyServer(Server):
+    """The same for a process that holds the master key: nobody looks into it once its port is open, which `kalepool up`
+    has to see."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            forbid_looking_in()
+
+
 def serve(settings: Settings) -> None:
     """Serves the API at settings.api_host and api_port until SIGINT or SIGTERM. Raises ConfigError, DatabaseError."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -56,4 +67,4 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    Server(app, config).run()
+    CustodyServer(app, config).run()
