@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from kalepool.cluster.messages import MOST_BYTES, Failure, Find, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_BYTES, WorkerFailure, Find, Hello, WorkerReport
 from kalepool.protocol.model import U32_MAX, U64_MAX
 
 MOST_HASHES_PER_SECOND = 10**12
@@ -30,20 +30,20 @@ NONCE = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 HELLO_FIELDS = frozenset(Hello.__dataclass_fields__)
 REPORT_FIELDS = frozenset(WorkerReport.__dataclass_fields__)
-FAILURE_FIELDS = frozenset(Failure.__dataclass_fields__)
+FAILURE_FIELDS = frozenset(WorkerFailure.__dataclass_fields__)
 
 
-def read_hello(data: bytes) -> Hello | Failure:
+def read_hello(data: bytes) -> Hello | WorkerFailure:
     """The message of `Hello.pack`, in its form; `doubt_hello` tells whether it can be true. Raises ValueError."""
     fields = _fields(data, HELLO_FIELDS)
-    return Failure(fields["failure"]) if fields.keys() == FAILURE_FIELDS else Hello(**fields)
+    return WorkerFailure(fields["failure"]) if fields.keys() == FAILURE_FIELDS else Hello(**fields)
 
 
-def read_report(data: bytes) -> WorkerReport | Failure:
+def read_report(data: bytes) -> WorkerReport | WorkerFailure:
     """The message of `WorkerReport.pack`, in its form; `doubt_report` tells if it can be true. Raises ValueError."""
     fields = _fields(data, REPORT_FIELDS)
     if fields.keys() == FAILURE_FIELDS:
-        return Failure(fields["failure"])
+        return WorkerFailure(fields["failure"])
     if type(fields["finds"]) is not list:
         raise ValueError("finds that are no list")
     return WorkerReport(**{**fields, "finds": tuple(map(_find, fields["finds"]))})

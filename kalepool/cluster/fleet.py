@@ -21,7 +21,7 @@ import structlog
 
 from kalepool.cluster.claims import read_hello, read_report
 from kalepool.cluster.members import FalseReportError, FleetLostError, Handle, WorkerError
-from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, Failure, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, WorkerFailure, Hello, WorkerReport
 from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
 from kalepool.cluster.worker import WorkerActor, drop_secrets
 from kalepool.errors import ConfigError
@@ -112,7 +112,7 @@ class RayHandle:
             self._ray.kill(self._actor)
 
 
-async def _message(reference: Awaitable[object], read: Callable[[bytes], MessageT | Failure]) -> MessageT:
+async def _message(reference: Awaitable[object], read: Callable[[bytes], MessageT | WorkerFailure]) -> MessageT:
     """What a worker answers, which is not believed yet. Raises WorkerError, FalseReportError."""
     from kalepool.cluster.plain_bytes import NoAnswerError, NotPlainBytesError
 
@@ -128,7 +128,7 @@ async def _message(reference: Awaitable[object], read: Callable[[bytes], Message
         message = read(answer)
     except ValueError as error:
         raise FalseReportError(f"the worker is not listened to: {error}") from None
-    if isinstance(message, Failure):
+    if isinstance(message, WorkerFailure):
         raise WorkerError(plain(message.failure)[:MOST_FAILURE_CHARACTERS])
     return message
 

@@ -101,13 +101,13 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class WorkerFailure:
     """What a worker says in place of anything else once its code has failed."""
 
     failure: str
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: Exception) -> WorkerFailure:
         return cls(f"{type(error).__name__}: {error}"[:MOST_FAILURE_CHARACTERS])
 
     def pack(self) -> bytes:

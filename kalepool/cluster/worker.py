@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import kernels
-from kalepool.cluster.messages import MOST_FINDS, Failure, Find, Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.messages import MOST_FINDS, WorkerFailure, Find, Hello, WorkerJob, WorkerReport, code_version
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
 
@@ -231,11 +231,11 @@ class WorkerActor:
     else, and raising here would be a pickle."""
 
     def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
-        self._made: Worker | Failure
+        self._made: Worker | WorkerFailure
         try:
             self._made = Worker(serial, threads, backend)
         except Exception as error:
-            self._made = Failure.of(error)
+            self._made = WorkerFailure.of(error)
 
     def hello(self) -> bytes:
         return self._answer(lambda worker: worker.hello())
@@ -248,9 +248,9 @@ class WorkerActor:
         return self._answer(lambda worker: worker.exchange(packed, serial, wait_seconds))
 
     def _answer(self, ask: Callable[[Worker], Hello | WorkerReport]) -> bytes:
-        if isinstance(self._made, Failure):
+        if isinstance(self._made, WorkerFailure):
             return self._made.pack()
         try:
             return ask(self._made).pack()
         except Exception as error:
-            return Failure.of(error).pack()
+            return WorkerFailure.of(error).pack()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.cluster.claims import doubt_report, read_hello, read_report
-from kalepool.cluster.messages import MOST_BYTES, MOST_FINDS, Failure, Find, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_BYTES, MOST_FINDS, WorkerFailure, Find, Hello, WorkerReport
 from kalepool.cluster.worker import WorkerActor
 
 HELLO = Hello("0.1.0+abc", "host-1", 7, "avx512", 2)
@@ -20,7 +20,7 @@ REPORT = WorkerReport(3, (Find(b"a" * 32, 5, 2**64 - 1),), 1000, 1.0, 0.9, 0.8, 
 def test_what_a_worker_says_arrives_as_it_was() -> None:
     assert read_hello(HELLO.pack()) == HELLO
     assert read_report(REPORT.pack()) == REPORT
-    said = Failure.of(RuntimeError("the card fell off the bus"))
+    said = WorkerFailure.of(RuntimeError("the card fell off the bus"))
     assert read_hello(said.pack()) == read_report(said.pack()) == said
     assert said.failure == "RuntimeError: the card fell off the bus"
 
@@ -89,7 +89,7 @@ def test_a_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("KALEPOOL_BACKEND", "abacus")
     actor = WorkerActor(1, 1)
     for said in (read_hello(actor.hello()), read_report(actor.exchange(None, None, 0.0))):
-        assert isinstance(said, Failure) and "KernelError" in said.failure and "abacus" in said.failure
+        assert isinstance(said, WorkerFailure) and "KernelError" in said.failure and "abacus" in said.failure
 
 
 def test_a_search_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +99,6 @@ def test_a_search_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(read_report(actor.exchange(None, None, 0.0)), WorkerReport)
         worker._error, worker._ended = RuntimeError("x" * 1000), True
         said = read_report(actor.exchange(None, None, 0.0))
-        assert isinstance(said, Failure) and len(said.failure) == 300
+        assert isinstance(said, WorkerFailure) and len(said.failure) == 300
     finally:
         worker.end()
