@@ -13,6 +13,8 @@ import structlog
 from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
+from kalepool.policy.timing import blocks_per_day
+from kalepool.policy.turns import in_turn
 from kalepool.protocol.model import Pail
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
@@ -21,6 +23,7 @@ from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming.opening import Opening, open_block
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.services.owed import read_owed
 from kalepool.units import amount
 
 log = structlog.get_logger()
@@ -68,7 +71,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         chosen = farmers.eligible(everyone, pooler, max_farmers)
         planted = await _already(ctx, block_index, pooler_id)
         failed: list[Failure] = []
-        rest = [farmer for farmer in chosen if farmer.farmer_id not in planted]
+        rest = await _in_turn(ctx, block_index, [farmer for farmer in chosen if farmer.farmer_id not in planted])
         if rest:
             opening = await open_block(ctx, block_index)
             for outcome in await _plant_all(ctx, block_index, opening, rest):
@@ -84,6 +87,14 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
 
 def _ms_since(begun: float) -> int:
     return round((time.monotonic() - begun) * 1000)
+
+
+async def _in_turn(ctx: Context, block_index: int, rest: list[Farmer]) -> list[Farmer]:
+    """Whose plant leaves first: the block's entropy may not exist yet, so its index decides between equals."""
+    owed = await read_owed(ctx.database, block_index, blocks_per_day(ctx.settings.chain))
+    by_wallet = {farmer.custodial_wallet: farmer for farmer in rest}
+    debts = {wallet: owed.get(farmer.farmer_id, 0) for wallet, farmer in by_wallet.items()}
+    return [by_wallet[wallet] for wallet in in_turn(by_wallet, debts, block_index.to_bytes(8, "big"))]
 
 
 async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[UUID, Planted]:

@@ -122,7 +122,7 @@ def test_an_answer_that_comes_when_its_block_is_past_holds_up_nothing(state: Sta
 def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
     state.failed(ActionName.PLANT, WALLETS[0], 7, "underfunded", NOW)
     state.failed(ActionName.PLANT, WALLETS[1], 7, "rpc-unavailable", NOW)
-    assert [farmer.wallet for farmer in state.searched()] == WALLETS[1:]
+    assert {farmer.wallet for farmer in state.searched()} == set(WALLETS[1:])
     assert planted_by(state, NOW + timedelta(seconds=5)) == set(WALLETS[1:])
     state.job_is_old = False
     state.saw_pails({WALLETS[0]: PAIL})  # but who has a pail is, whatever was said
@@ -183,3 +183,22 @@ def test_few_finds_are_told_at_once_at_any_speed(speed: float) -> None:
     zeros = report_zeros(speed)
     assert speed * 16.0**-zeros <= FINDS_PER_SECOND
     assert zeros == 0 or speed * 16.0 ** -(zeros - 1) > FINDS_PER_SECOND
+
+
+def test_whom_most_is_owed_is_first_everywhere(state: State) -> None:
+    state.saw_owed({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1, FARMERS[1].farmer_id: -6, UUID(int=99): 0})
+    turns = [WALLETS[2], WALLETS[0], WALLETS[1]]
+    state.saw_unharvested((index, wallet) for wallet in WALLETS for index in (4, 5))
+    snapshot, job = state.snapshot(1e6), state.job(1e6)
+    assert snapshot is not None and job is not None
+    assert [farmer.farmer for farmer in snapshot.farmers] == turns
+    assert [(h.index, h.farmer) for h in snapshot.harvests] == [(i, wallet) for i in (4, 5) for wallet in turns]
+    assert [key for key, _ in job.farmers] == [state.farmers[wallet].key for wallet in turns]
+
+
+def test_where_nothing_is_owed_every_block_has_another_order(state: State) -> None:
+    first = set()
+    for block in range(30):
+        state.saw_farm(farm(8 + block, entropy=block))
+        first.add(next(iter(state.farmers)))
+    assert first == set(WALLETS)

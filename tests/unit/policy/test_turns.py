@@ -1,0 +1,54 @@
+"""The order among equals, and what it does to their luck."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalepool.policy.search import pick
+from kalepool.policy.turns import BEST, at_once, in_turn, owed, zero_points
+
+
+def test_only_zeros_within_the_bounds_earn_points() -> None:
+    assert [zero_points(zeros, 5, 8) for zeros in (None, 3, 5, 6, 8, 9)] == [0, 0, 0, BEST // 3, BEST, BEST]
+    assert zero_points(7, 4, 4) == 0
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcde"), st.integers(0, BEST), max_size=5), max_size=20))
+def test_debts_cancel_out(blocks: list[dict[str, int]]) -> None:
+    debts = owed(blocks)
+    assert abs(sum(debts.values())) <= len(debts), "but for rounding"
+    assert all(debts[farmer] == 0 for farmer in debts if all(b.keys() == {farmer} for b in blocks if farmer in b))
+
+
+def test_the_most_owed_is_first_and_the_rest_changes_with_every_block() -> None:
+    assert in_turn("abc", {"a": -1, "b": 2}, b"") == ["b", "c", "a"]
+    assert {in_turn("abc", {}, bytes([block]))[0] for block in range(30)} == set("abc")
+    assert in_turn("cab", {}, b"x") == in_turn("abc", {}, b"x"), "where somebody stands in a list decides nothing"
+
+
+@given(st.integers(1, 1000), st.floats(0, 1e15), st.integers(0, 12))
+def test_at_least_one_and_at_most_all_are_served(equals: int, hashes: float, zeros: int) -> None:
+    served = at_once(equals, hashes, zeros)
+    assert 1 <= served <= equals
+    wasted = hashes * 16.0 ** -(zeros + 1) / served
+    assert served == equals or wasted <= 0.1 + 1e-9
+
+
+def test_equals_with_scarce_power_get_the_same_over_a_day() -> None:
+    """Eight farmers, and on average five finds a block: by position in a list, the last would get next to none."""
+    dice = random.Random(1)
+    farmers = list("abcdefgh")
+    had = dict.fromkeys(farmers, 0)
+    past: list[dict[str, int]] = []
+    for block in range(284):
+        turns = in_turn(farmers, owed(past), block.to_bytes(4, "big"))
+        zeros = [5] * len(turns)
+        for _ in range(dice.choice((1, 3, 5, 7, 9))):
+            zeros[pick(zeros, dice.randrange(4), 5, hashes=1e5)] += 1
+        past.append({farmer: zero_points(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)})
+        for farmer, z in zip(turns, zeros, strict=True):
+            had[farmer] += z - 5
+        assert max(had.values()) - min(had.values()) <= 2
