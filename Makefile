@@ -2,13 +2,16 @@
 
 PYTHON ?= python3
 BLOCKS ?=
+SECONDS ?=
+SEED ?=
+RAY ?=
 BIN := .venv/bin
 # Two workers mostly wait, for block after block (see tests/conftest.py): one more than there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-ray fuzz check fix lock clean
+.PHONY: help setup run test test-ray chaos fuzz check fix lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +28,9 @@ test: setup check ## lint, types, all tests but those on Ray, and how much of th
 
 test-ray: setup ## whole pools with a Ray each, of which parts are killed, block after block
 	@$(BIN)/python -m pytest -n 2 -m ray --durations=5
+
+chaos: setup ## faults in every phase of a block for SECONDS (300), in the order of SEED (1); RAY=1 on a Ray too
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RAY),--ray)
 
 fuzz: setup ## the whole API and all property tests, 200 examples of each, others every time
 	@KALEPOOL_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -n 2 tests/integration/api/test_fuzz.py tests/unit
@@ -48,6 +54,7 @@ clean: ## remove .venv and caches (the pool's data stays)
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kalepool needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making .venv: a minute or two, 1 GB"
 	@$(PYTHON) -m venv --clear .venv || \
 		{ echo "$(PYTHON) has no venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 

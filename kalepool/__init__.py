@@ -2,29 +2,32 @@
 
 Imports point down this list; `pyproject.toml` has the exact rule.
 
-__main__.py   the command line: which command is called
-commands/     the commands, a file each
-up/           `kalepool up`: starts all the parts, watches, ends them
-api/          the REST API, the page and custody, as one process
-coordinator/  the process that reads, decides and acts
-devnet/       an offline Stellar network with KALE's contracts
-view/         what the pool is doing, for people: page, terminal, status
-services/     what the API does for farmers, miners and operators
-cluster/      search workers on Ray
-chain/        the one door to Stellar
-custody.py    secret keys: made, sealed, opened only to sign
-mine/         hashing for a pool over HTTP
-bench.py      `kalepool bench`: how fast this machine hashes
-database.py   the one door to PostgreSQL, and the queries of sql/
-notices.py    what processes tell each other over PostgreSQL
-postgres.py   the embedded PostgreSQL
-policy/       what the pool decides, pure
-protocol/     the KALE contract's rules, pure
-config.py     every setting, a row each
-errors.py     every error, as one tree
-actions.py    the names of what the pool does on the chain
-networks.py   devnet, testnet and mainnet with their ids
-log.py        how every process logs
-processes.py  child processes that never outlive us
-units.py      amounts, rates and times as people read them
+__main__.py         the command line: which command is called
+commands/           the commands, a file each
+up/                 `kalepool up`: starts all the parts, watches, ends them
+api/                the REST API, the page and custody, as one process
+coordinator/        the process that reads, decides and acts
+devnet/             an offline Stellar network with KALE's contracts
+view/               what the pool is doing, for people: page, terminal, status
+services/           what the API does for farmers, miners and operators
+cluster/            search workers on Ray
+chain/              the one door to Stellar
+custody.py          secret keys: made, sealed, opened only to sign
+derivation.py       which secret key is whose: from the master key and a path
+mine/               hashing for a pool over HTTP
+bench.py            `kalepool bench`: how fast this machine hashes
+database.py         the one door to PostgreSQL, and the queries of sql/
+notices.py          what processes tell each other over PostgreSQL
+postgres.py         the embedded PostgreSQL
+policy/             what the pool decides, pure
+protocol/           the KALE contract's rules, pure
+config.py           every setting, a row each
+contract_errors.py  what the KALE contract says no with, a class for each code
+errors.py           every other error, as one tree
+actions.py          the names of what the pool does on the chain
+networks.py         devnet, testnet and mainnet with their ids
+log.py              how every process logs
+heartbeat.py        signs of life, from a process to the one that started it
+processes.py        child processes that never outlive us
+units.py            amounts, rates and times as people read them
 """

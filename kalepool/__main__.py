@@ -97,7 +97,8 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         if type(error).__name__ == "NoArgsIsHelpError":
             return message, 2
         command = context.command_path if context else "kalepool"
-        return f"{command}: {message.rstrip('.')}. See `{command} --help`.", 2
+        end = "" if message.endswith(("?", ".")) else "."
+        return f"{command}: {message}{end} See `{command} --help`.", 2
     if isinstance(error, typer.Abort):
         return "", 1
     if "kalepool.errors" in sys.modules:

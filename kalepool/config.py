@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, Heading("Where things are")] = Path(".kalepool")
     """Folder for all the pool keeps: the embedded database, the devnet's chain, keys, logs."""
 
+    min_free_mb: Annotated[int, Field(ge=0)] = 500
+    """Megabytes that are to stay free on the data folder's disk: below, `/health` says so and operators are told."""
+
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("KALEPOOL_DATABASE_URL", "DATABASE_URL")
     )
@@ -215,13 +218,24 @@ class Settings(BaseSettings):
     """Most rigs (machines) of a key."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Part of the pool's fee that external miners are credited with: 1 is all of it."""
+    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are credited with theirs;
+    what falls to the pool's own workers stays the pool's."""
 
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
-    """Whose shares count for a block's credits: those of so many blocks, the last of them this one."""
+    """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
-    share_days: Annotated[int, Field(ge=1)] = 7
+    share_days: Annotated[int, Field(ge=1), Heading("What is kept")] = 7
     """Days that single shares are kept. Their totals stay."""
+
+    chart_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the points of hashrate charts are kept, and workers that are gone."""
+
+    alert_days: Annotated[int, Field(ge=2)] = 90
+    """Days that alerts are kept that are over."""
+
+    envelope_days: Annotated[int, Field(ge=1)] = 7
+    """Days that the envelopes of settled plants, works and harvests are kept: the larger part of the database. Hash,
+    outcome, ledger and fee stay, and the envelopes of whatever paid somebody."""
 
     alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
     """Address to tell operators of trouble at. Without one nobody is told."""

@@ -1,18 +1,28 @@
 """Secret keys: made here, sealed at rest, opened only to sign. Used by the API process alone.
 
-A secret is sealed with XChaCha20-Poly1305 under the master key, with its row's id as associated data, so that a sealed
-secret copied to another row does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file, never in the
-database. Several keys may be there during a rotation: the first seals, all open.
+A secret is sealed with XChaCha20-Poly1305 under the master key, with what it may be used for as associated data: its
+row, purpose, address, and the wallet that its money goes to. Where one of them was changed in the database, or the
+secret was copied to another row, it does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file, never in
+the database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open, and all
+bring back the accounts that were made under them.
+
+Earlier versions bound a secret to its row alone. Such seals are made anew once, as the rows are then. Afterwards they
+open no more, else an old one could be put back beside another payout wallet: the key file remembers it by its first
+word, BOUND. It stands outside the database, whose writer cannot take it away.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, Self
 from uuid import UUID
 
 import structlog
@@ -20,11 +30,54 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 from stellar_sdk import Keypair
 
+from kalepool import derivation
 from kalepool.config import Settings
-from kalepool.database import Database
-from kalepool.errors import ConfigError, CustodyError
+from kalepool.database import Database, Session
+from kalepool.errors import ConfigError, ConflictError, CustodyError, NotFoundError
 
 log = structlog.get_logger()
+
+BOUND = "bound"
+"""First word of a key file whose keys open no secret that is bound to its row alone."""
+
+
+class Purpose(StrEnum):
+    """What an account is for."""
+
+    FARMER = "farmer"
+    POOL = "pool"
+    CHANNEL = "channel"
+    SIGN_IN = "sign-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a sealed secret may be used for, by its row. A secret that was sealed for something else does not open.
+
+    name: of one of the pool's own accounts. payout_wallet: where a farmer's money goes.
+    """
+
+    row_id: UUID
+    purpose: Purpose
+    address: str
+    name: str | None = None
+    payout_wallet: str | None = None
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> Self:
+        return cls(row["row_id"], Purpose(row["purpose"]), row["address"], row["name"], row["payout_wallet"])
+
+    def associated_data(self) -> bytes:
+        """The same bytes for the same binding and for no other. What is None is left out."""
+        parts = {
+            "row": str(self.row_id),
+            "purpose": self.purpose.value,
+            "address": self.address,
+            "name": self.name,
+            "payout": self.payout_wallet,
+        }
+        given = {key: value for key, value in parts.items() if value is not None}
+        return b"kalepool seal\0" + json.dumps(given, sort_keys=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +112,31 @@ class CustodySigner:
 
     public_key: str
     _custody: Custody = field(repr=False)
-    _row_id: UUID = field(repr=False)
+    _binding: Binding = field(repr=False)
     _sealed: bytes = field(repr=False)
 
     def sign(self, data: bytes) -> bytes:
         """The 64-byte ed25519 signature of `data`, usually a transaction's hash."""
-        return self._custody._keypair(self._row_id, self.public_key, self._sealed).sign(data)
+        return self._custody._keypair(self._binding, self._sealed).sign(data)
+
+    def check(self) -> None:
+        """CustodyError where it could not sign: before money goes to an address of the same row."""
+        self._custody._keypair(self._binding, self._sealed)
 
 
 class Custody:
-    """Makes, seals and opens secret keys with the master keys given: the first seals, all open."""
+    """Makes, seals and opens secret keys with the master keys given: the first seals, all open.
 
-    def __init__(self, *masters: MasterKey, key_file: Path | None = None) -> None:
+    bound: it is remembered that nothing of earlier versions is left to be bound; until then errors mention it.
+    """
+
+    def __init__(self, *masters: MasterKey, key_file: Path | None = None, bound: bool = False) -> None:
         self._key_file = key_file
+        self.bound = bound
         self._use(masters)
 
     def _use(self, masters: tuple[MasterKey, ...]) -> None:
-        self._current = masters[0]
+        self._masters = masters
         self._boxes = {master.key_id: Aead(master.secret) for master in masters}
 
     @property
@@ -83,34 +144,71 @@ class Custody:
         """Name of the key that seals new secrets."""
         return self._current.key_id
 
-    def create_sealed(self, row_id: UUID) -> tuple[str, bytes, str]:
-        """A new account for the row `row_id`: (address, sealed secret, master_key_id), all to be stored in that row."""
-        keypair = Keypair.random()
-        sealed, key_id = self._seal(row_id, keypair.raw_secret_key())
+    @property
+    def _current(self) -> MasterKey:
+        return self._masters[0]
+
+    def create_sealed(
+        self,
+        row_id: UUID,
+        purpose: Purpose,
+        path: str,
+        *,
+        name: str | None = None,
+        payout_wallet: str | None = None,
+        address: str | None = None,
+    ) -> tuple[str, bytes, str]:
+        """The account of a path for the row `row_id`: (address, sealed secret, master_key_id), to be stored there.
+
+        The same path under the same master key is the same account: see derivation.py. `address`: one of `addresses`,
+        the first where None. Raises CustodyError where no master key that is here makes that one.
+        """
+        made = (_derived(master, path) for master in self._masters)
+        keypair = next((each for each in made if address in (None, each.public_key)), None)
+        if keypair is None:
+            raise CustodyError(f"no master key that is here makes {address} of {path}")
+        binding = Binding(row_id, purpose, keypair.public_key, name, payout_wallet)
+        sealed, key_id = self._seal(binding.associated_data(), keypair.raw_secret_key())
         return keypair.public_key, sealed, key_id
 
-    def signer(self, row_id: UUID, address: str, sealed: bytes) -> CustodySigner:
-        """Who signs for `address`. Raises CustodyError at signing when the secret does not open."""
-        return CustodySigner(address, self, row_id, bytes(sealed))
+    def addresses(self, path: str) -> list[str]:
+        """The accounts of a path, one for each master key that is here, the current one's first."""
+        return [_derived(master, path).public_key for master in self._masters]
 
-    def _keypair(self, row_id: UUID, address: str, sealed: bytes) -> Keypair:
+    def signer(self, binding: Binding, sealed: bytes) -> CustodySigner:
+        """Who signs for the binding's address. Raises CustodyError at signing when the secret does not open."""
+        return CustodySigner(binding.address, self, binding, bytes(sealed))
+
+    def opens(self, binding: Binding, sealed: bytes) -> bool:
+        """Whether the secret was sealed for this."""
+        try:
+            self._keypair(binding, bytes(sealed))
+        except CustodyError:
+            return False
+        return True
+
+    def seal_again(self, binding: Binding, sealed: bytes, **changes: Any) -> tuple[bytes, str]:
+        """The same secret under the current master key, for the binding with these changes: (sealed secret,
+        master_key_id). CustodyError as at signing."""
+        secret = self._keypair(binding, bytes(sealed)).raw_secret_key()
+        return self._seal(replace(binding, **changes).associated_data(), secret)
+
+    def bind(self, binding: Binding, sealed: bytes) -> tuple[bytes, str]:
+        """What earlier versions sealed, for its row alone, sealed for the binding. CustodyError for anything else."""
+        keypair = _keypair_of(binding.address, self._open(binding.address, bytes(sealed), binding.row_id.bytes))
+        return self._seal(binding.associated_data(), keypair.raw_secret_key())
+
+    def _keypair(self, binding: Binding, sealed: bytes) -> Keypair:
         """Open a sealed secret. Raises CustodyError when no master key opens it, or it is another account's."""
-        keypair = Keypair.from_raw_ed25519_seed(self._open(row_id, address, sealed))
-        if keypair.public_key != address:
-            raise CustodyError(f"the secret stored for {address} is another account's")
-        return keypair
-
-    def seal_again(self, row_id: UUID, address: str, sealed: bytes) -> tuple[bytes, str]:
-        """The same secret under the current master key: (sealed secret, master_key_id)."""
-        return self._seal(row_id, self._keypair(row_id, address, sealed).raw_secret_key())
+        return _keypair_of(binding.address, self._open(binding.address, sealed, binding.associated_data()))
 
     # A sealed secret is: 8 bytes naming the master key, then nonce and ciphertext.
 
-    def _seal(self, row_id: UUID, secret: bytes) -> tuple[bytes, str]:
+    def _seal(self, associated: bytes, secret: bytes) -> tuple[bytes, str]:
         key_id = self._current.key_id
-        return bytes.fromhex(key_id) + self._boxes[key_id].encrypt(secret, aad=row_id.bytes), key_id
+        return bytes.fromhex(key_id) + self._boxes[key_id].encrypt(secret, aad=associated), key_id
 
-    def _open(self, row_id: UUID, address: str, sealed: bytes) -> bytes:
+    def _open(self, address: str, sealed: bytes, associated: bytes) -> bytes:
         key_id, ciphertext = sealed[:8].hex(), sealed[8:]
         if key_id not in self._boxes and self._key_file is not None:
             self._use(read_key_file(self._key_file))  # it was rotated while we ran
@@ -118,11 +216,24 @@ class Custody:
         if box is None:
             raise CustodyError(f"the secret of {address} is sealed by master key {key_id}, which is not here")
         try:
-            return box.decrypt(ciphertext, aad=row_id.bytes)
+            return box.decrypt(ciphertext, aad=associated)
         except CryptoError:
             raise CustodyError(
-                f"the secret of {address} does not open: its row was tampered with or mixed up"
+                f"the secret of {address} does not open: its row in the database was changed (payout wallet, address, "
+                "purpose or secret) or mixed up. Nothing is signed for it until the row is as it was"
+                + ("" if self.bound else "; right after an upgrade it is `kalepool custody bind` that is missing")
             ) from None
+
+
+def _derived(master: MasterKey, path: str) -> Keypair:
+    return Keypair.from_raw_ed25519_seed(derivation.seed(master.secret, path))
+
+
+def _keypair_of(address: str, secret: bytes) -> Keypair:
+    keypair = Keypair.from_raw_ed25519_seed(secret)
+    if keypair.public_key != address:
+        raise CustodyError(f"the secret stored for {address} is another account's")
+    return keypair
 
 
 def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Custody:
@@ -142,13 +253,94 @@ def load_custody(settings: Settings, sealed_under: Collection[str] = ()) -> Cust
         log.info("master_key_made", file=str(path))
     masters = read_key_file(path)
     _require_known(masters, sealed_under, f"put the old master.key at {path}; what is there now is another")
-    return Custody(*masters, key_file=path)
+    return Custody(*masters, key_file=path, bound=_is_bound(path))
 
 
 async def open_custody(settings: Settings, database: Database) -> Custody:
-    """Custody for what this database holds. Raises as load_custody, and DatabaseError."""
+    """Custody for what this database holds. Raises as load_custody, and DatabaseError.
+
+    A key file of an earlier version: its secrets are bound to their payout wallets now, once for all.
+    """
     rows = await database.fetch_all("select_master_key_ids")
-    return load_custody(settings, [row["master_key_id"] for row in rows])
+    custody = load_custody(settings, [row["master_key_id"] for row in rows])
+    path = key_file_path(settings)
+    if settings.master_key is None and not custody.bound and os.access(path.parent, os.W_OK):
+        await _bind_all(custody, database)
+        _write_key_file(path, read_key_file(path))
+        custody = load_custody(settings)
+    return custody
+
+
+async def bind(settings: Settings, database: Database) -> int:
+    """Binds what an earlier version sealed, as the rows are now. Returns how many secrets it was.
+
+    For KALEPOOL_MASTER_KEY and a key file that cannot be written, where nothing remembers that it was done: any other
+    key file is bound when it is first used, and then never again.
+    """
+    custody = await open_custody(settings, database)
+    return 0 if custody.bound else await _bind_all(custody, database)
+
+
+async def _bind_all(custody: Custody, database: Database) -> int:
+    """All or none; done again, nothing. What opens neither way stays as it is, and is told of."""
+    count = 0
+    async with database.transaction() as session:
+        for row in await _lock_sealed(session):
+            binding = Binding.of_row(row)
+            if custody.opens(binding, row["secret_sealed"]):
+                continue
+            try:
+                sealed, key_id = custody.bind(binding, row["secret_sealed"])
+            except CustodyError as error:
+                log.error("secret_not_bound", address=binding.address, reason=str(error))
+                continue
+            await _store(session, binding, sealed, key_id)
+            count += 1
+    if count:
+        log.warning("secrets_bound", secrets=count, advice="see that the farmers' payout wallets are theirs")
+    return count
+
+
+async def _lock_sealed(session: Session) -> list[dict[str, Any]]:
+    """Every row with a secret; nobody else changes one of them within this transaction."""
+    return [*await session.fetch_all("lock_sealed_accounts"), *await session.fetch_all("lock_sealed_farmers")]
+
+
+async def _store(session: Session, binding: Binding, sealed: bytes, key_id: str) -> None:
+    query = "update_farmer_secret" if binding.purpose is Purpose.FARMER else "update_account_secret"
+    await session.execute(query, row_id=binding.row_id, secret_sealed=sealed, master_key_id=key_id)
+
+
+async def change_payout(custody: Custody, session: Session, farmer_id: UUID, payout_wallet: str) -> str:
+    """Has a farmer's money go to another wallet, and its secret sealed for that. Returns the wallet before.
+
+    Raises NotFoundError, ConflictError where the farmer has left, and CustodyError where the row was changed.
+    """
+    row = await session.fetch_one("lock_sealed_farmer", farmer_id=farmer_id)
+    if row is None:
+        raise NotFoundError(f"no farmer {farmer_id}")
+    if row["status"] == "departed":
+        raise ConflictError(f"farmer {farmer_id} has left: there is nothing to pay out")
+    sealed, key_id = custody.seal_again(Binding.of_row(row), row["secret_sealed"], payout_wallet=payout_wallet)
+    await session.execute(
+        "update_farmer_payout",
+        row_id=farmer_id,
+        payout_wallet=payout_wallet,
+        secret_sealed=sealed,
+        master_key_id=key_id,
+    )
+    return row["payout_wallet"]
+
+
+async def broken_seals(custody: Custody, database: Database) -> list[Binding]:
+    """The rows whose secrets do not open: somebody changed them. Those of farmers who have left are not looked at."""
+    rows = await database.fetch_all("select_sealed")
+
+    def look() -> list[Binding]:
+        pairs = [(Binding.of_row(row), row["secret_sealed"]) for row in rows]
+        return [binding for binding, sealed in pairs if not custody.opens(binding, sealed)]
+
+    return await asyncio.to_thread(look)
 
 
 def _require_known(masters: Sequence[MasterKey], sealed_under: Collection[str], remedy: str) -> None:
@@ -167,16 +359,23 @@ def key_file_path(settings: Settings) -> Path:
 
 def read_key_file(path: Path) -> tuple[MasterKey, ...]:
     """The keys of the file, one a line. Raises CustodyError unless the file is ours and closed to everybody else."""
+    words = [word for word in _words(path) if word != BOUND]
+    if not words:
+        raise CustodyError(f"{path} is empty: it should hold the master key")
+    return _keys(words, str(path))
+
+
+def _is_bound(path: Path) -> bool:
+    return BOUND in _words(path)
+
+
+def _words(path: Path) -> list[str]:
     try:
-        status = path.stat()
-        if status.st_mode & 0o077:
+        if path.stat().st_mode & 0o077:
             raise CustodyError(f"{path} holds the master key and is open to others: chmod 600 {path}")
-        lines = path.read_text(errors="replace").split()
+        return path.read_text(errors="replace").split()
     except OSError as error:
         raise CustodyError(f"the master key file cannot be read: {error}") from None
-    if not lines:
-        raise CustodyError(f"{path} is empty: it should hold the master key")
-    return _keys(lines, str(path))
 
 
 def _keys(texts: Sequence[str], place: str) -> tuple[MasterKey, ...]:
@@ -187,13 +386,14 @@ def _keys(texts: Sequence[str], place: str) -> tuple[MasterKey, ...]:
 
 
 def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: bool = False) -> None:
-    """Whole or not at all: written beside, flushed to disk, then put in place."""
+    """Whole or not at all: written beside, flushed to disk, then put in place. From then on no seal of an earlier
+    version opens under these keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.writelines(master.secret.hex() + "\n" for master in masters)
+            file.writelines(f"{word}\n" for word in (BOUND, *(master.secret.hex() for master in masters)))
             file.flush()
             os.fsync(file.fileno())
         if must_be_new:
@@ -210,22 +410,18 @@ def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: 
 async def rotate(settings: Settings, database: Database) -> int:
     """Seal every secret under a new master key, all or none. Returns how many were sealed again.
 
-    With a key file: a new key is put in front of the file's first, then every secret is sealed under it; the key
-    before stays in the file for whatever a running API may have sealed meanwhile, older ones go. With
-    KALEPOOL_MASTER_KEY=NEW,OLD: everything is sealed under NEW, and OLD may then be taken away.
+    With a key file: a new key is put in front of the file's first, then every secret is sealed under it. The keys
+    before stay in the file: accounts made under them are derived from them. With KALEPOOL_MASTER_KEY=NEW,OLD:
+    everything is sealed under NEW, and OLD may then be taken away, into a safe.
     """
     path = key_file_path(settings)
     if settings.master_key is None:
-        await open_custody(settings, database)
+        await open_custody(settings, database)  # which binds what an earlier version sealed
         _write_key_file(path, (MasterKey.new(), *read_key_file(path)))
     custody = load_custody(settings)
     async with database.transaction() as session:
-        await session.execute("lock_sealed_secrets")
-        rows = await session.fetch_all("select_secrets_not_under", master_key_id=custody.master_key_id)
+        rows = [row for row in await _lock_sealed(session) if row["master_key_id"] != custody.master_key_id]
         for row in rows:
-            sealed, key_id = custody.seal_again(row["row_id"], row["address"], row["secret_sealed"])
-            query = "update_account_secret" if row["kind"] == "accounts" else "update_farmer_secret"
-            await session.execute(query, row_id=row["row_id"], secret_sealed=sealed, master_key_id=key_id)
-    if settings.master_key is None:
-        _write_key_file(path, read_key_file(path)[:2])
+            binding = Binding.of_row(row)
+            await _store(session, binding, *custody.seal_again(binding, row["secret_sealed"]))
     return len(rows)

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import math
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -28,8 +29,16 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool.pool_async import AddConnection, MaintenanceTask
 
-from kalepool.errors import ConflictError, DatabaseError, DatabaseUnavailableError, DuplicateRowError
+from kalepool.errors import (
+    ConfigError,
+    ConflictError,
+    DatabaseError,
+    DatabaseFullError,
+    DatabaseUnavailableError,
+    DuplicateRowError,
+)
 
 log = structlog.get_logger()
 
@@ -38,6 +47,9 @@ ROLE = "kalepool_app"  # may not change or remove events; see sql/roles.sql
 MIGRATION_LOCK = 0x6B616C65  # "kale"
 BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
 BEAT_ANSWER_SECONDS = 10.0
+NO_ROOM = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
+RECONNECT_SECONDS = 0.5  # between two tries to reach a server that is away, however long it has been
+CONNECT_SECONDS = 3  # for one try: what is lost on the way is sent again after ever longer waits, a new try is not
 
 
 def new_id() -> UUID:
@@ -206,6 +218,27 @@ async def _beat(connection: psycopg.AsyncConnection[Any]) -> None:
         raise psycopg.OperationalError(f"no answer within {BEAT_ANSWER_SECONDS:g} s") from None
 
 
+class _Pool(AsyncConnectionPool[Any]):
+    """A pool that is back as soon as the server is. The library's waits twice as long after every try, without a bound;
+    and one dead connection would not tell it of the others, of which each costs who asks a longer wait."""
+
+    _last_drain = float("-inf")
+
+    async def schedule_task(self, task: MaintenanceTask, delay: float) -> None:
+        await super().schedule_task(task, min(delay, RECONNECT_SECONDS) if isinstance(task, AddConnection) else delay)
+
+    async def check_all(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """As check_connection. Where this one is dead, all are made anew: they went with the server."""
+        try:
+            await self.check_connection(connection)
+        except psycopg.Error:
+            now = time.monotonic()
+            if now - self._last_drain > RECONNECT_SECONDS:
+                self._last_drain = now
+                await self.drain()
+            raise
+
+
 class Database:
     """A pool of connections. Its own query methods are one transaction each; `transaction()` joins several."""
 
@@ -227,15 +260,20 @@ class Database:
                 ready = (await cursor.fetchone() or (False,))[0]
                 if not ready or await _missing_migrations(connection):
                     raise DatabaseError("the database's schema is not up to date: run `kalepool migrate`")
-        pool = AsyncConnectionPool(
+        pool: _Pool
+
+        async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+            await pool.check_all(connection)
+
+        pool = _Pool(
             url,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
             min_size=1,
             max_size=connections,
             timeout=wait_seconds,
             reconnect_timeout=float("inf"),
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=check,
             open=False,
         )
         async with pool:
@@ -281,6 +319,12 @@ class Database:
         """As Session.execute_many, all rows or none."""
         async with self.transaction() as session:
             return await session.execute_many(query, rows)
+
+    async def write(self) -> None:
+        """Whether it answers and has room to write. Raises DatabaseError: DatabaseFullError where it has none."""
+        with _translated("write"):
+            async with self._pool.connection() as connection:
+                await _write(connection)
 
     async def notify(self, channel: str, payload: str = "") -> None:
         """Tell the listeners of `channel`, in this and other processes."""
@@ -346,6 +390,22 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     )
 
 
+async def answers(url: str) -> None:
+    """Returns when the server has written something for somebody new, however long that takes. Raises DatabaseError."""
+    with _translated(_place(url)):
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await _write(connection)
+
+
+async def _write(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Something that needs room on the disk, and a commit that is flushed to it. It leaves nothing behind: a message in
+    the log of changes that nobody reads, and a temporary file, for ten thousand numbers do not fit into 64 kB."""
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('work_mem', '64kB', true)")
+        await connection.execute("SELECT count(*) FROM generate_series(1, 10000)")
+        await connection.execute("SELECT pg_logical_emit_message(true, 'kalepool', '')")
+
+
 class _NumberLoader(Loader):
     """NUMERIC as int where it has no fraction: money and nonces are whole."""
 
@@ -361,6 +421,8 @@ def _translated(where: str) -> Iterator[None]:
         yield
     except psycopg.errors.UniqueViolation as error:
         raise DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "") from error
+    except NO_ROOM as error:
+        raise DatabaseFullError(f"the database cannot write, its disk is full ({where}): {_say(error)}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}") from error
     except psycopg.Error as error:
@@ -372,11 +434,14 @@ def _say(error: Exception) -> str:
 
 
 def _place(url: str) -> str:
-    """Which database an address means, without its password. Raises DatabaseError for what is no address."""
+    """Which database an address means, without its password. Raises ConfigError for what is no address."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # its message repeats the address, password and all
-        raise DatabaseError("DATABASE_URL is not an address of a database, as postgresql://user@host/name is") from None
+        raise ConfigError(
+            "the address of the database, KALEPOOL_DATABASE_URL or DATABASE_URL, is none: "
+            "write it as postgresql://user@host/name"
+        ) from None
     return (
         f"{parts.get('dbname') or 'default database'} at {parts.get('host') or parts.get('hostaddr') or 'this machine'}"
     )

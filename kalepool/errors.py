@@ -7,10 +7,12 @@
     ├── CustodyError               a key cannot be made, opened or used
     ├── DatabaseError              the database refused something, or its schema is not ours
     │   ├── DatabaseUnavailableError  it does not answer now: try again later
+    │   │   └── DatabaseFullError         it cannot write: its disk is full
     │   └── DuplicateRowError         a unique constraint said no
     └── ChainError                 something about the chain
         ├── RpcUnavailableError    no usable answer from the RPC server
         │   └── HistoryGoneError      its memory does not reach back so far
+    │       └── TransactionLostError  nor has it what a ledger took since
         ├── AccountMissingError    an account does not exist on the ledger
         ├── FeeTooHighError        the network asks for more than the cap
         ├── DeadlinePassedError    no time left to try again before the block is over
@@ -20,7 +22,7 @@
         │   └── InsufficientBalanceError, TrustlineMissingError, FeeUnpaidError
         ├── ResourceLimitError     more than one transaction may use
         ├── NothingHarvestableError the tractor found no pail it could harvest
-        ├── ContractError          the KALE contract said no: one class per code, see CONTRACT_ERRORS
+        ├── ContractError          the KALE contract said no: one class per code, in contract_errors.py
         └── AssetContractError     the KALE asset's own contract said no
 
 `code` is stable and machine-readable; `fault` says who owes what when a stake is lost through it.
@@ -97,6 +99,12 @@ class DatabaseUnavailableError(DatabaseError):
     code = "database-unavailable"
 
 
+class DatabaseFullError(DatabaseUnavailableError):
+    """The database answers and cannot write: its disk, or what it may use of that, is full."""
+
+    code = "database-full"
+
+
 class DuplicateRowError(DatabaseError):
     """A row like this exists. `constraint` names the unique constraint or index that said so."""
 
@@ -124,6 +132,12 @@ class HistoryGoneError(RpcUnavailableError):
     """The RPC server's memory does not reach back to a transaction's life: asking it again tells nothing either."""
 
     code = "history-gone"
+
+
+class TransactionLostError(HistoryGoneError):
+    """The RPC server does not know a transaction whose sequence number was used up: only the ledger can tell."""
+
+    code = "transaction-lost"
 
 
 class AccountMissingError(ChainError):
@@ -219,122 +233,3 @@ class AssetContractError(ChainError):
         meaning = {10: "balance too low", 13: "no trustline"}.get(number, "refused")
         super().__init__(message or f"the KALE asset contract said #{number}: {meaning}")
         self.number = number
-
-
-class ContractError(ChainError):
-    """The KALE contract said no. Raise and catch the subclasses; `from_number` finds the one of a number."""
-
-    code = "contract"
-    number: ClassVar[int] = 0
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message or f"KALE contract error #{self.number} {type(self).__name__.removesuffix('Error')}")
-
-    @staticmethod
-    def from_number(number: int, message: str = "") -> ContractError:
-        """The typed error of the contract's error `number`; an unknown number gives a plain ContractError."""
-        cls = CONTRACT_ERRORS.get(number)
-        return (
-            cls(message) if cls else ContractError(message or f"KALE contract error #{number}, unknown to this version")
-        )
-
-
-class HomesteadExistsError(ContractError):
-    """The contract was set up already."""
-
-    code, number = "homestead-exists", 1
-
-
-class HomesteadMissingError(ContractError):
-    """The contract was never set up."""
-
-    code, number = "homestead-missing", 2
-
-
-class FarmBlockMissingError(ContractError):
-    """The contract has no FarmBlock: nothing was ever started."""
-
-    code, number = "farm-block-missing", 3
-
-
-class FarmPausedError(ContractError):
-    """Planting is paused by the contract's owner."""
-
-    code, number = "farm-paused", 4
-
-
-class FarmNotPausedError(ContractError):
-    """The farm is not paused."""
-
-    code, number = "farm-not-paused", 5
-
-
-class PlantAmountTooLowError(ContractError):
-    """A negative stake."""
-
-    code, number = "plant-amount-too-low", 6
-    fault = Fault.BACKEND
-
-
-class ZeroCountTooLowError(ContractError):
-    """A later work needs strictly more zeros than the one before."""
-
-    code, number = "zero-count-too-low", 7
-    fault = Fault.POOLER
-
-
-class PailExistsError(ContractError):
-    """The farmer has planted in this block already."""
-
-    code, number = "pail-exists", 8
-    fault = Fault.BACKEND
-
-
-class PailMissingError(ContractError):
-    """The farmer has not planted in this block, or has harvested it, or it expired."""
-
-    code, number = "pail-missing", 9
-    fault = Fault.BACKEND
-
-
-class WorkMissingError(ContractError):
-    """Nothing was worked: there is nothing to harvest."""
-
-    code, number = "work-missing", 10
-    fault = Fault.POOLER
-
-
-class BlockMissingError(ContractError):
-    """The block does not exist, or was evicted after about a day."""
-
-    code, number = "block-missing", 11
-
-
-class BlockInvalidError(ContractError):
-    """The block contradicts itself."""
-
-    code, number = "block-invalid", 12
-
-
-class HashInvalidError(ContractError):
-    """The hash is not that of the current block, farmer and nonce."""
-
-    code, number = "hash-invalid", 13
-    fault = Fault.POOLER
-
-
-class HarvestNotReadyError(ContractError):
-    """The block is not over."""
-
-    code, number = "harvest-not-ready", 14
-    fault = Fault.BACKEND
-
-
-class GapCountTooLowError(ContractError):
-    """Work in the very ledger of the plant."""
-
-    code, number = "gap-count-too-low", 15
-    fault = Fault.BACKEND
-
-
-CONTRACT_ERRORS: dict[int, type[ContractError]] = {cls.number: cls for cls in ContractError.__subclasses__()}

@@ -51,5 +51,6 @@ def configure(level: str) -> None:
     root.setLevel(LEVELS[level])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
-    # While the database is away our own loops say so once; the pool would say it at every try.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # While the database is away our own loops say so once; psycopg would say it at every try, in words of its own.
+    for name in ("psycopg", "psycopg.pool"):
+        logging.getLogger(name).setLevel(logging.ERROR)

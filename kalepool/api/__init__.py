@@ -9,7 +9,7 @@ limits.py     rates, sizes, times
 problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages
-row_files.py  rows as CSV, JSON and NDJSON, a page at a time
+file_formats.py  rows as CSV, JSON and NDJSON, a page at a time
 charts.py     the page's charts as SVG
 templates/    the page's HTML
 static/       its style and script, and the API's description

@@ -14,7 +14,7 @@ from kalepool.api import problems
 from kalepool.api.auth import Keys
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.routes import (
-    exports,
+    csv_exports,
     farmers,
     farming,
     keys,
@@ -89,12 +89,26 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
-        docs_url=None,  # page.py shows it, with nothing from elsewhere
+        openapi_url=None,  # page.py shows it, and a page with nothing from elsewhere
+        docs_url=None,
         redoc_url=None,
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    audiences = (public, farmers, farming, pooler, self_service, exports, sep10, keys, miner, operator, page, metrics)
+    audiences = (
+        public,
+        farmers,
+        farming,
+        pooler,
+        self_service,
+        csv_exports,
+        sep10,
+        keys,
+        miner,
+        operator,
+        page,
+        metrics,
+    )
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)

@@ -142,10 +142,15 @@ Anyone = Annotated[Principal, Depends(principal)]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
 
 
-async def signed_in(caller: Annotated[Principal, Depends(require(Role.FARMER))]) -> Principal:
-    """A farmer who signed in with its payout wallet. Problem 403 for a key, which a pooler may know too."""
-    if caller.subject_wallet is None:
+def require_sign_in(caller: Principal) -> None:
+    """Problem 403 for a farmer's key, which others may know too: its payout wallet has to sign in."""
+    if caller.role == Role.FARMER and caller.subject_wallet is None:
         raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
+
+
+async def signed_in(caller: Annotated[Principal, Depends(require(Role.FARMER))]) -> Principal:
+    """A farmer who signed in with its payout wallet. Problem 403 for a key."""
+    require_sign_in(caller)
     return caller
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
+from kalepool.contract_errors import ContractError
 from kalepool.errors import (
     ChainError,
     ConflictError,
-    ContractError,
     DatabaseError,
     ForbiddenError,
     InputError,
@@ -102,7 +102,7 @@ def of_error(error: KalepoolError) -> Problem:
 
 
 def install(
-    app: FastAPI, routes: Sequence[BaseRoute] = (), missing: Callable[[Request], Response] | None = None
+    app: FastAPI, routes: Sequence[BaseRoute] = (), missing: Callable[[Request], Awaitable[Response]] | None = None
 ) -> None:
     """Makes every error of the app a problem. `routes`: all there are; a 405 names what each of them allows.
 
@@ -130,7 +130,7 @@ def install(
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404 and missing is not None and "text/html" in request.headers.get("accept", ""):
-            return missing(request)
+            return await missing(request)
         if error.detail == "There was an error parsing the body":  # FastAPI's word for what is not even UTF-8
             return Problem(422, "invalid-input", "body: this is no JSON").response()
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")

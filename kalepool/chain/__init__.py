@@ -7,6 +7,8 @@ records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 submitting.py  Submitter: send, follow, look up
+past.py         what a transaction was to do, by its envelope    (pure)
+past_reader.py  PastReader: what a ledger took of some accounts
 client.py      Chain: prepare, plan harvests, retry until the deadline
 channels.py    Channels: which of the pool's accounts carries what
 
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.past import PastPart, PastTransaction
+from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
@@ -41,6 +45,7 @@ __all__ = [
     "Chain",
     "ChainReader",
     "Channels",
+    "Charge",
     "Farm",
     "FeeBids",
     "Fees",
@@ -48,6 +53,8 @@ __all__ = [
     "Ledger",
     "Limits",
     "Outcome",
+    "PastPart",
+    "PastTransaction",
     "Prepared",
     "RpcHealth",
     "Signer",

@@ -13,8 +13,8 @@ from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, Simulat
 
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
+from kalepool.chain.past_reader import PastReader
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
-from kalepool.chain.submitting import Submitter
 from kalepool.config import Settings
 from kalepool.errors import (
     AccountMissingError,
@@ -38,7 +38,7 @@ Record = Callable[[Prepared], Awaitable[None]]
 Close = Callable[[Prepared, Outcome], Awaitable[None]]
 
 
-class Chain(Submitter):
+class Chain(PastReader):
     """Reads, prepares and submits on one Stellar network. An async context manager.
 
     prepare_… simulates, sets fees and signs, and sends nothing: it raises the contract's typed error where simulation
@@ -53,6 +53,8 @@ class Chain(Submitter):
         self._fee_cap_stroops = fee_cap_stroops
         self.pool_lock = asyncio.Lock()
         """Held while the pool's own account is the source of a transaction."""
+        self.note_restore: Callable[[str, int], Awaitable[None]] | None = None
+        """Awaited with source and sequence number before archived entries are brought back: that is not journalled."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -377,6 +379,8 @@ class Chain(Submitter):
             valid_until=valid_until,
             soroban_data=data,
         )
+        if self.note_restore is not None:
+            await self.note_restore(payer.public_key, sequence)
         outcome = await self.submit(
             building.signed(
                 inner,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from stellar_sdk import StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
+from kalepool.contract_errors import ContractError
 from kalepool.errors import (
     AccountMissingError,
     AssetContractError,
     BadSequenceError,
     ChainError,
-    ContractError,
     FeeUnpaidError,
     FootprintStaleError,
     InsufficientBalanceError,

@@ -19,7 +19,13 @@ from kalepool.chain import decoding
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import Outcome, Prepared, Status
 from kalepool.chain.rpc import RateLimitedError
-from kalepool.errors import ChainError, HistoryGoneError, RpcUnavailableError, TransactionExpiredError
+from kalepool.errors import (
+    ChainError,
+    HistoryGoneError,
+    RpcUnavailableError,
+    TransactionExpiredError,
+    TransactionLostError,
+)
 from kalepool.networks import Network
 
 log = structlog.get_logger(__name__)
@@ -83,13 +89,23 @@ class Submitter(ChainReader):
         )
         return outcome
 
-    async def look_up(self, transaction_hash: str, valid_until: datetime, function: str | None = None) -> Outcome:
+    async def look_up(
+        self,
+        transaction_hash: str,
+        valid_until: datetime,
+        function: str | None = None,
+        *,
+        source: str | None = None,
+        sequence: int = 0,
+    ) -> Outcome:
         """What became of a transaction sent before, as after a crash. Raises RpcUnavailableError.
 
         `expired` is said only when two answers in a row, each of a time when a ledger had closed after `valid_until`,
-        do not know the transaction: the server reads transactions before its ledger range, and may take in a ledger in
-        between. Where its memory does not reach back to the transaction's life, the status is `unknown` and the error
-        a HistoryGoneError. `function` is plant, work, harvest or harvest_many: it helps to name errors where the
+        do not know the transaction (the server reads transactions before its ledger range, and may take in a ledger in
+        between), and the account `source` has not used up the transaction's `sequence` number since. Where it has, or
+        is gone, a ledger may have taken what the server has lost: the status is `unknown` and the error a
+        TransactionLostError. Where the server's memory does not reach back to the transaction's life it is `unknown`
+        and a HistoryGoneError. `function` is plant, work, harvest or harvest_many: it helps to name errors where the
         server gives no diagnostic events.
         """
         for _ in range(2):
@@ -106,6 +122,14 @@ class Submitter(ChainReader):
                     f"look {transaction_hash} up elsewhere"
                 )
                 return Outcome(transaction_hash, Status.UNKNOWN, error=error)
+        if source is not None:
+            account = (await self.read_accounts([source])).get(source)
+            if account is None or account.sequence >= sequence:
+                lost = TransactionLostError(
+                    f"{self._rpc.place} does not know transaction {transaction_hash}, and {source} has used its "
+                    f"sequence number {sequence} or is gone: a ledger may have taken it. Look it up elsewhere"
+                )
+                return Outcome(transaction_hash, Status.UNKNOWN, error=lost)
         return expired(transaction_hash, valid_until)
 
     async def settle(self, address: str) -> None:
@@ -142,7 +166,13 @@ class Submitter(ChainReader):
                 seen = latest.sequence
             if maybe_taken or self._reckon() > bound:
                 try:
-                    outcome = await self.look_up(prepared.transaction_hash, bound, prepared.function)
+                    outcome = await self.look_up(
+                        prepared.transaction_hash,
+                        bound,
+                        prepared.function,
+                        source=prepared.source,
+                        sequence=prepared.sequence,
+                    )
                 except ChainError as error:
                     outcome = Outcome(prepared.transaction_hash, Status.UNKNOWN, error=error)
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:

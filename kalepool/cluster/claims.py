@@ -47,6 +47,8 @@ def doubt_report(report: object, threads: int) -> str | None:
         return f"{report.seconds!r:.40} seconds since its last report"
     if not _is_number(report.busy_seconds, threads * (report.seconds + CLOCK_SECONDS)):
         return f"{report.busy_seconds!r:.40} thread-seconds of search"
+    if not _is_number(report.working_seconds, threads * (report.seconds + CLOCK_SECONDS)):
+        return f"{report.working_seconds!r:.40} thread-seconds with a core"
     if not _is_int(report.hashes, 0, math.ceil(MOST_HASHES_PER_SECOND * (report.seconds + CLOCK_SECONDS))):
         return f"{report.hashes!r:.40} hashes in {report.seconds:.1f} s"
     if type(report.needs_serial) is not bool or type(report.finds) is not tuple:

@@ -15,11 +15,11 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 
-from kalepool.cluster.members import Handle, WorkerError
+from kalepool.cluster.members import FleetLostError, Handle, WorkerError
 from kalepool.cluster.messages import Hello, WorkerReport
 from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
 from kalepool.cluster.worker import Worker, drop_secrets
@@ -29,6 +29,8 @@ NAMESPACE = "kalepool"
 OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel inside the calls
 LOCAL_PREFIX = "kalepool-ray-"
 CONNECT_SECONDS = 5.0
+ORDERLY_SECONDS = 2.0  # for Ray to end by itself: it takes about one
+END_SECONDS = 8.0  # once its raylet was killed
 
 SYSTEM_CONFIG: dict[str, int] = json.loads(Path(__file__).with_name("ray.json").read_text())
 """Ray's own settings, of the whole cluster: what is in `ray.json` beside this file, which `ray start --head` takes too.
@@ -43,20 +45,33 @@ AnswerT = TypeVar("AnswerT")
 log = structlog.get_logger()
 
 
+class StuckRayError(FleetLostError):
+    """Ray neither ends nor lets this process go: only another process can use it again."""
+
+    code: ClassVar[str] = "ray-stuck"
+
+
 class RayFleet:
-    """The nodes of the Ray cluster this process is connected to."""
+    """The nodes of the Ray cluster this process is connected to, through the node it runs on."""
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self._own_node: str = ray.get_runtime_context().get_node_id()
         # A job gets through while a report is waited for. Ray keeps no record of every call: there is one a second.
         self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, enable_task_events=False)(Worker)
 
     async def places(self) -> list[WorkerPlace]:
-        """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs."""
+        """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs.
+
+        Raises FleetLostError once the node this process is connected through is dead: Ray ends every worker that was
+        started through it, starts no other, and does not bring it back.
+        """
         try:
             nodes = await asyncio.to_thread(self._ray.nodes)
         except Exception as error:  # Ray raises whatever its client for the head raises
             raise WorkerError(f"the Ray head does not answer: {error}") from None
+        if not any(node["Alive"] and node["NodeID"] == self._own_node for node in nodes):
+            raise FleetLostError("Ray's daemon on this machine (raylet) has died or hung: Ray has to be started again")
         return places_on(nodes)
 
     def start(self, place: WorkerPlace, serial: int) -> Handle:
@@ -110,8 +125,10 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
     """A fleet on the cluster at `address` ("auto", host:port), or on a Ray of our own on this machine (None).
 
     Our own asks for a token, sends no usage statistics, has no dashboard, gets no secret from our environment and ends
-    with this process. A cluster's autoscaler is asked to have `cpus` and `gpus` in all, where it has one.
-    Raises ConfigError when there is no such cluster, or Ray does not start or take us, for whatever reason.
+    with this process. A cluster's autoscaler is asked to have `cpus` and `gpus` in all, where it has one. When it is
+    left, it can be entered again.
+    Raises ConfigError when there is no such cluster, or Ray does not start or take us, for whatever reason, and
+    StuckRayError when it does not let us go.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -123,6 +140,8 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # what kill -9 of us leaves ends by then
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", "5000000")  # of each log; one more is kept
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         os.environ.setdefault("RAY_worker_niceness", "0")  # a worker lowers its search threads, not its answers
         options: dict[str, Any] = {
             "address": "local",
@@ -153,12 +172,35 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
         yield RayFleet(ray)
     finally:
         try:
-            await asyncio.to_thread(ray.shutdown)
-        except Exception as error:  # it was not up, or is gone: what is wanted anyway
-            log.debug("ray_not_ended", reason=str(error))
+            await _leave(ray)
+        finally:
+            ended.set()
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _leave(ray: Any) -> None:
+    """End our own Ray, or disconnect from a cluster. Raises StuckRayError.
+
+    ray.shutdown waits for its raylet without a limit, and one that hangs answers nobody: it is killed then.
+    """
+    from ray._private import worker
+
+    node, ended = worker._global_node, threading.Event()
+    leaving = asyncio.ensure_future(_in_daemon(ray.shutdown, ended))
+    try:
+        await asyncio.wait([leaving], timeout=ORDERLY_SECONDS)
+        for started in node.all_processes.get("raylet", []) if node and not leaving.done() else []:  # ours alone
+            started.process.kill()
+        async with asyncio.timeout(END_SECONDS):
+            await leaving
+    except TimeoutError:
+        raise StuckRayError(f"Ray does not let this process go within {END_SECONDS:.0f} s") from None
+    except Exception as error:  # it was not up, or is gone: what is wanted anyway
+        log.debug("ray_not_ended", reason=str(error))
+    finally:
+        leaving.cancel()
         ended.set()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _why_not(error: BaseException, address: str) -> str:

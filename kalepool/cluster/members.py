@@ -41,6 +41,12 @@ class WorkerError(KalepoolError):
     code: ClassVar[str] = "worker"
 
 
+class FleetLostError(WorkerError):
+    """The fleet is gone for good, with all its workers: it has to be connected to again."""
+
+    code: ClassVar[str] = "fleet-lost"
+
+
 class CodeVersionError(WorkerError):
     """A node runs other code than the coordinator, and is not used: it might search or report differently."""
 
@@ -68,7 +74,10 @@ class Handle(Protocol):
 class Fleet(Protocol):
     """Where workers can run, and the means to start one there."""
 
-    async def places(self) -> Collection[WorkerPlace]: ...
+    async def places(self) -> Collection[WorkerPlace]:
+        """Raises FleetLostError where waiting does not help, WorkerError where it may."""
+        ...
+
     def start(self, place: WorkerPlace, serial: int) -> Handle: ...
 
 
@@ -76,8 +85,8 @@ class Fleet(Protocol):
 class Member:
     """A worker at work. `busy_share`: the part of its threads' time spent searching, over its last report.
 
-    `busy_speed` is what it does in hashes/s while it searches, `slow_seconds` for how long it has searched too slowly:
-    with nothing to search, a worker is not slow.
+    `busy_speed` is what it does in hashes/s while it searches and has a core, `slow_seconds` for how long that was too
+    slow: with nothing to search, or on a busy machine, a worker is not slow.
     """
 
     place: WorkerPlace
@@ -100,13 +109,14 @@ class Member:
             return
         self.busy_share = min(report.busy_seconds / (report.seconds * self.hello.threads), 1.0)
         self.hashes_per_second = measure_speed(self.hashes_per_second, report.hashes, report.seconds)
-        busy_seconds = report.busy_seconds / self.hello.threads
-        if busy_seconds <= 0:
+        # By the time that it had a core: a machine that is busy with something else makes no worker slow.
+        seconds = report.working_seconds / self.hello.threads
+        if seconds <= 0:
             return
-        self.busy_speed = measure_speed(self.busy_speed, report.hashes, busy_seconds)
+        self.busy_speed = measure_speed(self.busy_speed, report.hashes, seconds)
         self.top_busy_speed = max(self.top_busy_speed, self.busy_speed)
         is_slow = self.busy_speed < SLOW_SHARE * self.top_busy_speed
-        self.slow_seconds = self.slow_seconds + busy_seconds if is_slow else 0.0
+        self.slow_seconds = self.slow_seconds + seconds if is_slow else 0.0
 
 
 class Cluster:
@@ -156,7 +166,8 @@ class Cluster:
                 member.handle.assign(self._packed)
 
     async def run(self) -> None:
-        """Until cancelled, or WorkerError when the fleet was out of reach for a while. Then the workers are killed."""
+        """Until cancelled, FleetLostError, or WorkerError when the fleet was out of reach for a while. Then the workers
+        are killed."""
         keepers: dict[WorkerPlace, asyncio.Task[None]] = {}
         reached_at = time.monotonic()
         try:
@@ -164,6 +175,8 @@ class Cluster:
                 try:
                     places = set(await self.fleet.places())
                     reached_at = time.monotonic()
+                except FleetLostError:
+                    raise
                 except WorkerError:
                     if time.monotonic() - reached_at > UNREACHABLE_SECONDS:
                         raise

@@ -56,6 +56,7 @@ class WorkerReport:
 
     index: the block of the finds. hashes: nonces tried, in blocks now past too. seconds: time since the last report.
     busy_seconds: thread-seconds spent searching; a worker that never waits has threads × seconds of them.
+    working_seconds: the part of them in which it had a core, or a card: on a busy machine less.
     needs_serial: its nonce range is used up; it waits for a new searcher serial.
     """
 
@@ -64,6 +65,7 @@ class WorkerReport:
     hashes: int
     seconds: float
     busy_seconds: float
+    working_seconds: float
     needs_serial: bool
 
 

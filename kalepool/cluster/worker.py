@@ -70,6 +70,7 @@ class Worker:
         self._urgent = False
         self._hashes = 0
         self._busy_seconds = 0.0
+        self._processor_seconds = 0.0  # of all threads together, by the last report
         self._busy_since: dict[int, float] = {}  # of each thread that is in the kernel, not counted yet
         self._reported_at = time.monotonic()
         # Compile or load the kernel before saying hello.
@@ -145,12 +146,25 @@ class Worker:
             hashes=self._hashes,
             seconds=now - self._reported_at,
             busy_seconds=self._busy_seconds,
+            working_seconds=min(self._working_seconds(), self._busy_seconds),
             needs_serial=self._needs_serial,
         )
         self._finds.clear()
         self._urgent = False
         self._hashes, self._busy_seconds, self._reported_at = 0, 0.0, now
         return report
+
+    def _working_seconds(self) -> float:
+        """The processor time that the threads had since the last report; a card's is not told, nor by every system."""
+        # The clock of a thread that has ended must not be asked for.
+        if self._ended or self.backend.startswith("cuda") or not hasattr(time, "pthread_getcpuclockid"):
+            return self._busy_seconds
+        before, self._processor_seconds = self._processor_seconds, 0.0
+        for thread in self._threads:
+            if thread.ident is not None and thread.is_alive():
+                clock = time.pthread_getcpuclockid(thread.ident)
+                self._processor_seconds += time.clock_gettime(clock)
+        return max(self._processor_seconds - before, 0.0)
 
     def _run(self, number: int) -> None:
         with contextlib.suppress(OSError):  # a system where a thread's priority cannot be lowered alone

@@ -51,9 +51,8 @@ def farmer_add(
     native = int(made["missing"]["native_stroops"])
     typer.echo(f"farmer_id         {made['farmer_id']}")
     typer.echo(f"custodial_wallet  {made['custodial_wallet']}")
-    typer.echo(f"api_key           {made['api_key']}")
     typer.echo(f"The farmer {made['stake']}.")
-    typer.echo(f"The key cannot be shown again. Send {native / 10**7:g} XLM to the custodial wallet; the rest follows.")
+    typer.echo(f"Send {native / 10**7:g} XLM to the custodial wallet; the rest follows.")
 
 
 @farmer.command("list")

@@ -134,6 +134,9 @@ class Acting:
             if isinstance(error, ApiError):
                 now = await self._clock()
                 state.inclusion_ledgers.extend(self._too_late(index, {error.problem_code}, ledger, left, now))
+                if error.problem_code == "api-unavailable" and index == state.index:
+                    for target in targets:
+                        state.unanswered.setdefault(target, left * state.ledger_seconds)
             await self._failed(ActionName.WORK, targets, error)
         finally:
             state.working.difference_update(targets)

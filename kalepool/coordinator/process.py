@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +15,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.chain import ChainReader
-from kalepool.cluster.fleet import connect
-from kalepool.cluster.members import Cluster, Fleet, Member, WorkerError
+from kalepool.cluster.fleet import StuckRayError, connect
+from kalepool.cluster.members import Cluster, Fleet, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import WorkerReport
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
@@ -24,8 +26,9 @@ from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.coordinator.watch import ChainWatch
 from kalepool.coordinator.workers_table import WorkersTable
-from kalepool.database import Database
+from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
+from kalepool.heartbeat import beat
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.policy.timing import blocks_per_day
@@ -39,6 +42,8 @@ RECONNECT_SECONDS = 5.0
 STOP_SECONDS = 2.0  # for works under way when told to stop; `kalepool up` gives 3.5 for all of it
 LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
 SAMPLE_SECONDS = 10.0
+BEAT_SECONDS = 1.0
+STUCK_SECONDS = 40.0  # a decision that takes longer hangs: whoever started this process is told no more that it works
 CALL_MARGIN_SECONDS = 15.0  # what a call to the API may take beyond the API's own limit
 NO_RAY = "none"
 
@@ -50,7 +55,11 @@ def main(settings: Settings) -> None:
     try:
         asyncio.run(_until_signalled(settings))
     except ExceptionGroup as group:  # one loop failed, and took the others with it
-        raise group.exceptions[0] from None
+        error = group.exceptions[0]
+        if isinstance(error, StuckRayError):
+            log.error("coordinator_ended", reason=str(error))
+            os._exit(1)  # at an orderly end Ray would have it wait for ever
+        raise error from None
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -66,13 +75,25 @@ async def _until_signalled(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    starting = asyncio.create_task(_beat(lambda: True))
     try:
         async with coordinator(settings) as running:
+            starting.cancel()
             await running.run()
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
         log.info("coordinator_ended")
+    finally:
+        starting.cancel()
+
+
+async def _beat(works: Callable[[], bool]) -> None:
+    """Tell whoever started this process that it works, for as long as it does."""
+    while True:
+        if works():
+            beat()
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +148,9 @@ class Coordinator:
         )
         self._workers_table = WorkersTable(database)
         self._metrics = CoordinatorMetrics(self.state, self.finds)
+        self._decided_at = time.monotonic()
         self._counted_index: int | None = None  # the block whose past works were counted
+        self._recorded: set[tuple[int, str]] = set()  # of the attempts that were not answered
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
@@ -151,11 +174,13 @@ class Coordinator:
                         self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
+                        self._repeat(self._record_unanswered, asyncio.Event()),
                         self._hear_shares(),
                         self._hear_farmers(),
                         self._harvest_leftovers(),
                         self._search(fleet),
                         self._tell(),
+                        _beat(lambda: time.monotonic() - self._decided_at < STUCK_SECONDS),
                     ):
                         group.create_task(loop)
         except asyncio.CancelledError:
@@ -211,6 +236,7 @@ class Coordinator:
         while True:
             await _wait(self._changed, TICK_SECONDS)
             self._changed.clear()
+            self._decided_at = time.monotonic()
             try:
                 await self.finds.seed()
             except DatabaseError as error:
@@ -229,6 +255,29 @@ class Coordinator:
             if not self.state.knows_stakes:  # starting the next block loses those not saved
                 actions = [a for a in actions if not isinstance(a, Plant) or a.index == self.state.index]
             self._acting.start(actions, ledger_now(snapshot.chain, now))
+
+    async def _record_unanswered(self) -> None:
+        """Attempts to work that the API did not answer: whose fault a lost stake is hangs on them."""
+        state = self.state
+        waiting = {key: left for key, left in state.unanswered.items() if key not in self._recorded}
+        rows = [
+            {
+                "event_id": new_id(),
+                "block_index": index,
+                "pooler_id": self.pooler_id,
+                "farmer_id": state.farmers[wallet].farmer_id,
+                "seconds_left": left,
+            }
+            for (index, wallet), left in waiting.items()
+            if wallet in state.farmers
+        ]
+        if rows:
+            await self._database.execute_many("insert_unanswered_work", rows)
+        self._recorded |= waiting.keys()
+        old = {key for key in self._recorded if key[0] < (state.index or 0)}
+        self._recorded -= old
+        for key in old:
+            state.unanswered.pop(key, None)
 
     async def _record_block(self) -> None:
         """What the database is to know of a block that began, and what it knows of it already."""
@@ -292,6 +341,7 @@ class Coordinator:
         if fleet is None and settings.ray_address == NO_RAY:
             return
         while True:
+            pause = RECONNECT_SECONDS
             try:
                 async with fleet or connect(
                     settings.ray_address, cpus=settings.ray_cpus, gpus=settings.ray_gpus
@@ -299,13 +349,16 @@ class Coordinator:
                     self.cluster = self._metrics.cluster = Cluster(places, self.finds.next_serial, self._reported)
                     self._publish()
                     await self.cluster.run()
+            except StuckRayError:
+                raise  # another process can start another Ray
             except (ConfigError, WorkerError) as error:
-                log.error("no_workers", reason=str(error), next_try_seconds=RECONNECT_SECONDS)
+                pause = 0.0 if isinstance(error, FleetLostError) else RECONNECT_SECONDS
+                log.error("no_workers", reason=str(error), next_try_seconds=pause)
             except Exception as error:  # planting, works and harvests go on without workers of our own
-                log.error("no_workers", reason=repr(error), next_try_seconds=RECONNECT_SECONDS, exc_info=error)
+                log.error("no_workers", reason=repr(error), next_try_seconds=pause, exc_info=error)
             finally:
                 self.cluster = self._metrics.cluster = None
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _tell(self) -> None:
         since_sample = 0.0

@@ -68,6 +68,9 @@ class State:
     awaited: dict[str, int] = field(default_factory=dict)  # wallet: block it is planted in, which is yet to be seen
     working: set[tuple[int, str]] = field(default_factory=set)
     harvesting: set[tuple[int, str]] = field(default_factory=set)
+    unanswered: dict[tuple[int, str], float] = field(default_factory=dict)
+    """Works that the API was first asked for in vain: (index, wallet), and for how many seconds the block lasted then.
+    Each is written down once, when the database is there."""
     stale_pails: set[str] = field(default_factory=set)  # wallets whose pail is to be read again
     inclusion_ledgers: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     works_due: int = 0

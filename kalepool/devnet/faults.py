@@ -20,18 +20,37 @@ class FaultKind(StrEnum):
     UNAVAILABLE = "unavailable"  # HTTP 503
     TRY_AGAIN_LATER = "try_again_later"  # sendTransaction answers TRY_AGAIN_LATER and does nothing
     LOSE = "lose"  # sendTransaction answers PENDING, the transaction is never seen again
-    STUCK = "stuck"  # no ledger closes for `seconds`, or until the fault is taken back
+    HANG = (
+        "hang"  # the request is never answered and does nothing; the connection stays open for `seconds` (0: for ever)
+    )
+    GARBAGE = "garbage"  # the request takes effect; the answer is a web page
+    CUT = "cut"  # the request takes effect; the connection is lost in the middle of its answer
+    # These last for `seconds`, or until they are taken back.
+    STUCK = "stuck"  # no ledger closes
+    LAG = "lag"  # what is read is as it was when this began; transactions are passed on
+    FORGET = "forget"  # the server's memory begins with the ledger before this, and it says so
+    LIE = "lie"  # getTransaction knows of none, getLedgerEntries has none, and no reason is given
+
+
+LASTING = (FaultKind.STUCK, FaultKind.LAG, FaultKind.FORGET, FaultKind.LIE)
 
 
 @dataclass(slots=True)
 class InjectedFault:
-    """A fault that happens the next `count` times (0: always) to requests of a method ("": all)."""
+    """A fault that happens the next `count` times (0: always) to requests of a method ("": all).
+
+    One of the lasting kinds counts nothing: it holds from `since` (a monotonic clock's seconds) on.
+    """
 
     kind: FaultKind
     method: str = ""
     count: int = 1
     seconds: float = 0.0
     since: float = 0.0
+
+    def holds(self, now: float) -> bool:
+        """Whether it lasts, and still does."""
+        return self.kind in LASTING and (not self.seconds or now < self.since + self.seconds)
 
 
 class Faults:
@@ -72,15 +91,11 @@ class Faults:
                 return fault
         return None
 
-    def is_active(self, kind: FaultKind) -> bool:
-        """Whether a lasting fault of that kind holds; its `seconds` count from when it was added, 0 for ever."""
+    def is_active(self, kind: FaultKind, method: str = "") -> bool:
+        """Whether a lasting fault of that kind holds for requests of that method."""
         now = time.monotonic()
-        self._faults = [
-            fault
-            for fault in self._faults
-            if fault.kind != kind or not fault.seconds or now < fault.since + fault.seconds
-        ]
-        return any(fault.kind == kind for fault in self._faults)
+        self._faults = [fault for fault in self._faults if fault.kind not in LASTING or fault.holds(now)]
+        return any(fault.kind == kind and fault.method in ("", method) for fault in self._faults)
 
 
 def parse_fault(text: str) -> dict[str, str]:

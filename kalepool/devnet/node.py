@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import structlog
 from kalepool.devnet.faults import FaultKind, Faults
 from kalepool.devnet.genesis import contracts, genesis
 from kalepool.devnet.ledger.closing import Closed, DevnetLedger
-from kalepool.devnet.ledger.meta import ledger_close_meta
+from kalepool.devnet.ledger.ledger_entries import LedgerEntry
+from kalepool.devnet.ledger.meta import Header, ledger_close_meta
 from kalepool.devnet.ledger.queue import QueueAnswer, SendStatus
-from kalepool.devnet.ledger.store import Store
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import StateView
+from kalepool.devnet.ledger.store import LedgerRow, Store, TransactionRow
 from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.settings import LEDGER_CAPACITY
 from kalepool.devnet.soroban.invoke import apply
@@ -24,6 +29,25 @@ from kalepool.networks import DEVNET
 log = structlog.get_logger()
 
 _MANUAL_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ToldChain:
+    """The chain as an RPC server tells it: the state after one ledger, and a history from `oldest` on."""
+
+    header: Header
+    entries: Mapping[bytes, LedgerEntry]
+    oldest: LedgerRow
+    latest: LedgerRow
+    info: LedgerInfo
+
+    @property
+    def range(self) -> tuple[LedgerRow, LedgerRow]:
+        return self.oldest, self.latest
+
+    @property
+    def view(self) -> StateView:
+        return StateView(self.entries)
 
 
 class Node:
@@ -58,6 +82,8 @@ class Node:
         self._closed = asyncio.Event()
         self._latest_meta: str | None = None
         self._latest: Closed | None = None
+        self._lagging: ToldChain | None = None
+        self._forgotten: LedgerRow | None = None
 
     @property
     def is_manual(self) -> bool:
@@ -85,6 +111,32 @@ class Node:
         future = self._waiting.setdefault(digest, asyncio.get_running_loop().create_future())
         return await asyncio.shield(future)
 
+    # --- what is told
+
+    def told(self) -> ToldChain:
+        """The chain as it is told now: as it is, unless a fault says otherwise."""
+        if not self.faults.is_active(FaultKind.LAG):
+            self._lagging = None
+        if not self.faults.is_active(FaultKind.FORGET):
+            self._forgotten = None
+        elif self._forgotten is None:
+            self._forgotten = self.store.range[1]
+        if self._lagging is not None:
+            return self._lagging
+        oldest, latest = self.store.range
+        ledger = self.ledger
+        told = ToldChain(ledger.header, ledger.entries, self._forgotten or oldest, latest, ledger.info)
+        if self.faults.is_active(FaultKind.LAG):
+            told = self._lagging = replace(told, entries=dict(ledger.entries))
+        return told
+
+    def told_transaction(self, digest: bytes, method: str) -> TransactionRow | None:
+        """An applied transaction, as far as the server knows of it."""
+        row, told = self.store.transaction(digest), self.told()
+        if row is None or self.faults.is_active(FaultKind.LIE, method):
+            return None
+        return row if told.oldest.sequence <= row.ledger.sequence <= told.latest.sequence else None
+
     # --- ledgers
 
     async def run(self) -> None:
@@ -102,6 +154,7 @@ class Node:
     def close_ledger(self, seconds: int | None = None) -> Closed:
         """Closes the next ledger now. By hand it is `seconds` (1) after the last one, else at the clock's time."""
         started = time.perf_counter()
+        self.told()  # a fault that has begun since the last ledger holds on to that one
         last = self.ledger.header.close_time
         if self.is_manual or seconds is not None:
             close_time = last + (_MANUAL_SECONDS if seconds is None else seconds)
@@ -130,12 +183,15 @@ class Node:
         """Waits for the next ledger to close."""
         await self._closed.wait()
 
-    def latest_close_meta(self) -> str:
-        """The last ledger's LedgerCloseMeta in base64, made when first asked for."""
+    def told_close_meta(self) -> str:
+        """The LedgerCloseMeta in base64 of the last ledger that is told, made when first asked for."""
+        header = self.told().header
+        if header is not self.ledger.header:
+            return b64encode(self.store.close_meta(header)).decode()
         if self._latest_meta is None:
             if self._latest is not None:
                 packed = ledger_close_meta(self._latest.header, self._latest.transactions, self._latest.evicted)
             else:
-                packed = self.store.close_meta(self.ledger.header)
+                packed = self.store.close_meta(header)
             self._latest_meta = b64encode(packed).decode()
         return self._latest_meta

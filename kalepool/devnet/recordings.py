@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import kernels
+from kalepool.contract_errors import ContractError
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import ContractCode, ContractData, Data, LedgerEntry
 from kalepool.devnet.ledger.soroban_calls import LedgerInfo
@@ -30,7 +31,7 @@ from kalepool.devnet.soroban.kale_contract import (
     read_instance,
 )
 from kalepool.devnet.wire import sc_addr, sc_bytes, sc_i128, sc_symbol, sc_u32, sc_u64
-from kalepool.errors import AssetContractError, ContractError, InputError, KalepoolError
+from kalepool.errors import AssetContractError, InputError, KalepoolError
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, farmer_bytes, hash_work
 from kalepool.protocol.model import BLOCK_INTERVAL, HOMESTEAD_ASSET, Key, TrapError

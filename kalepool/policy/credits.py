@@ -1,28 +1,38 @@
-"""What miners earn: pay per last N shares (PPLNS), exact to the stroop."""
+"""What miners earn: pay per last N shares (PPLNS) of the last blocks, exact to the stroop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+
+HOUSE = "house"
+"""The pool's own workers among the miners: they are given their part like everybody, and it stays the pool's."""
 
 
-def pplns_parts(shares: Iterable[tuple[str, int]], window_hashes: int) -> dict[str, int]:
-    """The hashes each miner is credited with within the last `window_hashes` hashes.
+def window_sums(
+    blocks: Mapping[int, Mapping[str, int]], widths: Mapping[int, int]
+) -> Iterator[tuple[int, dict[str, int]]]:
+    """(index, hashes of each miner in the `widths[index]` blocks that end with it), for each index, in their order.
 
-    `shares` are (miner, credited hashes), the newest first; sums over a miner and block do as well as single shares.
-    The one at the window's edge counts in part. ValueError when the window is not positive.
+    blocks: hashes of each miner by block. One pass: from a window to the next, what comes is added, what goes is taken
+    away. ValueError for a window without a block.
     """
-    if window_hashes <= 0:
-        raise ValueError(f"a window of {window_hashes} hashes credits nobody")
-    parts: dict[str, int] = {}
-    left = window_hashes
-    for miner, credited in shares:
-        counted = min(credited, left)
-        if counted > 0:
-            parts[miner] = parts.get(miner, 0) + counted
-            left -= counted
-        if not left:
-            break
-    return parts
+    sums: dict[str, int] = {}
+    inside = range(0)
+    for index in sorted(widths):
+        if widths[index] < 1:
+            raise ValueError(f"a window of {widths[index]} blocks credits nobody")
+        window = range(index - widths[index] + 1, index + 1)
+        for sign, come_or_go in ((-1, _without(inside, window)), (1, _without(window, inside))):
+            for block in come_or_go:
+                for miner, hashes in blocks.get(block, {}).items():
+                    sums[miner] = sums.get(miner, 0) + sign * hashes
+        sums = {miner: hashes for miner, hashes in sums.items() if hashes}
+        inside = window
+        yield index, dict(sums)
+
+
+def _without(some: range, others: range) -> Iterator[int]:
+    return (block for block in some if block not in others)
 
 
 def split(parts: Mapping[str, int], amount_stroops: int) -> dict[str, int]:

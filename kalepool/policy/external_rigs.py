@@ -1,7 +1,7 @@
 """Which farmer each rig of an external miner hashes for.
 
-The rule is search.py's: of the farmers with the fewest zeros the first in turn get all the hash power, in equal parts. A rig hashes for
-one farmer at a time and is told over HTTP, so it stays where it is for as long as that is no worse.
+The rule is search.py's: of the farmers with the fewest zeros the first in turn get all the hash power, in equal parts.
+A rig hashes for one farmer at a time and is told over HTTP, so it stays where it is for as long as that is no worse.
 """
 
 from __future__ import annotations

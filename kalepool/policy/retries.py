@@ -7,6 +7,7 @@ the chain's servers are given is in chain/.
 from __future__ import annotations
 
 from kalepool.actions import ActionName
+from kalepool.contract_errors import CONTRACT_ERRORS, ContractError
 from kalepool.policy.snapshot import FailureState
 
 RETRY_SECONDS = 1.0
@@ -21,6 +22,14 @@ HOPELESS = {
     ActionName.HARVEST: frozenset({"pail-missing", "block-missing", "work-missing", "block-invalid"}),
 }
 """Codes of failures that another try in the same block cannot mend. Everything else is retried."""
+
+LEDGER_SAID_NO = (
+    HOPELESS[ActionName.WORK]
+    | {error.code for error in (ContractError, *CONTRACT_ERRORS.values())}
+    | {"transaction-failed", "insufficient-balance", "trustline-missing", "asset-contract", "resource-limit"}
+)
+"""Codes of works that a ledger or the contract refused. Any other failure (no answer, no time, a fee, a part of our
+own) says nothing of the stake: it may still be saved."""
 
 UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody", "not-eligible"})
 """Codes of plants that fail until somebody mends what is wanting (a deposit, a key, a limit): retried slowly."""

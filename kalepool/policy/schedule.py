@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Literal
 
 from kalepool.actions import ActionName
-from kalepool.policy.retries import may_retry
+from kalepool.policy.retries import LEDGER_SAID_NO, may_retry
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
 from kalepool.protocol.model import Block, Pail
@@ -60,9 +60,10 @@ class ScheduleSettings:
     holds them until then: a plant that lands early fails."""
 
     hold_start_ledgers: float = 1.0
-    """How long after a block's time planting the next one waits for works of ours whose stakes are not saved: they
-    still count until somebody plants. It always waits for a work that has not failed before, which a pool that was
-    away may only hand in now. 0 never waits."""
+    """How long after a block's time planting the next one waits for works of ours that the ledger refused: they still
+    count until somebody plants, and may be tried once more. It always waits for those that are under way, and for those
+    that failed otherwise or were never tried: a pool that was away, or whose API or RPC server was, may only hand them
+    in now. 0 never waits."""
 
     works_from: float = 0.5
     """The part of the block before which no work leaves, neither as insurance nor because some of late landed slowly;
@@ -280,6 +281,14 @@ def _found(hashes: float, zeros: int) -> float:
     return -math.expm1(-hashes * 16.0**-zeros)
 
 
+def _may_be_saved(farmer: FarmerState, again: bool) -> bool:
+    """Whether a work of this block may still save the farmer's stake. `again`: also one that the ledger refused."""
+    if not farmer.is_unsaved or farmer.working:
+        return farmer.is_unsaved
+    failure = farmer.work_failure
+    return bool(farmer.shares) and (again or failure is None or failure.code not in LEDGER_SAID_NO)
+
+
 def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: ScheduleSettings) -> Iterator[Plant]:
     chain = snapshot.chain
     if chain.paused or chain.farm_block is None:
@@ -288,10 +297,7 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
     ends_at = chain.farm_block.timestamp + chain.block_seconds
     if time >= ends_at - settings.plant_lead_seconds:
         hold = settings.hold_start_ledgers * chain.ledger_seconds
-        if hold and any(
-            f.is_unsaved and (f.working or f.shares) and (time < ends_at + hold or f.work_failure is None)
-            for f in snapshot.farmers
-        ):
+        if hold and any(_may_be_saved(f, time < ends_at + hold) for f in snapshot.farmers):
             return
         index += 1
         planted: set[str] = set()

@@ -19,9 +19,9 @@ def pick(zeros: Sequence[int], offset: int = 0, floor: int = 0, hashes: float = 
     """The position of the farmer to hash for, given the best zeros of each, in the order of their turns (turns.py).
 
     `floor` is the block's min_zeros: zeros up to it earn nothing, so all farmers there are equal, the first zero that
-    pays costs the same for each. `hashes` is what the pool tries until all its searchers know of a find: where finds are
-    rare the first in turn has all the power, else `offset` spreads threads over the first ones. Each is served until it
-    is past the floor. That leaves others low, which costs them nothing, and keeps the next block's
+    pays costs the same for each. `hashes` is what the pool tries until all its searchers know of a find: where finds
+    are rare the first in turn has all the power, else `offset` spreads threads over the first ones. Each is served
+    until it is past the floor. That leaves others low, which costs them nothing, and keeps the next block's
     min_zeros low, where raising all of them would make them the next block's floor. ValueError when there is no farmer.
     """
     fewest = max(min(zeros), floor)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from kalepool.errors import (
+from kalepool.contract_errors import (
     BlockMissingError,
     FarmBlockMissingError,
     FarmNotPausedError,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from kalepool.errors import AssetContractError, ContractError, InputError, KalepoolError
+from kalepool.contract_errors import ContractError
+from kalepool.errors import AssetContractError, InputError, KalepoolError
 from kalepool.protocol.lifecycle import METHODS
 from kalepool.protocol.model import (
     FARM_BLOCK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kalepool.errors import BlockInvalidError, WorkMissingError
+from kalepool.contract_errors import BlockInvalidError, WorkMissingError
 from kalepool.protocol.model import (
     BLOCK_REWARD,
     BLOCK_SCALE,

@@ -6,7 +6,9 @@ farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
+wallets.py        farmers' wallets: numbered, and brought back by the master key alone
 withdrawals.py    paid out to a farmer while it stays
+seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own
 blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
@@ -16,7 +18,9 @@ owed.py           what each farmer is owed of the last day's zero points
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
+presence.py       when the pool itself was away
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
+retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs
 """

@@ -17,12 +17,15 @@ import structlog
 
 from kalepool.chain import Farm
 from kalepool.config import Settings, WebhookForm
+from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
-from kalepool.services.health import SILENT_SECONDS
+from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
+from kalepool.services.journal.gaps import describe
+from kalepool.services.journal.state import Gap
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -44,6 +47,9 @@ LASTING = frozenset({"stake-lost", "forecast-off"})
 
 OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
 """Kinds that nobody can judge while the chain is silent."""
+
+NONE_UNSEARCHED = Unsearched(0, 0)
+ENOUGH_ROOM = DiskRoom(10**12, 10**12, is_low=False)
 
 log = structlog.get_logger()
 
@@ -83,6 +89,10 @@ class Observation:
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
+    unsearched: Unsearched = NONE_UNSEARCHED
+    gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
+    disk: DiskRoom = ENOUGH_ROOM
+    broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,8 @@ def conditions(seen: Observation) -> list[Condition]:
             )
         )
     for lost in seen.lost_stakes:
-        said = f"Block {lost.block_index}: {_farmers(lost.farmers)} lost {kale(lost.stroops)} KALE of stakes."
+        what = f"lost {kale(lost.stroops)} KALE of stakes" if lost.stroops else "had nothing at stake and got no reward"
+        said = f"Block {lost.block_index}: {_farmers(lost.farmers)} {what}."
         found.append(Condition("stake-lost", f"stake-lost:{lost.block_index}", said))
     for off in seen.wrong_forecasts:
         said = (
@@ -121,6 +132,26 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    found += _unsettled(seen)
+    for machine, kind in seen.gone_machines:
+        found.append(
+            Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
+        )
+    for binding in seen.broken_seals:
+        said = (
+            f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
+            "payout wallet, address or secret: nothing is signed for it. Find out who writes to the database, and put "
+            "the row back as it was in a backup."
+        )
+        found.append(Condition("seal-broken", f"seal-broken:{binding.row_id}", said))
+    return found
+
+
+def _unsettled(seen: Observation) -> list[Condition]:
+    """Transactions and stakes of which only an operator can find out what became of them."""
+    found = []
+    if seen.gaps:
+        found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
         said = (
             f"The RPC server has forgotten transaction {transaction} ({action}). Look it up in an explorer, then say "
@@ -133,10 +164,21 @@ def conditions(seen: Observation) -> list[Condition]:
             "harvested by somebody else: see GET /operator/compensations?standing=to-check."
         )
         found.append(Condition("compensation-to-check", "compensation-to-check", said))
-    for machine, kind in seen.gone_machines:
-        found.append(
-            Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
+    return [*found, *_of_machines(seen)]
+
+
+def _of_machines(seen: Observation) -> list[Condition]:
+    """What is wrong with those that search, with the machine, and with what is in the database."""
+    found = []
+    if seen.disk.is_low:
+        said = f"Only {seen.disk.free_bytes / 1e6:.0f} MB are free where the pool's data is: make room."
+        found.append(Condition("disk-low", "disk-low", said))
+    if farmers := seen.unsearched.farmers:
+        said = (
+            f"Nobody is mining: neither a worker nor a miner searches for {_farmers(farmers)} with "
+            f"{kale(seen.unsearched.stake_stroops)} KALE of stakes."
         )
+        found.append(Condition("nobody-mining", "nobody-mining", said))
     return found
 
 
@@ -331,8 +373,12 @@ class Alerts:
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
+            gaps=self._ctx.journal.gaps or (),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
+            disk=await disk_room(self._ctx.settings),
+            unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
+            broken_seals=self._ctx.broken_seals,
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Amount | None:

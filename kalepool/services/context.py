@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from weakref import WeakValueDictionary
 
 from kalepool.chain import Chain
 from kalepool.config import Settings
-from kalepool.custody import Custody
+from kalepool.custody import Binding, Custody
 from kalepool.database import Database
+from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.pool_accounts import PoolAccounts
 
@@ -28,10 +30,13 @@ class Context:
     """Through it goes every transaction."""
     accounts: PoolAccounts = field(init=False)
     """The pool's own: one pays, the channels carry work and harvests."""
+    broken_seals: list[Binding] = field(default_factory=list)
+    """Rows that somebody changed in the database, past us; see seals.py."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.chain, self.database, self.settings.parallel_calls)
+        self.chain.note_restore = partial(note_restore, self.journal)
         self.accounts = PoolAccounts(self.settings, self.chain, self.custody, self.database, self.journal)
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 

@@ -31,6 +31,18 @@ class CallTimeoutError(ChainError):
     code = "timeout"
 
 
+class JournalBehindError(KalepoolError):
+    """The ledger has transactions of ours that this database has not: paid from it, something might be paid twice."""
+
+    code = "journal-behind"
+
+
+class PoolAwayError(KalepoolError):
+    """The pool itself was away when works were due."""
+
+    code = "pool-away"
+
+
 class NotReadyError(ChainError):
     """The pool's own accounts are not on the ledger yet: it cannot pay for anything."""
 

@@ -16,14 +16,16 @@ from psycopg.types.json import Jsonb
 
 from kalepool.actions import ActionName
 from kalepool.chain import BASE_RESERVE_STROOPS, Account
-from kalepool.database import Database, new_id
-from kalepool.errors import ConflictError, InputError, KalepoolError, NotFoundError
+from kalepool.custody import Binding, Purpose
+from kalepool.database import Database, Session, new_id
+from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services import poolers
+from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.journal.carry import carry
+from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
 
@@ -59,6 +61,11 @@ class Farmer:
     activated_at: datetime | None
     secret_sealed: bytes = field(repr=False)
 
+    @property
+    def binding(self) -> Binding:
+        """What its secret must have been sealed for."""
+        return Binding(self.farmer_id, Purpose.FARMER, self.custodial_wallet, payout_wallet=self.payout_wallet)
+
     def stake_of(self, kale_stroops: int) -> int:
         """The stake for a balance, in stroops, rounded down. No float touches it."""
         return kale_stroops * int(self.stake_percentage * PARTS_PER_MILLION) // PARTS_PER_MILLION
@@ -77,11 +84,11 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A farmer just made, with its own API key, which is shown once."""
+    """A farmer just made; one that registered by itself with its own API key, which is shown once."""
 
     farmer: Farmer
     missing: Lacking
-    api_key: str = field(repr=False)
+    api_key: str | None = field(repr=False)
 
 
 def missing_funds(account: Account | None, min_spare_stroops: int) -> Lacking:
@@ -99,42 +106,60 @@ async def register(
     payout_wallet: str,
     stake_percentage: Decimal,
     metadata: dict[str, Any] | None = None,
+    *,
+    by: Role = Role.OPERATOR,
 ) -> Registered:
-    """Makes a farmer with a keypair of its own, sealed by custody.
+    """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it.
 
-    Raises InputError for a wallet that is no G… address, ConflictError for one that is a farmer's custodial wallet and
-    when the pooler is full, and as poolers.active_pooler.
+    A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
+    farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
+    larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one and when the pooler is full,
+    as poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
     """
     require_account_address(payout_wallet)
+    usual = ctx.settings.stake_percentage
+    if by == Role.POOLER and stake_percentage > Decimal(str(usual)):
+        raise ForbiddenError(
+            f"a pooler registers farmers with at most {usual:g} of their balance as stake, the pool's usual part: the "
+            "farmer itself may raise it, signed in with its payout wallet"
+        )
     farmer_id = new_id()
-    wallet, sealed, master_key_id = ctx.custody.create_sealed(farmer_id)
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         async with ctx.database.transaction() as tx:
-            if await tx.fetch_one("select_wallet_owner", custodial_wallet=payout_wallet):
-                raise ConflictError(
-                    f"{payout_wallet} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
-                    "you have"
-                )
+            await require_outside_wallet(tx, payout_wallet)
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
-            if count is not None and count["farmers"] >= pooler.max_farmers:
-                raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        if count is not None and count["farmers"] >= pooler.max_farmers:
+            raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
+        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
+        async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(
                 "insert_farmer",
                 row=Farmer,
                 farmer_id=farmer_id,
                 pooler_id=pooler_id,
-                custodial_wallet=wallet,
-                secret_sealed=sealed,
-                master_key_id=master_key_id,
+                custodial_wallet=made.address,
+                secret_sealed=made.secret_sealed,
+                master_key_id=made.master_key_id,
                 payout_wallet=payout_wallet,
                 stake_percentage=stake_percentage,
                 metadata=Jsonb(metadata or {}),
             )
             assert farmer is not None
-            key = await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")
-    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=wallet)
-    return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key.key)
+            key = None
+            if by == Role.FARMER:
+                key = (await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")).key
+    log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address, by=by)
+    return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key)
+
+
+async def require_outside_wallet(session: Session, address: str) -> None:
+    """ConflictError for a wallet that the pool keeps for a farmer."""
+    if await session.fetch_one("select_wallet_owner", custodial_wallet=address):
+        raise ConflictError(
+            f"{address} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key you have"
+        )
 
 
 def require_account_address(address: str) -> None:
@@ -174,7 +199,7 @@ async def activate(ctx: Context) -> int:
 
 
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
-    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     timeout = ctx.settings.plant_timeout_seconds
     intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     try:
@@ -220,7 +245,7 @@ async def register_oneself(
             raise ConflictError(
                 f"wallet {payout_wallet} has {count['farmers']} farmers already, the most it may register"
             )
-        return await register(ctx, pooler_id, payout_wallet, stake_percentage, metadata)
+        return await register(ctx, pooler_id, payout_wallet, stake_percentage, metadata, by=Role.FARMER)
 
 
 async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:

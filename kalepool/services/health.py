@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kalepool.errors import DatabaseError, KalepoolError
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.services.context import Context
+from kalepool.services.journal import gaps
 from kalepool.units import amount
 
 PATIENCE_SECONDS = 3.0
@@ -20,6 +24,8 @@ LATE_LEDGERS = 6
 
 SILENT_SECONDS = 30.0
 """A worker not heard of for so long is gone."""
+
+NOBODY_MINES = "neither a worker nor a miner searches for"
 
 KEPT_SECONDS = 1.0
 """An answer is given again for this long, so that asking often costs nothing."""
@@ -59,9 +65,11 @@ class Health:
                 return self._last[1]
             checks: dict[str, Callable[[], Awaitable[tuple[str, str]]]] = {
                 "database": self._database,
+                "disk": self._disk,
                 "chain": self._chain,
                 "custody": self._custody,
                 "accounts": self._accounts,
+                "journal": self._journal,
                 "workers": self._workers,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
@@ -78,6 +86,8 @@ class Health:
                 state, detail = await check()
         except TimeoutError:
             state, detail = "down", f"no answer within {PATIENCE_SECONDS:g} s"
+        except DatabaseFullError:
+            state, detail = "down", "the database cannot write: its disk is full"
         except DatabaseError:
             state, detail = "down", "the database does not answer"
         except KalepoolError as error:
@@ -89,8 +99,15 @@ class Health:
         return Component(state, latency_ms, self._since[name][1], detail)
 
     async def _database(self) -> tuple[str, str]:
-        await self._ctx.database.fetch_one("select_nothing")
+        await self._ctx.database.write()
         return "up", ""
+
+    async def _disk(self) -> tuple[str, str]:
+        room = await disk_room(self._ctx.settings)
+        detail = f"{room.free_bytes / 1e9:.1f} of {room.total_bytes / 1e9:.1f} GB free"
+        if room.is_low:
+            return "down", f"{detail}, KALEPOOL_MIN_FREE_MB wants {self._ctx.settings.min_free_mb} MB: make room"
+        return "up", detail
 
     async def _chain(self) -> tuple[str, str]:
         health = await self._ctx.chain.read_health()
@@ -104,6 +121,11 @@ class Health:
         if self._ctx.accounts.pool is None:
             return "up", "no key in use yet"
         self._ctx.accounts.pool.sign(b"whether the master key opens what it sealed")
+        if broken := self._ctx.broken_seals:
+            return (
+                "down",
+                f"{len(broken)} rows of the database were changed past the pool, of {broken[0].address} first",
+            )
         return "up", ""
 
     async def _accounts(self) -> tuple[str, str]:
@@ -112,14 +134,71 @@ class Health:
         if needs is not None:
             return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
         if self._ctx.accounts.pool is None or not ready:
-            return "waiting", "the pool's accounts are being made"
+            return "waiting", waiting_for_accounts(self._ctx.accounts.to_be_made)
         return "up", f"{ready} of {wanted} channel accounts"
 
+    async def _journal(self) -> tuple[str, str]:
+        found = self._ctx.journal.gaps
+        if found is None:
+            return "waiting", "our accounts were not held against the ledger yet"
+        return ("down", gaps.describe(found)) if found else ("up", "")
+
     async def _workers(self) -> tuple[str, str]:
-        counts = await self._ctx.database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
+        database = self._ctx.database
+        counts = await database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
         assert counts is not None
-        if not counts["workers"]:
+        unsearched = await count_unsearched(database, self._ctx.settings.chain.block_seconds)
+        if unsearched.farmers:
+            return "down", f"{NOBODY_MINES} {unsearched.farmers} planted stakes"
+        if not counts["machines"]:
             return "none", "no worker has joined"
-        heard = counts["workers"] - counts["silent"]
-        detail = f"{heard} of {counts['workers']} workers, {counts['hashes_per_second']:.0f} hashes per second"
-        return ("up" if heard else "down"), detail
+        machines = f"{counts['machines'] - counts['machines_gone']} of {counts['machines']} machines"
+        if not counts["heard"]:
+            return (
+                "down",
+                f"no worker on any of {counts['machines']} machines since {counts['last_seen_at']:%H:%M:%S} UTC",
+            )
+        return "up", f"{counts['heard']} workers on {machines}, {counts['hashes_per_second']:.0f} hashes per second"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRoom:
+    """Of the data folder's disk: what this user may still write, and all there is, in bytes."""
+
+    free_bytes: int
+    total_bytes: int
+    is_low: bool
+
+
+async def disk_room(settings: Settings) -> DiskRoom:
+    """The embedded database, the devnet's chain and the logs are on this disk."""
+    folder = settings.data_dir.absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    status = await asyncio.to_thread(os.statvfs, there)
+    free = status.f_bavail * status.f_frsize
+    return DiskRoom(free, status.f_blocks * status.f_frsize, free < settings.min_free_mb * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsearched:
+    """Planted farmers that are not worked, while neither a worker nor a miner searches, and their stakes."""
+
+    farmers: int
+    stake_stroops: int
+
+
+async def count_unsearched(database: Database, block_seconds: int) -> Unsearched:
+    """Of blocks that did not just begin. Raises DatabaseError."""
+    early = min(SILENT_SECONDS, block_seconds / 5)
+    found = await database.fetch_one(
+        "count_unsearched", row=Unsearched, early_seconds=early, silent_seconds=SILENT_SECONDS
+    )
+    assert found is not None
+    return found
+
+
+def waiting_for_accounts(to_be_made: int | None) -> str:
+    """Why no account of the pool's can be used. `to_be_made`: how many are not on the ledger, where that is known."""
+    if to_be_made is None:
+        return "the pool's accounts were not looked up on the ledger yet"
+    return "the pool's accounts are being made" if to_be_made else "the pool's accounts wait for what is under way"

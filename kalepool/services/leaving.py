@@ -148,14 +148,16 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
 async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     """Everything to the payout wallet, and the account closed. Nothing to do where the account is not there.
 
-    Raises PayoutAccountError, PayoutTrustlineError, and as carry.
+    Raises PayoutAccountError, PayoutTrustlineError, CustodyError where the payout wallet was changed past us, and as
+    carry.
     """
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
+    signer.check()
     accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
     account: Account | None = accounts.get(farmer.custodial_wallet)
     if account is None:
         return
     check_payout(farmer.payout_wallet, accounts.get(farmer.payout_wallet), kale=bool(account.kale_stroops))
-    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
     item = Item(farmer_id=farmer.farmer_id, amount_stroops=account.kale_stroops or 0, destination=farmer.payout_wallet)
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,9 +16,12 @@ from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.services import wallets, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farming.compensation import CompensationStanding
+from kalepool.services.journal import gaps
 from kalepool.services.journal.recovery import settle_by_hand
+from kalepool.services.journal.state import Gap
 from kalepool.services.keys import NewKey, Role, create_key
 from kalepool.services.poolers import NewPooler, insert_pooler
 
@@ -203,6 +206,32 @@ async def settle_submission(
         await record(session, key_id, "settle-submission", submission_id, status=status, ledger=ledger)
 
     await settle_by_hand(ctx.journal, submission_id, status, ledger, note)
+
+
+async def open_gaps(ctx: Context) -> list[Gap]:
+    """What of ours a ledger has and this database had not, and nobody has looked at. Raises as gaps.look."""
+    await gaps.look(ctx.journal)
+    return ctx.journal.gaps or []
+
+
+async def acknowledge_gaps(ctx: Context, key_id: UUID, reason: str, paid_withdrawals: Sequence[UUID] = ()) -> list[Gap]:
+    """An operator has looked at what is missing: from now on money is paid out again, and farmers may register.
+
+    `paid_withdrawals`: open here, and paid by what is missing; NotFoundError unless each is open and not on its way.
+    Wallets that a newer database may have given out are passed over. Again changes nothing. Returns the gaps.
+    """
+    async with ctx.database.transaction() as tx:
+        found = await gaps.acknowledge(tx)
+        for withdrawal_id in paid_withdrawals if found else ():
+            await withdrawals.close_as_paid_before(tx, withdrawal_id)
+        if found:
+            paid = [str(withdrawal_id) for withdrawal_id in paid_withdrawals]
+            missing = {gap.account: f"{gap.first_sequence}-{gap.last_sequence}" for gap in found}
+            await record(tx, key_id, "acknowledge-gaps", reason=reason, missing=missing, paid_withdrawals=paid)
+    if found:
+        await wallets.skip_numbers(ctx.database)
+    await gaps.look(ctx.journal)
+    return found
 
 
 async def compensations(

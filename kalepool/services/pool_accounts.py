@@ -17,10 +17,11 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, Channels, Prepared, Signer
+from kalepool.chain import BASE_RESERVE_STROOPS, Account, Chain, ChainReader, Channels, Prepared, Signer
 from kalepool.config import Settings
-from kalepool.custody import Custody
+from kalepool.custody import Binding, Custody, Purpose
 from kalepool.database import Database, new_id
+from kalepool.derivation import account_path
 from kalepool.errors import DuplicateRowError
 from kalepool.services.failures import CallTimeoutError, NotReadyError
 from kalepool.services.journal.carry import carry
@@ -29,7 +30,6 @@ from kalepool.services.journal.state import Journal
 
 log = structlog.get_logger()
 
-POOL = "pool"
 CHANNEL_STROOPS = 50_000_000
 """What a channel is filled up to beyond its reserve: 5 XLM, fees of some hundred transactions."""
 CHANNEL_LOW_STROOPS = 10_000_000
@@ -60,20 +60,37 @@ class OwnAccount:
     address: str
     secret_sealed: bytes = field(repr=False)
 
+    @property
+    def binding(self) -> Binding:
+        """What its secret must have been sealed for."""
+        return Binding(self.account_id, Purpose(self.purpose), self.address, self.name)
 
-async def own_accounts(database: Database, custody: Custody, channels: int) -> list[OwnAccount]:
+
+async def own_accounts(database: Database, custody: Custody, chain: ChainReader, channels: int) -> list[OwnAccount]:
     """The pool's account, then its channels; those that do not exist yet are made."""
-    names = [(POOL, POOL), *(("channel", f"channel-{number:02}") for number in range(1, channels + 1))]
-    return await named_accounts(database, custody, names)
+    names = [(Purpose.POOL, Purpose.POOL.value)]
+    names += [(Purpose.CHANNEL, f"channel-{number:02}") for number in range(1, channels + 1)]
+    return await named_accounts(database, custody, chain, names)
 
 
-async def named_accounts(database: Database, custody: Custody, names: Sequence[tuple[str, str]]) -> list[OwnAccount]:
-    """The accounts of these (purpose, name); those that do not exist yet are made."""
+async def named_accounts(
+    database: Database, custody: Custody, chain: ChainReader | None, names: Sequence[tuple[Purpose, str]]
+) -> list[OwnAccount]:
+    """The accounts of these (purpose, name); those that do not exist yet are made.
+
+    One that is on the ledger from before, of this or an earlier master key, is taken up again. `chain`: None for
+    accounts that are never on the ledger.
+    """
     known = {row.name: row for row in await database.fetch_all("select_accounts", row=OwnAccount)}
     for purpose, name in names:
         if name not in known:
-            account_id = new_id()
-            address, sealed, master_key_id = custody.create_sealed(account_id)
+            account_id, path = new_id(), account_path(name)
+            addresses = custody.addresses(path)
+            before = await chain.read_accounts(addresses) if chain is not None and len(addresses) > 1 else {}
+            taken_up = next((each for each in addresses if each in before), addresses[0])
+            address, sealed, master_key_id = custody.create_sealed(
+                account_id, purpose, path, name=name, address=taken_up
+            )
             with suppress(DuplicateRowError):  # another process was quicker
                 await database.execute(
                     "insert_account",
@@ -132,6 +149,8 @@ class PoolAccounts:
         """Signs for the account that pays the fees; None until it is on the ledger."""
         self.channels = Channels(chain)
         """Submit what needs no farmer's signature, one transaction at a time each."""
+        self.to_be_made: int | None = None
+        """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
         """What the operator has to send before the pool can work, or soon; None when all is well."""
 
@@ -159,10 +178,13 @@ class PoolAccounts:
     async def ensure(self) -> Needs | None:
         """Makes the pool's account and channels usable as far as that is possible now. Idempotent.
 
-        Returns what the operator has to send, None when all is well; also in `needs`. Raises ChainError, DatabaseError.
+        Returns what the operator has to send, None when all is well; also in `needs`. Raises ChainError, DatabaseError,
+        and CustodyError where an account's row was changed past us: nothing is sent to its address then.
         """
-        own = await own_accounts(self._database, self._custody, self._settings.channel_accounts)
-        signers = {row.address: self._custody.signer(row.account_id, row.address, row.secret_sealed) for row in own}
+        own = await own_accounts(self._database, self._custody, self._chain, self._settings.channel_accounts)
+        signers = {row.address: self._custody.signer(row.binding, row.secret_sealed) for row in own}
+        for signer in signers.values():
+            signer.check()
         pool, *channels = signers
         accounts = await self._chain.read_accounts(list(signers))
         if pool not in accounts and self._settings.chain.friendbot_url:
@@ -170,6 +192,7 @@ class PoolAccounts:
             accounts |= await self._chain.read_accounts([pool])
         todo = plan(accounts.get(pool), channels, accounts)
         self.needs = Needs(pool, todo.needed) if todo.needed else None
+        self.to_be_made = len(todo.create) + (pool not in accounts)
         if pool not in accounts:
             return self.needs
         self.pool = signers[pool]
@@ -195,6 +218,7 @@ class PoolAccounts:
                     created,
                     partial(self._chain.prepare_create_accounts, created, pool=self.payer),
                 )
+                self.to_be_made = 0
                 for address, _ in created:
                     self.channels.add(signers[address])
                 log.info("channels_created", count=len(created))
@@ -211,7 +235,7 @@ class PoolAccounts:
         items = [Item(destination=address, amount_stroops=amount) for address, amount in amounts]
         await carry(
             self._journal,
-            Intent(action, None, items),
+            Intent(action, None, items, to_ourselves=True),
             lambda attempt: prepare(deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,

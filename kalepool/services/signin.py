@@ -30,6 +30,7 @@ from stellar_sdk.sep.stellar_web_authentication import (
 
 from kalepool.chain import Signer
 from kalepool.config import Settings
+from kalepool.custody import Purpose
 from kalepool.errors import InputError
 from kalepool.services.context import Context
 from kalepool.services.keys import Role, create_key
@@ -39,8 +40,6 @@ log = structlog.get_logger()
 
 CHALLENGE_SECONDS = 900
 """How long a challenge may be answered: SEP-10 recommends 15 minutes."""
-
-PURPOSE = "sign-in"
 
 MASTER_WEIGHT = 255
 """A wallet that is not on the ledger has no signers but its own key."""
@@ -80,9 +79,9 @@ class SignIn:
     @classmethod
     async def open(cls, ctx: Context) -> SignIn:
         """With the pool's sign-in key, which is made on first use. Raises CustodyError, DatabaseError."""
-        [row] = await named_accounts(ctx.database, ctx.custody, [(PURPOSE, PURPOSE)])
+        [row] = await named_accounts(ctx.database, ctx.custody, None, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
         url, home_domain = addresses(ctx.settings)
-        signer = ctx.custody.signer(row.account_id, row.address, row.secret_sealed)
+        signer = ctx.custody.signer(row.binding, row.secret_sealed)
         return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)
 
     def challenge(self, wallet: str, passphrase: str) -> str:

@@ -15,15 +15,21 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import farmers, leaving, withdrawals
+from kalepool.services import farmers, leaving, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
+from kalepool.services.journal import gaps
+from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining.credits import fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
+from kalepool.services.retention import PRUNE_SECONDS, prune
 
 log = structlog.get_logger()
+
+START_SECONDS = 10.0
+"""What a start waits for the chain. Without it the API serves all the same, and pays nothing before it has looked."""
 
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
@@ -44,19 +50,26 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     """
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
-        await recover(ctx.journal, resend=False)
-    except (ChainError, DatabaseError) as error:
-        log.warning("recovery_waits", reason=str(error))
+        await presence.beat(ctx.database)
+        async with asyncio.timeout(START_SECONDS):
+            await recover(ctx.journal, resend=False)
+            await gaps.look(ctx.journal)  # before anything is paid
+    except (ChainError, DatabaseError, TimeoutError) as error:
+        log.warning("recovery_waits", reason=str(error) or "the RPC server does not answer in time")
     ledger = ctx.settings.chain.ledger_seconds
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
+        asyncio.create_task(_repeat("presence", lambda: presence.beat(ctx.database), presence.BEAT_SECONDS)),
+        asyncio.create_task(_repeat("gaps", lambda: look_for_gaps(ctx), gaps.LOOK_SECONDS)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
+        asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
+        asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
     if alerts is not None:
@@ -91,6 +104,17 @@ async def _ensure_accounts(ctx: Context) -> None:
     await ctx.accounts.ensure()
     if ctx.accounts.needs is None and len(ctx.accounts.channels) == ctx.settings.channel_accounts:
         await asyncio.sleep(REFILL_SECONDS)
+
+
+async def look_for_gaps(ctx: Context) -> int:
+    """Holds our accounts against the journal, and imports what is missing as far as it can be had. Returns how many
+    transactions that were."""
+    await gaps.look(ctx.journal)
+    if not ctx.journal.gaps:
+        return 0
+    imported = await import_missing(ctx.journal)
+    await gaps.look(ctx.journal)
+    return imported
 
 
 async def sweep(ctx: Context) -> int:

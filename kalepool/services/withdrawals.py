@@ -16,7 +16,7 @@ import structlog
 
 from kalepool.actions import ActionName
 from kalepool.chain import Account
-from kalepool.database import Database, new_id
+from kalepool.database import Database, Session, new_id
 from kalepool.errors import (
     AccountMissingError,
     ConflictError,
@@ -50,6 +50,18 @@ class PayoutTrustlineError(ConflictError):
 
     code = "payout-trustline-missing"
     fault = Fault.FARMER
+
+
+class PayoutChangedError(ConflictError):
+    """The withdrawal is to another wallet than the farmer's payout wallet."""
+
+    code = "payout-changed"
+
+
+class PaidBeforeError(ConflictError):
+    """The withdrawal was paid, by a transaction that the database does not have any more."""
+
+    code = "paid-before"
 
 
 class TooMuchError(ConflictError):
@@ -90,8 +102,10 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     """Pays an amount to the farmer's payout wallet. The same key again gives the same withdrawal.
 
     Raises PayoutAccountError, PayoutTrustlineError, TooMuchError (nothing was begun then), KeyReusedError,
-    FarmerLeavesError, ChainError where the balances cannot be read.
+    FarmerLeavesError, CustodyError where the farmer's row was changed past us, ChainError where the balances cannot be
+    read.
     """
+    ctx.custody.signer(farmer.binding, farmer.secret_sealed).check()
     withdrawal_id = new_id()
     wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
     async with ctx.lock("wallet", farmer.farmer_id):
@@ -174,17 +188,23 @@ async def _pay(ctx: Context, farmer: Farmer, found: Withdrawal) -> Withdrawal:
 
 
 def is_final(error: KalepoolError) -> bool:
-    """Whether the network said no to the payment itself. Anything else may be tried again."""
+    """Whether the network said no to the payment itself, or we do. Anything else may be tried again."""
     return type(error) in (
         AccountMissingError,
         InsufficientBalanceError,
         TrustlineMissingError,
         TransactionFailedError,
+        PayoutChangedError,
     )
 
 
 async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
-    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
+    signer.check()  # then the payout wallet is the one that the secret was sealed for
+    if wanted.destination != farmer.payout_wallet:
+        raise PayoutChangedError(
+            f"it was to go to {wanted.destination}; the farmer's payout wallet is {farmer.payout_wallet}: withdraw anew"
+        )
     amount = {"kale_stroops" if wanted.asset == "KALE" else "native_stroops": wanted.amount_stroops}
     item = Item(
         farmer_id=farmer.farmer_id,
@@ -203,6 +223,16 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         deadline=deadline,
         timeout_seconds=timeout,
     )
+
+
+async def close_as_paid_before(session: Session, withdrawal_id: UUID) -> None:
+    """Closes one that an operator found to be paid by a transaction that this database does not have. NotFoundError
+    where none of this id is open, or its payment is under way."""
+    message = "paid by a transaction that the database lost, by what an operator found"
+    if not await session.execute(
+        "close_withdrawal", withdrawal_id=withdrawal_id, code=PaidBeforeError.code, message=message
+    ):
+        raise NotFoundError(f"no withdrawal {withdrawal_id} that is open and not on its way")
 
 
 async def withdrawals_of(database: Database, farmer_id: UUID, *, after: UUID | None, limit: int) -> list[Withdrawal]:

@@ -15,6 +15,7 @@ from kalepool.up.report import Movement, RunReport, close
 from kalepool.view.moment import BlockSummary, read_blocks
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
+GRACE_SECONDS = 30.0  # beyond its time bound, in which what became of one is found out
 
 
 class Books:
@@ -74,5 +75,8 @@ async def _settle(database: Database) -> None:
     """Wait until every transaction of ours is known to be in or out; what is left then shows as a difference."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
-            while (await database.fetch_one("count_open_submissions") or {"open": 0})["open"]:  # noqa: ASYNC110
+            while True:
+                row = await database.fetch_one("count_open_submissions", grace_seconds=GRACE_SECONDS)
+                if not row or not row["open"]:
+                    return
                 await asyncio.sleep(0.1)

@@ -59,6 +59,8 @@ async def ensure_farmers(
                 "metadata": {"name": f"demo {number}"},
             }
             response = await client.post("/farmers/register", json=body, headers={"Authorization": f"Bearer {key}"})
+            if response.status_code == 503:
+                raise RpcUnavailableError(f"a demo farmer cannot be registered now: {response.text[:300]}")
             if response.status_code != 201:
                 raise ConfigError(f"registering a demo farmer failed: {response.status_code} {response.text[:300]}")
     farmers = await list_farmers(database, pooler_id)

@@ -11,8 +11,6 @@ from typing import IO
 
 from kalepool.errors import ConfigError
 
-LARGEST_LOG = 20_000_000  # bytes; a longer one is put aside at the next start
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -58,9 +56,6 @@ class DataFolder:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         self._lock = lock
-        for log in self.logs.glob("*.log"):
-            if log.stat().st_size > LARGEST_LOG:
-                log.replace(log.with_suffix(".log.old"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,16 +66,31 @@ class DataFolder:
     def require_network(self, network: str) -> None:
         """One folder holds one network's history. Raises ConfigError when it holds another's."""
         note = self.path / "network"
-        known = note.read_text().strip() if note.exists() else network
+        text = note.read_text() if note.exists() else ""
+        known = text.strip()
+        if not text.endswith("\n") and network.startswith(known):
+            return  # there is none, or it was cut off, as earlier versions could have it: it is written again
         if known != network:
             raise ConfigError(
                 f"{self.path} holds the pool's history on {known}: choose another --data-dir for {network}"
             )
 
     def claim_network(self, network: str) -> None:
-        """From here on the folder holds this network's history. Raises ConfigError when it holds another's."""
+        """From here on the folder holds this network's history. Raises ConfigError when it holds another's, or there is
+        no room to say so."""
         self.require_network(network)
-        (self.path / "network").write_text(network + "\n")
+        note = self.path / "network"
+        if note.exists() and note.read_text().endswith("\n"):
+            return
+        whole = note.with_name("network.new")  # half a note would lock the folder for ever
+        try:
+            with whole.open("w") as file:
+                file.write(network + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            whole.replace(note)
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be written to: {error.strerror}") from None
 
     def publish(self, running: Running) -> None:
         """Let other commands find us."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from kalepool.config import ENV_FILE, Settings, local_url
 from kalepool.errors import ConfigError
+from kalepool.heartbeat import ADDRESS, NOT_INHERITED
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
 from kalepool.processes import spawn
@@ -98,7 +99,8 @@ class Parts:
         }
         return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY",), seconds=2.0)
 
-    def coordinator(self, database_url: str, api_key: str) -> Service:
+    def coordinator(self, database_url: str, api_key: str, heartbeats: str | None = None) -> Service:
+        """heartbeats: the address where it is to tell that it works."""
         told = {
             "KALEPOOL_DATABASE_URL": database_url,
             "KALEPOOL_API_URL": self.api_url,
@@ -106,6 +108,8 @@ class Parts:
         }
         if self.settings.ray_address:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
+        if heartbeats:
+            told[ADDRESS] = heartbeats
         return self._service("coordinator", ["coordinate"], told, without=SECRETS, seconds=3.5)
 
     def _service(
@@ -114,6 +118,7 @@ class Parts:
         mark = f"{self.run_id}:{name}"
         # Settings are read whatever their case.
         environment = {key: value for key, value in os.environ.items() if key.upper() not in without}
+        environment = {key: value for key, value in environment.items() if key not in NOT_INHERITED}
         environment |= {key: value for key, value in self.settings.as_environment().items() if key not in without}
         environment |= {
             ENV_FILE: "",

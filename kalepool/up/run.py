@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx2
 from rich.console import Console
@@ -17,21 +18,28 @@ from rich.text import Text
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.database import Database, migrate
-from kalepool.errors import ConfigError
+from kalepool.errors import ConfigError, RpcUnavailableError
+from kalepool.heartbeat import Heartbeats, beat
 from kalepool.processes import listens
 from kalepool.units import plain
+from kalepool.up.alarms import Alarms
 from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
 from kalepool.up.follow import LOOK_PATIENCE_SECONDS, RunWatch, Voice, show
 from kalepool.up.parts import Parts, needs_devnet
+from kalepool.up.pulse import minded
 from kalepool.up.report import RunReport, blocks_table, close, farmers_table
 from kalepool.up.supervisor import Supervisor
 from kalepool.view.moment import MomentReader
 
 READY_SECONDS = 60.0  # for a part to serve
 CHECK_SECONDS = 0.25
+BEAT_SECONDS = 1.0
 LAST_LOOK_SECONDS = 1.0  # for the table after Ctrl-C
+RPC_RETRY_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,12 @@ def run(settings: Settings, options: Options) -> int:
     With `blocks`: 0 when all was well in them, 1 when not, 128 + the signal's number when one came before they were
     done. Without: 0 at any of the signals that end it.
     """
-    with DataFolder(settings.data_dir) as folder:
+    with DataFolder(settings.data_dir) as folder, Heartbeats() as heartbeats:
         folder.require_network(settings.network)
         voice = Voice()
         supervisor = Supervisor(voice.say)
         try:
-            work = _run(settings, options, folder, supervisor, voice)
+            work = _run(settings, options, folder, supervisor, heartbeats, voice)
             return asyncio.run(_until_stopped(work, voice, promised=options.blocks is not None))
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):  # from here on another Ctrl-C means: at once
@@ -75,14 +83,32 @@ async def _until_stopped(work: Awaitable[int], voice: Voice, *, promised: bool) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop, number)
+    beating = asyncio.create_task(_beat())
     try:
         return await task
     except asyncio.CancelledError:
         voice.say("stopping …")
         return 128 + came[0] if promised and came else 0
+    finally:
+        beating.cancel()
 
 
-async def _run(settings: Settings, options: Options, folder: DataFolder, supervisor: Supervisor, voice: Voice) -> int:
+async def _beat() -> None:
+    """Tell systemd, where it started us and wants to know, that we work."""
+    while True:
+        beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _run(
+    settings: Settings,
+    options: Options,
+    folder: DataFolder,
+    supervisor: Supervisor,
+    heartbeats: Heartbeats,
+    voice: Voice,
+) -> int:
+    alarms = Alarms(settings)
     parts = Parts.plan(settings, folder)
     database_url = await _start_database(parts, supervisor, voice)
     if needs_devnet(settings):
@@ -101,12 +127,17 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         Database.open(database_url, connections=3) as database,
         Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
         _guarded(supervisor, voice),
+        minded(parts, database_url, supervisor, heartbeats, alarms),
     ):
         pooler_id, key = await ensure_pooler(database, settings)
-        if options.farmers:
-            await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
-        books = await Books.open(database, chain, pooler_id)
-        supervisor.add(parts.coordinator(database_url, key))
+
+        async def begin() -> Books:
+            if options.farmers:
+                await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
+            return await Books.open(database, chain, pooler_id)
+
+        books = await patiently(begin, voice)
+        supervisor.add(parts.coordinator(database_url, key, heartbeats.address))
         reader = MomentReader(
             database,
             chain,
@@ -126,6 +157,19 @@ async def _run(settings: Settings, options: Options, folder: DataFolder, supervi
         report = await books.close(watch.finished()[: options.blocks])
     _print(report, voice)
     return 1 if report.problems else 0
+
+
+async def patiently(work: Callable[[], Awaitable[T]], voice: Voice) -> T:
+    """Does the work once the RPC server answers, and says what it waits for: database, API and page run meanwhile."""
+    said = ""
+    while True:
+        try:
+            return await work()
+        except RpcUnavailableError as error:
+            if str(error) != said:
+                voice.say(f"waiting for the RPC server: {error}")
+            said = str(error)
+            await asyncio.sleep(RPC_RETRY_SECONDS)
 
 
 async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kalepool.errors import KalepoolError
-from kalepool.processes import carrying, end
+from kalepool.processes import carrying, end, kill_group
 
 MARK = "CHILD_OF_KALEPOOL"  # in the environment of every child and of what it starts; Ray nodes lose KALEPOOL_…
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds before a dead child is started again, doubled each time
 STEADY_SECONDS = 30.0  # a child that lived this long waits no longer than after a first failure
 QUIET_SECONDS = 30.0  # the same warning is said once in this time
+LARGEST_LOG = 20_000_000  # bytes
+MOST_READ = 1_000_000  # bytes of a log at once
 SHOWN = ("warning", "error", "critical")
 
 
@@ -67,6 +70,22 @@ class Supervisor:
         process = self._find(name).process
         assert process is not None
         return process.pid
+
+    def looks_after(self, name: str) -> bool:
+        """Whether the child was started and is to run on."""
+        return any(service.name == name for service in self._services)
+
+    def age(self, name: str) -> float:
+        """For how many seconds the child has run."""
+        return time.monotonic() - self._find(name).started_at
+
+    def replace(self, name: str, reason: str) -> None:
+        """Kill one that runs and does not work, with all it started; `check` starts it again."""
+        service = self._find(name)
+        if service.process is not None and service.process.poll() is None:
+            self._say(f"{reason}: it is killed, to be started again")
+            kill_group(service.process)
+            self._sweep(service)
 
     def failed_to_start(self, name: str) -> str | None:
         """For who waits until a child serves: the reason why it never will, once it has ended."""
@@ -148,15 +167,25 @@ class Supervisor:
                 service.said_at[event] = now
                 self._say(f"{service.name}: {_words(event)} {_details(record)}")
 
+    def _bound(self, service: Service, size: int) -> None:
+        """A log that is too long is put aside, in place of the last one. The child goes on appending to its own."""
+        if size > LARGEST_LOG:
+            shutil.copyfile(service.log, service.log.with_suffix(".log.old"))
+            os.truncate(service.log, 0)
+            service.read_to = 0
+
     def _new_lines(self, service: Service) -> list[str]:
         try:
             with service.log.open("rb") as file:
                 file.seek(service.read_to)
-                data = file.read()
+                data = file.read(MOST_READ)
         except OSError:
             return []
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = data[: data.rfind(b"\n") + 1] if len(data) < MOST_READ or b"\n" in data else data
         service.read_to += len(whole)
+        with contextlib.suppress(OSError):  # as on a full disk: another time
+            if len(data) < MOST_READ:
+                self._bound(service, service.read_to)
         return whole.decode(errors="replace").splitlines()
 
 

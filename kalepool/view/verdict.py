@@ -12,6 +12,7 @@ Level = Literal["good", "busy", "warn", "bad"]
 
 PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
 
+NOBODY_MINES = "Nobody is mining"
 
 STARTING_SECONDS = 10.0
 """What a pool that was just started takes to plant and search, however short its blocks are."""
@@ -59,7 +60,7 @@ def _judge_block(moment: Moment) -> PoolVerdict:
         return PoolVerdict("warn", *PAUSED)
     if not moment.planted:
         return _unplanted(moment, left)
-    return _unworked(moment, left) if moment.unworked else _safe(moment)
+    return _unworked(moment, left) if moment.unworked else _safe(moment, left)
 
 
 def _nobody(moment: Moment) -> PoolVerdict:
@@ -89,8 +90,9 @@ def _unworked(moment: Moment, left: float) -> PoolVerdict:
         detail = f"{count} planted farmers not worked and no time left: {risk} may be lost."
         return PoolVerdict("bad", "At risk", detail)
     empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
-    if not moment.hashes_per_second and empty and not _is_early(moment, left):
-        return PoolVerdict("bad", "Nobody is mining", f"{_farmers(empty)} without a share, {risk} at risk.")
+    if _nobody_mines(moment, left, empty):
+        without = f"{_farmers(empty)} without a share, " if empty else ""
+        return PoolVerdict("bad", NOBODY_MINES, f"{without}{risk} at risk.")
     if empty and left < moment.block_seconds / 2:
         detail = f"{_farmers(empty)} without any share after half the block: {risk}."
         return PoolVerdict("warn", "Shares missing", detail)
@@ -102,7 +104,18 @@ def _unworked(moment: Moment, left: float) -> PoolVerdict:
     return PoolVerdict("busy", "On course", course)
 
 
-def _safe(moment: Moment) -> PoolVerdict:
+def _nobody_mines(moment: Moment, left: float, empty: int) -> bool:
+    """Whether neither a worker nor a miner is there, or none of them searches for the `empty` farmers without a share.
+    What all farmers have may be good enough for workers to rest."""
+    if left == 0 or _is_early(moment, left):
+        return False
+    return not moment.searchers or bool(empty and not moment.hashes_per_second)
+
+
+def _safe(moment: Moment, left: float) -> PoolVerdict:
+    if _nobody_mines(moment, left, 0):
+        said = f"All {_farmers(moment.planted)} planted are worked; the next block's stakes will be lost."
+        return PoolVerdict("bad", NOBODY_MINES, said)
     missing = sum(farmer.failed_code is not None and not farmer.planted for farmer in moment.farmers)
     if missing:
         return PoolVerdict(

@@ -78,6 +78,12 @@ WHERE w.pooler_id = %(pooler_id)s AND w.outcome = 'worked' AND w.block_index BET
     SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
     AND (h.outcome = 'harvested' OR h.code IN ('pail-missing', 'block-missing')));
 
+-- name: insert_unanswered_work
+-- A call with works that the pool's own API did not answer: an attempt, and no fault of who made it.
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault, seconds_left)
+VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'failed', 'api-unavailable',
+        'the pool''s API did not answer', 'backend', %(seconds_left)s);
+
 -- name: select_works_record
 -- How many pails had to be worked in these blocks, and how many of them were not.
 SELECT count(*) AS due,
@@ -87,10 +93,23 @@ FROM plantings p
 WHERE p.pooler_id = %(pooler_id)s AND p.outcome = 'planted' AND p.block_index BETWEEN %(first)s AND %(last)s;
 
 -- name: upsert_workers
--- Workers as they are now.
+-- Workers as they are now; what they hashed since the last time counts for the block that is open.
+WITH now AS (
+    SELECT * FROM unnest(%(worker_ids)s::uuid[], %(searchers)s::bigint[], %(nodes)s::text[], %(kinds)s::text[],
+        %(backends)s::text[], %(threads)s::integer[], %(versions)s::text[], %(speeds)s::double precision[],
+        %(hashes)s::numeric[], %(best_zeros)s::integer[])
+    AS worker (worker_id, searcher, node, kind, backend, threads, version, hashes_per_second, hashes, best_zeros)
+), counted AS (
+    INSERT INTO house_hashes AS house (block_index, hashes)
+    SELECT o.block_index, sum(greatest(now.hashes - coalesce(before.hashes, 0), 0))
+    FROM now LEFT JOIN workers before USING (worker_id)
+    CROSS JOIN (SELECT max(block_index) AS block_index FROM block_operations WHERE status = 'open') o
+    WHERE o.block_index IS NOT NULL
+    GROUP BY o.block_index
+    ON CONFLICT (block_index) DO UPDATE SET hashes = house.hashes + excluded.hashes
+)
 INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, hashes_per_second, hashes, best_zeros)
-SELECT * FROM unnest(%(worker_ids)s::uuid[], %(searchers)s::bigint[], %(nodes)s::text[], %(kinds)s::text[], %(backends)s::text[],
-    %(threads)s::integer[], %(versions)s::text[], %(speeds)s::double precision[], %(hashes)s::numeric[], %(best_zeros)s::integer[])
+SELECT * FROM now
 ON CONFLICT (worker_id) DO UPDATE
 SET status = 'alive', searcher = excluded.searcher, hashes_per_second = excluded.hashes_per_second, hashes = excluded.hashes,
     best_zeros = excluded.best_zeros, last_seen_at = now();

@@ -1,8 +1,4 @@
--- custody.py: sealing all secrets again, under another master key.
-
--- name: lock_sealed_secrets
--- Nobody adds an account or a farmer while the secrets are sealed again.
-LOCK TABLE accounts, farmers IN EXCLUSIVE MODE;
+-- custody.py: sealed secrets with what they are sealed for; sealing them again.
 
 -- name: select_master_key_ids
 -- The master keys that seal anything.
@@ -10,16 +6,34 @@ SELECT master_key_id FROM accounts WHERE secret_sealed <> ''
 UNION
 SELECT master_key_id FROM farmers WHERE secret_sealed <> '';
 
--- name: select_secrets_not_under
--- Every secret that another master key than this one seals.
-SELECT 'accounts' AS kind, account_id AS row_id, address, secret_sealed, master_key_id
-FROM accounts WHERE master_key_id <> %(master_key_id)s
+-- name: select_sealed
+-- Every secret that may be needed, with what it is sealed for.
+SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, secret_sealed FROM accounts
 UNION ALL
-SELECT 'farmers', farmer_id, custodial_wallet, secret_sealed, master_key_id
-FROM farmers WHERE master_key_id <> %(master_key_id)s;
+SELECT farmer_id, 'farmer', custodial_wallet, NULL, payout_wallet, secret_sealed FROM farmers WHERE status <> 'departed';
+
+-- name: lock_sealed_accounts
+-- Every account's secret; nobody else changes these rows within the transaction.
+SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, secret_sealed, master_key_id
+FROM accounts WHERE secret_sealed <> '' ORDER BY account_id FOR UPDATE;
+
+-- name: lock_sealed_farmers
+-- As lock_sealed_accounts.
+SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, secret_sealed,
+       master_key_id
+FROM farmers WHERE secret_sealed <> '' ORDER BY farmer_id FOR UPDATE;
+
+-- name: lock_sealed_farmer
+SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, secret_sealed,
+       status
+FROM farmers WHERE farmer_id = %(farmer_id)s FOR UPDATE;
 
 -- name: update_account_secret
 UPDATE accounts SET secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s WHERE account_id = %(row_id)s;
 
 -- name: update_farmer_secret
 UPDATE farmers SET secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s WHERE farmer_id = %(row_id)s;
+
+-- name: update_farmer_payout
+UPDATE farmers SET payout_wallet = %(payout_wallet)s, secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s
+WHERE farmer_id = %(row_id)s;

@@ -36,7 +36,7 @@ WHERE p.pooler_id = %(pooler_id)s AND p.block_index >= %(oldest_index)s AND p.ou
 
 -- name: select_work_attempts
 -- What was tried to work a pail, in order.
-SELECT outcome, code, fault FROM works
+SELECT outcome, code, fault, seconds_left FROM works
 WHERE block_index = %(block_index)s AND farmer_id = %(farmer_id)s AND code IS DISTINCT FROM 'not-best'
 ORDER BY created_at;
 

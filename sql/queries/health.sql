@@ -1,12 +1,25 @@
 -- services/health.py: whether the parts of the pool are there.
 
--- name: select_nothing
--- Whether the database answers.
-SELECT 1 AS answer;
-
 -- name: select_worker_counts
--- Searchers that should be there, and how many of them were not heard of for too long.
-SELECT count(*) AS workers,
-       count(*) FILTER (WHERE last_seen_at < now() - make_interval(secs => %(silent_seconds)s)) AS silent,
-       coalesce(sum(hashes_per_second), 0) AS hashes_per_second
-FROM workers WHERE status = 'alive';
+-- Our workers that were heard of just now, with the machines of the last day and those of them that have none any more. A
+-- node is named machine/number, and gets another number whenever Ray starts there.
+SELECT coalesce(sum(heard), 0)::bigint AS heard, coalesce(sum(rate), 0) AS hashes_per_second,
+       count(*) AS machines, count(*) FILTER (WHERE heard = 0) AS machines_gone, max(last_seen_at) AS last_seen_at
+FROM (
+    SELECT count(*) FILTER (WHERE is_here) AS heard, sum(hashes_per_second) FILTER (WHERE is_here) AS rate,
+           max(last_seen_at) AS last_seen_at
+    FROM (SELECT *, status = 'alive' AND last_seen_at > now() - make_interval(secs => %(silent_seconds)s) AS is_here
+          FROM workers WHERE last_seen_at > now() - interval '1 day') w
+    GROUP BY split_part(node, '/', 1)) machine;
+
+-- name: count_unsearched
+-- Farmers planted and not worked in blocks that began a while ago and that nobody searches for: no worker, no miner.
+SELECT count(*) AS farmers, coalesce(sum(p.stake_stroops), 0) AS stake_stroops
+FROM (SELECT DISTINCT ON (pooler_id) pooler_id, block_index, status, seen_at
+      FROM block_operations ORDER BY pooler_id, block_index DESC) o
+JOIN plantings p ON p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted'
+WHERE o.status = 'open' AND o.seen_at < now() - make_interval(secs => %(early_seconds)s)
+  AND NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
+  AND NOT EXISTS (SELECT FROM workers WHERE status = 'alive' AND last_seen_at > now() - make_interval(secs => %(silent_seconds)s))
+  AND NOT EXISTS (SELECT FROM hashrates JOIN rigs USING (searcher)
+                  WHERE sampled_at > now() - make_interval(secs => %(silent_seconds)s));

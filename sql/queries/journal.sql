@@ -39,6 +39,11 @@ FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_numb
 SELECT submission_id FROM submission_items
 WHERE action = %(action)s AND block_index = %(block_index)s AND farmer_id = %(farmer_id)s AND status = 'open';
 
+-- name: select_open_works
+-- Works of a block that are sent, or about to be, and not settled.
+SELECT DISTINCT submission_id FROM submission_items
+WHERE action = 'work' AND block_index = %(block_index)s AND status = 'open';
+
 ------------------------------------------------------------------------------------------------------------------------
 -- What the RPC server has forgotten
 
@@ -46,11 +51,72 @@ WHERE action = %(action)s AND block_index = %(block_index)s AND farmer_id = %(fa
 -- Another transaction of the same account that a ledger took with the same sequence number.
 SELECT submission_id FROM submissions
 WHERE source_account = %(source_account)s AND sequence = %(sequence)s AND submission_id <> %(submission_id)s
-  AND status = 'applied'
+  AND (status = 'applied' OR (status = 'failed' AND ledger IS NOT NULL))
 LIMIT 1;
 
 -- name: select_wallets
 SELECT farmer_id, custodial_wallet FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
+
+------------------------------------------------------------------------------------------------------------------------
+-- What this database does not have
+
+-- name: select_accounts_of_ours
+-- Every account that transactions of ours are made from. One of the sign-in key is never on the ledger.
+SELECT address FROM accounts WHERE purpose <> 'sign-in'
+UNION
+SELECT custodial_wallet FROM farmers WHERE status <> 'departed';
+
+-- name: select_highest_sequences
+-- The highest sequence number that each account may have used, by the journal and by what is known to be missing; 0 for
+-- none. One that was refused or has expired used none.
+SELECT a.account, coalesce(greatest(
+    (SELECT max(s.sequence) FROM submissions s WHERE s.source_account = a.account
+     AND (s.status IN ('open', 'applied') OR (s.status = 'failed' AND (s.ledger IS NOT NULL OR s.result_code IS NULL)))),
+    (SELECT max(g.last_sequence) FROM journal_gaps g WHERE g.account = a.account)), 0) AS sequence
+FROM unnest(%(accounts)s::text[]) AS a(account);
+
+-- name: insert_gap
+-- Nothing where the same is known.
+INSERT INTO journal_gaps (gap_id, account, first_sequence, last_sequence)
+SELECT %(gap_id)s, %(account)s, %(first_sequence)s, %(last_sequence)s
+WHERE NOT EXISTS (SELECT FROM journal_gaps WHERE account = %(account)s AND last_sequence >= %(last_sequence)s);
+
+-- name: insert_known_gap
+INSERT INTO journal_gaps (gap_id, account, first_sequence, last_sequence, acknowledged_at)
+VALUES (%(gap_id)s, %(account)s, %(first_sequence)s, %(last_sequence)s, now());
+
+-- name: select_open_gaps
+-- What nobody has looked at yet, and how many of its transactions were imported since.
+SELECT g.gap_id, g.account, g.first_sequence, g.last_sequence, g.found_at,
+       (SELECT count(DISTINCT s.sequence) FROM submissions s WHERE s.source_account = g.account
+        AND s.sequence BETWEEN g.first_sequence AND g.last_sequence AND s.status IN ('applied', 'failed')) AS imported
+FROM journal_gaps g WHERE g.acknowledged_at IS NULL ORDER BY g.gap_id;
+
+-- name: acknowledge_gap
+UPDATE journal_gaps SET acknowledged_at = now() WHERE gap_id = %(gap_id)s AND acknowledged_at IS NULL;
+
+-- name: select_last_ledger
+-- The last ledger that this database has something of.
+SELECT coalesce(max(ledger), 1) AS ledger FROM submissions;
+
+-- name: select_payers
+-- Who pays for our transactions.
+SELECT address FROM accounts WHERE purpose <> 'sign-in' ORDER BY address;
+
+-- name: select_known_transactions
+SELECT transaction_hash FROM submissions WHERE transaction_hash = ANY(%(transaction_hashes)s);
+
+-- name: select_owners
+-- Whose these wallets are.
+SELECT custodial_wallet AS wallet, farmer_id, pooler_id FROM farmers WHERE custodial_wallet = ANY(%(wallets)s);
+
+-- name: select_fitting_withdrawal
+-- The oldest withdrawal of a farmer that a payment may have been for: of the same amount, and with none on its way.
+SELECT w.withdrawal_id FROM withdrawals w
+WHERE w.farmer_id = %(farmer_id)s AND w.asset = %(asset)s AND w.amount_stroops = %(amount_stroops)s
+  AND w.destination = %(destination)s AND w.closed_at IS NULL
+  AND NOT EXISTS (SELECT FROM submission_items i WHERE i.withdrawal_id = w.withdrawal_id AND i.status IN ('open', 'applied'))
+ORDER BY w.withdrawal_id LIMIT 1;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Events
@@ -75,9 +141,10 @@ ON CONFLICT DO NOTHING;
 
 -- name: insert_failed_work
 -- outcome: refused (the submission was at fault) or failed (it could not be brought to the chain).
-INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, code, message, fault)
+INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, nonce, hash, zeros, seconds_left, code,
+                   message, fault)
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(outcome)s, %(nonce)s, %(hash)s, %(zeros)s,
-        %(code)s, %(message)s, %(fault)s);
+        %(seconds_left)s, %(code)s, %(message)s, %(fault)s);
 
 -- name: insert_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops,

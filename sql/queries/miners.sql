@@ -137,16 +137,6 @@ SELECT r.miner_id, r.request_id, r.outcome, r.detail
 FROM unnest(%(miner_ids)s::uuid[], %(request_ids)s::bytea[]) AS wanted (miner_id, request_id)
 JOIN refused_shares r USING (miner_id, request_id);
 
--- name: delete_old_shares
--- Shares that no block, hashrate or repeated request needs any more. Their totals stay in share_counts.
-DELETE FROM shares WHERE found_at < now() - make_interval(days => %(days)s);
-
--- name: delete_old_refused_shares
-DELETE FROM refused_shares WHERE refused_at < now() - interval '1 day';
-
--- name: delete_old_hashrates
-DELETE FROM hashrates WHERE sampled_at < now() - interval '7 days';
-
 -- name: select_miner_hashrates
 -- Shares and credited hashes of a miner within some windows of seconds.
 SELECT w.seconds, count(s.share_id) AS shares, coalesce(sum(s.credited_hashes), 0) AS credited_hashes
@@ -168,17 +158,22 @@ SELECT block_index FROM (
 ORDER BY block_index DESC LIMIT %(limit)s;
 
 -- name: select_credited_hashes
--- The published totals: accepted shares of every miner in a range of blocks, newest block first.
-SELECT block_index, miner_id, shares, credited_hashes
-FROM share_counts
-WHERE outcome = 'accepted' AND block_index BETWEEN %(first)s AND %(last)s
-ORDER BY block_index DESC, miner_id;
+-- The published totals of a range of blocks: what our own workers hashed, and of every miner a line with its id, accepted
+-- shares and credited hashes. As text: reading hundreds of rows a block would take long, where it must not.
+SELECT block_index, coalesce(h.hashes, 0) AS house_hashes, m.miners
+FROM (
+    SELECT block_index, string_agg(concat_ws(' ', miner_id, shares, credited_hashes), E'\n' ORDER BY miner_id) AS miners
+    FROM share_counts
+    WHERE outcome = 'accepted' AND block_index BETWEEN %(first)s AND %(last)s
+    GROUP BY block_index) m
+FULL JOIN (SELECT * FROM house_hashes WHERE block_index BETWEEN %(first)s AND %(last)s) h USING (block_index);
 
 -- name: select_block_rewards
 -- What the farmers got for each block of a range, and whether none of it is to come any more: all that was worked is
--- harvested or lost.
+-- harvested or lost. old: three blocks and more are over since.
 SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops,
-       bool_and(w.unsettled = 0) AND bool_and(o.status <> 'open') AS final
+       bool_and(w.unsettled = 0) AND bool_and(o.status <> 'open') AS final,
+       o.block_index < (SELECT max(block_index) FROM block_operations) - 3 AS old
 FROM block_operations o
 CROSS JOIN LATERAL (SELECT coalesce(sum(reward_stroops), 0) AS rewarded FROM harvests
                     WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h

@@ -161,10 +161,11 @@ LIMIT %(limit)s;
 SELECT miner_id, name, created_at, last_seen_at, banned_until > now() AS banned FROM miners WHERE miner_id = %(miner_id)s;
 
 -- name: select_page_miner_blocks
--- A miner's newest blocks: its shares, and its part of what all miners were credited.
+-- A miner's newest blocks: its shares, and its part of what all miners and our own workers hashed.
 SELECT c.block_index, sum(c.shares) FILTER (WHERE c.outcome = 'accepted')::bigint AS accepted,
        sum(c.shares) FILTER (WHERE c.outcome <> 'accepted')::bigint AS refused, sum(c.credited_hashes) AS credited_hashes,
-       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index) AS credited_to_all
+       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index)
+       + coalesce((SELECT hashes FROM house_hashes h WHERE h.block_index = c.block_index), 0) AS hashes_of_all
 FROM share_counts c
 WHERE c.miner_id = %(miner_id)s
 GROUP BY c.block_index
@@ -187,7 +188,9 @@ ORDER BY registered_at, farmer_id;
 SELECT now() AS now;
 
 -- name: count_open_submissions
-SELECT count(*) AS open FROM submissions WHERE status = 'open';
+-- Those on their way. One whose time bound is long over waits for an operator, or for an RPC server that answers.
+SELECT count(*) AS open FROM submissions
+WHERE status = 'open' AND valid_until > now() - make_interval(secs => %(grace_seconds)s);
 
 -- name: select_movements
 -- What each farmer staked, got back, paid out (withdrawn or on leaving) and was paid by others of the pool in ledgers

@@ -18,7 +18,7 @@ from stellar_sdk import Keypair
 
 from kalepool.chain import Chain, Status
 from kalepool.config import Settings
-from kalepool.custody import load_custody
+from kalepool.custody import change_payout, load_custody
 from kalepool.database import Database
 from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
@@ -90,6 +90,11 @@ class FarmUnderTest:
         )
         self.farmers += [row for row in rows if row.farmer_id not in {farmer.farmer_id for farmer in self.farmers}]
         return self.farmers[-count:]
+
+    async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
+        """Has the farmer's money go to this wallet."""
+        async with self.ctx.database.transaction() as tx:
+            await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
 
     async def give(self, wallet: str, kale_stroops: int) -> None:
         chain = self.ctx.chain

@@ -7,10 +7,22 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from nacl.secret import Aead
 from pydantic import SecretStr
 
 from kalepool.config import Settings
-from kalepool.custody import Custody, MasterKey, key_file_path, load_custody, open_custody, rotate
+from kalepool.custody import (
+    Binding,
+    Custody,
+    MasterKey,
+    Purpose,
+    bind,
+    broken_seals,
+    key_file_path,
+    load_custody,
+    open_custody,
+    rotate,
+)
 from kalepool.database import Database, new_id
 from kalepool.errors import ConfigError, CustodyError
 
@@ -23,14 +35,18 @@ async def add_farmers(custody: Custody, url: str, count: int) -> dict[UUID, str]
         await connection.execute("INSERT INTO poolers (pooler_id, name) VALUES (%s, %s)", (pooler, str(pooler)))
         for _ in range(count):
             row = new_id()
-            address, sealed, key_id = custody.create_sealed(row)
+            address, sealed, key_id = custody.create_sealed(row, Purpose.FARMER, str(row), payout_wallet="GHOME")
             await connection.execute(
                 "INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, "
-                "payout_wallet, stake_percentage) VALUES (%s, %s, %s, %s, %s, '', 0)",
+                "payout_wallet, stake_percentage) VALUES (%s, %s, %s, %s, %s, 'GHOME', 0)",
                 (row, pooler, address, sealed, key_id),
             )
             addresses[row] = address
     return addresses
+
+
+def of(row: UUID, address: str) -> Binding:
+    return Binding(row, Purpose.FARMER, address, payout_wallet="GHOME")
 
 
 async def secrets(url: str) -> dict[UUID, tuple[str, bytes, str]]:
@@ -53,16 +69,16 @@ async def test_rotation_seals_everything_under_a_new_key_while_a_process_runs(
     assert after != before
     for row, (address, sealed, key_id) in (await secrets(database_url)).items():
         assert key_id == after
-        assert running.signer(row, address, sealed).sign(b"x")  # it finds the new key by itself
+        assert running.signer(of(row, address), sealed).sign(b"x")  # it finds the new key by itself
     late = await add_farmers(Custody(*[k for k in keys(settings) if k.key_id == before]), database_url, 1)
     assert late  # sealed by a process that had not noticed yet: the key before is still there
     assert await rotate(settings, database) == 6
     assert await rotate(settings, database) == 6
-    assert before not in {key.key_id for key in keys(settings)}
+    assert before in {key.key_id for key in keys(settings)}, "it alone brings back what was made under it"
 
 
 def keys(settings: Settings) -> list[MasterKey]:
-    return [MasterKey.from_hex(line) for line in key_file_path(settings).read_text().split()]
+    return [MasterKey.from_hex(line) for line in key_file_path(settings).read_text().split()[1:]]
 
 
 async def test_a_secret_that_does_not_open_stops_the_rotation_whole(
@@ -78,7 +94,7 @@ async def test_a_secret_that_does_not_open_stops_the_rotation_whole(
     assert sum(key_id == custody.master_key_id for _, _, key_id in stored.values()) == 3
     for row, (address, sealed, key_id) in stored.items():
         if key_id == custody.master_key_id:
-            assert load_custody(settings).signer(row, address, sealed).sign(b"x")
+            assert load_custody(settings).signer(of(row, address), sealed).sign(b"x")
 
 
 async def test_a_lost_master_key_is_asked_for_and_not_replaced(
@@ -103,3 +119,61 @@ async def test_a_lost_master_key_is_asked_for_and_not_replaced(
         await open_custody(elsewhere, database)
     path.write_text(kept)
     assert (await open_custody(settings, database)).master_key_id == custody.master_key_id
+
+
+async def seal_as_before(url: str, master: MasterKey) -> dict[UUID, bytes]:
+    """What earlier versions had sealed: each secret for its row alone."""
+    custody, found = Custody(master), {}
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        for row, (address, sealed, key_id) in (await secrets(url)).items():
+            seed = custody._keypair(of(row, address), sealed).raw_secret_key()
+            found[row] = bytes.fromhex(key_id) + Aead(master.secret).encrypt(seed, aad=row.bytes)
+            await connection.execute("UPDATE farmers SET secret_sealed = %s WHERE farmer_id = %s", (found[row], row))
+    return found
+
+
+async def test_old_seals_are_bound_once_and_open_nothing_afterwards(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """The attack: a seal from an old backup is put back, beside the thief's payout wallet."""
+    settings = Settings.load(data_dir=tmp_path, _env_file=None)
+    path, master = key_file_path(settings), MasterKey.new()
+    path.touch(mode=0o600)
+    path.write_text(master.secret.hex() + "\n")  # a key file as earlier versions made it
+    await add_farmers(Custody(master), database_url, 3)
+    old = await seal_as_before(database_url, master)
+    assert len(await broken_seals(load_custody(settings), database)) == 3
+    custody = await open_custody(settings, database)
+    assert await broken_seals(custody, database) == [] and keys(settings) == [master]
+    bound = await secrets(database_url)
+    await open_custody(settings, database)
+    assert await bind(settings, database) == 0 and await secrets(database_url) == bound, "once is enough"
+    thieved = next(iter(old))
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute(
+            "UPDATE farmers SET payout_wallet = 'GTHIEF', secret_sealed = %s WHERE farmer_id = %s",
+            (old[thieved], thieved),
+        )
+    for _ in range(2):  # a restart, a command, a rotation: none of them takes it for an upgrade
+        custody = await open_custody(settings, database)
+        assert await bind(settings, database) == 0
+        assert [binding.row_id for binding in await broken_seals(custody, database)] == [thieved]
+    with pytest.raises(CustodyError, match="payout wallet"):
+        await rotate(settings, database)
+
+
+async def test_a_key_from_the_environment_binds_when_it_is_told_to(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """It remembers nothing: so it takes no seal for an old one by itself."""
+    master = MasterKey.new()
+    settings = Settings.load(data_dir=tmp_path, _env_file=None, master_key=SecretStr(master.secret.hex()))
+    await add_farmers(Custody(master), database_url, 2)
+    await seal_as_before(database_url, master)
+    custody = await open_custody(settings, database)
+    (broken, _) = await broken_seals(custody, database)
+    with pytest.raises(CustodyError, match="kalepool custody bind"):
+        custody.signer(broken, (await secrets(database_url))[broken.row_id][1]).sign(b"x")
+    assert await bind(settings, database) == 2
+    assert await broken_seals(custody, database) == []
+    assert await bind(settings, database) == 0

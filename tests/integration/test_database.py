@@ -237,6 +237,35 @@ async def test_queries_and_listeners_survive_a_kill_of_the_server(tmp_path: Path
             server.stop()
 
 
+async def test_the_pool_is_back_with_the_server_however_long_it_was_away(
+    postgres: Postgres, database_url: str, tmp_path: Path
+) -> None:
+    """Five connections die at once. Nobody asks meanwhile but one, so that the pool alone has to try again."""
+    parts = conninfo_to_dict(database_url)
+    name = f".s.PGSQL.{parts['port']}"
+    door = tmp_path / name
+    door.symlink_to(Path(str(parts["host"])) / name)
+    async with Database.open(make_conninfo(database_url, host=str(tmp_path)), wait_seconds=20.0) as database:
+
+        async def hold() -> None:
+            async with database.transaction():
+                await asyncio.sleep(0.2)
+
+        await asyncio.gather(*(hold() for _ in range(5)))
+        door.unlink()
+        await raw(
+            database_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()",
+        )
+        asked = asyncio.create_task(database.fetch_one("select_paused"))
+        await asyncio.sleep(3.5)  # a pause that doubles has it wait until the seventh second
+        door.symlink_to(Path(str(parts["host"])) / name)
+        async with asyncio.timeout(2.0):
+            assert await asked == {"planting_paused": False}
+            await asyncio.gather(*(database.fetch_one("select_paused") for _ in range(10)))
+
+
 async def test_every_named_query_is_understood_by_the_database(database: Database) -> None:
     """PREPARE checks each query's tables, columns and syntax without running it."""
     async with database.transaction() as session:

@@ -15,6 +15,7 @@ import pytest
 
 from kalepool.errors import ConfigError
 from kalepool.processes import is_alive, spawn, wait_until_gone
+from kalepool.up import supervisor as module
 from kalepool.up.folder import DataFolder, Running, find_running
 from kalepool.up.supervisor import MARK, Service, Supervisor
 
@@ -151,6 +152,27 @@ def test_warnings_are_shown_once_and_old_or_other_lines_never(
     assert said == ["child: stake lost block=7", "child: half a line "]
 
 
+def test_a_log_does_not_grow_for_ever(
+    supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_LOG", 10_000)
+    code = (
+        "import json, time\n"
+        "while True: print(json.dumps({'event': 'x' * 500, 'level': 'info'}), flush=True); time.sleep(.01)"
+    )
+    log = tmp_path / "child.log"
+    supervisor.add(Service("child", lambda: spawn([sys.executable, "-c", code], log=log), log))
+    largest = 0
+    for _ in range(3):
+        until(lambda: log.stat().st_size > 5000, supervisor)
+        until(lambda: log.stat().st_size < 5000, supervisor)
+        largest = max(largest, log.stat().st_size + log.with_suffix(".log.old").stat().st_size)
+    assert largest < 100_000
+    with log.open("ab") as file:  # what comes after is still heard
+        file.write(b'\n{"event": "stake_lost", "level": "error"}\n')
+    until(lambda: said == ["child: stake lost "], supervisor)
+
+
 @linux
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     code = "import time; from kalepool.processes import spawn; print(spawn(['sleep', '600']).pid, flush=True)"
@@ -179,6 +201,36 @@ def test_a_folder_holds_one_networks_history(tmp_path: Path) -> None:
         folder.claim_network("devnet")
         with pytest.raises(ConfigError, match="devnet"):
             folder.claim_network("mainnet")
+
+
+CLAIMING_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from kalepool.errors import ConfigError
+from kalepool.up import supervisor as module
+from kalepool.up.folder import DataFolder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with DataFolder(Path(sys.argv[1])) as folder:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))  # three bytes of a file can be written, and no more
+    try:
+        folder.claim_network("devnet")
+    except (ConfigError, OSError) as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_is_full_locks_no_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIMING_ON_A_FULL_DISK, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written to" in said
+    with DataFolder(tmp_path) as folder:
+        folder.claim_network("devnet")
+    (tmp_path / "network").write_text("dev")  # as an earlier version left it
+    with DataFolder(tmp_path) as folder:
+        with pytest.raises(ConfigError, match="dev"):
+            folder.claim_network("mainnet")
+        folder.claim_network("devnet")
+    assert (tmp_path / "network").read_text() == "devnet\n"
 
 
 def test_a_running_pool_is_found_and_a_dead_one_is_not(tmp_path: Path) -> None:

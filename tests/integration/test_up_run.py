@@ -1,4 +1,4 @@
-"""How a run of `kalepool up` ends."""
+"""How a run of `kalepool up` begins and ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import signal
 
 import pytest
 
+from kalepool.services import upkeep
+from kalepool.up import run as module
+from kalepool.up.books import Books
 from kalepool.up.follow import Voice
-from kalepool.up.run import _until_stopped
+from kalepool.up.run import _until_stopped, patiently
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -29,3 +32,45 @@ def test_a_run_that_was_not_stopped_has_its_own_status() -> None:
         return 1
 
     assert asyncio.run(_until_stopped(work(), Voice(), promised=True)) == 1
+
+
+@pytest.mark.anyio
+async def test_what_waits_for_an_operator_holds_up_no_start(farm) -> None:
+    await farm.rows(
+        "INSERT INTO submissions (submission_id, action, source_account, sequence, transaction_hash, envelope_xdr, "
+        "valid_until) VALUES (gen_random_uuid(), 'payment', 'G', 1, %s, '', now() - interval '1 hour')",
+        b"1" * 32,
+    )
+    async with asyncio.timeout(5):
+        await Books.open(farm.ctx.database, farm.ctx.chain, farm.pooler_id)
+
+
+@pytest.mark.anyio
+async def test_a_start_waits_for_the_rpc_server_and_says_so(
+    farm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RPC_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("kalepool.chain.rpc.READ_PAUSES_SECONDS", (0.01,))
+    await farm.add_farmers(1)
+    farm.devnet.node.faults.add({"kind": "unavailable", "method": "", "count": 0})
+    begun = asyncio.create_task(
+        patiently(lambda: Books.open(farm.ctx.database, farm.ctx.chain, farm.pooler_id), Voice())
+    )
+    await asyncio.sleep(0.3)
+    assert not begun.done()
+    said = capsys.readouterr().out
+    assert said.count("waiting for the RPC server: getLedgerEntries: 127.0.0.1 answered 503") == 1
+    farm.devnet.node.faults.clear()
+    async with asyncio.timeout(5):
+        assert await begun
+
+
+@pytest.mark.anyio
+async def test_an_api_starts_without_an_rpc_server_that_answers(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked in vain for a while, and the API serves: `up` would end with one that does not."""
+    monkeypatch.setattr(upkeep, "START_SECONDS", 0.3)
+    farm.devnet.node.faults.add({"kind": "hang", "count": 0})
+    async with asyncio.timeout(3):
+        async with upkeep.running(farm.ctx):
+            assert farm.ctx.journal.gaps is None, "nothing is paid before they were looked for"
+    farm.devnet.node.faults.clear()

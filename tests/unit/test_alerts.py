@@ -24,6 +24,7 @@ from kalepool.services.alerts import (
     conditions,
     decide,
 )
+from kalepool.services.health import DiskRoom, Unsearched
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -37,7 +38,15 @@ EVERYTHING = Observation(
     gone_machines=[("10.0.0.7", "cuda")],
     undecided=[(UUID(int=7), "payment", "ab" * 32)],
     to_check=2,
+    unsearched=Unsearched(12, 250_000_000),
+    disk=DiskRoom(123_456_789, 10**12, is_low=True),
 )
+
+
+def test_nobody_loses_nothing() -> None:
+    (said,) = conditions(Observation(lost_stakes=[Amount(40, 2, 0)]))
+    assert said.message == "Block 40: 2 farmers had nothing at stake and got no reward."
+
 
 observations = st.builds(
     Observation,
@@ -69,6 +78,9 @@ def test_each_trouble_is_said_in_words() -> None:
         "which ledger.",
         "compensation-to-check": "2 worked pails went with their blocks and may have been harvested by somebody else: "
         "see GET /operator/compensations?standing=to-check.",
+        "disk-low": "Only 123 MB are free where the pool's data is: make room.",
+        "nobody-mining": "Nobody is mining: neither a worker nor a miner searches for 12 farmers with 25.00 KALE of "
+        "stakes.",
     }
 
 

@@ -16,7 +16,7 @@ from kalepool.api import create_app
 from kalepool.config import Settings
 from kalepool.coordinator.acting import MAYBE_OVER, TOO_LATE
 from kalepool.errors import KalepoolError
-from kalepool.policy.retries import HOPELESS, UNFIT
+from kalepool.policy.retries import HOPELESS, LEDGER_SAID_NO, UNFIT
 from kalepool.policy.shares import ShareOutcome
 from kalepool.services.farming.compensation import MAY_BE_HARVESTED
 
@@ -72,7 +72,7 @@ def codes() -> set[str]:
 
 
 def test_the_schedule_and_the_coordinator_know_the_codes_they_wait_for(codes: set[str]) -> None:
-    for waited_for in (*HOPELESS.values(), UNFIT, TOO_LATE, MAYBE_OVER):
+    for waited_for in (*HOPELESS.values(), UNFIT, LEDGER_SAID_NO, TOO_LATE, MAYBE_OVER):
         assert waited_for <= codes
 
 

@@ -28,10 +28,13 @@ OWNERS = {
     "owed": ["services/owed.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
+    "presence": ["services/presence.py"],
+    "retention": ["services/retention.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],
     "view": ["view/", "up/books.py"],
+    "wallets": ["services/wallets.py"],
     "withdrawals": ["services/withdrawals.py"],
 }
 """Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""

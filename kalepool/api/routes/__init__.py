@@ -6,7 +6,7 @@ farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed
 self_service.py  farmers: register by themselves, blocks, stake, withdraw, leave
-exports.py       farmers and operators: CSV and JSON files, their columns
+csv_exports.py   farmers and operators: CSV and JSON files, their columns
 sep10.py         farmers' wallets: sign in
 keys.py          whoever has a key: list, make and revoke keys
 miner.py         external miners: jobs, shares, credits

@@ -86,7 +86,6 @@ class RegisteredFarmer(FarmerView):
 
     needs_funding: bool
     missing: Missing
-    api_key: str = Field(description="The farmer's own key. Shown this once.")
 
 
 class Balances(Described):
@@ -125,19 +124,18 @@ class FarmerDetails(FarmerView):
 async def register(request: Request, body: Registration, caller: PoolerOrOperator) -> RegisteredFarmer:
     """Makes a farmer with a wallet of its own, whose key never leaves the pool's custody.
 
-    Send it what `missing` names: it becomes active by itself within a few ledgers. `api_key` is shown this once.
+    Send it what `missing` names: it becomes active by itself within a few ledgers. What the farmer itself decides, its
+    stake among it, takes a sign-in with the payout wallet: no key of it is given here, and a pooler may register it
+    with the pool's usual stake at most.
     """
     caller.require_pooler(body.pooler_id)
     ctx = context(request)
     percentage = ctx.settings.stake_percentage if body.stake_percentage is None else body.stake_percentage
     part = Decimal(f"{percentage:.6f}")
-    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata))
+    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata), by=caller.role)
     view = FarmerView.model_validate(made.farmer)
     return RegisteredFarmer(
-        **view.model_dump(),
-        needs_funding=bool(made.missing),
-        missing=Missing.model_validate(made.missing),
-        api_key=made.api_key,
+        **view.model_dump(), needs_funding=bool(made.missing), missing=Missing.model_validate(made.missing)
     )
 
 

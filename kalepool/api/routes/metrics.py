@@ -24,7 +24,7 @@ from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
-from kalepool.services.health import Health
+from kalepool.services.health import Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
@@ -64,7 +64,7 @@ class Metrics:
         sums = await self._totals.read()
         now = await read_figures(self._ctx.database, blocks_per_day(self._ctx.settings.chain))
         shares, lost = now.shares, now.lost
-        report = await self._health.report()
+        report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
             *_of_submissions(sums),
@@ -97,6 +97,7 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
         ]
 

@@ -23,11 +23,12 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import NotFoundError
 from kalepool.policy.conduct import Standing
+from kalepool.policy.credits import HOUSE
 from kalepool.policy.shares import ShareOutcome, below_for
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.keys import Role
 from kalepool.services.mining import Mining, miners
-from kalepool.services.mining.credits import credited_blocks, read_block_totals
+from kalepool.services.mining.credits import credited_blocks
 from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, WaitError
 from kalepool.services.mining.service import Offer
@@ -432,8 +433,8 @@ class CreditView(Described):
     shares: int
     credited_hashes: Nonce
     window_hashes: Nonce = Field(description="The miner's hashes in the window of blocks that ends with this one.")
-    window_total_hashes: Nonce = Field(description="All miners' hashes in that window.")
-    fee_stroops: Stroops = Field(description="What this block brings to all miners.")
+    window_total_hashes: Nonce = Field(description="All hashes in that window, those of the pool's own workers too.")
+    fee_stroops: Stroops = Field(description="What this block brings to all of them.")
     credit_stroops: Stroops
     final: bool
 
@@ -460,7 +461,7 @@ async def credits(
             credit_stroops=block.credits.get(me, 0),
             final=block.final,
         )
-        for block in await read_block_totals(_database(request), _settings(request), indexes)
+        for block in await _mining(request).credits.read(indexes)
     ]
     return Page(items=items, next=str(indexes[-1]) if len(indexes) == limit else None)
 
@@ -476,12 +477,15 @@ class TotalView(Described):
 
 
 class BlockTotalsView(Described):
-    """What all miners brought and earn with a block. Enough to check everybody's credit."""
+    """What all miners brought and earn with a block. Enough to check everybody's credit. The pool's own workers have
+    their part like a miner: `house_hashes` in the window, and `house_credit_stroops`, which stay the pool's."""
 
     block_index: int
     window_blocks: int = Field(description="Blocks in the window, this one included.")
     fee_stroops: Stroops
     final: bool
+    house_hashes: Nonce
+    house_credit_stroops: Stroops
     miners: list[TotalView]
 
 
@@ -492,19 +496,21 @@ class BlockTotalsView(Described):
     dependencies=[Depends(per_address)],
 )
 async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, le=U32_MAX)]) -> BlockTotalsView:
-    """Published for everybody, so that credits can be checked: a credit is its miner's part of the window's hashes.
+    """Published for everybody, so that credits can be checked: a credit is its miner's part of all the window's hashes.
 
     Fee and window are those that held when the block began. Credits are bookkeeping, which the pool's operator settles.
     """
-    blocks = await read_block_totals(_database(request), _settings(request), [block_index])
+    blocks = await _mining(request).credits.read([block_index])
     if not blocks:
-        raise NotFoundError(f"no share was brought for block {block_index}")
+        raise NotFoundError(f"nothing was hashed for block {block_index}")
     [block] = blocks
     return BlockTotalsView(
         block_index=block_index,
         window_blocks=block.window_blocks,
         fee_stroops=block.fee_stroops,
         final=block.final,
+        house_hashes=block.window_hashes.get(HOUSE, 0),
+        house_credit_stroops=block.credits.get(HOUSE, 0),
         miners=[
             TotalView(
                 miner_id=UUID(miner),
@@ -514,5 +520,6 @@ async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, 
                 credit_stroops=block.credits.get(miner, 0),
             )
             for miner, hashes in sorted(block.window_hashes.items())
+            if miner != HOUSE
         ],
     )

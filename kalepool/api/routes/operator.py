@@ -331,7 +331,7 @@ class NetworkFees(Described):
 class FeesView(Described):
     """`platform_fee_stroops`: the pool's part of the KALE that was harvested since then, by the fee that held for each
     block. It is bookkeeping: the KALE is in the farmers' wallets, nothing is collected or paid out by itself, and the
-    operator settles it, with external miners too, who earn the part `miner_fee_part` of it. `platform_fee` and
+    operator settles it, with external miners too, who earn by hashes of the part `miner_fee_part`. `platform_fee` and
     `miner_fee_part` are those of new blocks. `network`: XLM that transactions cost."""
 
     since: datetime
@@ -415,6 +415,53 @@ async def check_compensation(
     KALE was minted to the farmer's custodial wallet for that block. 409 for every other compensation."""
     checked = await operators.check_compensation(context(request), caller.key_id, compensation_id, body.owed)
     return CompensationView.model_validate(checked)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What this database does not have
+
+
+class GapView(Described):
+    """Transactions of one of the pool's accounts or farmers' wallets that a ledger has and this database had not."""
+
+    gap_id: UUID
+    account: str
+    first_sequence: Nonce
+    last_sequence: Nonce
+    transactions: int
+    imported: int = Field(description="How many of them the RPC server still knew.")
+    found_at: datetime
+
+
+class GapsView(Described):
+    """All of them that nobody has acknowledged."""
+
+    items: list[GapView]
+
+
+class Acknowledgement(Sent):
+    """That an operator has looked."""
+
+    reason: Reason
+    paid_withdrawals: list[UUID] = Field(
+        default=[], max_length=1000, description="Open here, and paid by what is missing: they are not paid again."
+    )
+
+
+@router.get("/gaps", summary="Transactions that this database does not have", responses=READS)
+async def list_gaps(request: Request, caller: Operator) -> GapsView:
+    """Looked for now. There are some after the database was put back to an older state; while there are, nothing is
+    paid out, no farmer is registered, and `/health` is down. Look the accounts up in an explorer: what was paid since,
+    and to whom."""
+    return GapsView(items=[GapView.model_validate(gap) for gap in await operators.open_gaps(context(request))])
+
+
+@router.put("/gaps/acknowledgement", summary="Go on in spite of them", responses=WRITES)
+async def acknowledge_gaps(request: Request, caller: Operator, body: Acknowledgement) -> GapsView:
+    """Pays out again, and registers farmers. A withdrawal that is open here is paid then, unless it is named. Answers
+    with what was acknowledged."""
+    found = await operators.acknowledge_gaps(context(request), caller.key_id, body.reason, body.paid_withdrawals)
+    return GapsView(items=[GapView.model_validate(gap) for gap in found])
 
 
 # ----------------------------------------------------------------------------------------------------------------------

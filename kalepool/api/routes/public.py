@@ -39,7 +39,9 @@ class HealthView(Described):
     """The pool: up when no part is down or waiting."""
 
     state: Literal["up", "down"]
-    components: dict[str, ComponentView] = Field(description="database, chain, custody, accounts, workers.")
+    components: dict[str, ComponentView] = Field(
+        description="database, disk, chain, custody, accounts, journal, workers."
+    )
 
 
 @router.get(

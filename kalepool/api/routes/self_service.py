@@ -10,16 +10,15 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from kalepool.api.auth import Anyone, SignedIn, record
+from kalepool.api.auth import Anyone, SignedIn, record, require_sign_in
 from kalepool.api.calls import context, finish, visible_farmer
 from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
-from kalepool.api.problems import Problem, documented
+from kalepool.api.problems import documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
 from kalepool.errors import Fault
 from kalepool.services import farmers, leaving, poolers, withdrawals
 from kalepool.services.blocks import blocks_of_farmer
-from kalepool.services.keys import Role
 
 router = APIRouter(tags=["farmers"])
 
@@ -67,13 +66,19 @@ class SelfRegistration(Sent):
     metadata: Metadata = Field(default_factory=dict)
 
 
+class OwnFarmer(RegisteredFarmer):
+    """A farmer that has just registered by itself."""
+
+    api_key: str = Field(description="The farmer's own key: it sees everything and changes nothing. Shown this once.")
+
+
 @router.post(
     "/farmer/farmers",
     summary="Register as a farmer",
     status_code=201,
     responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
-async def register(request: Request, body: SelfRegistration, caller: SignedIn) -> RegisteredFarmer:
+async def register(request: Request, body: SelfRegistration, caller: SignedIn) -> OwnFarmer:
     """A farmer with a custodial wallet of its own; everything it earns can only go to the wallet that signed in.
 
     Send the custodial wallet what `missing` names: it becomes active by itself within a few ledgers. Each call makes
@@ -84,7 +89,8 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
     assert wallet is not None
     percentage = _percentage(body.stake_percentage, ctx.settings.stake_percentage)
     made = await farmers.register_oneself(ctx, body.pooler_id, wallet, percentage, body.metadata)
-    return RegisteredFarmer(
+    assert made.api_key is not None
+    return OwnFarmer(
         **FarmerView.model_validate(made.farmer).model_dump(),
         needs_funding=bool(made.missing),
         missing=Missing.model_validate(made.missing),
@@ -118,9 +124,12 @@ class FarmerChange(Sent):
     responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
 async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, caller: Anyone) -> FarmerView:
-    """From the next plant on. 409 `farmer-leaves` for one that leaves. For the farmer itself, and operators."""
+    """From the next plant on. 409 `farmer-leaves` for one that leaves. For the payout wallet, signed in, and operators:
+    a key is not enough.
+    """
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
+    require_sign_in(caller)
     percentage = _percentage(body.stake_percentage, 0)
     await farmers.change_stake(ctx.database, farmer_id, percentage)
     await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
@@ -285,8 +294,7 @@ async def leave(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingVie
     closed. There is no way back. For the payout wallet, signed in, and operators.
     """
     farmer = await visible_farmer(request, caller, farmer_id, not_pooler=True)
-    if caller.role == Role.FARMER and caller.subject_wallet is None:
-        raise Problem(403, "sign-in-needed", "sign in with the payout wallet for this: GET /auth")
+    require_sign_in(caller)
     found = await leaving.leave(context(request), farmer)
     await record(context(request).database, caller, "make-leave", farmer_id)
     return LeavingView.model_validate(found)

@@ -58,7 +58,7 @@ def get_events(node: Node, params: Params) -> dict[str, Any]:
     filters = _read_filters(take(params, "filters", list))
     limit = limit or DEFAULT_LIMIT
 
-    oldest, latest = node.store.range
+    oldest, latest = node.told().range
     start = (toid(start_ledger, 0, 0), 0)
     if cursor:
         place, position = _read_cursor(cursor)

@@ -17,7 +17,7 @@ def get_fee_stats(node: Node, params: Params) -> dict[str, Any]:
     return {
         "sorobanInclusionFee": distribution(*node.store.fees("soroban", SOROBAN_LEDGERS)),
         "inclusionFee": distribution(*node.store.fees("classic", CLASSIC_LEDGERS)),
-        "latestLedger": node.ledger.header.sequence,
+        "latestLedger": node.told().header.sequence,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, take, take_format
 from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
@@ -22,13 +23,14 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
     keys = take(params, "keys", list)
     if len(keys) > MAX_KEYS:
         raise RpcError(INVALID_PARAMS, f"key count ({len(keys)}) exceeds maximum supported ({MAX_KEYS})")
-    entries, sequence = [], node.ledger.header.sequence
+    told, lies = node.told(), node.faults.is_active(FaultKind.LIE, "getLedgerEntries")
+    entries, sequence = [], told.header.sequence
     for position, text in enumerate(keys):
         key = _read_key(text, position)
-        entry = node.ledger.entries.get(key) or CONFIG_SETTINGS.get(key)
+        entry = told.entries.get(key) or CONFIG_SETTINGS.get(key)
         if entry is None:
             _check_key(key, text, position)
-        if entry is None or entry.has_expired(sequence):
+        if entry is None or entry.has_expired(sequence) or lies:
             continue
         found: dict[str, Any] = {
             "key": b64encode(key).decode(),

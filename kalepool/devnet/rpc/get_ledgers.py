@@ -18,7 +18,7 @@ MAX_LIMIT = 200
 def get_ledgers(node: Node, params: Params) -> dict[str, Any]:
     """Ledgers from one on, or behind a cursor (a ledger's sequence)."""
     json = take_format(params)
-    oldest, latest = node.store.range
+    oldest, latest = node.told().range
     start, cursor, limit = pagination.read(params, (oldest, latest), DEFAULT_LIMIT, MAX_LIMIT)
     if cursor:
         if not cursor.isascii() or not cursor.isdigit():

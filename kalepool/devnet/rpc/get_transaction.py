@@ -22,8 +22,8 @@ def get_transaction(node: Node, params: Params) -> dict[str, Any]:
         digest = bytes.fromhex(text)
     except ValueError as error:
         raise RpcError(INVALID_PARAMS, f"incorrect hash: {error}") from None
-    row = node.store.transaction(digest)
-    oldest, latest = node.store.range
+    row = node.told_transaction(digest, "getTransaction")
+    oldest, latest = node.told().range
     answer: dict[str, Any] = {
         "latestLedger": latest.sequence,
         "latestLedgerCloseTime": str(latest.close_time),

@@ -16,7 +16,7 @@ MAX_LIMIT = 200
 def get_transactions(node: Node, params: Params) -> dict[str, Any]:
     """Transactions from a ledger or behind a cursor (a TOID) on. Close times are numbers here, by an old oversight."""
     json = take_format(params)
-    oldest, latest = node.store.range
+    oldest, latest = node.told().range
     start, cursor, limit = pagination.read(params, (oldest, latest), DEFAULT_LIMIT, MAX_LIMIT)
     after = 0
     if cursor:

@@ -29,6 +29,8 @@ from kalepool.errors import ConfigError, InputError
 log = structlog.get_logger()
 
 MAX_REQUEST_BYTES = 512 * 1024
+_FOR_EVER_SECONDS = 86_400.0
+_PAGE = "<html><body><h1>Welcome</h1></body></html>"
 _HEADERS = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -66,7 +68,10 @@ class HttpServer:
             return _json(_error(None, PARSE_ERROR, "invalid request value"))
         if not isinstance(body, list):
             answer = await self._serve_one(request, body)
-            return web.Response(status=204, headers=_HEADERS) if answer is None else _json(answer)
+            if answer is None:
+                return web.Response(status=204, headers=_HEADERS)
+            method = body.get("method") if isinstance(body, dict) else None
+            return await self._spoil(request, str(method), _json(answer))
         if not body:
             return _json(_error(None, INVALID_REQUEST, "empty request batch"))
         answers = [answer for item in body if (answer := await self._serve_one(request, item)) is not None]
@@ -104,10 +109,29 @@ class HttpServer:
         delay = faults.take(FaultKind.DELAY, method)
         if delay is not None:
             await asyncio.sleep(delay.seconds)
-        if faults.take(FaultKind.DROP, method):
+        hang = faults.take(FaultKind.HANG, method)
+        if hang is not None:
+            await asyncio.sleep(hang.seconds or _FOR_EVER_SECONDS)
+        if hang is not None or faults.take(FaultKind.DROP, method):
             _hang_up(request)
         if faults.take(FaultKind.UNAVAILABLE, method):
             raise web.HTTPServiceUnavailable(text="service unavailable")
+
+    async def _spoil(self, request: web.Request, method: str, response: web.Response) -> web.StreamResponse:
+        """What becomes of the answer on its way back."""
+        faults = self.node.faults
+        if faults.take(FaultKind.GARBAGE, method):
+            return web.Response(text=_PAGE, content_type="text/html", headers=_HEADERS)
+        if faults.take(FaultKind.CUT, method):
+            body = bytes(response.body)  # pyright: ignore[reportArgumentType]  # _json gives text
+            cut = web.StreamResponse(headers={**_HEADERS, "Content-Type": "application/json"})
+            cut.content_length = len(body)
+            await cut.prepare(request)
+            await cut.write(body[: len(body) // 2])
+            if request.transport is not None:
+                request.transport.close()  # once what was written has left
+            raise ConnectionResetError("cut on demand")
+        return response
 
     # --- friendbot
 

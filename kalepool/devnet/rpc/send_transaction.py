@@ -20,7 +20,7 @@ def send_transaction(node: Node, params: Params) -> dict[str, Any]:
     except ValueError:
         raise RpcError(INVALID_PARAMS, "invalid_xdr") from None
     answer = node.submit(transaction)
-    header = node.ledger.header
+    header = node.told().header
     found: dict[str, Any] = {}
     if answer.status is SendStatus.ERROR and answer.result is not None:
         found["errorResultXdr"] = b64encode(answer.result.pack(transaction)).decode()

@@ -27,17 +27,18 @@ def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
         mode, problem = _auth_mode(transaction, wanted_mode)
     if problem is not None or transaction is None:
         return {"error": problem, "latestLedger": 0}
+    told = node.told()
     simulated = simulate(
         transaction,
-        node.ledger.view,
-        node.ledger.info,
+        told.view,
+        told.info,
         node.contracts,
         mode=mode,
         upgraded_auth=upgraded,
         instruction_leeway=leeway,
     )
     answer = _answer(simulated)
-    return {**(_convert(answer) if wanted == "json" else answer), "latestLedger": node.ledger.header.sequence}
+    return {**(_convert(answer) if wanted == "json" else answer), "latestLedger": told.header.sequence}
 
 
 def _read(node: Node, text: str) -> tuple[Transaction | None, str | None]:

@@ -6,6 +6,7 @@ import struct
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from kalepool.contract_errors import ContractError
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import ContractData, LedgerEntry
 from kalepool.devnet.settings import MAX_ENTRY_TTL
@@ -21,7 +22,6 @@ from kalepool.devnet.soroban.host import (
     trap,
 )
 from kalepool.devnet.wire import sc_addr, sc_bool, sc_bytes, sc_i128, sc_map, sc_symbol, sc_u32, sc_u64, sc_vec
-from kalepool.errors import ContractError
 from kalepool.protocol.lifecycle import METHODS
 from kalepool.protocol.model import HOMESTEAD_ASSET, Block, Key, Pail, TrapError
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from stellar_sdk import xdr
 
+from kalepool.contract_errors import CONTRACT_ERRORS
 from kalepool.devnet.settings import PROTOCOL_VERSION
-from kalepool.errors import CONTRACT_ERRORS
 
 _Spec = xdr.SCSpecTypeDef
 _Type = xdr.SCSpecType

@@ -16,9 +16,12 @@ import structlog
 
 from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, Fault, KalepoolError
+from kalepool.networks import Network
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, reward
+from kalepool.services.failures import PoolAwayError
 from kalepool.services.journal.events import WorkOutcome, read_pail
+from kalepool.services.presence import kept_from_working
 
 log = structlog.get_logger()
 
@@ -33,6 +36,11 @@ class CompensationStanding(StrEnum):
 
 MAY_BE_HARVESTED = "may-be-harvested"
 """Code of a worked pail that is gone with its block: evicted, or harvested by somebody else before."""
+
+
+TIMELY_LEDGERS = 2
+"""A work that is handed in with less of the block left than this comes too late, by the pooler's fault: the network
+takes no transaction that is valid for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +71,35 @@ def missed_reward(block: Block, index: int, lost: Unworked, others: Sequence[Unw
         return 0
 
 
-def fault_of(attempts: Sequence[Mapping[str, Any]], error: KalepoolError) -> tuple[Fault, str]:
-    """Whose fault a lost stake is, and the reason: that of the last attempt to work; the pooler's where there was none.
+def fault_of(
+    attempts: Sequence[Mapping[str, Any]], error: KalepoolError, ledger_seconds: float, *, away: bool = False
+) -> tuple[Fault, str]:
+    """Whose fault a lost stake is, and the reason: that of the last attempt to work that was in order and in time; the
+    pooler's where there was none, unless the pool itself was `away` when works were due.
 
-    A pail that was worked and then not harvested before it was gone is the backend's.
+    Else a pooler that never meant to work could lay a loss at the pool's door by one try that had to fail. A pail that
+    was worked and then not harvested before it was gone is the backend's.
     """
     if any(attempt["outcome"] == WorkOutcome.WORKED for attempt in attempts):
         return Fault.BACKEND, error.code
-    if not attempts:
-        return Fault.POOLER, "work-missing"
-    return Fault(attempts[-1]["fault"]), attempts[-1]["code"]
+    least = TIMELY_LEDGERS * ledger_seconds
+    for attempt in reversed(attempts):
+        left = attempt["seconds_left"]
+        if attempt["outcome"] == WorkOutcome.FAILED and (left is None or left >= least):
+            return Fault(attempt["fault"]), attempt["code"]
+    if away:
+        return Fault.BACKEND, PoolAwayError.code
+    return Fault.POOLER, attempts[-1]["code"] if attempts else "work-missing"
 
 
 async def record_lost(
-    database: Database, pooler_id: UUID, block_index: int, farmer_id: UUID, block: Block | None, error: KalepoolError
+    database: Database,
+    pooler_id: UUID,
+    block_index: int,
+    farmer_id: UUID,
+    block: Block | None,
+    error: KalepoolError,
+    network: Network,
 ) -> None:
     """Records what is owed for a pail that cannot be harvested any more (`error` says why). Again does nothing.
 
@@ -88,7 +111,8 @@ async def record_lost(
         return
     attempts = await database.fetch_all("select_work_attempts", **at)
     best = await database.fetch_one("select_best_zeros", **at)
-    fault, code = fault_of(attempts, error)
+    away = block is not None and await kept_from_working(database, block, network)
+    fault, code = fault_of(attempts, error, network.ledger_seconds, away=away)
     standing = CompensationStanding.OWED
     if block is None and pail.zeros is not None:
         standing, code = CompensationStanding.TO_CHECK, MAY_BE_HARVESTED

@@ -13,13 +13,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.errors import (
-    BlockMissingError,
-    HarvestNotReadyError,
-    NotFoundError,
-    PailMissingError,
-    WorkMissingError,
-)
+from kalepool.contract_errors import BlockMissingError, HarvestNotReadyError, PailMissingError, WorkMissingError
+from kalepool.errors import NotFoundError
 from kalepool.policy.timing import blocks_per_day
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward
@@ -260,7 +255,15 @@ async def _not_ripe(
         elif isinstance(error, BlockMissingError):
             await _require_none_in_flight(ctx, target)
         if isinstance(error, WorkMissingError | BlockMissingError):
-            await compensation.record_lost(ctx.database, pooler_id, target.block_index, target.farmer_id, block, error)
+            await compensation.record_lost(
+                ctx.database,
+                pooler_id,
+                target.block_index,
+                target.farmer_id,
+                block,
+                error,
+                ctx.settings.chain,
+            )
     except Exception as failed:
         error = failed
     return Failure.of(error, target.block_index, target.farmer_id)

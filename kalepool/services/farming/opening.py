@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kalepool.chain import Farm
-from kalepool.errors import FarmBlockMissingError, FarmPausedError
+from kalepool.contract_errors import FarmBlockMissingError, FarmPausedError
 from kalepool.services.context import Context
 from kalepool.services.failures import BlockNotOpenError, BlockOverError
 
 EARLY_LEDGERS = 2
 """A plant that comes this many ledgers before its block can begin waits for it instead of being sent away."""
+
+WORK_LEDGERS = 8
+"""So many looks, a ledger apart, until works under way are expected to have an outcome: their time bound and a bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,21 @@ def plan_opening(farm: Farm, index: int, block_seconds: int, closed_at: datetime
 
 
 async def open_block(ctx: Context, index: int) -> Opening:
-    """The block `index`, open for planting; waits up to EARLY_LEDGERS for it. Raises as `plan_opening`."""
+    """The block `index`, open for planting; waits up to EARLY_LEDGERS for it, and for works of the block before, which
+    whoever starts this one makes fail. Raises as `plan_opening`, and BlockNotOpenError while such works are under way.
+    """
     network = ctx.settings.chain
     patience = timedelta(seconds=EARLY_LEDGERS * network.ledger_seconds + 1)
+    looks = 0
     while True:
         ledger = await ctx.chain.read_ledger()
         opening = plan_opening(await ctx.chain.read_farm(), index, network.block_seconds, ledger.closed_at)
-        if isinstance(opening, Opening):
+        if isinstance(opening, datetime):
+            if opening - ledger.closed_at > patience:
+                raise BlockNotOpenError(f"block {index} can be started from {opening.isoformat()} on", opening)
+        elif opening.started or not (works := await ctx.journal.works_under_way(index - 1)):
             return opening
-        if opening - ledger.closed_at > patience:
-            raise BlockNotOpenError(f"block {index} can be started from {opening.isoformat()} on", opening)
+        elif looks > WORK_LEDGERS:
+            raise BlockNotOpenError(f"{works} works of block {index - 1} are under way: block {index} waits for them")
+        looks += 1
         await ctx.chain.next_ledger(ledger.sequence, 2 * network.ledger_seconds + 1)

@@ -137,7 +137,7 @@ def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -
 
 
 async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer) -> Planted:
-    signer = ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
     async with ctx.lock("wallet", farmer.farmer_id):
         # Read only now: what went out of the wallet before is no part of the stake.

@@ -12,7 +12,8 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.errors import Fault, PailMissingError, ZeroCountTooLowError
+from kalepool.contract_errors import PailMissingError, ZeroCountTooLowError
+from kalepool.errors import Fault
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
 from kalepool.services import poolers
@@ -126,8 +127,9 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     best, refused = await asyncio.to_thread(choose, block_index, farm.block.entropy, wallets, submissions)
 
     timeout = timedelta(seconds=ctx.settings.work_timeout_seconds)
+    ends_at, asked_at = interval_end(farm, ctx.settings.chain.block_seconds), await ctx.chain.now()
     # A work past the interval's end still counts until somebody plants.
-    deadline = max(interval_end(farm, ctx.settings.chain.block_seconds), await ctx.chain.now() + timeout)
+    deadline = max(ends_at, asked_at + timeout)
     before = await _look(ctx, block_index, pooler_id, best.values())
 
     async def one(candidate: Candidate) -> Worked | Refused:
@@ -140,6 +142,8 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
                 return await _work_one(ctx, block_index, pooler_id, candidate, found, deadline)
             except Exception as error:
                 failure = Failure.of(error, block_index, candidate.farmer_id)
+                if isinstance(error, PailMissingError):  # who hands in before it has planted
+                    failure = replace(failure, fault=Fault.POOLER)
                 return Refused(candidate.nonce, failure, candidate.hash, candidate.zeros)
 
     # Channels are lent in this order: stakes at risk come before what is only to be improved.
@@ -147,7 +151,8 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     outcomes = await asyncio.gather(*(one(candidate) for candidate in order))
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Worked)]
     refused += [outcome for outcome in outcomes if isinstance(outcome, Refused)]
-    await events.insert_refusals(ctx.database, pooler_id, refused, known=wallets.keys())
+    seconds_left = (ends_at - asked_at).total_seconds()
+    await events.insert_refusals(ctx.database, pooler_id, refused, wallets.keys(), seconds_left)
     ready = sorted(before.worked | {item.farmer_id for item in accepted})
     duration_ms = round((time.monotonic() - begun) * 1000)
     log.info("worked", block=block_index, accepted=len(accepted), refused=len(refused), ms=duration_ms)

@@ -11,13 +11,15 @@ same (block, farmer, action), so a plant, work, harvest or payment happens once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
 
+from kalepool.actions import ActionName
 from kalepool.chain import Outcome, Prepared, Status
 from kalepool.database import Session, new_id
 from kalepool.errors import (
@@ -26,8 +28,8 @@ from kalepool.errors import (
     KalepoolError,
 )
 from kalepool.services.failures import CallTimeoutError, FarmerLeavesError, InFlightError
-from kalepool.services.journal import events
-from kalepool.services.journal.intents import Intent
+from kalepool.services.journal import events, gaps
+from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
 
 log = structlog.get_logger()
@@ -44,9 +46,10 @@ async def carry(
     """Carries the intent out and returns what was applied; its events are written then.
 
     `prepare` gets the attempt's number, from 1.
-    Raises what refused it (a ChainError), CallTimeoutError when nothing was sent in time, and InFlightError when it was
-    and the outcome is not known yet, or another transaction has a claim on the same.
+    Raises what refused it (a ChainError), CallTimeoutError when nothing was sent in time, InFlightError when it was and
+    the outcome is not known yet, or another transaction has a claim on the same, and as gaps.require_may_pay.
     """
+    await gaps.require_may_pay(journal, intent)
     open_id: UUID | None = None
     attempt = 0
 
@@ -58,6 +61,7 @@ async def carry(
 
     async def record(prepared: Prepared) -> None:
         nonlocal open_id
+        await gaps.require_may_pay(journal, intent, prepared)
         # Set before the insert: broken off inside it, the row may be there or not.
         open_id = new_id()
         journal.following.add(open_id)
@@ -122,11 +126,15 @@ async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepare
             valid_until=prepared.valid_until,
             attempt=attempt,
         )
-        rows = [
-            {"submission_id": submission_id, "item_number": number, "action": intent.action, **asdict(item)}
-            for number, item in enumerate(intent.items)
-        ]
-        await session.execute_many("insert_submission_item", rows)
+        await session.execute_many("insert_submission_item", item_rows(submission_id, intent.action, intent.items))
+
+
+def item_rows(submission_id: UUID, action: ActionName, items: Sequence[Item]) -> list[dict[str, Any]]:
+    """The items of a submission as rows, in their order."""
+    return [
+        {"submission_id": submission_id, "item_number": number, "action": action, **asdict(item)}
+        for number, item in enumerate(items)
+    ]
 
 
 async def settle(journal: Journal, submission_id: UUID, intent: Intent, outcome: Outcome) -> bool:
@@ -138,7 +146,10 @@ async def settle(journal: Journal, submission_id: UUID, intent: Intent, outcome:
         return await settle_in(session, submission_id, intent, outcome)
 
 
-async def settle_in(session: Session, submission_id: UUID, intent: Intent, outcome: Outcome) -> bool:
+async def settle_in(
+    session: Session, submission_id: UUID, intent: Intent, outcome: Outcome, *, with_events: bool = True
+) -> bool:
+    """`with_events`: False where nothing is known of what it was to do but that it was made."""
     closed = await session.execute(
         "close_submission",
         submission_id=submission_id,
@@ -148,7 +159,7 @@ async def settle_in(session: Session, submission_id: UUID, intent: Intent, outco
         fee_stroops=outcome.fee_stroops,
     )
     done = [True] * len(intent.items)
-    if closed and outcome.status is Status.APPLIED:
+    if closed and with_events and outcome.status is Status.APPLIED:
         done = await events.insert_applied(
             session, intent.action, submission_id, intent.pooler_id, intent.items, outcome
         )

@@ -118,15 +118,17 @@ async def insert_failures(database: Database, action: ActionName, pooler_id: UUI
     """One event per failure. What is in flight has no outcome yet and is left out."""
     rows = [_failure(pooler_id, failure) for failure in failures if failure.code != InFlightError.code]
     if action == ActionName.WORK:
-        rows = [{**row, "outcome": WorkOutcome.FAILED, "nonce": None, "hash": None, "zeros": None} for row in rows]
+        unknown = dict.fromkeys(("nonce", "hash", "zeros", "seconds_left"))
+        rows = [{**row, "outcome": WorkOutcome.FAILED, **unknown} for row in rows]
     if rows:
         await database.execute_many(FAILURES[action], rows)
 
 
 async def insert_refusals(
-    database: Database, pooler_id: UUID, refusals: Sequence[Refused], known: Container[UUID]
+    database: Database, pooler_id: UUID, refusals: Sequence[Refused], known: Container[UUID], seconds_left: float
 ) -> None:
-    """One event per submission that did not become work, of farmers that are `known` to exist.
+    """One event per submission that did not become work, of farmers that are `known` to exist. `seconds_left`: of the
+    block when they were handed in.
 
     `refused`: the submission itself was at fault; `failed`: it could not be brought to the chain.
     """
@@ -137,6 +139,7 @@ async def insert_refusals(
             "nonce": refused.nonce,
             "hash": refused.hash,
             "zeros": refused.zeros,
+            "seconds_left": seconds_left,
         }
         for refused in refusals
         if refused.failure.farmer_id in known and refused.failure.code != InFlightError.code
@@ -163,8 +166,8 @@ async def insert_found_planting(
         "transaction_hash": None,
         "ledger": pail.sequence,
     }
-    log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
-    await database.execute("insert_planting", **row)
+    if await database.execute("insert_planting", **row):
+        log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
 
 
 async def insert_found_harvest(
@@ -183,8 +186,8 @@ async def insert_found_harvest(
         "transaction_hash": None,
         "ledger": None,
     }
-    log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
-    await database.execute("insert_harvest", **row)
+    if await database.execute("insert_harvest", **row):
+        log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
 
 
 async def read_pail(database: Database, block_index: int, farmer_id: UUID) -> Pail | None:

@@ -1,4 +1,4 @@
-"""Transactions that the RPC server has forgotten: what became of them, by what the ledger holds now.
+"""Transactions that the RPC server has forgotten or lost: what became of them, by what the ledger holds now.
 
 A sequence number is used once. While the source account's is below the transaction's, or another transaction of our
 journal used it, no ledger took this one: for certain, as its time bound has passed. Else a ledger took it, and what it
@@ -8,6 +8,7 @@ was to change tells whether it did.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
@@ -18,6 +19,9 @@ from kalepool.protocol.model import Pail
 from kalepool.services.journal.events import read_pail
 from kalepool.services.journal.intents import Item, Open
 from kalepool.services.journal.state import Journal
+
+CLOCKS_DIFFER = 1.5
+"""Ledgers may close so much faster than the network says."""
 
 CREATED_IN = 32
 """A new account's sequence number begins with the ledger that made it, shifted by so many bits."""
@@ -48,7 +52,7 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
         case ActionName.TRUSTLINE if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
-            return _outcome(name, applied=source is None or _is_new(source, row.sequence))
+            return await _merge(journal, row, items, source)
         case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
@@ -58,6 +62,31 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
 def _is_new(account: Account, sequence: int) -> bool:
     """Whether the account was closed and made again since it had this sequence number."""
     return account.sequence >> CREATED_IN != sequence >> CREATED_IN
+
+
+async def with_charge(journal: Journal, row: Open, outcome: Outcome) -> Outcome:
+    """The outcome with the ledger that took the transaction, and what it cost, where the server still has the events
+    that tell. Raises DatabaseError."""
+    payers = [found["address"] for found in await journal.database.fetch_all("select_payers")]
+    try:
+        now = await journal.chain.read_ledger()
+        ledgers = (now.closed_at - row.created_at).total_seconds() / journal.chain.network.ledger_seconds
+        paid = await journal.chain.find_paid(payers, max(now.sequence - int(CLOCKS_DIFFER * ledgers) - 10, 1))
+    except ChainError:
+        return outcome
+    charge = paid.get(outcome.transaction_hash)
+    if charge is None or outcome.status is Status.EXPIRED:
+        return outcome
+    return replace(outcome, ledger=charge.ledger, fee_stroops=charge.fee_stroops)
+
+
+async def _merge(journal: Journal, row: Open, items: Sequence[Item], source: Account | None) -> Outcome | None:
+    name = row.transaction_hash.hex()
+    if source is None:
+        # Whom it was paid to is there: a server that shows neither of them shows nothing.
+        wanted = [item.destination for item in items if item.destination is not None]
+        return _outcome(name, applied=True) if await journal.chain.read_accounts(wanted) else None
+    return _outcome(name, applied=_is_new(source, row.sequence))
 
 
 def _outcome(name: str, *, applied: bool, ledger: int | None = None, value: int | None = None) -> Outcome:
@@ -89,7 +118,10 @@ async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
     for pail in (await _pails(journal, [item])).values():
         zeros = -1 if pail.zeros is None else pail.zeros
         # With more, a later work has covered up what this one did.
-        return None if zeros > item.zeros else _outcome(name, applied=zeros == item.zeros, value=pail.gap)
+        ledger = None if pail.gap is None else pail.sequence + pail.gap
+        return (
+            None if zeros > item.zeros else _outcome(name, applied=zeros == item.zeros, ledger=ledger, value=pail.gap)
+        )
     return None
 
 

@@ -32,11 +32,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What one transaction is to do: a claim on every item's (action, block, farmer) while it is open."""
+    """What one transaction is to do: a claim on every item's (action, block, farmer) while it is open.
+
+    `to_ourselves`: what it pays goes to an account of the pool's own.
+    """
 
     action: ActionName
     pooler_id: UUID | None
     items: Sequence[Item]
+    to_ourselves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

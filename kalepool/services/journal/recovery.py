@@ -46,7 +46,9 @@ async def recover(journal: Journal, *, resend: bool = True) -> int:
 
 
 async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
-    outcome = await journal.chain.look_up(row.transaction_hash.hex(), row.valid_until)
+    outcome = await journal.chain.look_up(
+        row.transaction_hash.hex(), row.valid_until, source=row.source_account, sequence=row.sequence
+    )
     if outcome.status is Status.UNKNOWN and resend and await journal.chain.now() < row.valid_until:
         outcome = await journal.chain.submit(row.prepared())
     items = await journal.database.fetch_all("select_submission_items", row=Item, submission_id=row.submission_id)
@@ -55,7 +57,7 @@ async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
         if decided is None:
             _leave_to_operator(journal, row, outcome.error)
             return False
-        outcome = decided
+        outcome = await forgotten.with_charge(journal, row, decided)
     if outcome.status is Status.UNKNOWN:
         return False
     settled = await settle(journal, row.submission_id, Intent(row.action, row.pooler_id, items), outcome)

@@ -12,6 +12,23 @@ from kalepool.database import Database
 from kalepool.services.journal.intents import Open
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sequence numbers of an account of ours that a ledger has and this database has not: see gaps.py. `imported`: how
+    many of them are here by now."""
+
+    gap_id: UUID
+    account: str
+    first_sequence: int
+    last_sequence: int
+    found_at: datetime
+    imported: int
+
+    @property
+    def transactions(self) -> int:
+        return self.last_sequence - self.first_sequence + 1
+
+
 @dataclass
 class Journal:
     """One for the API process. Only this package changes its state; others read it."""
@@ -23,6 +40,8 @@ class Journal:
     """Submissions this process follows at the moment; recovery leaves them alone."""
     undecided: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     """Submissions (action, transaction hash) whose outcome only an operator can find out: see forgotten.py."""
+    gaps: list[Gap] | None = None
+    """What is known to be missing here, and nobody has looked at. None: nothing was held against the ledger yet."""
     opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Submissions made before are an earlier process's."""
     calls: asyncio.Semaphore = field(init=False)
@@ -34,6 +53,11 @@ class Journal:
     async def open_submissions(self) -> list[Open]:
         """What is sent, or about to be, and has no outcome yet: the oldest first."""
         return await self.database.fetch_all("select_open_submissions", row=Open)
+
+    async def works_under_way(self, block_index: int) -> int:
+        """How many works of a block may still land; without those that wait for an operator."""
+        rows = await self.database.fetch_all("select_open_works", block_index=block_index)
+        return sum(row["submission_id"] not in self.undecided for row in rows)
 
     async def is_open(self, action: str, block_index: int, farmer_id: UUID) -> bool:
         """Whether something of this kind for the farmer in the block is sent, or about to be, and not settled."""

@@ -5,22 +5,28 @@ Bookkeeping: nothing here pays anybody. A block's fee and window are fixed when 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from typing import Any
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.policy.credits import pplns_parts, split
+from kalepool.policy.credits import HOUSE, split, window_sums
+
+MOST_KEPT = 128
+"""Settled blocks that are kept: more than the longest page asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTotals:
-    """A block's published totals, and what follows from them.
+    """A block's published totals, and what follows from them. The pool's own workers are the miner HOUSE.
 
     shares and credited_hashes: what each miner brought in this block. window_hashes: each miner's hashes of the
     PPLNS window that ends with it, which is of window_blocks blocks. fee_stroops: what is shared out. credits: each
-    miner's part of it. final: no reward of this block is to be harvested any more.
+    miner's part of it. final: no reward of this block is to be harvested any more. settled: and it is so long ago that
+    nothing at all changes.
     """
 
     block_index: int
@@ -30,12 +36,14 @@ class BlockTotals:
     fee_stroops: int
     credits: Mapping[str, int]
     final: bool
+    settled: bool
     window_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
 class CreditTerms:
-    """What a block's credits are reckoned with: the pool's part of rewards, the miners' part of that, the window."""
+    """What a block's credits are reckoned with: the pool's part of rewards, the part of that which is shared out by
+    hashes, the window."""
 
     platform_fee: Decimal
     miner_fee_part: Decimal
@@ -46,7 +54,7 @@ class CreditTerms:
         return cls(Decimal(str(settings.platform_fee)), Decimal(str(settings.miner_fee_part)), settings.pplns_blocks)
 
     def fee_of(self, rewarded_stroops: int) -> int:
-        """What external miners get of a block's rewards: their part of the platform fee, rounded down. Exact."""
+        """What is shared out of a block's rewards by hashes: a part of the platform fee, rounded down. Exact."""
         numerator, denominator = (Decimal(self.platform_fee) * Decimal(self.miner_fee_part)).as_integer_ratio()
         return rewarded_stroops * numerator // denominator
 
@@ -56,43 +64,82 @@ async def fix_terms(database: Database, settings: Settings) -> int:
     return await database.execute("fix_block_terms", **asdict(CreditTerms.of(settings)))
 
 
-async def read_block_totals(database: Database, settings: Settings, indexes: Sequence[int]) -> list[BlockTotals]:
-    """Totals and credits of those blocks in whose window anything was brought, newest first."""
-    if not indexes:
-        return []
-    first, last = min(indexes), max(indexes)
-    known = {
-        row.pop("block_index"): CreditTerms(**row)
-        for row in await database.fetch_all("select_block_terms", first=first, last=last)
-    }
-    terms = {index: known.get(index, CreditTerms.of(settings)) for index in indexes}
-    widest = max(each.pplns_blocks for each in terms.values())
-    rows = await database.fetch_all("select_credited_hashes", first=first - widest + 1, last=last)
-    rewards = {
-        row["block_index"]: row for row in await database.fetch_all("select_block_rewards", first=first, last=last)
-    }
-    blocks: list[BlockTotals] = []
-    for index in sorted(indexes, reverse=True):
-        holds = terms[index]
-        window = [row for row in rows if index - holds.pplns_blocks < row["block_index"] <= index]
-        own = [row for row in window if row["block_index"] == index]
+class Credits:
+    """Reads what blocks are worth to miners. Those that cannot change any more are kept, the last ones asked for."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._kept: dict[int, BlockTotals] = {}
+        self._reading = asyncio.Lock()  # one at a time: who waits may find it all kept
+
+    async def read(self, indexes: Sequence[int]) -> list[BlockTotals]:
+        """Totals and credits of those blocks in whose window anything was hashed, the newest first.
+
+        Raises DatabaseError.
+        """
+        async with self._reading:
+            found = {index: self._kept[index] for index in indexes if index in self._kept}
+            missing = [index for index in indexes if index not in found]
+            if missing:
+                found |= await self._read(missing)
+                for block in found.values():
+                    self._keep(block)
+        return [found[index] for index in sorted(found, reverse=True)]
+
+    async def _read(self, indexes: Sequence[int]) -> dict[int, BlockTotals]:
+        database, first, last = self._database, min(indexes), max(indexes)
+        known = {
+            row.pop("block_index"): CreditTerms(**row)
+            for row in await database.fetch_all("select_block_terms", first=first, last=last)
+        }
+        terms = {index: known.get(index, CreditTerms.of(self._settings)) for index in indexes}
+        widest = max(each.pplns_blocks for each in terms.values())
+        brought = await database.fetch_all("select_credited_hashes", first=first - widest + 1, last=last)
+        rewards = await database.fetch_all("select_block_rewards", first=first, last=last)
+        # Off the event loop: a hundred blocks of hundreds of miners take a good part of a second.
+        return await asyncio.to_thread(_reckon, terms, brought, {row["block_index"]: row for row in rewards})
+
+    def _keep(self, block: BlockTotals) -> None:
+        if not block.settled:
+            return
+        self._kept.pop(block.block_index, None)
+        self._kept[block.block_index] = block
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+
+def _reckon(
+    terms: Mapping[int, CreditTerms],
+    brought: Sequence[Mapping[str, Any]],
+    rewards: Mapping[int, Mapping[str, Any]],
+) -> dict[int, BlockTotals]:
+    """The blocks that have terms. brought: rows (block_index, house_hashes, and the miners' totals as text)."""
+    shares: dict[int, dict[str, int]] = {}
+    hashes: dict[int, dict[str, int]] = {}
+    for row in brought:
+        index = row["block_index"]
+        counts = [line.split(" ") for line in row["miners"].split("\n")] if row["miners"] else []
+        shares[index] = {miner: int(count) for miner, count, _ in counts}
+        hashes[index] = {miner: int(credited) for miner, _, credited in counts}
+        if row["house_hashes"]:
+            hashes[index][HOUSE] = row["house_hashes"]
+    blocks: dict[int, BlockTotals] = {}
+    for index, window in window_sums(hashes, {index: each.pplns_blocks for index, each in terms.items()}):
         if not window:
             continue
-        total = sum(row["credited_hashes"] for row in window)
-        parts = pplns_parts(((str(row["miner_id"]), row["credited_hashes"]) for row in window), total)
         reward = rewards.get(index)
-        fee = holds.fee_of(reward["rewarded_stroops"]) if reward else 0
-        blocks.append(
-            BlockTotals(
-                block_index=index,
-                shares={str(row["miner_id"]): row["shares"] for row in own},
-                credited_hashes={str(row["miner_id"]): row["credited_hashes"] for row in own},
-                window_hashes=parts,
-                fee_stroops=fee,
-                credits=split(parts, fee),
-                final=bool(reward and reward["final"]),
-                window_blocks=holds.pplns_blocks,
-            )
+        fee = terms[index].fee_of(reward["rewarded_stroops"]) if reward else 0
+        blocks[index] = BlockTotals(
+            block_index=index,
+            shares=shares.get(index, {}),
+            credited_hashes=hashes.get(index, {}),
+            window_hashes=window,
+            fee_stroops=fee,
+            credits=split(window, fee),
+            final=bool(reward and reward["final"]),
+            settled=bool(reward and reward["final"] and reward["old"]),
+            window_blocks=terms[index].pplns_blocks,
         )
     return blocks
 

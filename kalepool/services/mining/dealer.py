@@ -116,7 +116,10 @@ class Dealer:
         return max((place.block_index for place in self.places.values()), default=0)
 
     def set_places(self, places: Iterable[FarmerPlace], owed: Mapping[UUID, int], now: datetime) -> None:
-        """Replaces all places by those just read, in the order of their turns. What was found meanwhile in the same block is kept."""
+        """Replaces all places by those just read, in the order of their turns.
+
+        What was found meanwhile for a farmer in the same block is kept.
+        """
         unordered = {place.wallet: place for place in places}
         debts = {wallet: owed.get(place.farmer_id, 0) for wallet, place in unordered.items()}
         seed = max((place.entropy for place in unordered.values()), default=b"")  # one of the newest block, mostly

@@ -8,9 +8,8 @@ SAMPLE_SECONDS = 10.0
 
 
 async def sample_miners(database: Database) -> None:
-    """One point of every rig's hashrate, as the coordinator does for its workers; old points go.
+    """One point of every rig's hashrate, as the coordinator does for its workers.
 
     Call every SAMPLE_SECONDS.
     """
     await database.execute("insert_miner_hashrates")
-    await database.execute("delete_old_hashrates")

@@ -24,6 +24,7 @@ from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, 
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.timing import blocks_per_day
 from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
+from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
@@ -34,7 +35,6 @@ log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
-PRUNE_SECONDS = 3600.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
 
@@ -57,6 +57,7 @@ class Mining:
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
         self.gate = Gate(database, settings, self._end_streams)
+        self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
         self._day = blocks_per_day(settings.chain)
         self._owed: dict[UUID, int] = {}
@@ -320,17 +321,12 @@ class Mining:
             await asyncio.sleep(0.1)
 
     async def _keeping(self) -> None:
-        """Writes down what a restart should know, forgets who is gone, drops what is old."""
-        prune_at = _now() + timedelta(seconds=PRUNE_SECONDS)
+        """Writes down what a restart should know, forgets who is gone."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             now = _now()
             try:
                 await self._save(now)
-                if now >= prune_at:
-                    prune_at = now + timedelta(seconds=PRUNE_SECONDS)
-                    await self._database.execute("delete_old_shares", days=self._settings.share_days)
-                    await self._database.execute("delete_old_refused_shares")
             except DatabaseError as error:
                 log.warning("mining_not_saved", reason=str(error))
 

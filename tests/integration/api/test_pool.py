@@ -12,6 +12,8 @@ import httpx2
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.custody import Binding
+from kalepool.services.farming import plant
 from kalepool.services.keys import Role, create_key
 from kalepool.services.poolers import add_pooler
 from tests.integration.conftest import ISSUER
@@ -37,6 +39,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     health = await wait_up(api)
     assert {name: part["state"] for name, part in health["components"].items()} == {
         "database": "up",
+        "disk": "up",
         "chain": "up",
         "custody": "up",
         "accounts": "up",
@@ -44,12 +47,12 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     }
 
     payout = Keypair.random().public_key
-    wish = {"pooler_id": pooler, "payout_wallet": payout, "stake_percentage": 0.25, "metadata": {"name": "Ann"}}
+    wish = {"pooler_id": pooler, "payout_wallet": payout, "stake_percentage": 0.05, "metadata": {"name": "Ann"}}
     answer = await api.pooler.post("/farmers/register", json=wish)
     assert answer.status_code == 201, answer.text
     made = answer.json()
     assert made["status"] == "registered"
-    assert (made["stake_percentage"], made["stake"]) == (0.25, "stakes 25 % of the KALE balance in each block")
+    assert (made["stake_percentage"], made["stake"]) == (0.05, "stakes 5 % of the KALE balance in each block")
     assert made["needs_funding"]
     assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
     assert made["metadata"] == {"name": "Ann"}
@@ -60,11 +63,10 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert not shown["needs_funding"]
     assert shown["balances"]["kale_stroops"] == "0"
     await farm.give(made["custodial_wallet"], 1000)
-    assert (await api.client(made["api_key"]).get(f"/farmers/{made['farmer_id']}")).status_code == 200
 
     planted = await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": pooler})
     assert planted.status_code == 200, planted.text
-    assert planted.json()["totals"] == {"eligible": 1, "planted": 1, "failed": 0, "stake_stroops": "250"}
+    assert planted.json()["totals"] == {"eligible": 1, "planted": 1, "failed": 0, "stake_stroops": "50"}
 
     nonces = [{"farmer_id": made["farmer_id"], "nonce": str(n)} for n in (0, 2**64 - 1)]
     worked = await api.pooler.post("/work", json={"block_index": 0, "pooler_id": pooler, "submissions": nonces})
@@ -86,10 +88,9 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert block["poolers"][0]["rewarded_stroops"] == harvest["reward_stroops"]
     assert (await api.pooler.get(f"/farmers/{made['farmer_id']}")).json()["performance"]["blocks_harvested"] == 1
     captured = capfd.readouterr()
-    said = captured.out + captured.err + str(block) + json.dumps(made | {"api_key": ""})
+    said = captured.out + captured.err + str(block) + json.dumps(made)
     assert "farmer_registered" in said, "the logs are in what is searched"
     assert not re.search(r"\bS[A-Z2-7]{55}\b", said)
-    assert made["api_key"] not in said
     assert farm.pooler_key not in said
 
 
@@ -111,14 +112,11 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
         said += (await api.pooler.post(path, json=body)).text
     captured = capfd.readouterr()
     said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.accounts.payer)
-    rows = await farm.rows(
-        "SELECT account_id, address, secret_sealed FROM accounts UNION ALL "
-        "SELECT farmer_id, custodial_wallet, secret_sealed FROM farmers"
-    )
+    rows = await farm.ctx.database.fetch_all("select_sealed")
     assert len(rows) == 2 + farm.settings.channel_accounts + 2, "pool, sign-in, channels, farmers"
-    master = (farm.settings.data_dir / "master.key").read_text().strip()
-    for row_id, address, sealed in rows:
-        keypair = ctx.custody._keypair(row_id, address, sealed)
+    master = (farm.settings.data_dir / "master.key").read_text().split()[-1]
+    for row in rows:
+        keypair = ctx.custody._keypair(Binding.of_row(row), row["secret_sealed"])
         for secret in (keypair.secret, keypair.raw_secret_key().hex(), repr(keypair.raw_secret_key())[2:-1], master):
             assert secret not in said
     assert made[0].custodial_wallet in said
@@ -181,14 +179,43 @@ async def test_pages_of_farmers(api) -> None:
 
 async def test_health_tells_who_is_down(api) -> None:
     await wait_up(api)
-    await api.farm.rows(
-        "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at) "
-        "VALUES (gen_random_uuid(), 1, 'here', 'cpu', 'numba', 2, '0', now() - interval '1 hour')"
+    insert = (
+        "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version, last_seen_at, status) "
+        "VALUES (gen_random_uuid(), {}, '{}/1', 'cpu', 'numba', 2, '0', now() - interval '{} minutes', '{}')"
+    )
+    await api.farm.rows(insert.format(1, "here", 60, "alive"))
+    await api.farm.rows(insert.format(2, "there", 60, "gone"))
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
+    workers = answer.json()["components"]["workers"]
+    assert workers["state"] == "down" and workers["detail"].startswith("no worker on any of 2 machines since ")
+    assert answer.json()["components"]["database"]["state"] == "up"
+    await api.farm.rows(insert.format(3, "here", 0, "alive"))
+    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
+    assert answer.json()["components"]["workers"]["detail"].startswith("1 workers on 1 of 2 machines, ")
+    await api.farm.rows("UPDATE workers SET last_seen_at = now() - interval '2 days'")
+    answer = await until(
+        api.anybody, "/health", lambda answer: answer.json()["components"]["workers"]["state"] == "none"
+    )
+    assert answer.status_code == 200, "nobody waits for a machine for more than a day"
+
+
+async def test_planted_stakes_that_nobody_searches_for_are_no_health(api) -> None:
+    farm = api.farm
+    await wait_up(api)
+    await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.rows(
+        "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, seen_at) "
+        "SELECT 0, pooler_id, decode(repeat('00', 32), 'hex'), now(), now() - interval '1 minute' FROM poolers"
     )
     answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
     workers = answer.json()["components"]["workers"]
-    assert (workers["state"], workers["detail"]) == ("down", "0 of 1 workers, 0 hashes per second")
-    assert answer.json()["components"]["database"]["state"] == "up"
+    assert workers["state"] == "down"
+    assert workers["detail"] == "neither a worker nor a miner searches for 2 planted stakes"
+    await farm.rows("INSERT INTO miners (miner_id, name) VALUES (gen_random_uuid(), 'rigs of Bob')")
+    await farm.rows("INSERT INTO rigs (miner_id, name) SELECT miner_id, 'a rig' FROM miners")
+    await farm.rows("INSERT INTO hashrates SELECT now(), searcher, 1e6 FROM rigs")
+    await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
 
 
 async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:

@@ -29,7 +29,6 @@ EVERYBODY = KNOWN | {NOBODY, UNKNOWN}
 POOLERS = {POOLER, OPERATOR}
 ANY_POOLER = {POOLER, OTHER_POOLER, OPERATOR}
 SEES_FARMER = {WALLET, KEY, POOLER, OPERATOR}
-FARMER = {WALLET, KEY, OPERATOR}
 SIGNED_IN = {WALLET, OTHER_WALLET}
 
 
@@ -132,7 +131,7 @@ TABLE: dict[str, Call] = {
     "GET /poolers/{pooler_id}/compensations": Call(POOLERS),
     # farmers
     "GET /farmers/{farmer_id}": Call(SEES_FARMER),
-    "PATCH /farmers/{farmer_id}": Call(FARMER, lambda _: {"stake_percentage": 0.5}),
+    "PATCH /farmers/{farmer_id}": Call({WALLET, OPERATOR}, lambda _: {"stake_percentage": 0.5}),
     "GET /farmers/{farmer_id}/blocks": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/export": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/withdrawals": Call(SEES_FARMER),
@@ -173,6 +172,8 @@ TABLE: dict[str, Call] = {
     "GET /operator/submissions": Call({OPERATOR}),
     "GET /operator/submissions/{submission_id}": Call({OPERATOR}),
     "PUT /operator/submissions/{submission_id}/outcome": Call({OPERATOR}, lambda _: {"status": "applied", "ledger": 1}),
+    "GET /operator/gaps": Call({OPERATOR}),
+    "PUT /operator/gaps/acknowledgement": Call({OPERATOR}, lambda _: {"reason": "looked at"}),
     "GET /operator/fees": Call({OPERATOR}),
     "GET /operator/compensations": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/payment": Call(
@@ -248,7 +249,7 @@ async def ask(api, cast: Cast, operation: str, call: Call, who: str, number: int
         body = call.body(cast) if call.body else None
         request = client.request(method, path, json=body, params=call.params, headers=headers)
         # Who may follow a stream is told nothing by its silence; a refusal is waited for.
-        streams = template.endswith("/stream") and who in call.may
+        streams = template.endswith(("/stream", "/events")) and who in call.may
         try:
             return await asyncio.wait_for(request, 0.5 if streams else 30)
         except TimeoutError:

@@ -10,6 +10,15 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Chain, Channels, Outcome, Prepared, Status
+from kalepool.contract_errors import (
+    GapCountTooLowError,
+    HarvestNotReadyError,
+    HashInvalidError,
+    PailExistsError,
+    PailMissingError,
+    WorkMissingError,
+    ZeroCountTooLowError,
+)
 from kalepool.errors import (
     AccountMissingError,
     AssetContractError,
@@ -17,16 +26,9 @@ from kalepool.errors import (
     DeadlinePassedError,
     FeeTooHighError,
     FootprintStaleError,
-    GapCountTooLowError,
-    HarvestNotReadyError,
-    HashInvalidError,
     InputError,
     InsufficientBalanceError,
     NothingHarvestableError,
-    PailExistsError,
-    PailMissingError,
-    WorkMissingError,
-    ZeroCountTooLowError,
 )
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work

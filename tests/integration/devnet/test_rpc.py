@@ -228,3 +228,89 @@ async def test_faults_happen_on_demand(client) -> None:
         assert [item["kind"] for item in await response.json()] == ["stuck"]
     async with client.http.delete(faults) as response:
         assert await response.json() == []
+
+
+async def test_what_a_bad_server_does_with_answers(client) -> None:
+    """It hangs, answers a web page, and breaks off in the middle; a hung request has done nothing."""
+    alice = await client.account("alice", kale=None)
+    payments = []
+    for amount in ("1", "2"):
+        payment = await client.build(
+            alice, lambda b, n=amount: b.append_payment_op(alice.public_key, Asset.native(), n)
+        )
+        payment.sign(alice)
+        payments.append(payment)
+    client.devnet.node.faults.add({"kind": "hang", "method": "sendTransaction"})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await client.call("sendTransaction", transaction=payments[0].to_xdr())
+    client.devnet.node.faults.add({"kind": "hang", "method": "sendTransaction", "seconds": 0.05})
+    with pytest.raises(Exception, match=r"[Dd]isconnected|reset"):
+        await client.call("sendTransaction", transaction=payments[0].to_xdr())
+    assert len(client.devnet.node.ledger.queue) == 0
+    client.devnet.node.faults.add({"kind": "garbage", "method": "sendTransaction"})
+    body = {"jsonrpc": "2.0", "id": 1, "method": "sendTransaction", "params": {"transaction": payments[1].to_xdr()}}
+    async with client.http.post(client.devnet.url, json=body) as response:
+        assert response.status == 200 and response.content_type == "text/html"
+        assert not (await response.text()).startswith("{")
+    assert (await client.call("sendTransaction", transaction=payments[1].to_xdr()))["status"] == "DUPLICATE"
+    client.devnet.node.faults.add({"kind": "cut", "method": "getHealth"})
+    async with client.http.post(client.devnet.url, json={"jsonrpc": "2.0", "id": 1, "method": "getHealth"}) as response:
+        assert response.status == 200
+        with pytest.raises(Exception, match=r"[Pp]ayload|reset|[Dd]isconnected"):
+            await response.read()
+    assert (await client.call("getHealth"))["status"] == "healthy"
+
+
+async def test_a_server_that_lags_forgets_or_lies(client) -> None:
+    faults = client.devnet.node.faults
+    alice = await client.account("alice", kale=None)
+
+    async def pay(amount: str):
+        payment = await client.build(alice, lambda b: b.append_payment_op(client.kale.issuer, Asset.native(), amount))
+        payment.sign(alice)
+        return payment
+
+    async def stroops() -> int | None:
+        key = xdr.LedgerKey(xdr.LedgerEntryType.ACCOUNT, account=xdr.LedgerKeyAccount(alice.xdr_account_id())).to_xdr()
+        entries = (await client.call("getLedgerEntries", keys=[key]))["entries"]
+        if not entries:
+            return None
+        account = xdr.LedgerEntryData.from_xdr(entries[0]["xdr"]).account
+        return account and account.balance.int64
+
+    first, second = await pay("1"), await pay("2")
+    second.transaction.sequence += 1
+    second.signatures.clear()
+    second.sign(alice)
+    before = await stroops()
+    latest = (await client.call("getLatestLedger"))["sequence"]
+    faults.add({"kind": "lag"})
+    assert (await client.call("sendTransaction", transaction=first.to_xdr()))["status"] == "PENDING"
+    await client.devnet.close_ledger()
+    assert await stroops() == before
+    assert (await client.call("getLatestLedger"))["sequence"] == latest
+    assert (await client.call("getHealth"))["latestLedger"] == latest
+    assert (await client.call("getTransaction", hash=first.hash_hex()))["status"] == "NOT_FOUND"
+    faults.clear()
+    assert await stroops() != before
+    assert (await client.call("getTransaction", hash=first.hash_hex()))["status"] == "SUCCESS"
+
+    await client.devnet.close_ledger()
+    faults.add({"kind": "forget"})
+    await client.devnet.close_ledger()
+    told = await client.call("getTransaction", hash=first.hash_hex())
+    assert (told["status"], told["oldestLedger"]) == ("NOT_FOUND", latest + 2)
+    assert (await client.call("sendTransaction", transaction=second.to_xdr()))["status"] == "PENDING"
+    await client.devnet.close_ledger()
+    assert (await client.call("getTransaction", hash=second.hash_hex()))["status"] == "SUCCESS"
+    faults.clear()
+
+    faults.add({"kind": "lie", "method": "getTransaction"})
+    told = await client.call("getTransaction", hash=first.hash_hex())
+    assert (told["status"], told["oldestLedger"]) == ("NOT_FOUND", 1)
+    assert await stroops() is not None
+    faults.add({"kind": "lie"})
+    assert await stroops() is None
+    faults.clear()
+    assert (await client.call("getTransaction", hash=first.hash_hex()))["status"] == "SUCCESS"

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -299,6 +300,73 @@ async def test_credits_follow_from_the_published_totals(pool: Pool):
             assert (await anybody.get("/miner/blocks/7")).status_code == 404
 
 
+async def test_a_lone_share_earns_no_more_than_its_part_of_all_hashes(field, database: Database, settings: Settings):
+    """One share of 4,096 hashes, beside our own workers' millions: in their block, and in those after."""
+    miner = (await miners.register(database, settings, "lone")).miner
+    worker_id, after_restart = new_id(), new_id()
+
+    async def report(worker_id: UUID, hashes: int) -> None:
+        names = {"nodes": ["n"], "kinds": ["cpu"], "backends": [""], "threads": [1], "versions": [""]}
+        found = {"speeds": [1.0], "hashes": [hashes], "best_zeros": [5], "searchers": [worker_id.int % 2**40]}
+        await database.execute("upsert_workers", worker_ids=[worker_id], **names, **found)
+
+    await report(worker_id, 1_000)  # before any block: it counts for none
+    for index in (41, 42):
+        await field.open_block(index)
+        await report(worker_id, 1_000 + (index - 40) * 3_000_000)
+        await report(worker_id, 1_000 + (index - 40) * 3_000_000)
+        if index == 41:
+            await report(after_restart, 1_000_000)
+            await database.execute(
+                "insert_offers", **_one_share(miner.miner_id, next(iter(field.farmers)), index, 4_096)
+            )
+        await field.execute(
+            "INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, "
+            "stake_stroops) VALUES (%s, %s, %s, %s, 'harvested', 200000000, 0)",
+            *(new_id(), index, field.pooler_id, next(iter(field.farmers))),
+        )
+        await field.execute("UPDATE block_operations SET status = 'finished', closed_at = now()")
+    blocks = await credits.Credits(database, settings).read([41, 42])
+    assert [block.fee_stroops for block in blocks] == [10_000_000, 10_000_000]
+    for block, all_hashes in zip(reversed(blocks), (4_004_096, 7_004_096), strict=True):
+        assert sum(block.window_hashes.values()) == all_hashes
+        assert block.credits[str(miner.miner_id)] == pytest.approx(10_000_000 * 4_096 / all_hashes, abs=1)
+        assert sum(block.credits.values()) == 10_000_000, "the rest is the house's"
+
+
+def _one_share(miner_id: UUID, farmer_id: UUID, index: int, credited: int) -> dict[str, list]:
+    share = {
+        "share_ids": new_id(),
+        "block_indexes": index,
+        "farmer_ids": farmer_id,
+        "searchers": 1,
+        "miner_ids": miner_id,
+        "nonces": 1,
+        "hashes": bytes(32),
+        "zeros": 3,
+        "credited": credited,
+        "request_ids": b"1",
+        "news": "",
+    }
+    none = ("refused_block_indexes", "refused_miner_ids", "refused_request_ids", "outcomes", "details")
+    return {name: [value] for name, value in share.items()} | {name: [] for name in none}
+
+
+async def test_settled_blocks_are_read_once(field, database: Database, settings: Settings):
+    """What changes is read again, what cannot change any more is not."""
+    miner = (await miners.register(database, settings, "one")).miner
+    for index in range(40, 46):
+        await field.open_block(index)
+        await field.execute("INSERT INTO share_counts VALUES (%s, %s, 'accepted', 1, 100)", *(index, miner.miner_id))
+    await field.execute("UPDATE block_operations SET status = 'finished', closed_at = now() WHERE block_index < 45")
+    read = credits.Credits(database, settings)
+    before = await read.read([45, 44, 41])
+    await field.execute("UPDATE share_counts SET credited_hashes = 200")
+    after = await read.read([45, 44, 41])
+    assert [block.settled for block in after] == [False, False, True]
+    assert after[2] == before[2] and [block.credited_hashes[str(miner.miner_id)] for block in after] == [200, 200, 100]
+
+
 async def test_a_setting_changes_no_past_blocks_credits(field, database: Database):
     """Fee and window are fixed when a block is first seen. What is lost keeps no block from being final."""
     before, after = [
@@ -322,7 +390,7 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
         )
 
     async def read(index: int, settings: Settings) -> tuple[int, int, int]:
-        (block,) = await credits.read_block_totals(database, settings, [index])
+        (block,) = await credits.Credits(database, settings).read([index])
         return block.fee_stroops, block.window_blocks, sum(block.window_hashes.values())
 
     await harvested(40)
@@ -341,14 +409,14 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
         *(new_id(), field.pooler_id, other),
     )
     await field.execute("UPDATE block_operations SET status = 'finished', closed_at = now()")
-    (block,) = await credits.read_block_totals(database, after, [40])
+    (block,) = await credits.Credits(database, after).read([40])
     assert not block.final
     await field.execute(
         "INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, "
         "stake_stroops, forecast_stroops) VALUES (%s, 40, %s, %s, 'backend', 'block-missing', 1, 2)",
         *(new_id(), field.pooler_id, other),
     )
-    (block,) = await credits.read_block_totals(database, after, [40])
+    (block,) = await credits.Credits(database, after).read([40])
     assert block.final, "the pail was lost: nothing is to come any more"
 
 

@@ -117,6 +117,24 @@ async def test_from_trouble_to_its_end(
     assert SECRET not in captured.out + captured.err
 
 
+async def test_stakes_that_nobody_searches_for_are_told_until_somebody_does(farm) -> None:
+    await farm.add_farmers(2)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.rows(
+        "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, seen_at) "
+        "SELECT 0, pooler_id, decode(repeat('00', 32), 'hex'), now(), now() - interval '1 minute' FROM poolers"
+    )
+    async with receiving() as receiver:
+        alerts = of(farm, receiver)
+        (raised,) = (await alerts.look()).raised
+        assert raised.kind == "nobody-mining" and "2 farmers with 20.00 KALE of stakes" in raised.message
+        await farm.rows(
+            "INSERT INTO workers (worker_id, searcher, node, kind, backend, threads, version) "
+            "VALUES (gen_random_uuid(), 1, 'here/a1b2c3', 'cpu', 'numba', 2, '1')"
+        )
+        assert (await alerts.look()).resolved == ("nobody-mining",)
+
+
 async def test_a_dead_webhook_stops_nobody(farm, capfd: pytest.CaptureFixture[str]) -> None:
     await farm.add_farmers(1)
     async with receiving() as receiver:

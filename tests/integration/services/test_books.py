@@ -28,8 +28,8 @@ async def test_withdrawals_departures_and_payments_within_the_pool_add_up(farm) 
     assert (await chain.submit(prepared)).status is Status.APPLIED
     wallets = {farmer.farmer_id: payout.public_key for farmer in made}
     wallets[made[1].farmer_id] = made[2].custodial_wallet  # one farmer's payout wallet is another's custodial one
-    for farmer_id, wallet in wallets.items():
-        await farm.rows("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", wallet, farmer_id)
+    for farmer in made:
+        await farm.pay_out_to(farmer, wallets[farmer.farmer_id])
     rows = await farm.ctx.database.fetch_all(
         "select_farmers_of_pooler", row=type(made[0]), pooler_id=farm.pooler_id, statuses=["active"]
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from kalepool.services.context import Context
+from kalepool.services.failures import BlockNotOpenError
 from kalepool.services.farmers import Farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
@@ -113,3 +114,22 @@ async def test_done_once_after_a_crash(
         assert len(await applied(farm, action)) == 1
         counts = await farm.rows("SELECT status, count(*) FROM submissions WHERE action = %s GROUP BY status", action)
         assert dict(counts) == ({"applied": 1, "expired": 1} if late else {"applied": 1})
+
+
+async def test_no_block_is_started_under_works_that_may_still_land(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks, and whatever it remembers: a plant that starts the next block makes them fail, and loses stakes."""
+    (farmer,) = await farm.add_farmers(1)
+    nonce = await come_to(farm, "work", 0, farmer)
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            arm(farm.ctx, "before send", patch)
+            with pytest.raises(CrashError):
+                await do(farm, "work", 0, farmer.farmer_id, nonce)
+        ctx = await farm.restart(stack)
+        await farm.end_block()
+        with pytest.raises(BlockNotOpenError, match="1 works of block 0 are under way"):
+            await plant.plant(ctx, 1, farm.pooler_id)
+        await recover(ctx.journal)
+        await ctx.accounts.ensure()
+        result = await plant.plant(ctx, 1, farm.pooler_id)
+        assert len(result.planted) == 1, result

@@ -10,7 +10,8 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Status
-from kalepool.errors import ConflictError, Fault, HarvestNotReadyError, NotFoundError
+from kalepool.contract_errors import HarvestNotReadyError
+from kalepool.errors import ConflictError, Fault, NotFoundError
 from kalepool.services import farmers, operators, poolers, upkeep
 from kalepool.services.failures import BlockNotOpenError, BlockOverError
 from kalepool.services.farming import harvest, plant, work
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
     poor, rich = await farm.add_farmers(2)
     chain = farm.ctx.chain
-    signer = farm.ctx.custody.signer(poor.farmer_id, poor.custodial_wallet, poor.secret_sealed)
+    signer = farm.ctx.custody.signer(poor.binding, poor.secret_sealed)
     account = (await chain.read_accounts([poor.custodial_wallet]))[poor.custodial_wallet]
     prepared = await chain.prepare_payment(
         signer,
@@ -286,7 +287,7 @@ async def test_a_stake_is_part_of_what_is_there_when_it_is_planted(farm) -> None
         planting = asyncio.create_task(plant.plant(farm.ctx, 0, farm.pooler_id))
         for _ in range(3):
             await farm.wait_ledger()
-        signer = farm.ctx.custody.signer(farmer.farmer_id, farmer.custodial_wallet, farmer.secret_sealed)
+        signer = farm.ctx.custody.signer(farmer.binding, farmer.secret_sealed)
         prepared = await chain.prepare_payment(
             signer,
             ISSUER.public_key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 def forget(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's memory begins after everything that was sent, and after its time bounds."""
 
-    async def look_up(transaction_hash: str, *_: object) -> Outcome:
+    async def look_up(transaction_hash: str, *_: object, **__: object) -> Outcome:
         return Outcome(transaction_hash, Status.UNKNOWN, error=HistoryGoneError("forgotten"))
 
     monkeypatch.setattr(ctx.chain, "look_up", look_up)
@@ -71,6 +72,25 @@ async def test_the_ledger_tells(farm, action: str, point: str, monkeypatch: pyte
         await ctx.accounts.ensure()
         assert len(ctx.accounts.channels) == farm.settings.channel_accounts
         await do(farm, action, index, farmer.farmer_id, nonce)  # through a chain that remembers nothing
+
+
+@pytest.mark.parametrize("action", ["plant", "work", "harvest"])
+async def test_what_is_found_in_the_ledger_has_its_ledger_and_fee(farm, action: str) -> None:
+    """The server has lost the transaction, and not the events of its fee."""
+    (farmer,) = await farm.add_farmers(1)
+    nonce = await come_to(farm, action, 0, farmer)
+    await dies(farm, action, 0, farmer, nonce, "after send")
+    [(name,)] = await farm.rows("SELECT encode(transaction_hash, 'hex') FROM submissions WHERE status = 'open'")
+    known = await farm.ctx.chain.read_past(name)
+    async with AsyncExitStack() as stack:
+        ctx = await farm.restart(stack)
+        await farm.pass_time(60)
+        farm.devnet.node.faults.add({"kind": "lie", "method": "getTransaction"})
+        assert await recover(ctx.journal) == 0
+    [found] = await farm.rows("SELECT status, ledger, fee_stroops FROM submissions WHERE action = %s", action)
+    assert found == ("applied", known[1].ledger, known[1].fee_stroops)
+    table = {"plant": "plantings", "work": "works", "harvest": "harvests"}[action]
+    assert await farm.rows(f"SELECT ledger FROM {table}") == [(known[1].ledger,)]
 
 
 async def send_payment(farm, farmer: Farmer) -> Withdrawal:
@@ -160,3 +180,30 @@ async def test_a_farmer_that_left_is_seen_to_be_gone(farm, monkeypatch: pytest.M
         assert await recover(ctx.journal) == 0
         assert await leaving.advance(ctx) == 1
         assert await farm.rows("SELECT status FROM submissions WHERE action = 'merge'") == [("applied",)]
+
+
+@pytest.mark.slow(6, "what is sent last is asked for in vain until its time is over")
+async def test_a_server_that_lost_a_payment_does_not_have_it_made_again(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says of what a ledger took that it does not know it, and says nothing of a short memory."""
+    monkeypatch.setattr(submitting, "GRACE_SECONDS", 0.0)
+    ctx = farm.ctx
+    (farmer,) = await farm.add_farmers(1)
+    await ctx.chain.fund(farmer.payout_wallet)
+    before = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
+    farm.devnet.node.faults.add({"kind": "lie", "method": "getTransaction"})
+    for _ in range(3):  # what was called expired is tried again
+        going = asyncio.create_task(withdrawals.withdraw(ctx, farmer, "once", "XLM", 1_000_000))
+        await farm.wait_ledger()
+        await farm.wait_ledger()
+        await farm.pass_time(60)
+        assert (await going).status == "open"
+        await recover(ctx.journal)
+        await withdrawals.resume(ctx)
+    after = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
+    assert after - before == 1_000_000, "paid once"
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payment'") == [(1,)]
+    assert [action for action, _ in ctx.journal.undecided.values()] == ["payment"], "an operator is told"
+    farm.devnet.node.faults.clear()
+    assert await recover(ctx.journal) == 0
+    await withdrawals.resume(ctx)
+    assert await farm.rows("SELECT code, closed_at IS NOT NULL FROM withdrawals") == [(None, True)]

@@ -34,7 +34,7 @@ async def add_farmer(farm, *, limit_stroops: int | None = None) -> Farmer:
     prepared = await farm.ctx.chain._prepare_classic("test", trust, wallet, None, deadline, 1)
     assert (await farm.ctx.chain.submit(prepared)).status is Status.APPLIED
     (farmer,) = await farm.add_farmers(1)
-    await farm.rows("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", wallet.public_key, farmer.farmer_id)
+    await farm.pay_out_to(farmer, wallet.public_key)
     return await read(farm, farmer)
 
 

@@ -7,25 +7,27 @@ from stellar_sdk import Address, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain import decoding
-from kalepool.errors import (
+from kalepool.contract_errors import (
     CONTRACT_ERRORS,
+    HarvestNotReadyError,
+    PailExistsError,
+    PailMissingError,
+    WorkMissingError,
+)
+from kalepool.errors import (
     AccountMissingError,
     AssetContractError,
     BadSequenceError,
     ChainError,
     FeeUnpaidError,
     FootprintStaleError,
-    HarvestNotReadyError,
     InsufficientBalanceError,
     NothingHarvestableError,
-    PailExistsError,
-    PailMissingError,
     ResourceLimitError,
     RpcUnavailableError,
     TransactionExpiredError,
     TransactionFailedError,
     TrustlineMissingError,
-    WorkMissingError,
 )
 from kalepool.networks import MAINNET
 

@@ -14,13 +14,14 @@ from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain import Chain, Channels, Outcome, Prepared, Status, building, submitting
 from kalepool.chain.entries import account_key
+from kalepool.contract_errors import PailExistsError
 from kalepool.errors import (
     BadSequenceError,
     DeadlinePassedError,
     HistoryGoneError,
-    PailExistsError,
     RpcUnavailableError,
     TransactionExpiredError,
+    TransactionLostError,
 )
 from kalepool.networks import Network
 
@@ -66,6 +67,7 @@ class World:
         self.take_after: int | None = 1  # ledgers until what was taken is applied; None: never
         self.pending: dict[str, int] = {}
         self.return_value = scval.to_uint32(3)
+        self.account_sequence: int | None = 4  # of SOURCE; None: it is gone
         rpc.answers["getHealth"] = [self.health]
         rpc.answers["getTransaction"] = [self.transaction]
         rpc.answers["sendTransaction"] = [self.send]
@@ -118,8 +120,10 @@ class World:
             }
         return answer
 
-    async def entries(self, _: Any) -> Any:
-        return {"entries": [], "latestLedger": self.sequence}
+    async def entries(self, params: Any) -> Any:
+        if self.account_sequence is None:
+            return {"entries": [], "latestLedger": self.sequence}
+        return account_entries(self, params, self.account_sequence)
 
     async def fees(self, _: Any) -> Any:
         bids = dict.fromkeys(
@@ -136,12 +140,12 @@ def world(rpc: Any, network: Network, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(rpc)
 
 
-def account_entries(world: World, params: Any) -> Any:
-    """SOURCE's account at sequence number 40, whatever was asked for."""
+def account_entries(world: World, params: Any, sequence: int = 40) -> Any:
+    """SOURCE's account at this sequence number, whatever was asked for."""
     account = stellar_xdr.AccountEntry(
         SOURCE.xdr_account_id(),
         stellar_xdr.Int64(10**9),
-        stellar_xdr.SequenceNumber(stellar_xdr.Int64(40)),
+        stellar_xdr.SequenceNumber(stellar_xdr.Int64(sequence)),
         stellar_xdr.Uint32(0),
         None,
         stellar_xdr.Uint32(0),
@@ -206,6 +210,19 @@ async def test_a_server_that_forgot_cannot_say_expired(world: World, network: Ne
         assert isinstance(outcome.error, HistoryGoneError)
         world.oldest = 500
         assert (await chain.look_up("ab" * 32, world.start + timedelta(seconds=850))).status is Status.EXPIRED
+
+
+@pytest.mark.parametrize("used_up_to", [5, 6, None], ids=["its own", "a later one", "the account is gone"])
+async def test_a_server_that_lost_it_cannot_say_expired(world: World, network: Network, used_up_to: int | None):
+    """Its sequence number was used up: built anew it would be paid again."""
+    world.take_after, world.account_sequence = None, used_up_to
+    async with Chain(network, fee_cap_stroops=10_000_000) as chain:
+        outcome = await chain.submit(prepared(world, network, life=4))
+        assert outcome.status is Status.UNKNOWN
+        assert isinstance(outcome.error, TransactionLostError)
+        world.known[outcome.transaction_hash] = ("SUCCESS", result(CODES.txSUCCESS))
+        found = await chain.look_up(outcome.transaction_hash, world.start, source=SOURCE.public_key, sequence=5)
+        assert found.status is Status.APPLIED, "it may come to its mind again"
 
 
 async def test_a_failure_in_a_ledger_is_told(world: World, network: Network):

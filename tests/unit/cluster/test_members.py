@@ -15,7 +15,7 @@ import pytest
 import kernels
 from kalepool.cluster import members
 from kalepool.cluster.claims import doubt_hello
-from kalepool.cluster.members import Cluster, Member, WorkerError
+from kalepool.cluster.members import Cluster, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
 from kalepool.cluster.placement import WorkerPlace
 from kalepool.protocol.model import Block
@@ -134,6 +134,24 @@ async def test_a_slow_worker_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -
         assert len(fleet.started) == 2  # the place itself is slow: replacing would not help
 
 
+async def test_a_worker_on_a_busy_machine_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else has most of its core: it does as much as ever in the time that it gets."""
+    monkeypatch.setattr(members, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(members, "measure_speed", lambda before, count, seconds: count / seconds)
+    fleet = ThreadFleet(place(1))
+    async with running(fleet) as run:
+        run.cluster.publish(job(1, 3, 14))
+        await run.until(lambda: len([r for _, r in run.reports if r.hashes]) > 3)
+
+        def crowded(report: WorkerReport) -> WorkerReport:
+            return replace(report, hashes=report.hashes // 100, working_seconds=report.working_seconds / 100)
+
+        fleet.handles[place(1)].speed = crowded
+        seen = len(run.reports)
+        await run.until(lambda: len(run.reports) > seen + 10)
+        assert len(fleet.started) == 1
+
+
 async def test_a_worker_with_nothing_to_search_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = ThreadFleet(place(1))
     async with running(fleet) as run:
@@ -199,12 +217,22 @@ async def test_a_fleet_out_of_reach_ends_the_run(monkeypatch: pytest.MonkeyPatch
         await Running(Lost()).cluster.run()
 
 
+async def test_a_fleet_that_is_gone_for_good_ends_the_run_at_once() -> None:
+    class Gone(ThreadFleet):
+        async def places(self) -> set[WorkerPlace]:
+            raise FleetLostError("its only node has died")
+
+    with pytest.raises(FleetLostError):
+        await asyncio.wait_for(Running(Gone()).cluster.run(), 5)
+
+
 @pytest.mark.parametrize(
     ("false", "said"),
     [
         ({"seconds": float("nan")}, "seconds"),
         ({"seconds": float("inf"), "hashes": 10**30}, "seconds"),
         ({"busy_seconds": float("inf")}, "thread-seconds"),
+        ({"working_seconds": float("nan")}, "thread-seconds with a core"),
         ({"hashes": 10**18}, "hashes"),
         ({"hashes": -1}, "hashes"),
         ({"finds": (Find(b"a" * 32, 5, 1), Find(b"a" * 32, 6, 2))}, "several finds of one farmer"),

@@ -148,3 +148,15 @@ async def test_an_answer_that_is_none_says_nothing_of_ledgers() -> None:
         raise OSError("connection refused")
 
     assert await inclusion_of(broken, 40, True) == []
+
+
+async def test_a_call_that_was_not_answered_is_an_attempt() -> None:
+    """With the time that the block had left when it was first made: it may have been in time."""
+    pool = Pool()
+    work = Submit(7, WALLETS[0], 5, 3, "final")
+    for code, ledger in (("api-unavailable", 1056), ("api-unavailable", 1058), ("timeout", 1059)):
+        pool.answer = fails(code)
+        pool.acting.start([work], ledger)
+        await pool.done()
+    assert pool.state.unanswered == {(7, WALLETS[0]): 5 * pool.state.ledgers_left(1056)}
+    assert pool.state.ledgers_left(1056) > 0

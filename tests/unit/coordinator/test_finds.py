@@ -31,7 +31,7 @@ def member() -> Member:
 
 
 def report(*found: Find) -> WorkerReport:
-    return WorkerReport(7, found, 1, 1.0, 1.0, needs_serial=False)
+    return WorkerReport(7, found, 1, 1.0, 1.0, 1.0, needs_serial=False)
 
 
 @pytest.fixture

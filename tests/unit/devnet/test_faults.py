@@ -38,6 +38,18 @@ def test_lasting_faults_end_by_time_or_are_taken_back(monkeypatch: pytest.Monkey
     assert not faults.is_active(FaultKind.STUCK)
 
 
+def test_only_lasting_faults_end_by_time_and_each_is_of_its_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = Faults()
+    faults.add({"kind": "lie", "method": "getTransaction", "seconds": 5})
+    faults.add({"kind": "hang", "seconds": 5})
+    assert faults.is_active(FaultKind.LIE, "getTransaction")
+    assert not faults.is_active(FaultKind.LIE, "getLedgerEntries")
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert not faults.is_active(FaultKind.LIE, "getTransaction")
+    assert [fault["kind"] for fault in faults.describe()] == ["hang"]
+
+
 @pytest.mark.parametrize("text", ["drop", "kind=flood", "kind=delay,seconds=soon", "kind=drop,count=x"])
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(InputError):

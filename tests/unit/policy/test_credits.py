@@ -6,27 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.credits import pplns_parts, split
+from kalepool.policy.credits import split, window_sums
 
-shares = st.lists(st.tuples(st.sampled_from("ABCD"), st.integers(0, 10**15)), max_size=30)
 parts = st.dictionaries(st.text(max_size=3), st.integers(0, 10**20), max_size=8)
+hashes = st.dictionaries(
+    st.integers(0, 20), st.dictionaries(st.sampled_from("ABC"), st.integers(1, 10**15), max_size=3), max_size=15
+)
+widths = st.dictionaries(st.integers(0, 25), st.integers(1, 8), max_size=10)
 
 
-@given(shares, st.integers(1, 10**16))
-def test_the_window_is_filled_from_the_newest(found: list[tuple[str, int]], window: int) -> None:
-    credited = pplns_parts(found, window)
-    assert sum(credited.values()) == min(window, sum(hashes for _, hashes in found))
-    for miner, hashes in credited.items():
-        assert 0 < hashes <= sum(h for m, h in found if m == miner)
-
-
-def test_the_share_at_the_edge_counts_in_part() -> None:
-    assert pplns_parts([("A", 10), ("B", 50), ("A", 100), ("C", 7)], 100) == {"A": 50, "B": 50}
+@given(hashes, widths)
+def test_a_window_is_the_sum_of_its_blocks(blocks: dict[int, dict[str, int]], wanted: dict[int, int]) -> None:
+    for index, found in window_sums(blocks, wanted):
+        expected: dict[str, int] = {}
+        for block in range(index - wanted.pop(index) + 1, index + 1):
+            for miner, credited in blocks.get(block, {}).items():
+                expected[miner] = expected.get(miner, 0) + credited
+        assert found == expected
+    assert not wanted, "one for each"
 
 
 def test_no_window() -> None:
     with pytest.raises(ValueError, match="window"):
-        pplns_parts([("A", 1)], 0)
+        list(window_sums({}, {7: 0}))
 
 
 @given(parts, st.integers(0, 10**25))

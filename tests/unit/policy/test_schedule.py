@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalepool.actions import ActionName
-from kalepool.policy.retries import HOPELESS, UNFIT
+from kalepool.policy.retries import HOPELESS, LEDGER_SAID_NO, UNFIT
 from kalepool.policy.schedule import (
     Action,
     Harvest,
@@ -79,6 +79,10 @@ def submits(actions: list[Action]) -> list[Submit]:
     return [action for action in actions if isinstance(action, Submit)]
 
 
+def plants(actions: list[Action]) -> list[Plant]:
+    return [action for action in actions if isinstance(action, Plant)]
+
+
 def first_submit(*farmers: FarmerState, **options: object) -> tuple[float, Submit]:
     """The second at which the first work is handed in, looking four times a second."""
     for quarter in range(4 * 300):
@@ -129,10 +133,39 @@ def test_the_next_block_waits_for_a_stake_that_may_still_be_saved() -> None:
     late = farmer("late", working=True)
     assert run(302, late, done) == run(330, late, done) == []
     assert run(302, late, done, rules=never) == [Plant(INDEX + 1, ("late", "done"))]
-    # One that failed before gets a ledger.
-    again = replace(late, work_failure=FailureState(INDEX, "timeout", at(290), 1))
+    # One that a ledger refused before gets a ledger.
+    again = farmer("late", work_failure=FailureState(INDEX, "transaction-failed", at(301.5), 1))
     assert run(302, again, done) == []
-    assert run(305, again, done) == [Plant(INDEX + 1, ("late", "done"))]
+    assert plants(run(305, again, done)) == [Plant(INDEX + 1, ("late", "done"))]
+
+
+UNANSWERED = (
+    "api-unavailable",
+    "database-unavailable",
+    "rpc-unavailable",
+    "timeout",
+    "in-flight",
+    "transaction-expired",
+)
+
+
+@pytest.mark.parametrize("code", [*UNANSWERED, "internal", "still-working", "fee-too-high", "bad-sequence"])
+def test_plants_never_overtake_works_that_no_ledger_refused(code: str) -> None:
+    """API or database come back late in a block: plants that left beside the works turned the block over under them."""
+    done = farmer("done", pail=Pail(1000, 57, KALE, 6))
+    failed = farmer("late", work_failure=FailureState(INDEX, code, at(310), 3))
+    assert plants(run(320, failed, done)) == plants(run(900, failed, done)) == []
+    assert submits(run(320, failed, done)), "it is handed in once more"
+    # While a call is under way nobody knows what comes of it, whatever came of the one before.
+    for before in (code, "transaction-failed", "gap-count-too-low"):
+        under_way = replace(failed, working=True, work_failure=FailureState(INDEX, before, at(290), 1))
+        assert plants(run(330, under_way, done)) == []
+
+
+@pytest.mark.parametrize("code", sorted(LEDGER_SAID_NO))
+def test_a_work_that_the_ledger_refused_holds_nobody_up(code: str) -> None:
+    failed = farmer("late", work_failure=FailureState(INDEX, code, at(310), 3))
+    assert plants(run(320, failed)) == [Plant(INDEX + 1, ("late",))]
 
 
 def test_a_pool_that_was_away_works_before_it_plants() -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kalepool.errors import (
-    AssetContractError,
+from kalepool.contract_errors import (
     ContractError,
     FarmPausedError,
     GapCountTooLowError,
@@ -19,6 +18,7 @@ from kalepool.errors import (
     PlantAmountTooLowError,
     ZeroCountTooLowError,
 )
+from kalepool.errors import AssetContractError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import (
     FARM_BLOCK,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.errors import BlockInvalidError, WorkMissingError
+from kalepool.contract_errors import BlockInvalidError, WorkMissingError
 from kalepool.protocol.model import I128_MAX, I128_MIN, ZERO_ENTROPY, Block, Pail, TrapError
 from kalepool.protocol.rewards import block_reward, forecast, normalise, reward, scale
 

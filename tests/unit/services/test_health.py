@@ -12,7 +12,7 @@ from kalepool.chain import ChainReader
 from kalepool.chain import RpcHealth as Reading
 from kalepool.networks import DEVNET
 from kalepool.services import health
-from kalepool.services.health import Health
+from kalepool.services.health import Health, waiting_for_accounts
 
 pytestmark = pytest.mark.anyio
 
@@ -41,3 +41,8 @@ async def test_a_clock_that_is_off_is_no_chain_that_stands_still(minutes: int, m
         assert (state, detail.startswith("no ledger closed for")) == ("down", True), "whatever the clocks say"
         chain.sequence = 2
         assert await looks._chain() == ("up", "ledger 2")
+
+
+def test_accounts_are_being_made_only_where_they_are_not_there() -> None:
+    said = [waiting_for_accounts(count) for count in (None, 3, 0)]
+    assert ["being made" in each for each in said] == [False, True, False]

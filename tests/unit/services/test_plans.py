@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,20 +13,17 @@ from hypothesis import strategies as st
 from stellar_sdk import Keypair
 
 from kalepool.chain import BASE_RESERVE_STROOPS, Account, Farm, Outcome, Status
-from kalepool.errors import (
-    AccountMissingError,
+from kalepool.contract_errors import (
     BlockMissingError,
-    DatabaseError,
     FarmBlockMissingError,
     FarmPausedError,
-    Fault,
     HarvestNotReadyError,
-    InputError,
     PailExistsError,
     PailMissingError,
     WorkMissingError,
     ZeroCountTooLowError,
 )
+from kalepool.errors import AccountMissingError, DatabaseError, Fault, InputError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import block_reward, reward
@@ -270,14 +268,34 @@ def test_what_can_be_had_once_is_promised_once() -> None:
     ("attempts", "expected"),
     [
         ([], (Fault.POOLER, "work-missing")),
-        ([("refused", "hash-mismatch", "pooler")], (Fault.POOLER, "hash-mismatch")),
-        ([("refused", "x", "pooler"), ("failed", "rpc-unavailable", "network")], (Fault.NETWORK, "rpc-unavailable")),
-        ([("worked", None, None), ("refused", "zero-count-too-low", "pooler")], (Fault.BACKEND, "block-missing")),
+        ([("refused", "hash-mismatch", "pooler", 99)], (Fault.POOLER, "hash-mismatch")),
+        (
+            [("refused", "x", "pooler", 99), ("failed", "rpc-unavailable", "network", 50)],
+            (Fault.NETWORK, "rpc-unavailable"),
+        ),
+        # in time, and what is tried too late or is no work afterwards takes nothing back
+        (
+            [
+                ("failed", "accounts-not-ready", "backend", 10),
+                ("failed", "rpc-unavailable", "network", 9.9),
+                ("refused", "hash-mismatch", "pooler", 50),
+            ],
+            (Fault.BACKEND, "accounts-not-ready"),
+        ),
+        ([("failed", "transaction-expired", "network", 9.9)], (Fault.POOLER, "transaction-expired")),
+        ([("failed", "transaction-expired", "network", None)], (Fault.NETWORK, "transaction-expired")),
+        (
+            [("worked", None, None, None), ("refused", "zero-count-too-low", "pooler", 9)],
+            (Fault.BACKEND, "block-missing"),
+        ),
     ],
 )
 def test_whose_fault_a_lost_stake_is(attempts: list[tuple], expected: tuple[Fault, str]) -> None:
-    rows = [{"outcome": outcome, "code": code, "fault": fault} for outcome, code, fault in attempts]
-    assert compensation.fault_of(rows, BlockMissingError()) == expected
+    names = ["outcome", "code", "fault", "seconds_left"]
+    rows: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in attempts]
+    assert compensation.fault_of(rows, BlockMissingError(), 5.0) == expected
+    ours = compensation.fault_of(rows, BlockMissingError(), 5.0, away=True)
+    assert ours == ((Fault.BACKEND, "pool-away") if expected[0] is Fault.POOLER else expected)
 
 
 def test_failures_tell_what_is_meant_for_others_and_no_more() -> None:

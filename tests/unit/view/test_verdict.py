@@ -9,10 +9,11 @@ from uuid import uuid4
 import pytest
 
 from kalepool.services.farmers import Lacking
-from kalepool.view.moment import FarmerProgress, LostStakes, Moment
+from kalepool.view.moment import ActiveSearcher, FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WORKER = ActiveSearcher(uuid4(), "cpu", "", 1e6, number=1, node="here/1", backend="avx512", threads=2, best_zeros=6)
 
 
 def farmer(worked_zeros: int | None = 6) -> FarmerProgress:
@@ -50,7 +51,7 @@ def moment(**known: object) -> Moment:
         planting_paused=False,
         farmers=(farmer(), farmer()),
         blocks=(),
-        searchers=(),
+        searchers=(WORKER,),
     )
     return replace(made, **known)
 
@@ -90,3 +91,16 @@ def test_a_block_that_has_hardly_begun_alarms_nobody() -> None:
             ends_at = NOW + timedelta(seconds=block_seconds - ago)
             said = {judge(moment(farmers=(one,), ends_at=ends_at, **known)).title for one in (unplanted, unfound)}
             assert said == titles
+
+
+@pytest.mark.parametrize("found", [None, 6])
+def test_nobody_mining_is_a_loss_whatever_was_found_before(found: int | None) -> None:
+    waits = replace(farmer(None), found_zeros=found)
+    told = judge(moment(farmers=(waits, farmer()), searchers=()))
+    assert (told.level, told.title) == ("bad", "Nobody is mining")
+    assert judge(moment(farmers=(waits, farmer()))).title == "On course"
+    resting = replace(WORKER, hashes_per_second=0.0)
+    assert judge(moment(farmers=(farmer(None),), searchers=(resting,))).title == "On course"
+    done = judge(moment(searchers=()))
+    assert (done.level, done.title) == ("bad", "Nobody is mining") and "All 2 farmers planted are worked" in done.detail
+    assert judge(moment(searchers=(), ends_at=NOW)).title == "Safe", "the block is over: there is nothing to search"

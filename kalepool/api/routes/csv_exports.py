@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 
 from kalepool.api.auth import Anyone, Operator
 from kalepool.api.calls import context, visible_farmer
+from kalepool.api.file_formats import PAGE, Row, documented_export, export
 from kalepool.api.models import Moment
 from kalepool.api.problems import documented
 from kalepool.api.routes.self_service import FarmerBlock
-from kalepool.api.row_files import PAGE, Row, documented_export, export
 from kalepool.database import first_id
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators

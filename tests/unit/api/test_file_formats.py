@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.api.row_files import PAGE, Format, Row, cell, csv_lines, export, plain
+from kalepool.api.file_formats import PAGE, Format, Row, cell, csv_lines, export, plain
 from kalepool.database import first_id, new_id
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,161 @@
+"""What a transaction was to do, read from its envelope. Pure. For those that the journal does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from stellar_sdk import (
+    Asset,
+    FeeBumpTransactionEnvelope,
+    MuxedAccount,
+    Operation,
+    StrKey,
+    Transaction,
+    TransactionEnvelope,
+    scval,
+)
+from stellar_sdk import xdr as stellar_xdr
+from stellar_sdk.address import Address
+from stellar_sdk.operation import AccountMerge, ChangeTrust, CreateAccount, InvokeHostFunction, Payment
+
+from kalepool.actions import ActionName
+from kalepool.networks import Network
+from kalepool.protocol.model import pail_key
+
+
+@dataclass(frozen=True, slots=True)
+class PastPart:
+    """What a transaction was to do with one wallet (and block). `amount_stroops`: the stake of a plant, what was paid;
+    `kale`: whether that was in KALE."""
+
+    wallet: str
+    block_index: int | None = None
+    amount_stroops: int | None = None
+    kale: bool = True
+    destination: str | None = None
+    nonce: int | None = None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastTransaction:
+    """`source` and `sequence` are the inner transaction's, where there is one. `action` is None for what is none of
+    ours."""
+
+    source: str
+    sequence: int
+    valid_until: datetime
+    envelope_xdr: str = field(repr=False)
+    action: ActionName | None = None
+    parts: tuple[PastPart, ...] = ()
+
+
+def read_envelope(envelope_xdr: str, network: Network, kale: Asset) -> PastTransaction:
+    """Raises ValueError and the like for what is no transaction."""
+    inner = _inner(envelope_xdr, network.passphrase)
+    bounds = inner.preconditions.time_bounds if inner.preconditions else None
+    latest = bounds.max_time if bounds and bounds.max_time else 0
+    action, parts = _meaning(inner, network, kale)
+    return PastTransaction(
+        source=inner.source.account_id,
+        sequence=inner.sequence,
+        valid_until=datetime.fromtimestamp(latest, UTC),
+        envelope_xdr=envelope_xdr,
+        action=action,
+        parts=parts,
+    )
+
+
+def _inner(envelope_xdr: str, passphrase: str) -> Transaction:
+    kind = stellar_xdr.TransactionEnvelope.from_xdr(envelope_xdr).type
+    if kind == stellar_xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP:
+        bump = FeeBumpTransactionEnvelope.from_xdr(envelope_xdr, passphrase)
+        return bump.transaction.inner_transaction_envelope.transaction
+    return TransactionEnvelope.from_xdr(envelope_xdr, passphrase).transaction
+
+
+def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[ActionName | None, tuple[PastPart, ...]]:
+    source, operations = transaction.source.account_id, transaction.operations
+    match operations:
+        case [InvokeHostFunction(host_function=function)] if function.invoke_contract is not None:
+            return _call(function.invoke_contract, transaction, network)
+        case [*_, AccountMerge(destination=destination)]:
+            paid = sum(_stroops(each) for each in operations if isinstance(each, Payment))
+            return ActionName.MERGE, (PastPart(source, amount_stroops=paid, destination=_account(destination)),)
+        case [Payment(), *_] if all(isinstance(each, Payment) for each in operations):
+            payments = [each for each in operations if isinstance(each, Payment)]
+            return ActionName.PAYMENT, tuple(
+                PastPart(
+                    source,
+                    amount_stroops=_stroops(each),
+                    kale=each.asset == kale,
+                    destination=_account(each.destination),
+                )
+                for each in payments
+            )
+        case [ChangeTrust()]:
+            return ActionName.TRUSTLINE, (PastPart(source),)
+        case [CreateAccount(), *_]:
+            return ActionName.CREATE_ACCOUNT, tuple(
+                PastPart(source, amount_stroops=_to_stroops(each.starting_balance), destination=each.destination)
+                for each in operations
+                if isinstance(each, CreateAccount)
+            )
+        case _:
+            return None, ()
+
+
+def _call(
+    call: stellar_xdr.InvokeContractArgs, transaction: Transaction, network: Network
+) -> tuple[ActionName | None, tuple[PastPart, ...]]:
+    contract = Address.from_xdr_sc_address(call.contract_address).address
+    arguments: list[Any] = [scval.to_native(argument) for argument in call.args]
+    name = call.function_name.sc_symbol.decode()
+    if contract not in (network.contract_id, network.tractor_id) or not arguments:
+        return None, ()
+    wallet = getattr(arguments[0], "address", "")
+    match name, arguments[1:]:
+        case "plant", [int(amount)]:
+            return ActionName.PLANT, (PastPart(wallet, _index(transaction, wallet), amount),)
+        case "work", [bytes(digest), int(nonce)]:
+            return ActionName.WORK, (PastPart(wallet, _index(transaction, wallet), nonce=nonce, digest=digest),)
+        case "harvest", [int(index)]:
+            return ActionName.HARVEST, (PastPart(wallet, index),)
+        case "harvest", [[*indexes]]:
+            return ActionName.HARVEST, tuple(PastPart(wallet, int(index)) for index in indexes)
+        case _:
+            return None, ()
+
+
+def _index(transaction: Transaction, wallet: str) -> int | None:
+    """The block of a plant or work: its arguments do not tell, the pail among what it writes does."""
+    data = transaction.soroban_data
+    wanted = pail_key(wallet, 0).name
+    for key in data.resources.footprint.read_write if data is not None else ():
+        if key.contract_data is None or key.contract_data.key.vec is None:
+            continue
+        parts: list[Any] = [scval.to_native(part) for part in key.contract_data.key.vec.sc_vec]
+        if len(parts) == 3 and parts[0] == wanted and getattr(parts[1], "address", "") == wallet:
+            return int(parts[2])
+    return None
+
+
+def _account(address: MuxedAccount) -> str:
+    assert StrKey.is_valid_ed25519_public_key(address.account_id)
+    return address.account_id
+
+
+def _stroops(payment: Payment) -> int:
+    return _to_stroops(payment.amount)
+
+
+def _to_stroops(amount: str) -> int:
+    return Operation.to_xdr_amount(amount)
+
+
+def paid_by(accounts: Sequence[str]) -> list[list[str]]:
+    """Topics of the events that say what each account paid in fees (CAP-67)."""
+    return [[scval.to_symbol("fee").to_xdr(), scval.to_address(account).to_xdr()] for account in accounts]

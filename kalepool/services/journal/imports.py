@@ -1,0 +1,135 @@
+"""What the RPC server still knows of transactions that this database does not have: written down as if it had them.
+
+Found by who paid for them, read from their envelopes. What came of a plant, work or harvest becomes an event, and a
+payment settles the open withdrawal that it fits. Of a farmer that is not here nothing but the transaction is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from kalepool.actions import ActionName
+from kalepool.chain import Outcome, PastPart, PastTransaction
+from kalepool.database import Session, new_id
+from kalepool.errors import DuplicateRowError
+from kalepool.protocol.hashing import count_zeros
+from kalepool.services.journal.carry import item_rows, settle_in
+from kalepool.services.journal.intents import Intent, Item
+from kalepool.services.journal.state import Journal
+
+log = structlog.get_logger()
+
+
+async def import_missing(journal: Journal) -> int:
+    """Writes down what the server knows of our transactions since the journal's last, and the journal does not.
+
+    Returns how many they were. Raises ChainError, DatabaseError; what was written by then stays.
+    """
+    last = await journal.database.fetch_one("select_last_ledger")
+    payers = [row["address"] for row in await journal.database.fetch_all("select_payers")]
+    found = await journal.chain.find_paid(payers, last["ledger"] if last else 1)
+    hashes = [bytes.fromhex(name) for name in found]
+    known = {
+        row["transaction_hash"]
+        for row in await journal.database.fetch_all("select_known_transactions", transaction_hashes=hashes)
+    }
+    ours = {row["address"] for row in await journal.database.fetch_all("select_accounts_of_ours")}
+    imported = 0
+    for name in sorted(found, key=lambda name: found[name].ledger):
+        if bytes.fromhex(name) in known:
+            continue
+        past = await journal.chain.read_past(name)
+        if past is not None and past[0].action is not None and past[0].source in ours:
+            imported += await _write(journal, name, *past)
+    if imported:
+        log.warning("transactions_imported", transactions=imported)
+    return imported
+
+
+async def _write(journal: Journal, name: str, transaction: PastTransaction, outcome: Outcome) -> bool:
+    """One transaction as a submission that is closed, with its events. False where another entry claims the same."""
+    for is_whole in (True, False):
+        try:
+            async with journal.database.transaction() as session:
+                await _write_in(session, name, transaction, outcome, is_whole=is_whole)
+            return True
+        except DuplicateRowError as error:  # another claim on the same: then only that it was made
+            log.warning("transaction_imported_in_part", transaction=name, reason=str(error))
+    return False
+
+
+async def _write_in(
+    session: Session, name: str, transaction: PastTransaction, outcome: Outcome, *, is_whole: bool
+) -> None:
+    action = transaction.action
+    assert action is not None
+    wallets = [part.wallet for part in transaction.parts]
+    rows = await session.fetch_all("select_owners", wallets=wallets)
+    owners: dict[str, tuple[UUID, UUID]] = {row["wallet"]: (row["farmer_id"], row["pooler_id"]) for row in rows}
+    parts = transaction.parts
+    if isinstance(outcome.return_value, tuple):  # of the tractor: 0 for what it passed over
+        parts = tuple(part for part, value in zip(parts, outcome.return_value, strict=True) if value)
+        outcome = replace(outcome, return_value=tuple(value for value in outcome.return_value if value))
+    items = [await _item(session, action, part, owners) for part in parts] if is_whole else [None]
+    whole = [item for item in items if item is not None]
+    if len(whole) < len(items):  # without all of them its outcome cannot be told apart
+        whole = []
+    pooler_id = next((pooler for _, pooler in owners.values()), None)
+    submission_id = new_id()
+    await session.execute(
+        "insert_submission",
+        submission_id=submission_id,
+        action=action,
+        pooler_id=pooler_id,
+        source_account=transaction.source,
+        sequence=transaction.sequence,
+        transaction_hash=bytes.fromhex(name),
+        envelope_xdr=transaction.envelope_xdr,
+        valid_until=transaction.valid_until,
+        attempt=1,
+    )
+    await session.execute_many("insert_submission_item", item_rows(submission_id, action, whole))
+    await settle_in(session, submission_id, Intent(action, pooler_id, whole), outcome, with_events=bool(whole))
+    log.info("transaction_imported", action=action, transaction=name, ledger=outcome.ledger, status=outcome.status)
+
+
+async def _item(
+    session: Session, action: ActionName, part: PastPart, owners: dict[str, tuple[UUID, UUID]]
+) -> Item | None:
+    """The part as an item of ours; None where whose it is, or what is needed for its event, is not known."""
+    if action == ActionName.CREATE_ACCOUNT or (action == ActionName.PAYMENT and part.wallet not in owners):
+        return Item(destination=part.destination, amount_stroops=part.amount_stroops)
+    if part.wallet not in owners:
+        return None
+    farmer_id, _ = owners[part.wallet]
+    match action:
+        case ActionName.PLANT if part.block_index is not None:
+            return Item(part.block_index, farmer_id, part.amount_stroops)
+        case ActionName.WORK if part.block_index is not None and part.digest is not None:
+            zeros = count_zeros(part.digest)
+            return Item(part.block_index, farmer_id, nonce=part.nonce, hash=part.digest, zeros=zeros)
+        case ActionName.HARVEST:
+            pail = await session.fetch_one("select_pail", block_index=part.block_index, farmer_id=farmer_id)
+            return Item(part.block_index, farmer_id, pail["stake"]) if pail is not None else None
+        case ActionName.PAYMENT:
+            wish = await session.fetch_one(
+                "select_fitting_withdrawal",
+                farmer_id=farmer_id,
+                asset="KALE" if part.kale else "XLM",
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+            )
+            paid = wish["withdrawal_id"] if wish is not None else None
+            return Item(
+                farmer_id=farmer_id,
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+                withdrawal_id=paid,
+            )
+        case ActionName.MERGE | ActionName.TRUSTLINE:
+            return Item(farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination)
+        case _:
+            return None

@@ -1,0 +1,61 @@
+"""What is kept for how long: single shares, charts, alerts, envelopes. Sums, events and everything about money stay."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from kalepool.config import Settings
+from kalepool.database import Database, first_id
+from kalepool.services.alerts import LASTING
+
+PRUNE_SECONDS = 60.0
+"""Between two looks for what is old."""
+
+BATCH = 5000
+"""Rows of one statement: some 50 ms, and its locks are gone again."""
+
+PAUSE_SECONDS = 0.2
+"""Between two batches, for everybody else."""
+
+MOST_BATCHES = 100
+"""Of one table in one look: the others have their turn, and the rest comes with the next."""
+
+log = structlog.get_logger()
+
+
+async def prune(database: Database, settings: Settings) -> dict[str, int]:
+    """Removes what is older than the settings keep. Returns how many rows, by query. Raises DatabaseError."""
+    shares, charts = settings.share_days, settings.chart_days
+    alerts, envelopes = _before(settings.alert_days), _before(settings.envelope_days)
+    chores: dict[str, dict[str, object]] = {
+        "delete_old_shares": {"days": shares, "before": _before(shares)},
+        "delete_old_refused_shares": {},
+        "delete_old_hashrates": {"days": charts},
+        "delete_old_workers": {"days": charts},
+        "delete_old_alerts": {"before": alerts, "lasting": sorted(LASTING)},
+        "empty_old_envelopes": {"before": envelopes},
+    }
+    removed = {query: await _in_batches(database, query, given) for query, given in chores.items()}
+    if any(removed.values()):
+        log.info("old_rows_removed", **{query: rows for query, rows in removed.items() if rows})
+    return removed
+
+
+async def _in_batches(database: Database, query: str, given: dict[str, object]) -> int:
+    rows = 0
+    for _ in range(MOST_BATCHES):
+        touched = await database.execute(query, batch=BATCH, **given)
+        rows += touched
+        if touched < BATCH:
+            break
+        await asyncio.sleep(PAUSE_SECONDS)
+    return rows
+
+
+def _before(days: int) -> UUID:
+    """The lowest id of what came since."""
+    return first_id(datetime.now(UTC) - timedelta(days=days))

@@ -1,0 +1,37 @@
+-- services/retention.py: what is old goes, a batch at a time: no statement runs long, whatever has gathered. Each is called
+-- until it touches fewer rows than its batch.
+
+-- name: delete_old_shares
+-- Shares that no block, hashrate or repeated request needs any more. Their ids are in the order of time; totals stay in share_counts.
+DELETE FROM shares WHERE share_id IN (
+    SELECT share_id FROM shares
+    WHERE share_id < %(before)s AND found_at < now() - make_interval(days => %(days)s) ORDER BY share_id LIMIT %(batch)s);
+
+-- name: delete_old_refused_shares
+-- A request is repeated within minutes, if at all.
+DELETE FROM refused_shares WHERE ctid IN (
+    SELECT ctid FROM refused_shares WHERE refused_at < now() - interval '1 day' ORDER BY refused_at LIMIT %(batch)s);
+
+-- name: delete_old_hashrates
+DELETE FROM hashrates WHERE ctid IN (
+    SELECT ctid FROM hashrates WHERE sampled_at < now() - make_interval(days => %(days)s) ORDER BY sampled_at LIMIT %(batch)s);
+
+-- name: delete_old_workers
+-- Workers that are gone, a day after their last point in the charts.
+DELETE FROM workers WHERE worker_id IN (
+    SELECT worker_id FROM workers
+    WHERE status = 'gone' AND last_seen_at < now() - make_interval(days => %(days)s + 1) LIMIT %(batch)s);
+
+-- name: delete_old_alerts
+-- What is over. What never is, is about a block that nobody looks at any more.
+DELETE FROM alerts WHERE alert_id IN (
+    SELECT alert_id FROM alerts
+    WHERE alert_id < %(before)s AND (resolved_at IS NOT NULL OR kind = ANY (%(lasting)s::text[]))
+    ORDER BY alert_id LIMIT %(batch)s);
+
+-- name: empty_old_envelopes
+-- The envelopes of plants, works and harvests that are settled: nine tenths of the journal. The network has them; all else stays.
+UPDATE submissions SET envelope_xdr = '' WHERE submission_id IN (
+    SELECT submission_id FROM submissions
+    WHERE submission_id < %(before)s AND envelope_xdr <> '' AND status <> 'open' AND action IN ('plant', 'work', 'harvest')
+    ORDER BY submission_id LIMIT %(batch)s);

@@ -1,0 +1,109 @@
+"""Who writes to the database takes no money: what a secret was sealed for cannot be changed there."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.chain import Account
+from kalepool.errors import ConflictError, CustodyError, InputError
+from kalepool.services import alerts, leaving, seals, withdrawals
+from kalepool.services.farmers import Farmer
+from kalepool.services.health import Health
+from tests.integration.conftest import KALE
+from tests.integration.services.test_paying_farmers import add_farmer, kale_of, read
+
+pytestmark = pytest.mark.anyio
+
+
+async def account_of(farm, address: str) -> Account | None:
+    return (await farm.ctx.chain.read_accounts([address])).get(address)
+
+
+async def thiefs_wallet(farm) -> str:
+    """On the ledger, with a trustline: the pool could pay it."""
+    return (await add_farmer(farm)).payout_wallet
+
+
+async def test_one_update_of_the_payout_wallet_pays_nobody(farm) -> None:
+    farmer = await add_farmer(farm)
+    thief = await thiefs_wallet(farm)
+    honest = farmer.payout_wallet
+    await farm.rows("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", thief, farmer.farmer_id)
+    changed = await read(farm, farmer)
+    with pytest.raises(CustodyError, match="payout wallet"):
+        await withdrawals.withdraw(farm.ctx, changed, "once", "KALE", 30 * KALE)
+    await leaving.leave(farm.ctx, changed)
+    await leaving.advance(farm.ctx)
+    assert await kale_of(farm, thief) == 0 and await kale_of(farm, honest) == 0
+    found = await leaving.read(farm.ctx, farmer.farmer_id)
+    assert (found.status, found.code) == ("leaving", "custody") and "payout wallet" in (found.message or "")
+
+    # The operator is told, by webhook and by /health.
+    assert await seals.look(farm.ctx) == 1
+    (told,) = alerts.conditions(alerts.Observation(broken_seals=farm.ctx.broken_seals))
+    assert told.kind == "seal-broken" and farmer.custodial_wallet in told.message
+    custody = (await Health(farm.ctx).report()).components["custody"]
+    assert custody.state == "down" and farmer.custodial_wallet in custody.detail
+
+    # Put back as it was, everything goes where it belongs.
+    await farm.rows(
+        "UPDATE farmers SET payout_wallet = %s, leaving_retry_at = NULL WHERE farmer_id = %s", honest, farmer.farmer_id
+    )
+    await leaving.advance(farm.ctx)
+    assert (await leaving.read(farm.ctx, farmer.farmer_id)).status == "departed"
+    assert await kale_of(farm, honest) == 100 * KALE
+    assert await seals.look(farm.ctx) == 0
+
+
+async def test_a_withdrawal_under_way_goes_to_no_other_wallet(farm) -> None:
+    """Its own row names the destination, too."""
+    farmer = await add_farmer(farm)
+    thief = await thiefs_wallet(farm)
+    await farm.ctx.database.execute(
+        "insert_withdrawal",
+        withdrawal_id=(wanted := farmer.farmer_id),
+        farmer_id=farmer.farmer_id,
+        idempotency_key="once",
+        asset="KALE",
+        amount_stroops=30 * KALE,
+    )
+    await farm.rows("UPDATE withdrawals SET destination = %s", thief)
+    await withdrawals.resume(farm.ctx)
+    found = await withdrawals.read(farm.ctx, farmer.farmer_id, wanted)
+    assert (found.status, found.code) == ("failed", "payout-changed") and thief in (found.message or "")
+    assert await kale_of(farm, thief) == 0
+
+
+async def test_the_pool_sends_nothing_to_an_account_that_is_not_its_own(farm) -> None:
+    thief = Keypair.random().public_key
+    await farm.rows("UPDATE accounts SET address = %s WHERE name = 'channel-03'", thief)
+    with pytest.raises(CustodyError, match="was changed"):
+        await farm.ctx.accounts.ensure()
+    assert await account_of(farm, thief) is None
+
+
+async def test_who_holds_the_master_key_may_change_a_payout_wallet(farm) -> None:
+    farmer = await add_farmer(farm)
+    other = await thiefs_wallet(farm)
+    change = partial(seals.change_payout_wallet, farm.ctx.custody, farm.ctx.database, farmer.farmer_id)
+    with pytest.raises(InputError):
+        await change("GNOT")
+    with pytest.raises(ConflictError):
+        await change(farmer.custodial_wallet)
+    assert (await read(farm, farmer)).payout_wallet == farmer.payout_wallet
+    assert await change(other) == farmer.payout_wallet
+    changed: Farmer = await read(farm, farmer)
+    paid = await withdrawals.withdraw(farm.ctx, changed, "once", "KALE", 30 * KALE)
+    assert (paid.status, paid.destination) == ("paid", other)
+    assert await farm.rows("SELECT action, subject_id, detail ->> 'before' FROM operator_actions") == [
+        ("change-payout", farmer.farmer_id, farmer.payout_wallet)
+    ]
+    # Not from a row that somebody changed before: that would make it right.
+    await farm.rows(
+        "UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", farmer.payout_wallet, farmer.farmer_id
+    )
+    with pytest.raises(CustodyError):
+        await change(other)
