@@ -22,12 +22,12 @@ setup: .venv/.ready ## make .venv with everything, kalepool included
 run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after three blocks)
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
-test: setup check ## lint, types, all tests but those on Ray, and how much of the code they run
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not ray" --durations=10 --cov --cov-report=
+test: setup check ## lint, types, all tests but those of whole pools, and how much of the code they run
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not ray and not pool" --durations=10 --cov --cov-report=
 	@$(BIN)/python tools/covered.py
 
-test-ray: setup ## whole pools with a Ray each, of which parts are killed, block after block
-	@$(BIN)/python -m pytest -n 2 -m ray --durations=5
+test-ray: setup ## whole pools, most with a Ray, of which parts are killed, block after block
+	@$(BIN)/python -m pytest -n 2 -m "ray or pool" --durations=5
 
 chaos: setup ## faults in every phase of a block for SECONDS (300), in the order of SEED (1); RAY=1 on a Ray too
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RAY),--ray)

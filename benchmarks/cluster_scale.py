@@ -367,7 +367,7 @@ async def measure_workers(count: int, seconds: float) -> dict[str, float]:
 
 def _run_coordinator(pool: Pool, count: int, seconds: float) -> str:
     environment = os.environ | {
-        "KALEPOOL_DATABASE_URL": pool.database_url,
+        "KALEPOOL_DATABASE_URL": pool.urls.coordinator,
         "KALEPOOL_API_URL": pool.parts.api_url,
         "KALEPOOL_API_KEY": pool.key,
         "KALEPOOL_RPC_URL": pool.parts.rpc_url,

@@ -25,6 +25,7 @@ config.py           every setting, a row each
 contract_errors.py  what the KALE contract says no with, a class for each code
 errors.py           every other error, as one tree
 actions.py          the names of what the pool does on the chain
+logins.py           the roles that processes log in to PostgreSQL as
 networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
 heartbeat.py        signs of life, from a process to the one that started it

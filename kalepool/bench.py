@@ -68,9 +68,9 @@ def bench(
         list[str] | None, typer.Option(help="Only this backend (avx512, avx2, …, cuda). May be given again.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Only this many threads; by default one and all cores.")
+        int | None, typer.Option(min=1, max=4096, help="Only this many threads; by default one and all cores.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.05, help="Length of one run.")] = 0.5,
+    seconds: Annotated[float, typer.Option(min=0.05, max=3600, help="Length of one run.")] = 0.5,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each, taken in turns.")] = 5,
     peer: Annotated[
         str | None,

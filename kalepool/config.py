@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     """Address of a PostgreSQL database of your own, as postgresql://user:password@host/name. Without one `kalepool up`
     starts its embedded server."""
 
+    coordinator_database_url: SecretStr | None = None
+    """Address of the same database for the coordinator that `kalepool up` starts, as kalepool_coordinator. Without one
+    it gets the API's."""
+
+    migrate_database_url: SecretStr | None = None
+    """Address of the same database for who owns its tables: for migrations, and for `kalepool custody`."""
+
     postgres_bin: Path | None = None
     """Folder of another PostgreSQL's programs, for the embedded server."""
 
@@ -185,6 +192,16 @@ class Settings(BaseSettings):
     min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
+
+    farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
+    """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
+    planted while it has half of it. Farmers that an operator registers need none."""
+
+    registration_hours: Positive = 24.0
+    """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
+
+    waiting_per_address: Annotated[int, Field(ge=1)] = 10
+    """Most farmers that registered from one network address and have brought nothing yet."""
 
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
     """Requests a minute that the API takes from one address or key."""

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
@@ -39,11 +39,11 @@ from kalepool.errors import (
     DatabaseUnavailableError,
     DuplicateRowError,
 )
+from kalepool.logins import Login
 
 log = structlog.get_logger()
 
 Row = TypeVar("Row")
-ROLE = "kalepool_app"  # may not change or remove events; see sql/roles.sql
 MIGRATION_LOCK = 0x6B616C65  # "kale"
 BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
 BEAT_ANSWER_SECONDS = 10.0
@@ -248,10 +248,13 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, connections: int = 10, wait_seconds: float = 10.0) -> AsyncGenerator[Self]:
+    async def open(
+        cls, url: str, *, role: Login | None = Login.API, connections: int = 10, wait_seconds: float = 10.0
+    ) -> AsyncGenerator[Self]:
         """Connect, and check that the schema is this version's.
 
-        connections: the most at once. wait_seconds: how long a query waits for a free or returning connection.
+        role: what to step down to where the address's login may do more. connections: the most at once. wait_seconds:
+        how long a query waits for a free or returning connection.
         """
         with _translated(_place(url)):
             # One plain connection first: it fails with the reason, which a pool keeps to itself.
@@ -272,7 +275,7 @@ class Database:
             max_size=connections,
             timeout=wait_seconds,
             reconnect_timeout=float("inf"),
-            configure=_configure,
+            configure=partial(_configure, role=role),
             check=check,
             open=False,
         )
@@ -378,7 +381,7 @@ class Database:
                 await asyncio.sleep(0.25)
 
 
-async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+async def _configure(connection: psycopg.AsyncConnection[Any], role: Login | None) -> None:
     connection.adapters.register_loader("numeric", _NumberLoader)
     await connection.execute(
         "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '30s', false)"
@@ -386,7 +389,7 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute(
         "SELECT set_config('role', rolname, false) FROM pg_roles "
         "WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')",
-        (ROLE,),
+        (role,),
     )
 
 

@@ -1,24 +1,32 @@
 """An embedded PostgreSQL: the programs of a wheel, started and watched by a launcher of our own.
 
 The server listens on a Unix socket only, in a folder nobody else may enter, and ends with the process that started it.
+Everybody logs in with a password: each start sees to it that the logins are there, and their passwords are in a file of
+mode 0600 beside the data. Where that file is missing, new ones are set.
+
 PostgreSQL refuses to run as root, so root starts it in a user namespace where it is somebody else, or, where
 namespaces are forbidden, as the user `nobody` (or whoever owns the data already).
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import hmac
 import importlib.util
+import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import stat
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,6 +35,7 @@ import structlog
 from psycopg import sql
 
 from kalepool.errors import DatabaseError
+from kalepool.logins import Login
 from kalepool.processes import end, spawn, wait_until_gone, working_in
 
 log = structlog.get_logger()
@@ -47,6 +56,30 @@ SERVER_SETTINGS = {
 }
 
 
+HAND_OVER = """
+DO $$
+DECLARE thing RECORD;
+BEGIN
+    FOR thing IN
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind,
+               oid::regclass::text AS name
+        FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'S')
+            AND relowner <> 'kalepool_migrate'::regrole
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('a', 'i') AND c.relkind = 'S')
+        UNION ALL
+        SELECT 'DOMAIN', oid::regtype::text FROM pg_type
+        WHERE typnamespace = 'public'::regnamespace AND typtype = 'd' AND typowner <> 'kalepool_migrate'::regrole
+        UNION ALL
+        SELECT 'FUNCTION', oid::regprocedure::text FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> 'kalepool_migrate'::regrole
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO kalepool_migrate', thing.kind, thing.name);
+    END LOOP;
+END $$
+"""
+"""Gives what earlier versions made as the server's superuser to who migrates now."""
+
+
 @dataclass(slots=True)
 class Postgres:
     """A running server. `stop()` it, or use it as a context manager."""
@@ -54,6 +87,7 @@ class Postgres:
     data_dir: Path
     socket_dir: Path
     process: subprocess.Popen[bytes]
+    passwords: dict[str, str] = field(repr=False)
 
     @classmethod
     def start(
@@ -78,23 +112,37 @@ class Postgres:
             _initialise(data_dir, programs, prefix)
         _check_version(data_dir, programs)
         _clear_stale(data_dir)
+        if not _logins_file(data_dir).exists():
+            _set_passwords(data_dir, programs, prefix)
         socket_dir = _socket_dir(data_dir)
         log_file = log_file or data_dir / "server.log"
         arguments = [*prefix, str(programs / "postgres"), "-D", str(data_dir)]
         for name, value in {**SERVER_SETTINGS, "unix_socket_directories": str(socket_dir), **(settings or {})}.items():
             arguments += ["-c", f"{name}={value}"]
         process = spawn(arguments, death_signal=signal.SIGINT, environment=_environment(), log=log_file)
-        server = cls(data_dir, socket_dir, process)
+        server = cls(data_dir, socket_dir, process, _read_passwords(data_dir))
         try:
             server._wait_until_ready(timeout, log_file)
+            server._ensure_logins()
         except BaseException:
             server.stop()
             raise
         return server
 
-    def url(self, database: str = "kalepool") -> str:
-        """The address of one database, for libpq."""
-        return _url(self.socket_dir, database)
+    def url(self, database: str = "kalepool", login: Login = Login.SERVER) -> str:
+        """The address of one database, for libpq. It holds the login's password."""
+        return _url(self.socket_dir, database, login, self.passwords)
+
+    def create_pool_database(self, name: str = "kalepool") -> None:
+        """Make the pool's database unless it exists. It is of who migrates, and open to the pool's logins alone."""
+        self.create_database(name)
+        database, owner = sql.Identifier(name), sql.Identifier(Login.MIGRATE)
+        others = sql.SQL(", ").join(map(sql.Identifier, (Login.API, Login.COORDINATOR)))
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, owner))
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, others))
+            connection.execute(HAND_OVER.encode())
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """Make a database, a copy of `template`, unless it exists. Returns its address."""
@@ -126,7 +174,12 @@ class Postgres:
                 raise DatabaseError(f"PostgreSQL ended at once in {self.data_dir}: {_last_words(log_file)}")
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=5).close()
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    raise DatabaseError(
+                        f"{_logins_file(self.data_dir)} does not hold this server's passwords: remove it, and new ones "
+                        "are set at the next start"
+                    ) from None
                 if time.monotonic() > give_up_at:
                     raise DatabaseError(
                         f"PostgreSQL in {self.data_dir} did not answer within {timeout:.0f} s: {_last_words(log_file)}"
@@ -135,13 +188,25 @@ class Postgres:
             else:
                 return
 
+    def _ensure_logins(self) -> None:
+        """The pool's logins, which are no superusers and may make no roles, each with its password."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            for login in (Login.MIGRATE, Login.API, Login.COORDINATOR):
+                with contextlib.suppress(psycopg.errors.DuplicateObject):
+                    connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(login)))
+                connection.execute(
+                    sql.SQL(
+                        "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
+                    ).format(sql.Identifier(login), _verifier(self.passwords[login]))
+                )
 
-def running_url(data_dir: Path, database: str = "kalepool") -> str | None:
-    """The address of the server that some other process runs on `data_dir`, or None when none answers."""
-    url = _url(_socket_path(data_dir.absolute()), database)
+
+def running_url(data_dir: Path, database: str = "kalepool", login: Login = Login.API) -> str | None:
+    """The address of the server that some other process runs on `data_dir`, or None when none answers us."""
     try:
+        url = _url(_socket_path(data_dir.absolute()), database, login, _read_passwords(data_dir))
         psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.OperationalError:
+    except (psycopg.OperationalError, DatabaseError):
         return None
     return url
 
@@ -158,8 +223,59 @@ def bundled_programs() -> Path:
     )
 
 
-def _url(socket_dir: Path, database: str) -> str:
-    return f"postgresql://postgres@/{quote(database)}?host={quote(str(socket_dir), safe='')}&port=5432"
+def _url(socket_dir: Path, database: str, login: Login, passwords: Mapping[str, str]) -> str:
+    who = f"{login}:{passwords[login]}"
+    return f"postgresql://{who}@/{quote(database)}?host={quote(str(socket_dir), safe='')}&port=5432"
+
+
+def _logins_file(data_dir: Path) -> Path:
+    """Beside the data: another user may have to own that, and the server need not read it."""
+    return data_dir.with_name(f"{data_dir.name}.logins")
+
+
+def _read_passwords(data_dir: Path) -> dict[str, str]:
+    file = _logins_file(data_dir)
+    try:
+        if file.stat().st_mode & 0o077:
+            raise DatabaseError(f"{file} holds passwords and is open to others: chmod 600 {file}")
+        found = json.loads(file.read_text())
+        return {login: str(found[login]) for login in Login}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatabaseError(f"the database's passwords cannot be read from {file}: {error!r:.200}") from None
+
+
+def _set_passwords(data_dir: Path, programs: Path, prefix: list[str]) -> None:
+    """Give the superuser a password, of a server that does not run, and let nobody in without one.
+
+    Done again when it was broken off: the file comes last.
+    """
+    passwords = {login.value: secrets.token_hex(32) for login in Login}
+    verifier = _verifier(passwords[Login.SERVER])
+    done = subprocess.run(
+        [*prefix, str(programs / "postgres"), "--single", "-D", str(data_dir), "-c", "shared_buffers=16MB", "postgres"],
+        input=f"ALTER ROLE {Login.SERVER} PASSWORD '{verifier}'\n",
+        capture_output=True, text=True, env=_environment(), check=False,
+    )  # fmt: skip
+    if done.returncode != 0 or "ERROR:" in done.stderr:
+        raise DatabaseError(f"no password could be set in {data_dir}: {done.stderr.strip()[-500:]}")
+    (data_dir / "pg_hba.conf").write_text("# written by kalepool\nlocal all all scram-sha-256\n")
+    file = _logins_file(data_dir)
+    beside = file.with_name(f"{file.name}.new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+        json.dump(passwords, written)
+        written.flush()
+        os.fsync(written.fileno())
+    beside.replace(file)
+
+
+def _verifier(password: str) -> str:
+    """What PostgreSQL keeps of a password (SCRAM-SHA-256, RFC 5803): the password itself is in no statement or log."""
+    salt, rounds = secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha256")))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *parts)
 
 
 def _environment() -> dict[str, str]:
@@ -235,7 +351,7 @@ def _initialise(data_dir: Path, programs: Path, prefix: list[str]) -> None:
         ids = {word.partition("=")[0]: word.partition("=")[2] for word in prefix}
         _give(fresh, int(ids["--reuid"]), int(ids["--regid"]))
     done = subprocess.run(
-        [*prefix, str(programs / "initdb"), "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
+        [*prefix, str(programs / "initdb"), "-D", str(fresh), "-U", Login.SERVER, "--auth=reject", "--encoding=UTF8",
          "--locale=C", "--no-instructions"],
         capture_output=True, text=True, env=_environment(), check=False,
     )  # fmt: skip
@@ -244,6 +360,7 @@ def _initialise(data_dir: Path, programs: Path, prefix: list[str]) -> None:
         raise DatabaseError(f"initdb failed in {data_dir}: {done.stderr.strip()[-500:]}")
     if data_dir.exists():
         data_dir.rmdir()  # an empty folder somebody made; a full one is not ours to remove
+    _logins_file(data_dir).unlink(missing_ok=True)  # of a server that was here before
     fresh.rename(data_dir)
 
 

@@ -6,6 +6,7 @@ routes/       the endpoints, one router an audience
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
 limits.py     rates, sizes, times
+head.py       HEAD wherever GET works
 problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages

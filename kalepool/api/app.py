@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
+from kalepool.api.head import HeadAsGet
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.routes import (
     csv_exports,
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
+    app.add_middleware(HeadAsGet)
     audiences = (
         public,
         farmers,

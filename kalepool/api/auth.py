@@ -40,6 +40,11 @@ class Principal:
     subject_id: UUID | None
     subject_wallet: str | None
 
+    @property
+    def subject(self) -> UUID | str | None:
+        """Whom it speaks for, whichever of its keys is used; None for any operator."""
+        return self.subject_id or self.subject_wallet
+
     def require_pooler(self, pooler_id: UUID) -> None:
         """Problem 403 unless it may act for this pooler."""
         if self.role != Role.OPERATOR and (self.role != Role.POOLER or self.subject_id != pooler_id):
@@ -114,14 +119,25 @@ async def principal(
         limits.hit_address(request)
         detail = "this key is unknown, expired or revoked" if credentials else "Authorization: Bearer <key> is missing"
         raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-    limits.hit_key(owner.key_id, owner.role)
-    return Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
+    caller = Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
+    limits.hit_subject(caller.role, caller.subject)
+    return caller
 
 
 async def still_valid(request: Request) -> bool:
     """Whether the key that a long answer began with may still be used."""
     keys: Keys = request.app.state.keys
     return await keys.owner(request.headers["Authorization"].partition(" ")[2].strip()) is not None
+
+
+def costs(more: int) -> Callable[..., Awaitable[None]]:
+    """A dependency for what is as dear as so many more requests. Problem 429 beyond the limit."""
+
+    async def check(request: Request, caller: Annotated[Principal, Depends(principal)]) -> None:
+        limits: RateLimits = request.app.state.limits
+        limits.hit_subject(caller.role, caller.subject, more)
+
+    return check
 
 
 def require(*roles: Role) -> Callable[..., Awaitable[Principal]]:

@@ -28,7 +28,9 @@ MOST_KNOWN = 100_000
 
 
 class RateLimits:
-    """Requests per minute and key by role, and per address for those without a key. In this process's memory.
+    """Requests per minute and subject by role, and per address for those without a key. In this process's memory.
+
+    A subject is a pooler, farmer, miner or wallet that signed in, or all operators together: it may have many keys.
 
     The generic cell rate algorithm: every request moves the time at which the caller's allowance is full again by
     60 s / limit, and that time may lie at most a minute ahead. So a minute's requests may come at once.
@@ -43,19 +45,20 @@ class RateLimits:
             Role.POOLER: settings.pooler_requests_per_minute,
             Role.OPERATOR: settings.pooler_requests_per_minute,
         }
-        self._full_at: dict[UUID | str, float] = {}
+        self._full_at: dict[str, float] = {}
 
-    def hit_key(self, key_id: UUID, role: Role) -> None:
-        """Counts a request of a key. Problem 429 beyond its role's limit."""
-        self._hit(self._of_role[role], key_id)
+    def hit_subject(self, role: Role, subject: UUID | str | None, cost: int = 1) -> None:
+        """Counts a request of a subject, that is as dear as `cost` usual ones. Problem 429 beyond its role's limit."""
+        limit = self._of_role[role]
+        self._hit(limit, f"{role} {subject}", min(cost, limit))
 
     def hit_address(self, request: Request) -> None:
         """Counts a request without a valid key against its address. Problem 429 beyond the limit."""
-        self._hit(self._of_address, network_of(request.client.host) if request.client else "unknown")
+        self._hit(self._of_address, address_of(request))
 
-    def _hit(self, limit: int, who: UUID | str) -> None:
+    def _hit(self, limit: int, who: str, cost: int = 1) -> None:
         now = time.monotonic()
-        full_at = max(self._full_at.get(who, now), now) + 60 / limit
+        full_at = max(self._full_at.get(who, now), now) + 60 * cost / limit
         if full_at - now > 60.0:
             wait = max(math.ceil(full_at - now - 60.0), 1)
             raise Problem(
@@ -67,6 +70,11 @@ class RateLimits:
         if len(self._full_at) >= MOST_KNOWN:
             self._full_at = {other: at for other, at in self._full_at.items() if at > now}
         self._full_at[who] = full_at
+
+
+def address_of(request: Request) -> str:
+    """The network that a request came from."""
+    return network_of(request.client.host) if request.client else "unknown"
 
 
 def network_of(host: str) -> str:

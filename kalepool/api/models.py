@@ -6,6 +6,7 @@ Amounts and nonces travel as decimal strings: as JSON numbers they lose digits a
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
 from pydantic import (
@@ -144,6 +145,11 @@ StakePart = Annotated[float, Field(description=STAKE_PART, examples=[0.1])]
 StakeWish = Annotated[
     float, Field(strict=True, ge=0, le=1, allow_inf_nan=False, description=STAKE_PART, examples=[0.1])
 ]
+
+
+def stake_part(given: float | None, usual: float) -> Decimal:
+    """What is staked where a farmer wishes this, or nothing: to six decimals, as the database keeps it, halves up."""
+    return Decimal(str(usual if given is None else given)).quantize(Decimal("0.000001"), ROUND_HALF_UP)
 
 
 def stakes(part: float) -> str:

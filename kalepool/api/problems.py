@@ -52,6 +52,7 @@ SCHEMA: dict[str, Any] = {
             },
         },
         "opens_at": {"type": "string", "format": "date-time"},
+        "error": {"type": "string", "description": "At /auth alone: `detail`, by the name that SEP-10 gives it."},
     },
 }
 
@@ -101,6 +102,16 @@ def of_error(error: KalepoolError) -> Problem:
     return Problem(status, error.code, str(error), fault=error.fault)
 
 
+def of_invalid(error: RequestValidationError) -> Problem:
+    """The answer to values that are missing or wrong. What was sent is not repeated: it may be secret, or no text."""
+    errors = [
+        {"where": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
+        for found in error.errors()[:20]
+    ]
+    detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:3])
+    return Problem(422, "invalid-input", detail, fault="pooler", errors=errors)
+
+
 def install(
     app: FastAPI, routes: Sequence[BaseRoute] = (), missing: Callable[[Request], Awaitable[Response]] | None = None
 ) -> None:
@@ -119,13 +130,7 @@ def install(
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        # What was sent is not repeated: it may be a secret, or not even text.
-        errors = [
-            {"where": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
-            for found in error.errors()[:20]
-        ]
-        detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:3])
-        return Problem(422, "invalid-input", detail, fault="pooler", errors=errors).response()
+        return of_invalid(error).response()
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -148,7 +153,8 @@ def install(
 def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
     """What can be done with the path of the request. Several routers may each have some of it."""
     fitting = (route for route in routes if isinstance(route, Route) and route.path_regex.match(request.url.path))
-    return {method for route in fitting for method in route.methods or ()}
+    methods = {method for route in fitting for method in route.methods or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

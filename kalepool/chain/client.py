@@ -125,9 +125,9 @@ class Chain(PastReader):
         return await self._prepare_classic(ActionName.CREATE_ACCOUNT, operations, pool, None, deadline, attempt)
 
     async def prepare_trustline(
-        self, farmer: Signer, *, pool: Signer, deadline: datetime, attempt: int = 1
+        self, farmer: Signer, *, pool: Signer | None, deadline: datetime, attempt: int = 1
     ) -> Prepared:
-        """Add the KALE trustline to the farmer's account; the pool pays the fee, the farmer's XLM the reserve."""
+        """Add the KALE trustline to the farmer's account, whose XLM is the reserve; `pool` pays the fee where given."""
         operations = [building.trustline(self.asset)]
         return await self._prepare_classic(ActionName.TRUSTLINE, operations, farmer, pool, deadline, attempt)
 

@@ -92,6 +92,11 @@ class ChainReader:
         return time.monotonic() - self._latest_at if self._latest is not None else 0.0
 
     @property
+    def newest_ledger(self) -> int:
+        """The newest ledger that any answer named; 0 before the first."""
+        return self._highest
+
+    @property
     def rpc_errors(self) -> Mapping[str, int]:
         """Unusable answers of the server so far, by method. Tries that were repeated count each."""
         return self._rpc.errors
@@ -186,15 +191,21 @@ class ChainReader:
 
     async def read_accounts(self, addresses: Iterable[str]) -> dict[str, Account]:
         """The accounts that exist, each with its KALE trustline, by address."""
-        keys = {
-            address: (entries.account_key(address), entries.trustline_key(address, self.asset)) for address in addresses
-        }
-        found, _ = await self._read_entries([key for pair in keys.values() for key in pair])
-        return {
-            address: self._decoded(lambda entry, line=line: entries.account(entry, found.get(line)), found[key])
-            for address, (key, line) in keys.items()
-            if key in found
-        }
+        accounts: dict[str, Account] = {}
+        # As many as one request takes: making and reading the keys of a thousand would hold up everything else.
+        for some in entries.batches(list(addresses), entries.MAX_KEYS // 2):
+            keys = {
+                address: (entries.account_key(address), entries.trustline_key(address, self.asset)) for address in some
+            }
+            found, _ = await self._read_entries([key for pair in keys.values() for key in pair])
+            accounts |= {
+                address: self._decoded(
+                    lambda entry, line=line, found=found: entries.account(entry, found.get(line)), found[key]
+                )
+                for address, (key, line) in keys.items()
+                if key in found
+            }
+        return accounts
 
     async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
         """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""

@@ -8,6 +8,7 @@ import typer
 
 from kalepool.commands.pool import read_settings, with_database_url
 from kalepool.log import configure
+from kalepool.logins import Login
 
 
 def coordinate(
@@ -19,7 +20,7 @@ def coordinate(
     """Run the coordinator: watch the chain, have farmers planted, search, hand in work, harvest."""
     from kalepool.coordinator import run
 
-    settings = with_database_url(read_settings())
+    settings = with_database_url(read_settings(), Login.COORDINATOR)
     if no_ray or ray_address:
         settings = settings.model_copy(update={"ray_address": "none" if no_ray else ray_address})
     configure(settings.log_level)

@@ -9,6 +9,7 @@ import typer
 
 from kalepool.commands.pool import OWN_POOLER, Pooler, find_pooler, read_settings, with_database_open
 from kalepool.database import Database
+from kalepool.logins import Login
 from kalepool.units import amount
 
 custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
@@ -61,7 +62,7 @@ def payout(
 
     if not yes:
         typer.confirm(f"Everything that farmer {farmer} owns is to go to {wallet} from now on. Go on?", abort=True)
-    typer.echo(f"paid out to {wallet} from now on, no more to {with_database_open(settings, change)}")
+    typer.echo(f"paid out to {wallet} from now on, no more to {with_database_open(settings, change, Login.MIGRATE)}")
 
 
 @custody.command()
@@ -93,7 +94,7 @@ def recover(
         async with ChainReader(settings.chain) as chain:
             return await find_wallets(chain, await open_custody(settings, database), database)
 
-    found = with_database_open(settings, look)
+    found = with_database_open(settings, look, Login.MIGRATE)
     for wallet in found:
         account = wallet.account
         held = f"{amount(account.kale_stroops or 0)} KALE, {amount(account.native_stroops)} XLM"
@@ -113,4 +114,4 @@ def recover(
         pooler_id = await find_pooler(database, pooler)
         return len(await bring_back(await open_custody(settings, database), database, wanted, pooler_id, payout_wallet))
 
-    typer.echo(f"{with_database_open(settings, restore)} farmers brought back")
+    typer.echo(f"{with_database_open(settings, restore, Login.MIGRATE)} farmers brought back")

@@ -7,12 +7,13 @@ import asyncio
 import typer
 
 from kalepool.commands.pool import database_url, read_settings
+from kalepool.logins import Login
 
 
 def migrate() -> None:
     """Bring the database's schema up to date. Starts the embedded server for it where that does not run."""
     from kalepool.database import migrate as bring_up_to_date
 
-    with database_url(read_settings(), new=True) as url:
+    with database_url(read_settings(), Login.MIGRATE, new=True) as url:
         applied = asyncio.run(bring_up_to_date(url))
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")

@@ -79,7 +79,7 @@ def mine(
     ],
     rig: Annotated[str, typer.Option(help="This machine's name; every rig of a key gets a range of its own.")] = "",
     backend: Annotated[str | None, typer.Option(help="One kernel backend; default: every card and the CPU.")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is one for each core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=4096, help="CPU threads; 0 is one for each core.")] = 0,
     command: Annotated[
         str | None,
         typer.Option(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import typer
@@ -18,6 +18,7 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, InputError, KalepoolError, NotFoundError
 from kalepool.log import configure
+from kalepool.logins import Login
 from kalepool.postgres import Postgres, running_url
 from kalepool.services.keys import Role
 from kalepool.up.folder import DataFolder, Running, find_running
@@ -48,10 +49,10 @@ def open_in(settings: Settings, running: Running) -> dict[str, Any]:
     return {name: getattr(running, name) for name in names if getattr(settings, name) is None}
 
 
-def with_database_url(settings: Settings) -> Settings:
+def with_database_url(settings: Settings, login: Login) -> Settings:
     """For a process on its own: the database that is configured, or that a running `kalepool up` has."""
     if settings.database_url is None:
-        url = running_url(settings.data_dir / "postgres")
+        url = running_url(settings.data_dir / "postgres", login=login)
         if url is None:
             raise ConfigError("no database: set DATABASE_URL, or start `kalepool up`")
         settings = settings.model_copy(update={"database_url": SecretStr(url)})
@@ -73,16 +74,17 @@ def no_pool(settings: Settings) -> ConfigError:
 
 
 @contextmanager
-def database_url(settings: Settings, *, new: bool = False) -> Iterator[str]:
+def database_url(settings: Settings, login: Login = Login.API, *, new: bool = False) -> Iterator[str]:
     """For one look: the configured database, the running embedded one, or that one started for as long as it takes.
 
     new: make the embedded one where there is none; else that is a ConfigError, and no folder is made.
     """
     if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+        owners = settings.migrate_database_url if login is Login.MIGRATE else None
+        yield (owners or settings.database_url).get_secret_value()
         return
     data = settings.data_dir / "postgres"
-    url = running_url(data)
+    url = running_url(data, login=login)
     if url is not None:
         yield url
         return
@@ -92,18 +94,22 @@ def database_url(settings: Settings, *, new: bool = False) -> Iterator[str]:
         DataFolder(settings.data_dir) as folder,
         Postgres.start(data, programs=settings.postgres_bin, log_file=folder.logs / "postgres.log") as server,
     ):
-        yield server.create_database("kalepool")
+        server.create_pool_database()
+        yield server.url(login=login)
 
 
-def with_database_open(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run `work` on the open database."""
+def with_database_open(
+    settings: Settings, work: Callable[[Database], Awaitable[T]], login: Literal[Login.API, Login.MIGRATE] = Login.API
+) -> T:
+    """Run `work` on the open database; as its owner where `login` says so."""
 
     async def run(url: str) -> T:
-        async with Database.open(url, connections=2) as database:
+        role = None if login is Login.MIGRATE else login
+        async with Database.open(url, role=role, connections=2) as database:
             return await work(database)
 
     configure("warning")
-    with database_url(settings) as url:
+    with database_url(settings, login) as url:
         return asyncio.run(run(url))
 
 

@@ -43,6 +43,8 @@ OF_NETWORK = {"network_passphrase": "passphrase"} | {
 
 ELSE = {
     "database_url": "the embedded server's",
+    "coordinator_database_url": "DATABASE_URL",
+    "migrate_database_url": "DATABASE_URL",
     "api_url": "http:// with KALEPOOL_API_HOST and KALEPOOL_API_PORT",
     "public_url": "KALEPOOL_API_URL",
     "home_domain": "the host of KALEPOOL_PUBLIC_URL",

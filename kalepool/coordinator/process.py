@@ -29,6 +29,7 @@ from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
 from kalepool.heartbeat import beat
+from kalepool.logins import Login
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
 from kalepool.policy.timing import blocks_per_day
@@ -108,7 +109,9 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
     key = settings.api_key.get_secret_value()
     longest = max(settings.plant_timeout_seconds, settings.work_timeout_seconds, settings.harvest_timeout_seconds)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url.get_secret_value()))
+        database = await stack.enter_async_context(
+            Database.open(settings.database_url.get_secret_value(), role=Login.COORDINATOR)
+        )
         pooler_id = await _pooler_of(database, key)
         chain = await stack.enter_async_context(ChainReader(settings.chain))
         api = await stack.enter_async_context(

@@ -63,6 +63,9 @@ class _Everybody:
         self.asked: list[str] = []
         self._depth = 0
 
+    def open(self, host: AuthHost) -> None:
+        """There are no entries to read."""
+
     def push(self) -> None:
         self._depth += 1
 

@@ -4,6 +4,7 @@ context.py        what every service acts through; only the API process builds o
 journal/          write before send: every transaction, from intent to outcome
 farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
+lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone

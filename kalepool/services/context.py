@@ -15,6 +15,7 @@ from kalepool.custody import Binding, Custody
 from kalepool.database import Database
 from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
+from kalepool.services.lookups import Lookups
 from kalepool.services.pool_accounts import PoolAccounts
 
 
@@ -30,6 +31,8 @@ class Context:
     """Through it goes every transaction."""
     accounts: PoolAccounts = field(init=False)
     """The pool's own: one pays, the channels carry work and harvests."""
+    lookups: Lookups = field(init=False)
+    """What may be asked of the chain on a caller's behalf."""
     broken_seals: list[Binding] = field(default_factory=list)
     """Rows that somebody changed in the database, past us; see seals.py."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -38,6 +41,7 @@ class Context:
         self.journal = Journal(self.chain, self.database, self.settings.parallel_calls)
         self.chain.note_restore = partial(note_restore, self.journal)
         self.accounts = PoolAccounts(self.settings, self.chain, self.custody, self.database, self.journal)
+        self.lookups = Lookups(self.chain)
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, *key: Hashable) -> asyncio.Lock:

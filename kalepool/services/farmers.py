@@ -46,6 +46,24 @@ PRESENT = [FarmerStatus.ACTIVE, FarmerStatus.LEAVING]
 
 PARTS_PER_MILLION = 1_000_000
 
+OWN_FEE_STROOPS = 100_000
+"""What a farmer that has brought nothing yet may pay the network for its trustline, or to leave."""
+
+LAPSED = "registration-lapsed"
+"""Code of a registration that nothing ever came for."""
+
+
+class NoPlaceError(ConflictError):
+    """The pooler has as many farmers as it may have."""
+
+    code = "pooler-full"
+
+
+class TooManyWaitingError(ConflictError):
+    """Too many farmers wait for funds that were registered from the same place."""
+
+    code = "too-many-waiting"
+
 
 @dataclass(frozen=True, slots=True)
 class Farmer:
@@ -60,6 +78,13 @@ class Farmer:
     registered_at: datetime
     activated_at: datetime | None
     secret_sealed: bytes = field(repr=False)
+    deposit_stroops: int = 0
+    """KALE that it has to bring before the pool pays for anything; 0 for those that an operator registered."""
+
+    @property
+    def pays_itself(self) -> bool:
+        """Whether it has brought nothing yet: the network's fees are its own until it is active."""
+        return self.deposit_stroops > 0 and self.activated_at is None
 
     @property
     def binding(self) -> Binding:
@@ -73,13 +98,15 @@ class Farmer:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """What a wallet lacks to become active: XLM to send to it, and the trustline (which the pool adds by itself)."""
+    """What a wallet lacks to become active: XLM to send to it, the trustline (which the pool adds by itself), and then
+    KALE."""
 
     native_stroops: int
     trustline: bool
+    kale_stroops: int = 0
 
     def __bool__(self) -> bool:
-        return self.native_stroops > 0 or self.trustline
+        return self.native_stroops > 0 or self.trustline or self.kale_stroops > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +118,18 @@ class Registered:
     api_key: str | None = field(repr=False)
 
 
-def missing_funds(account: Account | None, min_spare_stroops: int) -> Lacking:
-    """What an account lacks: the reserve of an account with a trustline, and `min_spare_stroops` beyond it."""
+def missing_funds(account: Account | None, min_spare_stroops: int, deposit_stroops: int = 0) -> Lacking:
+    """What an account lacks: the reserve of an account with a trustline, `min_spare_stroops` beyond it, and KALE.
+
+    Of the spare it may have paid the fee of its trustline.
+    """
     if account is None:
-        return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, trustline=True)
-    trustline = account.kale_stroops is None
-    needed = min_spare_stroops + (BASE_RESERVE_STROOPS if trustline else 0)
-    return Lacking(max(needed - account.spendable_stroops, 0), trustline)
+        return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, True, deposit_stroops)
+    if account.kale_stroops is None:
+        needed = min_spare_stroops + BASE_RESERVE_STROOPS
+        return Lacking(max(needed - account.spendable_stroops, 0), True, deposit_stroops)
+    needed = max(min_spare_stroops - OWN_FEE_STROOPS, 0)
+    return Lacking(max(needed - account.spendable_stroops, 0), False, max(deposit_stroops - account.kale_stroops, 0))
 
 
 async def register(
@@ -108,13 +140,17 @@ async def register(
     metadata: dict[str, Any] | None = None,
     *,
     by: Role = Role.OPERATOR,
+    address: str | None = None,
 ) -> Registered:
-    """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it.
+    """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it; `address`: and from where,
+    if by itself.
+
+    It holds no place until it has brought what it must, which is nothing where an operator registers it.
 
     A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
     farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
-    larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one and when the pooler is full,
-    as poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
+    larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one, NoPlaceError, and as
+    poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
     """
     require_account_address(payout_wallet)
     usual = ctx.settings.stake_percentage
@@ -129,8 +165,10 @@ async def register(
         async with ctx.database.transaction() as tx:
             await require_outside_wallet(tx, payout_wallet)
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
-        if count is not None and count["farmers"] >= pooler.max_farmers:
-            raise ConflictError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        assert count is not None
+        taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
+        if taken >= pooler.max_farmers:
+            raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
         await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
         made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
         async with ctx.database.transaction() as tx:
@@ -145,13 +183,17 @@ async def register(
                 payout_wallet=payout_wallet,
                 stake_percentage=stake_percentage,
                 metadata=Jsonb(metadata or {}),
+                registered_by=by,
+                registered_from=address,
+                deposit_stroops=0 if by == Role.OPERATOR else ctx.settings.farmer_deposit_stroops,
             )
             assert farmer is not None
             key = None
             if by == Role.FARMER:
                 key = (await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")).key
     log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address, by=by)
-    return Registered(farmer, missing_funds(None, ctx.settings.min_spare_stroops), key)
+    missing = missing_funds(None, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
+    return Registered(farmer, missing, key)
 
 
 async def require_outside_wallet(session: Session, address: str) -> None:
@@ -175,41 +217,71 @@ def require_account_address(address: str) -> None:
 
 
 async def activate(ctx: Context) -> int:
-    """Looks at every registered farmer's wallet once; adds the trustline where the funds are there, and makes active
-    who has both. Returns how many became active. One farmer's failure never stops another."""
+    """Looks at every registered farmer's wallet once; adds the trustline where the XLM is there, and makes active who
+    has all that is asked of it, while its pooler has places. Registrations that nothing came for lapse. Returns how
+    many became active. One farmer's failure never stops another."""
     farmers = await ctx.database.fetch_all("select_registered_farmers", row=Farmer)
     accounts = await ctx.chain.read_accounts([farmer.custodial_wallet for farmer in farmers]) if farmers else {}
     ready: list[Farmer] = []
     bare: list[Farmer] = []
     for farmer in farmers:
-        missing = missing_funds(accounts.get(farmer.custodial_wallet), ctx.settings.min_spare_stroops)
+        account = accounts.get(farmer.custodial_wallet)
+        missing = missing_funds(account, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
         if not missing:
             ready.append(farmer)
-        elif not missing.native_stroops and ctx.accounts.pool is not None:
+        elif missing.trustline and not missing.native_stroops and ctx.accounts.pool is not None:
             bare.append(farmer)
     for farmer, added in zip(bare, await asyncio.gather(*(_add_trustline(ctx, f) for f in bare)), strict=True):
-        if added:
+        if added and not farmer.deposit_stroops:
             ready.append(farmer)
+    await _lapse(ctx, [farmer.farmer_id for farmer in farmers if farmer.custodial_wallet not in accounts])
+    return await _let_in(ctx, ready)
+
+
+async def _let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
+    """Makes them active, the longest registered first, as far as their poolers have places. Returns how many."""
+    rows = await ctx.database.fetch_all("select_pooler_places", pooler_ids=list({farmer.pooler_id for farmer in ready}))
+    places: dict[UUID, int] = {row["pooler_id"]: row["places"] for row in rows}
+    let_in = 0
     for farmer in ready:
+        if places[farmer.pooler_id] <= 0:
+            continue
+        places[farmer.pooler_id] -= 1
+        let_in += 1
         async with ctx.database.transaction() as tx:
             await tx.execute("activate_farmer", farmer_id=farmer.farmer_id)
             await tell(tx, FarmerNotice(farmer.farmer_id))
         log.info("farmer_active", farmer=str(farmer.farmer_id), wallet=farmer.custodial_wallet)
-    return len(ready)
+    return let_in
+
+
+async def _lapse(ctx: Context, farmer_ids: Sequence[UUID]) -> None:
+    """Registrations whose wallets are not on the ledger end after a while. What comes later all the same is paid out
+    when the farmer leaves once more."""
+    hours = ctx.settings.registration_hours
+    lapsed = await ctx.database.execute(
+        "lapse_farmers",
+        farmer_ids=list(farmer_ids),
+        seconds=hours * 3600,
+        code=LAPSED,
+        message=f"nothing came to its custodial wallet within {hours:g} hours: register again",
+    )
+    if lapsed:
+        log.info("registrations_lapsed", farmers=lapsed)
 
 
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
+    """The farmer's XLM pays the reserve; and the fee, where it has brought nothing else yet."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     timeout = ctx.settings.plant_timeout_seconds
     intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
+    payer = None if farmer.pays_itself else ctx.accounts.payer
     try:
         deadline = await ctx.chain.now() + timedelta(seconds=timeout)
         await carry(
             ctx.journal,
             intent,
-            lambda attempt: ctx.chain.prepare_trustline(
-                signer, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
-            ),
+            lambda attempt: ctx.chain.prepare_trustline(signer, pool=payer, deadline=deadline, attempt=attempt),
             deadline=deadline,
             timeout_seconds=timeout,
         )
@@ -230,14 +302,20 @@ def eligible(farmers: Sequence[Farmer], pooler: poolers.Pooler, max_farmers: int
 
 
 async def register_oneself(
-    ctx: Context, pooler_id: UUID, payout_wallet: str, stake_percentage: Decimal, metadata: dict[str, Any]
+    ctx: Context,
+    pooler_id: UUID,
+    payout_wallet: str,
+    stake_percentage: Decimal,
+    metadata: dict[str, Any],
+    *,
+    address: str,
 ) -> Registered:
-    """A farmer for who signed in with this payout wallet.
+    """A farmer for who signed in with this payout wallet, from this network address.
 
-    Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers, and as
-    `register`.
+    Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers,
+    TooManyWaitingError, and as `register`.
     """
-    async with ctx.lock("self-registration", payout_wallet):
+    async with ctx.lock("self-registration", payout_wallet), ctx.lock("registration from", address):
         if not await poolers.is_open(ctx.database, pooler_id):
             raise NotFoundError(f"no pooler {pooler_id} that is open to farmers: see GET /farmer/poolers")
         count = await ctx.database.fetch_one("count_farmers_of_wallet", payout_wallet=payout_wallet)
@@ -245,7 +323,15 @@ async def register_oneself(
             raise ConflictError(
                 f"wallet {payout_wallet} has {count['farmers']} farmers already, the most it may register"
             )
-        return await register(ctx, pooler_id, payout_wallet, stake_percentage, metadata, by=Role.FARMER)
+        waiting = await ctx.database.fetch_one("count_waiting_from", registered_from=address)
+        if waiting is not None and waiting["farmers"] >= ctx.settings.waiting_per_address:
+            raise TooManyWaitingError(
+                f"{waiting['farmers']} farmers that were registered from here wait for funds, the most there may be: "
+                "fund one of them first"
+            )
+        return await register(
+            ctx, pooler_id, payout_wallet, stake_percentage, metadata, by=Role.FARMER, address=address
+        )
 
 
 async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:

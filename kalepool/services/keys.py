@@ -13,7 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
-from kalepool.errors import NotFoundError
+from kalepool.errors import ConflictError, NotFoundError
+
+MOST_KEYS = 50
+"""Keys and tokens of one subject that may be used at the same time."""
+
+
+class TooManyKeysError(ConflictError):
+    """The subject has its most keys already."""
+
+    code = "too-many-keys"
 
 
 class Role(StrEnum):
@@ -137,14 +146,31 @@ async def add_own_key(
     """Another key of a subject's. The one that it replaces ends after `overlap_seconds`.
 
     `note` writes down, in the same transaction, that it was made. NotFoundError where `replaces` is no key of the
-    subject's that may still be used; nothing is made then.
+    subject's that may still be used, TooManyKeysError where it has its most; nothing is made then.
     """
     async with database.transaction() as tx:
-        new = await create_key(tx, role, subject_id=subject_id, label=label, expires_at=expires_at)
         if replaces is not None:
             await revoke_own_key(tx, replaces, role, subject_id, None, seconds=overlap_seconds)
+        await require_room(tx, role, subject_id)
+        new = await create_key(tx, role, subject_id=subject_id, label=label, expires_at=expires_at)
         await note(tx, new)
     return new
+
+
+async def require_room(session: Session, role: Role, subject_id: UUID | None) -> None:
+    """TooManyKeysError where a subject has its most keys; operators are one. Nobody else adds one meanwhile."""
+    await session.execute("lock_keys", subject=f"{role} {subject_id}")
+    found = await session.fetch_one("count_live_keys", role=role, subject_id=subject_id)
+    if found is not None and found["keys"] >= MOST_KEYS:
+        raise TooManyKeysError(
+            f"this {role} has {found['keys']} keys that may be used, the most there can be: end one of them first"
+        )
+
+
+async def make_room_for_token(session: Session, wallet: str) -> None:
+    """Ends a payout wallet's oldest tokens where it has its most, and deletes everybody's that ended long ago."""
+    await session.execute("delete_old_tokens")
+    await session.execute("end_oldest_tokens", subject_wallet=wallet, most=MOST_KEYS - 1)
 
 
 async def revoke_own_key(

@@ -22,7 +22,7 @@ from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.journal import gaps
 from kalepool.services.journal.recovery import settle_by_hand
 from kalepool.services.journal.state import Gap
-from kalepool.services.keys import NewKey, Role, create_key
+from kalepool.services.keys import NewKey, Role, create_key, require_room
 from kalepool.services.poolers import NewPooler, insert_pooler
 
 Audit = Literal["plantings", "works", "harvests", "submissions", "compensations", "withdrawals", "operator-actions"]
@@ -121,7 +121,10 @@ async def pause_planting(database: Database, key_id: UUID, paused: bool, reason:
 async def add_key(
     database: Database, key_id: UUID, role: Role, subject_id: UUID | None, label: str, expires_at: datetime | None
 ) -> NewKey:
-    """A key for a farmer, miner, pooler or operator. Raises InputError, NotFoundError for whom it would speak."""
+    """A key for a farmer, miner, pooler or operator.
+
+    Raises InputError, NotFoundError for whom it would speak, and TooManyKeysError.
+    """
     if (subject_id is None) != (role == Role.OPERATOR):
         raise InputError("subject_id names the farmer, miner or pooler; an operator's key has none")
     async with database.transaction() as tx:
@@ -129,6 +132,7 @@ async def add_key(
             found = await tx.fetch_one("select_subject_exists", role=role, subject_id=subject_id)
             if found is None or not found["exists"]:
                 raise NotFoundError(f"no {role} {subject_id}")
+        await require_room(tx, role, subject_id)
         new = await create_key(tx, role, subject_id=subject_id, label=label, expires_at=expires_at)
         await record(tx, key_id, "add-key", subject_id, role=role, new_key_id=str(new.key_id), label=label)
     return new

@@ -33,7 +33,7 @@ from kalepool.config import Settings
 from kalepool.custody import Purpose
 from kalepool.errors import InputError
 from kalepool.services.context import Context
-from kalepool.services.keys import Role, create_key
+from kalepool.services.keys import Role, create_key, make_room_for_token
 from kalepool.services.pool_accounts import named_accounts
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class SignIn:
         [row] = await named_accounts(ctx.database, ctx.custody, None, [(Purpose.SIGN_IN, Purpose.SIGN_IN.value)])
         url, home_domain = addresses(ctx.settings)
         signer = ctx.custody.signer(row.binding, row.secret_sealed)
-        return cls(signer, f"{url}/auth", home_domain, urlsplit(url).netloc)
+        return cls(signer, f"{url}/auth", home_domain, host_of(url))
 
     def challenge(self, wallet: str, passphrase: str) -> str:
         """A transaction for the wallet's holder to sign, as base64 XDR."""
@@ -107,7 +107,9 @@ class SignIn:
         passphrase = ctx.settings.chain.passphrase
         read = self._read(transaction, passphrase)
         wallet = read.client_account_id
-        found = await ctx.chain.read_signers(wallet)
+        if len(read.transaction.signatures) < 2:
+            raise ChallengeError("the challenge is not signed by the wallet: it carries the pool's own signature alone")
+        found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
         return await self._issue(ctx, wallet, read.transaction)
@@ -152,6 +154,7 @@ class SignIn:
         token = self._jwt(claims)
         async with ctx.database.transaction() as tx:
             await tx.execute("delete_old_signins")
+            await make_room_for_token(tx, wallet)
             fresh = await tx.execute(
                 "insert_signin",
                 challenge_hash=challenge.hash(),
@@ -177,6 +180,12 @@ def addresses(settings: Settings) -> tuple[str, str]:
     url = settings.public_url or settings.own_api_url
     url = url.rstrip("/")
     return url, settings.home_domain or urlsplit(url).netloc
+
+
+def host_of(url: str) -> str:
+    """The host of a URL as wallets compare it with `web_auth_domain`: a domain name has no port."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host
 
 
 def _encode(data: bytes) -> str:

@@ -58,6 +58,13 @@ class PayoutChangedError(ConflictError):
     code = "payout-changed"
 
 
+class NotActiveError(ConflictError):
+    """A farmer that has brought nothing yet takes nothing out."""
+
+    code = "not-active"
+    fault = Fault.FARMER
+
+
 class PaidBeforeError(ConflictError):
     """The withdrawal was paid, by a transaction that the database does not have any more."""
 
@@ -111,6 +118,8 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     async with ctx.lock("wallet", farmer.farmer_id):
         found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
         if found is None:
+            if farmer.pays_itself:
+                raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
             if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
                 raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
             accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])

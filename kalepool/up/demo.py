@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx2
@@ -15,7 +16,7 @@ from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError, RpcUnavailableError
 from kalepool.services.farmers import FarmerStatus, list_farmers
-from kalepool.services.keys import Role, create_key, revoke_keys_called
+from kalepool.services.keys import Role, create_key, revoke_keys_called, revoke_own_key
 from kalepool.services.poolers import add_pooler, find_pooler
 
 POOLER = "home"
@@ -44,25 +45,15 @@ async def ensure_farmers(
     chain: Chain,
     api_url: str,
     pooler_id: UUID,
-    key: str,
     count: int,
     say: Callable[[str], None],
 ) -> None:
     """Have `count` farmers active: register those that lack, fund those that wait, wait until the API took them up."""
     farmers = await list_farmers(database, pooler_id)
     present = sum(farmer["status"] in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE) for farmer in farmers)
-    async with httpx2.AsyncClient(base_url=api_url, timeout=30.0) as client:
-        for number in range(len(farmers) + 1, len(farmers) + 1 + max(count - present, 0)):
-            body = {
-                "pooler_id": str(pooler_id),
-                "payout_wallet": demo_wallet(number).public_key,
-                "metadata": {"name": f"demo {number}"},
-            }
-            response = await client.post("/farmers/register", json=body, headers={"Authorization": f"Bearer {key}"})
-            if response.status_code == 503:
-                raise RpcUnavailableError(f"a demo farmer cannot be registered now: {response.text[:300]}")
-            if response.status_code != 201:
-                raise ConfigError(f"registering a demo farmer failed: {response.status_code} {response.text[:300]}")
+    lacking = range(len(farmers) + 1, len(farmers) + 1 + count - present)
+    if lacking:
+        await _register(database, api_url, pooler_id, lacking)
     farmers = await list_farmers(database, pooler_id)
     waiting = [farmer["custodial_wallet"] for farmer in farmers if farmer["status"] == FarmerStatus.REGISTERED]
     funded = await chain.read_accounts(waiting)
@@ -74,6 +65,28 @@ async def ensure_farmers(
 
     await asyncio.gather(*(fund(wallet) for wallet in waiting if wallet not in funded))
     await _wait_until_active(database, pooler_id, count, max(60.0, 20 * chain.network.ledger_seconds), say)
+
+
+async def _register(database: Database, api_url: str, pooler_id: UUID, numbers: range) -> None:
+    """As an operator, with a key that ends with this: of those whom others register the pool asks KALE first."""
+    soon = datetime.now(UTC) + timedelta(minutes=10)
+    made = await create_key(database, Role.OPERATOR, label=LABEL, expires_at=soon)
+    headers = {"Authorization": f"Bearer {made.key}"}
+    try:
+        async with httpx2.AsyncClient(base_url=api_url, timeout=30.0, headers=headers) as client:
+            for number in numbers:
+                body = {
+                    "pooler_id": str(pooler_id),
+                    "payout_wallet": demo_wallet(number).public_key,
+                    "metadata": {"name": f"demo {number}"},
+                }
+                response = await client.post("/farmers/register", json=body)
+                if response.status_code == 503:
+                    raise RpcUnavailableError(f"a demo farmer cannot be registered now: {response.text[:300]}")
+                if response.status_code != 201:
+                    raise ConfigError(f"registering a demo farmer failed: {response.status_code} {response.text[:300]}")
+    finally:
+        await revoke_own_key(database, made.key_id, Role.OPERATOR, None, None)
 
 
 async def _wait_until_active(

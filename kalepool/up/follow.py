@@ -56,6 +56,7 @@ class RunWatch:
         self._blocks: dict[int, BlockSummary] = {}
         self._read_at = 0.0
         self.block_seconds = block_seconds
+        self.saw_search = False
         self.moment: Moment | None = None
 
     async def look(self) -> Moment:
@@ -63,6 +64,7 @@ class RunWatch:
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
             self.moment = await self._reader.read()
         self._read_at = time.monotonic()
+        self.saw_search |= bool(self.moment.searchers)
         self._blocks |= {block.block_index: block for block in self.moment.blocks}
         return self.moment
 

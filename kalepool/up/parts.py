@@ -12,11 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from pydantic import SecretStr
 
 from kalepool.config import ENV_FILE, Settings, local_url
 from kalepool.errors import ConfigError
 from kalepool.heartbeat import ADDRESS, NOT_INHERITED
+from kalepool.logins import Login
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
 from kalepool.processes import spawn
@@ -24,7 +27,31 @@ from kalepool.up.folder import DataFolder
 from kalepool.up.supervisor import MARK, Service
 
 SECRETS = ("KALEPOOL_MASTER_KEY", "KALEPOOL_MASTER_KEY_FILE", "KALEPOOL_API_KEY", "KALEPOOL_ALERT_WEBHOOK")
-DATABASE = ("KALEPOOL_DATABASE_URL", "DATABASE_URL")
+DATABASE = (
+    "KALEPOOL_DATABASE_URL",
+    "DATABASE_URL",
+    "KALEPOOL_MIGRATE_DATABASE_URL",
+    "KALEPOOL_COORDINATOR_DATABASE_URL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """The database's address for each that goes there: each may do what it needs, where the logins are not the same."""
+
+    migrate: str = field(repr=False)
+    api: str = field(repr=False)
+    coordinator: str = field(repr=False)
+
+    @classmethod
+    def of_own(cls, settings: Settings, url: SecretStr) -> DatabaseUrls:
+        """Of a server that somebody else runs, at the configured `url`."""
+        given = (settings.migrate_database_url or url, url, settings.coordinator_database_url or url)
+        return cls(*(each.get_secret_value() for each in given))
+
+    @classmethod
+    def of_embedded(cls, server: Postgres) -> DatabaseUrls:
+        return cls(*(server.url(login=login) for login in (Login.MIGRATE, Login.API, Login.COORDINATOR)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +93,18 @@ class Parts:
             return replace(self, api_port=_free_port(self.settings.api_host, 0))
         return None
 
-    def postgres(self) -> tuple[Service, str]:
-        """The embedded server, and its database's address. The server is started by this call."""
+    def postgres(self) -> tuple[Service, DatabaseUrls]:
+        """The embedded server, and its database's addresses. The server is started by this call."""
         data, log = self.folder.path / "postgres", self.folder.logs / "postgres.log"
 
         def start() -> subprocess.Popen[bytes]:
             return Postgres.start(data, programs=self.settings.postgres_bin, log_file=log).process
 
         server = Postgres.start(data, programs=self.settings.postgres_bin, log_file=log)
-        url = server.create_database("kalepool")
+        server.create_pool_database()
         service = Service("postgres", start, log, stop_signal=signal.SIGINT, seconds=1.5)
         service.process = server.process
-        return service, url
+        return service, DatabaseUrls.of_embedded(server)
 
     def devnet(self, rivals: int) -> Service:
         arguments = ["devnet", "--port", self.rpc_url.rpartition(":")[2], "--data", str(self.folder.path / "devnet")]
@@ -97,7 +124,7 @@ class Parts:
             "KALEPOOL_API_PORT": str(self.api_port),
             "KALEPOOL_MASTER_KEY_FILE": str(self.settings.master_key_file or self.folder.path / "master.key"),
         }
-        return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY",), seconds=2.0)
+        return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY", *DATABASE), seconds=2.0)
 
     def coordinator(self, database_url: str, api_key: str, heartbeats: str | None = None) -> Service:
         """heartbeats: the address where it is to tell that it works."""
@@ -110,7 +137,7 @@ class Parts:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
         if heartbeats:
             told[ADDRESS] = heartbeats
-        return self._service("coordinator", ["coordinate"], told, without=SECRETS, seconds=3.5)
+        return self._service("coordinator", ["coordinate"], told, without=(*SECRETS, *DATABASE), seconds=3.5)
 
     def _service(
         self, name: str, arguments: list[str], told: dict[str, str], *, without: tuple[str, ...], seconds: float

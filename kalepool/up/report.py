@@ -82,6 +82,15 @@ def close(
     return RunReport(blocks, lines, problems)
 
 
+def with_search(report: RunReport, *, saw_search: bool) -> RunReport:
+    """The same, and a problem where nobody ever searched: blocks may be whole without, as on a pool without farmers.
+    A work was searched for, though its miner came and went between two looks."""
+    if saw_search or any(block.worked for block in report.blocks):
+        return report
+    said = "nobody searched: no worker came and no miner; the coordinator's log says why"
+    return RunReport(report.blocks, report.lines, [*report.problems, said])
+
+
 def _likely_cause(difference: int) -> str:
     if difference > 0:
         return "somebody paid into the wallet, or harvested a pail of before for it?"

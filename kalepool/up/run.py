@@ -27,9 +27,9 @@ from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
 from kalepool.up.follow import LOOK_PATIENCE_SECONDS, RunWatch, Voice, show
-from kalepool.up.parts import Parts, needs_devnet
+from kalepool.up.parts import DatabaseUrls, Parts, needs_devnet
 from kalepool.up.pulse import minded
-from kalepool.up.report import RunReport, blocks_table, close, farmers_table
+from kalepool.up.report import RunReport, blocks_table, close, farmers_table, with_search
 from kalepool.up.supervisor import Supervisor
 from kalepool.view.moment import MomentReader
 
@@ -110,7 +110,7 @@ async def _run(
 ) -> int:
     alarms = Alarms(settings)
     parts = Parts.plan(settings, folder)
-    database_url = await _start_database(parts, supervisor, voice)
+    urls = await _start_database(parts, supervisor, voice)
     if needs_devnet(settings):
         supervisor.add(parts.devnet(options.rivals))
         url, port = parts.rpc_url, int(parts.rpc_url.rpartition(":")[2])
@@ -119,25 +119,25 @@ async def _run(
         times = f"ledgers of {parts.network.ledger_seconds:g} s, blocks of {parts.network.block_seconds} s"
         voice.say(f"devnet: {parts.rpc_url}, {times}{rivals}")
     folder.claim_network(settings.network)  # not before: what did not start has no history
-    parts = await _start_api(parts, database_url, supervisor)
+    parts = await _start_api(parts, urls.api, supervisor)
     voice.say(f"page: {parts.api_url}/")
     voice.say(f"API: {parts.api_url}/docs")
     folder.publish(_running(parts))
     async with (
-        Database.open(database_url, connections=3) as database,
+        Database.open(urls.api, connections=3) as database,
         Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
         _guarded(supervisor, voice),
-        minded(parts, database_url, supervisor, heartbeats, alarms),
+        minded(parts, urls.api, supervisor, heartbeats, alarms),
     ):
         pooler_id, key = await ensure_pooler(database, settings)
 
         async def begin() -> Books:
             if options.farmers:
-                await ensure_farmers(database, chain, parts.api_url, pooler_id, key, options.farmers, voice.say)
+                await ensure_farmers(database, chain, parts.api_url, pooler_id, options.farmers, voice.say)
             return await Books.open(database, chain, pooler_id)
 
         books = await patiently(begin, voice)
-        supervisor.add(parts.coordinator(database_url, key, heartbeats.address))
+        supervisor.add(parts.coordinator(urls.coordinator, key, heartbeats.address))
         reader = MomentReader(
             database,
             chain,
@@ -155,6 +155,7 @@ async def _run(
             raise
         supervisor.stop("coordinator")
         report = await books.close(watch.finished()[: options.blocks])
+    report = with_search(report, saw_search=watch.saw_search)
     _print(report, voice)
     return 1 if report.problems else 0
 
@@ -172,16 +173,16 @@ async def patiently(work: Callable[[], Awaitable[T]], voice: Voice) -> T:
             await asyncio.sleep(RPC_RETRY_SECONDS)
 
 
-async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) -> str:
+async def _start_database(parts: Parts, supervisor: Supervisor, voice: Voice) -> DatabaseUrls:
     if parts.settings.database_url is not None:
-        url = parts.settings.database_url.get_secret_value()
+        urls = DatabaseUrls.of_own(parts.settings, parts.settings.database_url)
         voice.say("database: as configured")
     else:
-        service, url = parts.postgres()
+        service, urls = parts.postgres()
         supervisor.adopt(service)
         voice.say(f"database: embedded PostgreSQL in {parts.folder.path / 'postgres'}")
-    await migrate(url)
-    return url
+    await migrate(urls.migrate)
+    return urls
 
 
 async def _start_api(parts: Parts, database_url: str, supervisor: Supervisor) -> Parts:

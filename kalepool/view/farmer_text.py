@@ -96,7 +96,9 @@ def _balance(farmer: Mapping[str, Any]) -> str:
 def _missing(missing: Mapping[str, Any]) -> str:
     if native := int(missing["native_stroops"]):
         return f"{amount(native)} XLM: send that to the custodial wallet"
-    return "the KALE trustline, which the pool adds by itself"
+    if missing["trustline"]:
+        return "the KALE trustline, which the pool adds by itself"
+    return f"{amount(int(missing['kale_stroops']))} KALE: send that to the custodial wallet"
 
 
 def _way_out(leaving: Mapping[str, Any]) -> list[Line]:

@@ -56,6 +56,7 @@ class FarmerProgress:
     failed_code: str | None
     received_stroops: int | None
     received_index: int | None
+    deposit_stroops: int = 0
     missing: Lacking | None = None
     balance_stroops: int | None = None
 
@@ -72,7 +73,11 @@ class FarmerProgress:
         """What a registered farmer needs to become active. The pool adds the trustline by itself."""
         if self.missing is None:
             return "waits for XLM"
-        return f"waits for {amount(self.missing.native_stroops)} XLM" if self.missing.native_stroops else "is let in"
+        if self.missing.native_stroops:
+            return f"waits for {amount(self.missing.native_stroops)} XLM"
+        if self.missing.kale_stroops and not self.missing.trustline:
+            return f"waits for {amount(self.missing.kale_stroops)} KALE"
+        return "is let in"
 
     def with_forecast(self, block: Block, index: int) -> FarmerProgress:
         """With what its pail would bring if the block ended as it stands."""
@@ -341,7 +346,7 @@ class MomentReader:
         waits = farmer.status == "registered"
         return replace(
             farmer,
-            missing=missing_funds(account, self._min_spare_stroops) if waits else None,
+            missing=missing_funds(account, self._min_spare_stroops, farmer.deposit_stroops) if waits else None,
             balance_stroops=account.kale_stroops if account else None,
         )
 

@@ -2,28 +2,49 @@
 
 -- name: insert_farmer
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
-                     metadata)
+                     metadata, registered_by, registered_from, deposit_stroops)
 VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %(master_key_id)s, %(payout_wallet)s,
-        %(stake_percentage)s, %(metadata)s)
+        %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s)
 RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-          activated_at, secret_sealed;
+          activated_at, secret_sealed, deposit_stroops;
 
 -- name: select_wallet_owner
 -- The farmer that the pool keeps this wallet for.
 SELECT farmer_id FROM farmers WHERE custodial_wallet = %(custodial_wallet)s;
 
 -- name: count_farmers
--- How many farmers a pooler has that have not left.
-SELECT count(*) AS farmers FROM farmers WHERE pooler_id = %(pooler_id)s AND status <> 'departed';
+-- A pooler's places that are taken: who only waits for funds holds none. `announced`: those it has itself registered, and
+-- that wait.
+SELECT count(*) FILTER (WHERE status IN ('active', 'leaving')) AS present,
+       count(*) FILTER (WHERE status = 'registered' AND registered_by <> 'farmer') AS announced
+FROM farmers WHERE pooler_id = %(pooler_id)s;
+
+-- name: select_pooler_places
+-- How many more farmers each pooler may have active.
+SELECT p.pooler_id, p.max_farmers - (SELECT count(*) FROM farmers f
+                                     WHERE f.pooler_id = p.pooler_id AND f.status IN ('active', 'leaving')) AS places
+FROM poolers p WHERE p.pooler_id = ANY(%(pooler_ids)s);
+
+-- name: count_waiting_from
+-- How many farmers that were registered from an address have brought nothing yet.
+SELECT count(*) AS farmers FROM farmers WHERE registered_from = %(registered_from)s AND status = 'registered';
+
+-- name: lapse_farmers
+-- Of these, those that have waited too long: nothing ever came. Whoever an operator registered may take its time.
+UPDATE farmers SET status = 'departed', departed_at = now(), registered_from = NULL, leaving_code = %(code)s,
+                   leaving_message = %(message)s
+WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_by <> 'operator'
+  AND registered_at < now() - make_interval(secs => %(seconds)s::float);
 
 -- name: select_registered_farmers
 -- Those who wait for funds or a trustline.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed
+       activated_at, secret_sealed, deposit_stroops
 FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
 
 -- name: activate_farmer
-UPDATE farmers SET status = 'active', activated_at = now() WHERE farmer_id = %(farmer_id)s AND status = 'registered';
+UPDATE farmers SET status = 'active', activated_at = now(), registered_from = NULL
+WHERE farmer_id = %(farmer_id)s AND status = 'registered';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- By themselves
@@ -31,7 +52,7 @@ UPDATE farmers SET status = 'active', activated_at = now() WHERE farmer_id = %(f
 -- name: select_farmers_of_wallet
 -- A page of a payout wallet's farmers, oldest first.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed
+       activated_at, secret_sealed, deposit_stroops
 FROM farmers
 WHERE payout_wallet = %(payout_wallet)s AND (%(after)s::uuid IS NULL OR farmer_id > %(after)s)
 ORDER BY farmer_id
@@ -50,7 +71,7 @@ WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active');
 
 -- name: select_farmer_of_any_pooler
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed
+       activated_at, secret_sealed, deposit_stroops
 FROM farmers WHERE farmer_id = %(farmer_id)s;
 
 -- name: select_farmer_performance
@@ -59,7 +80,7 @@ SELECT * FROM farmer_performance WHERE farmer_id = %(farmer_id)s;
 -- name: select_farmers_page
 -- A page of farmers, oldest first, after a farmer; of one pooler and of one status unless these are null.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed
+       activated_at, secret_sealed, deposit_stroops
 FROM farmers
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -70,7 +91,7 @@ LIMIT %(limit)s;
 -- name: select_farmers_of_pooler
 -- Whom a pooler may plant for (active), and work and harvest for (all that have not departed).
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed
+       activated_at, secret_sealed, deposit_stroops
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status = ANY(%(statuses)s)
 ORDER BY registered_at, farmer_id;

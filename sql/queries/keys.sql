@@ -43,3 +43,25 @@ WHERE (%(role)s::text IS NULL OR role = %(role)s) AND (%(subject_id)s::uuid IS N
   AND (%(after)s::uuid IS NULL OR key_id < %(after)s)
 ORDER BY key_id DESC
 LIMIT %(limit)s;
+
+-- name: lock_keys
+-- Lets one transaction at a time make a key of a subject.
+SELECT pg_advisory_xact_lock(hashtextextended('keys ' || %(subject)s, 0));
+
+-- name: count_live_keys
+-- How many keys of a role and subject may be used.
+SELECT count(*) AS keys FROM api_keys
+WHERE role = %(role)s AND subject_id IS NOT DISTINCT FROM %(subject_id)s AND subject_wallet IS NULL
+  AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
+
+-- name: end_oldest_tokens
+-- Of a wallet's tokens that may be used, the newest so many stay.
+UPDATE api_keys SET revoked_at = now()
+WHERE key_id IN (
+    SELECT key_id FROM api_keys
+    WHERE subject_wallet = %(subject_wallet)s AND revoked_at IS NULL AND expires_at > now()
+    ORDER BY key_id DESC OFFSET %(most)s);
+
+-- name: delete_old_tokens
+-- Tokens of who signed in, an hour after their end.
+DELETE FROM api_keys WHERE subject_wallet IS NOT NULL AND expires_at < now() - interval '1 hour';

@@ -207,5 +207,6 @@ FROM miners m
 CROSS JOIN LATERAL (
     SELECT searcher, sum(credited_hashes) AS credited FROM shares
     WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
-WHERE m.last_seen_at > now() - interval '5 minutes'
+-- It is written down now and then that a miner was seen: one that has just registered was not yet.
+WHERE greatest(m.last_seen_at, m.created_at) > now() - interval '5 minutes'
 ON CONFLICT DO NOTHING;

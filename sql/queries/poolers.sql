@@ -25,7 +25,7 @@ SELECT 1 AS open FROM poolers WHERE pooler_id = %(pooler_id)s AND open AND statu
 -- name: select_open_poolers
 -- A page of the poolers that farmers may register with by themselves.
 SELECT p.pooler_id, p.name, p.max_farmers,
-       (SELECT count(*) FROM farmers f WHERE f.pooler_id = p.pooler_id AND f.status <> 'departed') AS farmers
+       (SELECT count(*) FROM farmers f WHERE f.pooler_id = p.pooler_id AND f.status IN ('active', 'leaving')) AS farmers
 FROM poolers p
 WHERE p.open AND p.status = 'active' AND (%(after)s::uuid IS NULL OR p.pooler_id > %(after)s)
 ORDER BY p.pooler_id

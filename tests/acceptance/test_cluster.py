@@ -82,7 +82,7 @@ class Look:
 async def look(ray_cluster: Any) -> AsyncIterator[tuple[Look, Pool]]:
     async with (
         running_pool(FARMERS, 0.5, BLOCK_SECONDS, ray_cluster.address) as pool,
-        await psycopg.AsyncConnection.connect(pool.database_url, autocommit=True) as connection,
+        await psycopg.AsyncConnection.connect(pool.urls.api, autocommit=True) as connection,
     ):
         yield Look(connection, pool), pool
 

@@ -35,6 +35,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc"),
 ]
 
+NOT_READY = (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)
 FARMERS = 5
 BLOCK_SECONDS = 16
 FAST = ["--ledger-seconds", "0.5", "--block-seconds", "15"]
@@ -107,7 +108,11 @@ class Run:
         try:
             with psycopg.connect(url, autocommit=True) as connection:
                 return connection.execute(query.encode(), parameters).fetchall()
-        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # gone since, or not migrated yet
+        except (
+            psycopg.OperationalError,
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.InsufficientPrivilege,
+        ):  # gone since, or not migrated yet
             return []
 
     def kill(self, name: str, phase: str, after_block: int) -> Kill:

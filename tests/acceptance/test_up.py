@@ -75,6 +75,14 @@ def chain_ledger(home: Home) -> int:
     return row[0] if row else 0
 
 
+def operators_keys(home: Home) -> int:
+    with Postgres.start(home.data / "postgres") as server, psycopg.connect(server.url()) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM api_keys WHERE role = 'operator' AND revoked_at IS NULL"
+        ).fetchone()
+    return row[0] if row else 0
+
+
 @linux
 @pytest.mark.slow(40, "two blocks of 15 s, and the first start of all")
 def test_two_blocks_from_nothing_are_planted_worked_harvested_and_add_up(lasting: Home) -> None:
@@ -84,6 +92,7 @@ def test_two_blocks_from_nothing_are_planted_worked_harvested_and_add_up(lasting
     assert wait_until_gone(lasting.left(), 2), "something outlived it"
     assert re.search(r"^API: http://127\.0\.0\.1:\d+/docs$", output, re.MULTILINE)
     assert "\x1b" not in output, "plain lines without a terminal"
+    assert operators_keys(lasting) == 0, "the key that registered the demo farmers ended with that"
     blocks = re.findall(r"^│ +(\d+) │ +(\d+) │ +(\d+) │ +(\d+) │", output, re.MULTILINE)
     assert len(blocks) == 2
     assert all([int(n) for n in counts] == [FARMERS] * 3 for _, *counts in blocks), output

@@ -18,8 +18,8 @@ from kalepool.networks import DEVNET
 from kalepool.postgres import Postgres
 from tests.chaos.cells import BACK_SECONDS, PHASES, Cell, plan, wait_for_phase
 from tests.chaos.customers import Customers
-from tests.chaos.history import History
-from tests.chaos.oracle import Finding, judge
+from tests.chaos.history import History, Pail
+from tests.chaos.oracle import Case, Finding, judge
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage, StageError, Times, wait_for
 
@@ -27,6 +27,9 @@ ASSET = Asset(DEVNET.asset_code, DEVNET.asset_issuer)
 KALE_EACH = 1000
 RESERVE_LEDGERS = 6
 """Ledgers that a pool needs at the end of a block, once a fault is over, to hand in every work. Also a part's start."""
+
+SEARCH_SECONDS = 45.0
+"""Within which a Ray that was hurt has workers again that hash."""
 
 SETTLE_BLOCKS = 6
 WITHDRAWERS = 2
@@ -68,6 +71,7 @@ class ChaosReport:
     findings: list[Finding] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     history: History | None = None
+    forgiven: dict[Pail, int] = field(default_factory=dict)  # lost stakes that no pool could have spared, in stroops
     withdrawals: tuple[int, int] = (0, 0)
 
     @property
@@ -142,6 +146,8 @@ def _make(stage: Stage, options: Options) -> Iterator[Made]:
         if not wait_for(stage.serves, BACK_SECONDS):
             made.trouble = f"not all parts serve {BACK_SECONDS:.0f} s after it: {stage.last_words()}"
         made.over_at = time.time()
+        if not wait_for(stage.searches, SEARCH_SECONDS):
+            made.trouble = f"no worker searches {SEARCH_SECONDS:.0f} s after it: {stage.last_words()}"
         yield made
         seen = stage.ask("SELECT max(block_index) FROM plantings WHERE outcome = 'planted'")
         last = max(block, seen[0][0] if seen and seen[0][0] is not None else block)
@@ -151,7 +157,10 @@ def _judge(stage: Stage, report: ChaosReport) -> None:
     with Postgres.start(stage.data / "postgres") as server:
         record = Record.read(server.url())
         report.history = History.read(stage.rpc_url, ASSET, record.own_accounts())
-    report.findings = judge(report.history, record, unsparable=_unsparable(report), grace=1)
+    unsparable = _unsparable(report)
+    report.findings = judge(report.history, record, unsparable=unsparable)
+    lost = Case(report.history, record, report.history.current_block).lost
+    report.forgiven = {pail: stake for pail, stake in lost.items() if pail[1] in unsparable}
 
 
 def _unsparable(report: ChaosReport) -> set[int]:
@@ -175,6 +184,11 @@ def show(report: ChaosReport, console: Console) -> None:
         f"withdrawals asked for {report.withdrawals[0]}, told to be paid {report.withdrawals[1]}",
         highlight=False,
     )
+    for block in sorted({block for _, block in report.forgiven}):
+        near = ", ".join(f"{made.number} {made.cell.name}" for made in report.during(block))
+        stakes = [stake for (_, index), stake in report.forgiven.items() if index == block]
+        text = f"block {block}: {len(stakes)} stakes lost, {sum(stakes)} stroops; too late to spare them after {near}"
+        console.print(text, markup=False, highlight=False)
     for made in report.made:
         if made.trouble:
             console.print(f"{made.number} {made.cell.name}: {made.trouble}", style="bold red", markup=False)

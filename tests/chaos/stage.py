@@ -26,6 +26,7 @@ import psycopg
 
 from kalepool.postgres import running_url
 
+NOT_READY = (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)
 MARK = "CHAOS_STAGE"
 """In the environment of everything that is started here, however far from it."""
 
@@ -201,7 +202,11 @@ class Stage:
                 self._connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
             cursor = self._connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
-        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # gone since, or not migrated yet
+        except (
+            psycopg.OperationalError,
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.InsufficientPrivilege,
+        ):  # gone since, or not migrated yet
             self._disconnect()
             return []
 
@@ -217,6 +222,10 @@ class Stage:
         with contextlib.suppress(httpx2.HTTPError):
             return self.http.get(f"{self.api_url}/info").status_code == 200
         return False
+
+    def searches(self) -> bool:
+        """Whether a worker of the pool's own Ray has hashed in the last seconds; True where it has none."""
+        return not self.ray or bool(self.ask(WORKS))
 
     def _runs(self) -> bool:
         if self.up is None or self.up.poll() is not None:
@@ -275,6 +284,11 @@ class Stage:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10.0)
 
+
+WORKS = """
+SELECT true FROM workers
+WHERE status = 'alive' AND hashes_per_second > 0 AND last_seen_at > now() - interval '10 seconds' LIMIT 1
+"""
 
 NOTHING_LEFT = """
 SELECT NOT EXISTS (SELECT FROM submissions WHERE status = 'open')

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -26,6 +26,7 @@ from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.up.supervisor import Supervisor
 
 ISSUER = Keypair.from_raw_ed25519_seed(sha256(f"{DEVNET.passphrase} / issuer".encode()).digest())
 KALE = 10_000_000
@@ -91,9 +92,13 @@ class FarmUnderTest:
         self.farmers += [row for row in rows if row.farmer_id not in {farmer.farmer_id for farmer in self.farmers}]
         return self.farmers[-count:]
 
+    def as_owner(self) -> AbstractAsyncContextManager[Database]:
+        """The database as who owns it opens it, and not as the API."""
+        return Database.open(self.database_url, role=None, connections=1)
+
     async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
         """Has the farmer's money go to this wallet."""
-        async with self.ctx.database.transaction() as tx:
+        async with self.as_owner() as database, database.transaction() as tx:
             await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
 
     async def give(self, wallet: str, kale_stroops: int) -> None:
@@ -145,6 +150,7 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
             ledger_seconds=0.1,
             block_seconds=300,
             channel_accounts=5,
+            farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
             data_dir=tmp_path,
             database_url=database_url,  # pyright: ignore[reportArgumentType]
             _env_file=None,  # pyright: ignore[reportCallIssue]
@@ -153,3 +159,16 @@ async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest
         assert await ctx.accounts.ensure() is None
         new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
         yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the supervisor told the user."""
+    return []
+
+
+@pytest.fixture
+def supervisor(said: list[str]) -> Iterator[Supervisor]:
+    made = Supervisor(said.append)
+    yield made
+    made.kill_all()

@@ -71,6 +71,8 @@ def kalepool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         (["migrate"], {"KALEPOOL_NETWORK": "moonnet"}, 2, "KALEPOOL_NETWORK"),
         (["up"], {"KALEPOOL_NETWORK": "mainnet"}, 2, "KALEPOOL_RPC_URL"),
         (["up", "--rivals", "3"], {"KALEPOOL_RPC_URL": "http://127.0.0.1:1"}, 2, "--rivals"),
+        (["mine", "--url", "http://127.0.0.1:1", "--key", "k", "--threads", "100000"], {}, 2, "--threads"),
+        (["bench", "--seconds", "inf"], {}, 2, "--seconds"),
         (["up", "--data-dir", "/dev/null/x"], {}, 2, "data folder"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from kalepool.errors import DatabaseError
+from kalepool.logins import Login
 from kalepool.postgres import Postgres, running_url
 from kalepool.processes import is_alive, wait_until_gone
 
@@ -40,7 +41,7 @@ def test_data_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Postgres.start(data) as server:
         assert count_rows(server.create_database("kalepool")) == 1
-        assert running_url(data) == server.url()
+        assert running_url(data) == server.url(login=Login.API)
     assert running_url(data) is None
     with Postgres.start(data) as server:
         assert count_rows(server.url()) == 2

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,18 +43,6 @@ while True:
     beat()
     time.sleep(0.05)
 """
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def supervisor(said: list[str]) -> Iterator[Supervisor]:
-    made = Supervisor(said.append)
-    yield made
-    made.kill_all()
 
 
 @pytest.fixture
@@ -197,15 +185,16 @@ PARTS = ("api", "coordinator", "postgres", "devnet")
 
 @pytest.mark.slow(40, "four parts of a real pool are stopped, one after the other, and have to come back")
 @pytest.mark.timeout(240)
+@pytest.mark.pool
 async def test_every_part_of_a_pool_that_hangs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"ANSWER_SECONDS": 4.0, "PATIENCE_SECONDS": 4.0, "STEADY_SECONDS": 0.5}.items():
         monkeypatch.setattr(module, name, seconds)
     async with receiving() as receiver, running_pool(1, 0.5, 15, "none") as pool:
         supervisor, alarms = pool.supervisor, told_to(receiver)
         with Heartbeats() as heartbeats:
-            supervisor.add(pool.parts.coordinator(pool.database_url, pool.key, heartbeats.address))
+            supervisor.add(pool.parts.coordinator(pool.urls.coordinator, pool.key, heartbeats.address))
             await until(lambda: heartbeats.silent_seconds(supervisor.pid("coordinator")) is not None, supervisor, 30)
-            async with minded(pool.parts, pool.database_url, supervisor, heartbeats, alarms):
+            async with minded(pool.parts, pool.urls.api, supervisor, heartbeats, alarms):
                 for name in PARTS:
                     first, began = supervisor.pid(name), time.monotonic()
                     os.kill(first, signal.SIGSTOP)

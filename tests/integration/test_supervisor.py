@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,18 +29,6 @@ if "parent" in sys.argv: print(subprocess.Popen(["sleep", "600"], start_new_sess
 print("started", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def supervisor(said: list[str]) -> Iterator[Supervisor]:
-    made = Supervisor(said.append)
-    yield made
-    made.kill_all()
 
 
 def service(folder: Path, *words: str, name: str = "child", seconds: float = 0.3) -> Service:

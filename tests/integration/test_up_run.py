@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from kalepool.services import upkeep
 from kalepool.up import run as module
 from kalepool.up.books import Books
-from kalepool.up.follow import Voice
+from kalepool.up.follow import RunWatch, Voice
+from kalepool.up.report import RunReport, with_search
 from kalepool.up.run import _until_stopped, patiently
 
 
@@ -74,3 +78,25 @@ async def test_an_api_starts_without_an_rpc_server_that_answers(farm, monkeypatc
         async with upkeep.running(farm.ctx):
             assert farm.ctx.journal.gaps is None, "nothing is paid before they were looked for"
     farm.devnet.node.faults.clear()
+
+
+def test_blocks_in_which_nobody_searched_are_no_success() -> None:
+    """As where Ray could not start: planted or not, such a run has not mined."""
+    well = RunReport([], [], [])
+    assert with_search(well, saw_search=True).problems == []
+    assert "nobody searched" in with_search(well, saw_search=False).problems[0]
+
+
+async def _moment(searchers: tuple[object, ...]) -> Any:
+    return SimpleNamespace(searchers=searchers, blocks=(), at=datetime.now(UTC), trouble=None)
+
+
+def test_who_searched_once_was_there() -> None:
+    seen: list[tuple[object, ...]] = [(), ("a worker",), ()]
+    reader: Any = SimpleNamespace(read=lambda: _moment(seen.pop(0)))
+    watch = RunWatch(reader, datetime.now(UTC), 60)
+    said = []
+    for _ in range(3):
+        asyncio.run(watch.look())
+        said.append(watch.saw_search)
+    assert said == [False, True, True]

@@ -18,7 +18,7 @@ from kalepool.config import Settings
 from kalepool.database import Database, migrate
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder
-from kalepool.up.parts import Parts
+from kalepool.up.parts import DatabaseUrls, Parts
 from kalepool.up.supervisor import Service, Supervisor
 
 
@@ -29,14 +29,14 @@ class Pool:
     parts: Parts
     supervisor: Supervisor
     database: Database
-    database_url: str
+    urls: DatabaseUrls
     pooler_id: UUID
     key: str
     metrics_port: int
     client: httpx2.AsyncClient
 
     def start_coordinator(self) -> Service:
-        service = self.parts.coordinator(self.database_url, self.key)
+        service = self.parts.coordinator(self.urls.coordinator, self.key)
         self.supervisor.add(service)
         return service
 
@@ -67,21 +67,21 @@ async def running_pool(
             supervisor = Supervisor(print)
             try:
                 parts = Parts.plan(settings, folder)
-                service, url = parts.postgres()
+                service, urls = parts.postgres()
                 supervisor.adopt(service)
-                await migrate(url)
+                await migrate(urls.migrate)
                 supervisor.add(parts.devnet(0))
                 await _answers(parts.rpc_url)
-                supervisor.add(parts.api(url))
+                supervisor.add(parts.api(urls.api))
                 await _answers(f"{parts.api_url}/info")
                 async with (
-                    Database.open(url) as database,
+                    Database.open(urls.api) as database,
                     Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
                     httpx2.AsyncClient() as client,
                 ):
                     pooler_id, key = await ensure_pooler(database, settings)
-                    await ensure_farmers(database, chain, parts.api_url, pooler_id, key, farmers, print)
-                    yield Pool(parts, supervisor, database, url, pooler_id, key, metrics_port, client)
+                    await ensure_farmers(database, chain, parts.api_url, pooler_id, farmers, print)
+                    yield Pool(parts, supervisor, database, urls, pooler_id, key, metrics_port, client)
             finally:
                 supervisor.stop_all()
 

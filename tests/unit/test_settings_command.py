@@ -55,7 +55,14 @@ def test_another_file_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None
 def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
     secret = "5ec2e7"
     hidden = {name for name, info in Settings.model_fields.items() if "SecretStr" in str(info.annotation)}
-    assert hidden == {"database_url", "api_key", "master_key", "alert_webhook"}
+    assert hidden == {
+        "database_url",
+        "migrate_database_url",
+        "coordinator_database_url",
+        "api_key",
+        "master_key",
+        "alert_webhook",
+    }
     lines = [f"KALEPOOL_{name.upper()}=https://{secret}:{secret}@host/{secret}?{secret}#{secret}" for name in hidden]
     lines += [
         f"KALEPOOL_RPC_URL=https://rpc.example/{secret}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from kalepool.api.models import (
     StakeWish,
     Stroops,
     example,
+    stake_part,
     stakes,
 )
 from kalepool.api.paging import Page, Paging, next_cursor
@@ -56,10 +56,12 @@ class Registration(Sent):
 
 
 class Missing(Described):
-    """What the custodial wallet lacks to become active. The pool adds the trustline once the XLM is there."""
+    """What the custodial wallet lacks to become active. The pool adds the trustline once the XLM is there; KALE can be
+    sent from then on."""
 
     native_stroops: Stroops
     trustline: bool
+    kale_stroops: Stroops
 
 
 class FarmerView(Described):
@@ -130,8 +132,7 @@ async def register(request: Request, body: Registration, caller: PoolerOrOperato
     """
     caller.require_pooler(body.pooler_id)
     ctx = context(request)
-    percentage = ctx.settings.stake_percentage if body.stake_percentage is None else body.stake_percentage
-    part = Decimal(f"{percentage:.6f}")
+    part = stake_part(body.stake_percentage, ctx.settings.stake_percentage)
     made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata), by=caller.role)
     view = FarmerView.model_validate(made.farmer)
     return RegisteredFarmer(
@@ -168,8 +169,9 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     farmer = await visible_farmer(request, caller, farmer_id)
     performance = await farmers.read_performance(ctx.database, farmer_id)
     try:
-        account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
-        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops)
+        account = await ctx.lookups.account(farmer.custodial_wallet)
+        deposit = 0 if farmer.activated_at else farmer.deposit_stroops
+        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops, deposit)
         if farmer.status in (Status.LEAVING, Status.DEPARTED):  # it is to be sent nothing any more
             missing = farmers.Lacking(0, trustline=False)
     except ChainError:

@@ -72,10 +72,11 @@ async def list_keys(request: Request, caller: Anyone, paging: Paging) -> Page[Ke
 
 
 @router.post(
-    "", summary="Make or rotate a key", status_code=201, responses=documented(401, 403, 404, 413, 422, 429, 503)
+    "", summary="Make or rotate a key", status_code=201, responses=documented(401, 403, 404, 409, 413, 422, 429, 503)
 )
 async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyView:
-    """Another key with the caller's own rights. With `replaces` the old one ends, at once or after a while."""
+    """Another key with the caller's own rights. With `replaces` the old one ends, at once or after a while. 409
+    `too-many-keys`: 50 may be used at the same time. Requests are counted for the caller, whichever key they carry."""
     if caller.subject_wallet is not None:
         raise Problem(403, "forbidden", "who signed in makes no keys: a stolen token would live on; sign in again")
     expires_at = None if order.valid_days is None else datetime.now(UTC) + timedelta(days=order.valid_days)

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
-from kalepool.api.auth import Principal, bearer, principal, record, require, still_valid
+from kalepool.api.auth import Principal, bearer, costs, principal, record, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
@@ -43,6 +43,9 @@ Hashes = Annotated[int, Field(description="A number of hashes.")]
 
 MOST_SHARES = 100
 """In one request."""
+
+CREDITS_COST = 19
+"""A page of credits counts as so many more requests: a miner's limit is made for shares."""
 
 MOST_KEY = 128
 """Characters of an Idempotency-Key."""
@@ -442,7 +445,12 @@ class CreditView(Described):
 BlockCursor = Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` of the page before.")]
 
 
-@router.get("/credits", summary="What I earn", responses=documented(401, 403, 422, 429, 503))
+@router.get(
+    "/credits",
+    summary="What I earn",
+    responses=documented(401, 403, 422, 429, 503),
+    dependencies=[Depends(costs(CREDITS_COST))],
+)
 async def credits(
     request: Request, caller: Miner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: BlockCursor = None
 ) -> Page[CreditView]:

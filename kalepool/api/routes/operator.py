@@ -211,9 +211,14 @@ class SubjectKeyOrder(Sent):
     valid_days: Days | None = None
 
 
-@router.post("/keys", summary="Make a key for somebody", status_code=201, responses=WRITES)
+@router.post(
+    "/keys",
+    summary="Make a key for somebody",
+    status_code=201,
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
 async def add_key(request: Request, caller: Operator, body: OperatorKeyOrder | SubjectKeyOrder) -> NewKeyView:
-    """For who lost theirs, or for another operator."""
+    """For who lost theirs, or for another operator. 409 `too-many-keys` where it has 50 that may be used."""
     expires_at = None if body.valid_days is None else datetime.now(UTC) + timedelta(days=body.valid_days)
     subject_id = body.subject_id if isinstance(body, SubjectKeyOrder) else None
     new = await operators.add_key(

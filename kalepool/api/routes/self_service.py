@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,7 +11,8 @@ from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from kalepool.api.auth import Anyone, SignedIn, record, require_sign_in
 from kalepool.api.calls import context, finish, visible_farmer
-from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops
+from kalepool.api.limits import address_of
+from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops, stake_part
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
@@ -81,14 +81,17 @@ class OwnFarmer(RegisteredFarmer):
 async def register(request: Request, body: SelfRegistration, caller: SignedIn) -> OwnFarmer:
     """A farmer with a custodial wallet of its own; everything it earns can only go to the wallet that signed in.
 
-    Send the custodial wallet what `missing` names: it becomes active by itself within a few ledgers. Each call makes
-    another farmer, up to the pool's limit.
+    Send the custodial wallet what `missing` names, the KALE once it has its trustline: it becomes active by itself
+    within a few ledgers, and holds no place with its pooler before. What nothing comes for lapses. Each call makes
+    another farmer, up to the pool's limit. 409: `pooler-full`, `too-many-waiting`.
     """
     ctx = context(request)
     wallet = caller.subject_wallet
     assert wallet is not None
-    percentage = _percentage(body.stake_percentage, ctx.settings.stake_percentage)
-    made = await farmers.register_oneself(ctx, body.pooler_id, wallet, percentage, body.metadata)
+    percentage = stake_part(body.stake_percentage, ctx.settings.stake_percentage)
+    made = await farmers.register_oneself(
+        ctx, body.pooler_id, wallet, percentage, body.metadata, address=address_of(request)
+    )
     assert made.api_key is not None
     return OwnFarmer(
         **FarmerView.model_validate(made.farmer).model_dump(),
@@ -96,10 +99,6 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
         missing=Missing.model_validate(made.missing),
         api_key=made.api_key,
     )
-
-
-def _percentage(given: float | None, default: float) -> Decimal:
-    return Decimal(str(default if given is None else given)).quantize(Decimal("0.000001"))
 
 
 @router.get("/farmer/farmers", summary="My farmers", responses=documented(401, 403, 422, 429, 503))
@@ -130,7 +129,7 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
     require_sign_in(caller)
-    percentage = _percentage(body.stake_percentage, 0)
+    percentage = stake_part(body.stake_percentage, 0)
     await farmers.change_stake(ctx.database, farmer_id, percentage)
     await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
@@ -231,7 +230,7 @@ async def withdraw(
     """Pays to the payout wallet, and to no other; the pool pays the fee. Takes a sign-in, a key is not enough.
 
     409, and nothing is begun: `payout-account-missing`, `payout-trustline-missing`, `balance-too-low`,
-    `idempotency-key-reused`, `farmer-leaves`.
+    `idempotency-key-reused`, `farmer-leaves`, `not-active`.
     """
     farmer = await visible_farmer(request, caller, farmer_id)
     ctx = context(request)

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalepool.api.limits import per_address
 from kalepool.api.models import AccountAddress, Described
-from kalepool.api.problems import Problem, documented
+from kalepool.api.problems import Problem, documented, of_error, of_invalid
 from kalepool.api.routes.farming import context
+from kalepool.errors import KalepoolError
 from kalepool.services.signin import ChallengeError, SignIn
 
-router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)])
+
+class _Sep10Route(APIRoute):
+    """An endpoint whose problems have also the member that SEP-10 gives errors."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_sep10(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                problem = of_invalid(error)
+            except KalepoolError as error:
+                problem = of_error(error)
+            except Problem as error:
+                problem = error
+            problem.extra["error"] = problem.detail
+            raise problem
+
+        return handle_sep10
+
+
+router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)], route_class=_Sep10Route)
 
 MOST_CHARACTERS = 10_000
 """Of a signed challenge: 20 signatures, the most a transaction has, fit well."""
@@ -71,6 +97,7 @@ async def stellar_toml(request: Request) -> PlainTextResponse:
         "WEB_AUTH_ENDPOINT": found.endpoint,
     }
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    text += f'\n[DOCUMENTATION]\nORG_NAME = "kalepool"\nORG_URL = {json.dumps(found.endpoint.removesuffix("/auth"))}\n'
     text += f"\n[[CURRENCIES]]\ncode = {json.dumps(network.asset_code)}\nissuer = {json.dumps(network.asset_issuer)}\n"
     return PlainTextResponse(text)
 
@@ -166,5 +193,4 @@ def _transaction(content_type: str, body: bytes) -> str:
 
 
 def _problem(error: ChallengeError) -> Problem:
-    """As ours are, and with the member that SEP-10 gives errors."""
-    return Problem(400, error.code, str(error), error=str(error))
+    return Problem(400, error.code, str(error))

@@ -7,9 +7,12 @@ A ledger is closed in stellar-core's order: expired entries go, all fees are tak
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+
+import structlog
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger import meta, operations
@@ -24,6 +27,8 @@ from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
 from kalepool.devnet.settings import PROTOCOL_VERSION
 from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,22 @@ class _Running:
     diagnostics: list[bytes] | None = None
     refund: int = 0
     post_fee_changes: bytes = meta.NO_CHANGES
+
+
+class _Raised(Exception):
+    """What came of a transaction outside its own application: no ledger can hold it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction.hash.hex())
+        self.transaction = transaction
+
+
+@contextmanager
+def _blaming(transaction: Transaction) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _Raised(transaction) from error
 
 
 class DevnetLedger:
@@ -111,15 +132,17 @@ class DevnetLedger:
         order = _apply_order(chosen, self.header.hash)
         info = LedgerInfo(sequence, close_time, self.network_id)
 
-        running = [self._take_fee(state, transaction, base_fee, sequence) for transaction, base_fee in order]
-        fee_pool = self.header.fee_pool + sum(r.fee_charged for r in running)
-        for item in running:
-            self._apply(state, item, conditions, info)
-        for item in running:
-            self._refund(state, item, sequence)
-        fee_pool -= sum(item.refund for item in running)
-
-        records = [_record(item) for item in running]
+        while True:  # each round but the last leaves one transaction out
+            attempt = StateView(state)
+            try:
+                records, fees = self._run(attempt, order, conditions, info)
+                break
+            except _Raised as raised:
+                log.exception("transaction_left_out", hash=raised.transaction.hash.hex())
+                invalid.append(raised.transaction)
+                order = [item for item in order if item[0] is not raised.transaction]
+        attempt.merge()
+        fee_pool = self.header.fee_pool + fees
         closed = Closed(self._next_header(close_time, records, state, fee_pool), records, state.changes, evicted)
         try:
             self._keep(closed)
@@ -180,6 +203,24 @@ class DevnetLedger:
 
     # --- transactions
 
+    def _run(
+        self, state: StateView, order: list[tuple[Transaction, int]], conditions: Conditions, info: LedgerInfo
+    ) -> tuple[list[TransactionRecord], int]:
+        """Applies (transaction, base fee) pairs. Gives their records and the fees, in stroops. Raises _Raised."""
+        sequence = conditions.sequence
+        running = []
+        for transaction, base_fee in order:
+            with _blaming(transaction):
+                running.append(self._take_fee(state, transaction, base_fee, sequence))
+        for item in running:
+            self._apply_guarded(state, item, conditions, info)
+        records = []
+        for item in running:
+            with _blaming(item.transaction):
+                self._refund(state, item, sequence)
+                records.append(_record(item))
+        return records, sum(item.fee_charged for item in running)
+
     def _take_fee(self, state: StateView, transaction: Transaction, base_fee: int, sequence: int) -> _Running:
         inclusion = min(transaction.inclusion_fee, base_fee * transaction.operation_count)
         view = StateView(state)
@@ -197,6 +238,18 @@ class DevnetLedger:
         return wire.transaction_event(
             stage, wire.contract_event(self._native, EventKind.CONTRACT, topics, sc_i128(fee))
         )
+
+    def _apply_guarded(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
+        """Applies a transaction. What it raises ends only itself, with txINTERNAL_ERROR.
+
+        Its changes are lost: they are merged last. Its fee stays taken.
+        """
+        try:
+            self._apply(state, item, conditions, info)
+        except Exception:
+            log.exception("transaction_raised", hash=item.transaction.hash.hex())
+            item.result = TransactionResult(Code.INTERNAL_ERROR)
+            item.operations = item.soroban = item.diagnostics = None
 
     def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
@@ -251,9 +304,10 @@ class DevnetLedger:
         transaction = item.transaction
         assert transaction.soroban is not None
         view = StateView(state)
-        applied = self._run_soroban(transaction, view, info)
         fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
-        item.refund = transaction.resource_fee - fixed - applied.refundable_fee
+        item.refund = transaction.resource_fee - fixed  # all of it where the call raises
+        applied = self._run_soroban(transaction, view, info)
+        item.refund -= applied.refundable_fee
         item.diagnostics = applied.diagnostics
         if operations.is_success(applied.result):
             item.operations = [OperationMeta(pack_changes(view), applied.events)]

@@ -11,13 +11,17 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from kalepool.devnet.ledger.closing import Closed
-from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL
+from kalepool.devnet.ledger.meta import AFTER_ALL, BEFORE_ALL, TransactionRecord
 from kalepool.devnet.wire import EventKind
 
 TRANSACTION_MASK = (1 << 20) - 1
 OPERATION_MASK = (1 << 12) - 1
 MAX_POSITION = 2**32 - 1
+
+log = structlog.get_logger()
 
 _KINDS = tuple(EventKind)
 
@@ -61,12 +65,21 @@ def event_rows(closed: Closed) -> list[tuple[Any, ...]]:
                 place, position, after = toid(ledger, TRANSACTION_MASK, 0), after, after + 1
             else:
                 place, position = toid(ledger, number, OPERATION_MASK), 0
-            rows.append((ledger, place, position, *_parts(event[4:], record.hash, record.success)))
+            rows += _row((ledger, place, position), event[4:], record)
         for operation, events in enumerate(record.operation_events):
             for position, event in enumerate(events):
                 place = toid(ledger, number, operation)
-                rows.append((ledger, place, position, *_parts(event, record.hash, record.success)))
+                rows += _row((ledger, place, position), event, record)
     return rows
+
+
+def _row(where: tuple[int, int, int], event: bytes, record: TransactionRecord) -> list[tuple[Any, ...]]:
+    """The event's row; none where the event cannot be read: the ledger is kept without it."""
+    try:
+        return [(*where, *_parts(event, record.hash, record.success))]
+    except Exception:
+        log.exception("event_unreadable", hash=record.hash.hex())
+        return []
 
 
 def _parts(event: bytes, transaction_hash: bytes, success: bool) -> tuple[Any, ...]:
@@ -86,6 +99,7 @@ def _parts(event: bytes, transaction_hash: bytes, success: bool) -> tuple[Any, .
 
 
 _FIXED_SIZES = {0: 4, 1: 0, 2: 8, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8, 9: 16, 10: 16, 11: 32, 12: 32, 20: 0, 21: 8}
+_ADDRESS_SIZES = (40, 36, 44, 40, 36)  # account, contract, muxed account, claimable balance, liquidity pool
 
 
 def scval_size(data: bytes, at: int) -> int:
@@ -97,7 +111,7 @@ def scval_size(data: bytes, at: int) -> int:
         size = int.from_bytes(data[at + 4 : at + 8], "big")
         return 8 + size + -size % 4
     if kind == 18:
-        return 4 + (40 if data[at + 4 : at + 8] == b"\0\0\0\0" else 36)
+        return 4 + _ADDRESS_SIZES[int.from_bytes(data[at + 4 : at + 8], "big")]
     if kind not in (16, 17):
         raise ValueError(f"an event cannot hold an ScVal of type {kind}")
     count = int.from_bytes(data[at + 8 : at + 12], "big") * (1 if kind == 16 else 2)

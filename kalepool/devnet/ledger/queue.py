@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+import structlog
+
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.checks import Conditions, available_balance, check, soroban_problem
 from kalepool.devnet.ledger.state_view import StateView
@@ -21,6 +23,8 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_ENTRIES,
 )
 from kalepool.devnet.wire import BUDGET_EXCEEDED
+
+log = structlog.get_logger()
 
 PENDING_LEDGERS = 4
 BANNED_LEDGERS = 10
@@ -123,8 +127,7 @@ class Queue:
         """
         valid, invalid = [], []
         for pending in self._pending.values():
-            refused = check(pending.transaction, view, conditions, applying=False)
-            (valid if refused is None else invalid).append(pending.transaction)
+            (valid if _is_valid(pending.transaction, view, conditions) else invalid).append(pending.transaction)
         chosen: list[tuple[Transaction, int]] = []
         for soroban in (False, True):
             lane = sorted((t for t in valid if t.is_soroban == soroban), key=lambda t: (-_bid(t), t.hash))
@@ -149,6 +152,15 @@ class Queue:
             if pending.age >= PENDING_LEDGERS:
                 del self._pending[source]
                 self._banned[0].add(pending.transaction.hash)
+
+
+def _is_valid(transaction: Transaction, view: StateView, conditions: Conditions) -> bool:
+    """Whether the next ledger may take it. One that cannot even be checked is dropped: it must not stop the others."""
+    try:
+        return check(transaction, view, conditions, applying=False) is None
+    except Exception:
+        log.exception("transaction_raised", hash=transaction.hash.hex())
+        return False
 
 
 def _bid(transaction: Transaction) -> float:

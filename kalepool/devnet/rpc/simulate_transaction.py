@@ -3,6 +3,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Any
 
+import structlog
 from stellar_sdk import xdr
 
 from kalepool.devnet.ledger.transactions import Transaction
@@ -11,6 +12,8 @@ from kalepool.devnet.rpc.params import Params, format_problem, take
 from kalepool.devnet.rpc.xdr_json import as_json
 from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.devnet.soroban.simulation import Simulated, simulate
+
+log = structlog.get_logger()
 
 _Type = xdr.OperationType
 
@@ -28,17 +31,22 @@ def simulate_transaction(node: Node, params: Params) -> dict[str, Any]:
     if problem is not None or transaction is None:
         return {"error": problem, "latestLedger": 0}
     told = node.told()
-    simulated = simulate(
-        transaction,
-        told.view,
-        told.info,
-        node.contracts,
-        mode=mode,
-        upgraded_auth=upgraded,
-        instruction_leeway=leeway,
-    )
-    answer = _answer(simulated)
-    return {**(_convert(answer) if wanted == "json" else answer), "latestLedger": told.header.sequence}
+    try:
+        simulated = simulate(
+            transaction,
+            told.view,
+            told.info,
+            node.contracts,
+            mode=mode,
+            upgraded_auth=upgraded,
+            instruction_leeway=leeway,
+        )
+        answer = _answer(simulated)
+        answer = _convert(answer) if wanted == "json" else answer
+    except Exception as error:
+        log.exception("simulation_raised", hash=transaction.hash.hex())
+        answer = {"error": f"the simulation ended with an internal error: {type(error).__name__}"}
+    return {**answer, "latestLedger": told.header.sequence}
 
 
 def _read(node: Node, text: str) -> tuple[Transaction | None, str | None]:

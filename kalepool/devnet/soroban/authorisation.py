@@ -47,6 +47,10 @@ class AuthHost(Protocol):
 class Authorisation(Protocol):
     """Says who authorised what while calls run: one frame is pushed and popped for each call."""
 
+    def open(self, host: AuthHost) -> None:
+        """Reads the entries, before anything is called. Raises where one is of a kind that no host reads."""
+        ...
+
     def push(self) -> None: ...
     def pop(self) -> None: ...
     def snapshot(self) -> Any: ...
@@ -60,6 +64,8 @@ AUTHENTICATION_ERROR = (0, 5)  # the account contract's own error: Error(Contrac
 _AUTH_INVALID_ACTION = (9, 6)
 _AUTH_INVALID_INPUT = (9, 2)
 _CRYPTO_INVALID_INPUT = (5, 2)
+_OBJECT_INVALID_INPUT = (4, 2)
+_CONVERSION_FAILED = (8, 8)
 _MAX_SIGNATURES = 20
 
 
@@ -119,7 +125,15 @@ class Enforcing:
     """Checks `require_auth` against the entries that came with the transaction."""
 
     def __init__(self, entries: list[xdr.SorobanAuthorizationEntry], source: str) -> None:
-        self._trackers = [_tracker(entry, source) for entry in entries]
+        self._entries = entries
+        self._source = source
+        self._trackers: list[Tracker] = []
+
+    def open(self, host: AuthHost) -> None:
+        try:
+            self._trackers = [_tracker(entry, self._source) for entry in self._entries]
+        except ValueError as error:  # an M…, B… or L… address authorises nothing
+            raise host.error(_OBJECT_INVALID_INPUT, f"failed to read an authorization entry: {error}") from None
 
     def push(self) -> None:
         for tracker in self._trackers:
@@ -203,7 +217,11 @@ def _signature_problem(
     if not tracker.address.startswith("G"):
         host.error((3, 3), "trying to get non-existing value for contract instance", wire.sc_addr(tracker.address))
         return (3, 3)
-    signatures = scv.decode(credentials.signature.to_xdr_bytes())
+    try:
+        signatures = scv.decode(credentials.signature.to_xdr_bytes())
+    except ValueError:  # a contract instance, or an address that no contract is given
+        host.error(_CONVERSION_FAILED, "failed to convert account signature")
+        return _CONVERSION_FAILED
     if signatures.kind != "vec" or not signatures.value:
         host.error(AUTHENTICATION_ERROR, "no account signatures found")
         return AUTHENTICATION_ERROR
@@ -214,11 +232,10 @@ def _signature_problem(
     payload = _payload(host, tracker, credentials)
     weight, previous = 0, b""
     for item in signatures.value:
-        fields = {key.value: value.value for key, value in item.value} if item.kind == "map" else {}
-        public_key, signature = fields.get("public_key"), fields.get("signature")
+        public_key, signature = _field(item, "public_key"), _field(item, "signature")
         if not (isinstance(public_key, bytes) and isinstance(signature, bytes)):
-            host.error((8, 8), "failed to convert account signature")
-            return (8, 8)
+            host.error(_CONVERSION_FAILED, "failed to convert account signature")
+            return _CONVERSION_FAILED
         if previous >= public_key:
             host.error(AUTHENTICATION_ERROR, "public keys are not ordered")
             return AUTHENTICATION_ERROR
@@ -235,6 +252,12 @@ def _signature_problem(
         host.error(AUTHENTICATION_ERROR, "signature weight is lower than threshold", *args)
         return AUTHENTICATION_ERROR
     return None
+
+
+def _field(item: scv.Val, name: str) -> Any:
+    """The member of a map with that symbol as key; keys may be of any kind."""
+    pairs = item.value if item.kind == "map" else []
+    return next((value.value for key, value in pairs if key == ("symbol", name)), None)
 
 
 def ed25519_weight(account: AccountEntry, public_key: bytes) -> int:
@@ -254,6 +277,9 @@ class Recording:
         self._trackers: list[Tracker] = []
         self._nonces: dict[int, int] = {}
         self._depth = 0
+
+    def open(self, host: AuthHost) -> None:
+        """There is nothing to read: entries are what is recorded."""
 
     def push(self) -> None:
         self._depth += 1

@@ -89,6 +89,7 @@ def _metrics(host: SorobanHost) -> list[bytes]:
 
 def run_function(host: SorobanHost, function: xdr.HostFunction) -> bytes:
     """Calls the contract the operation names and returns its packed ScVal. HostError where it fails."""
+    host.auth.open(host)
     call = function.invoke_contract
     if call is None or call.contract_address.contract_id is None:
         raise host.error((1, 6), "this network runs its built-in contracts only: nothing can be uploaded or deployed")

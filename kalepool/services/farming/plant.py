@@ -136,6 +136,22 @@ def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -
     return farmer.stake_of(account.kale_stroops)
 
 
+async def _require_deposit(ctx: Context, farmer: Farmer, account: Account | None) -> None:
+    """UnderfundedError for a farmer that has taken out what it brought: the pool pays what its plants cost. Half is
+    enough, or lost stakes would end it; what is planted counts."""
+    least = farmer.deposit_stroops // 2
+    held = (account.kale_stroops or 0) if account else 0
+    if held >= least:
+        return
+    row = await ctx.database.fetch_one("select_stake_out", farmer_id=farmer.farmer_id)
+    held += row["stake_stroops"] if row else 0
+    if held < least:
+        raise UnderfundedError(
+            f"wallet {farmer.custodial_wallet} and its pails hold {amount(held)} KALE: the pool plants for it from "
+            f"{amount(least)} on, half of what it brought"
+        )
+
+
 async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer) -> Planted:
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
@@ -143,6 +159,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
         # Read only now: what went out of the wallet before is no part of the stake.
         account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
         stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+        await _require_deposit(ctx, farmer, account)
         item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
         outcome = await carry(
             ctx.journal,

@@ -111,7 +111,7 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     made = answer.json()
     assert answer.status_code == 201, answer.text
     assert made["payout_wallet"] == wallet.public_key
-    assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
+    assert made["missing"] == {"native_stroops": "25000000", "trustline": True, "kale_stroops": "0"}
     farmer = f"/farmers/{made['farmer_id']}"
     await farm.ctx.chain.fund(made["custodial_wallet"])
     await until(api, client, farmer, lambda found: found["status"] == "active")
@@ -273,9 +273,10 @@ async def test_challenges_as_wallets_check_them(api) -> None:
     toml = tomllib.loads((await api.anybody.get("/.well-known/stellar.toml")).text)
     asked = (await api.anybody.get("/auth", params={"account": wallet, "home_domain": "127.0.0.1:8737"})).json()
     read = read_challenge_transaction(
-        asked["transaction"], toml["SIGNING_KEY"], "127.0.0.1:8737", "127.0.0.1:8737", asked["network_passphrase"]
+        asked["transaction"], toml["SIGNING_KEY"], "127.0.0.1:8737", "127.0.0.1", asked["network_passphrase"]
     )
     assert read.client_account_id == wallet
+    assert toml["DOCUMENTATION"] == {"ORG_NAME": "kalepool", "ORG_URL": "http://127.0.0.1:8737"}
     for wrong in ({"home_domain": "elsewhere.example"}, {"memo": "12"}):
         answer = await api.anybody.get("/auth", params={"account": wallet, **wrong})
         assert (answer.status_code, answer.json()["code"]) == (400, "challenge-invalid")
@@ -291,6 +292,41 @@ async def test_challenges_as_wallets_check_them(api) -> None:
         "access-control-allow-origin"
         not in (await api.anybody.get("/info", headers={"Origin": "https://wallet.example"})).headers
     )
+
+
+async def test_errors_have_the_member_that_wallets_read(api) -> None:
+    refused = [
+        (await api.anybody.get("/auth", params={"account": "GNOBODY"}), 422),
+        (await api.anybody.get("/auth"), 422),
+        (await api.anybody.get("/auth", params={"account": Keypair.random().public_key, "memo": "1"}), 400),
+        (await api.anybody.post("/auth", json={"transaction": "none"}), 400),
+        (await api.anybody.post("/auth", json={}), 422),
+        (await api.anybody.post("/auth", content=b"x"), 415),
+    ]
+    for answer, status in refused:
+        problem = answer.json()
+        assert (answer.status_code, problem["error"]) == (status, problem["detail"])
+    for _ in range(api.farm.settings.requests_per_minute):
+        await api.anybody.get("/auth", params={"account": "GNOBODY"})
+    answer = await api.anybody.get("/auth", params={"account": "GNOBODY"})
+    assert (answer.status_code, answer.json()["error"]) == (429, answer.json()["detail"])
+
+
+async def test_head_is_answered_wherever_get_is(api) -> None:
+    account = {"account": Keypair.random().public_key}
+    for path, params in (("/.well-known/stellar.toml", {}), ("/auth", account), ("/info", {}), ("/events", {})):
+        answer = await asyncio.wait_for(api.anybody.head(path, params=params), 5)
+        assert (answer.status_code, answer.content) == (200, b""), path
+    got = await api.anybody.get("/.well-known/stellar.toml")
+    head = await api.anybody.head("/.well-known/stellar.toml")
+    assert head.headers["content-length"] == str(len(got.content))
+    for client, path, status in (
+        (api.anybody, "/nowhere", 404),
+        (api.anybody, "/keys", 401),
+        (api.pooler, "/work", 405),
+    ):
+        assert (await client.head(path)).status_code == status
+    assert "HEAD" in (await api.anybody.put("/info")).headers["allow"]
 
 
 async def test_the_wallets_own_signers_count(api) -> None:

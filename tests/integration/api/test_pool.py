@@ -40,6 +40,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert {name: part["state"] for name, part in health["components"].items()} == {
         "database": "up",
         "disk": "up",
+        "journal": "up",
         "chain": "up",
         "custody": "up",
         "accounts": "up",
@@ -54,7 +55,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
     assert made["status"] == "registered"
     assert (made["stake_percentage"], made["stake"]) == (0.05, "stakes 5 % of the KALE balance in each block")
     assert made["needs_funding"]
-    assert made["missing"] == {"native_stroops": "25000000", "trustline": True}
+    assert made["missing"] == {"native_stroops": "25000000", "trustline": True, "kale_stroops": "0"}
     assert made["metadata"] == {"name": "Ann"}
 
     await farm.ctx.chain.fund(made["custodial_wallet"])

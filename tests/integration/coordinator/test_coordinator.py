@@ -36,7 +36,7 @@ def settings(pool: Pool, key: str | None = None) -> Settings:
         rpc_url=pool.parts.rpc_url,
         ledger_seconds=0.5,
         block_seconds=BLOCK_SECONDS,
-        database_url=pool.database_url,
+        database_url=pool.urls.coordinator,
         api_url=pool.parts.api_url,
         api_key=key or pool.key,
         metrics_port=pool.metrics_port,
@@ -71,7 +71,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
 async def test_blocks_are_planted_worked_and_harvested_over_a_restart(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(pool.database_url, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(pool.urls.api, autocommit=True) as connection:
 
         async def rows(query: str) -> list[tuple]:
             return await (await connection.execute(query.encode())).fetchall()

@@ -42,7 +42,7 @@ async def test_an_underfunded_farmer_stops_nobody(farm) -> None:
     assert [item.farmer_id for item in result.planted] == [rich.farmer_id]
     (failure,) = result.failed
     assert (failure.farmer_id, failure.code, failure.fault) == (poor.farmer_id, "underfunded", Fault.FARMER)
-    assert "lacks 0.9" in failure.message
+    assert "lacks 0.89" in failure.message
     assert "XLM" in failure.message
     assert await farm.rows("SELECT code, fault FROM plantings WHERE outcome = 'failed'") == [("underfunded", "farmer")]
 

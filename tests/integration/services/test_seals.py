@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Account
-from kalepool.errors import ConflictError, CustodyError, InputError
+from kalepool.errors import ConflictError, CustodyError, DatabaseError, InputError
 from kalepool.services import alerts, leaving, seals, withdrawals
 from kalepool.services.farmers import Farmer
 from kalepool.services.health import Health
@@ -88,7 +86,13 @@ async def test_the_pool_sends_nothing_to_an_account_that_is_not_its_own(farm) ->
 async def test_who_holds_the_master_key_may_change_a_payout_wallet(farm) -> None:
     farmer = await add_farmer(farm)
     other = await thiefs_wallet(farm)
-    change = partial(seals.change_payout_wallet, farm.ctx.custody, farm.ctx.database, farmer.farmer_id)
+
+    async def change(wallet: str) -> str:
+        async with farm.as_owner() as database:
+            return await seals.change_payout_wallet(farm.ctx.custody, database, farmer.farmer_id, wallet)
+
+    with pytest.raises(DatabaseError, match="permission denied"):  # the API itself may not
+        await seals.change_payout_wallet(farm.ctx.custody, farm.ctx.database, farmer.farmer_id, other)
     with pytest.raises(InputError):
         await change("GNOT")
     with pytest.raises(ConflictError):

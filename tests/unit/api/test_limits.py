@@ -21,22 +21,32 @@ def rates(**values: int) -> RateLimits:
     return RateLimits(Settings(**values, _env_file=None))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-async def test_a_key_has_its_requests_a_minute_and_no_more() -> None:
+async def test_a_subject_has_its_requests_a_minute_and_no_more() -> None:
     limited = rates(requests_per_minute=3, pooler_requests_per_minute=5)
     ours, other = uuid4(), uuid4()
     for _ in range(3):
-        limited.hit_key(ours, Role.FARMER)
+        limited.hit_subject(Role.FARMER, ours)
     with pytest.raises(Problem) as refused:
-        limited.hit_key(ours, Role.FARMER)
+        limited.hit_subject(Role.FARMER, ours)
     assert refused.value.status == 429
     assert refused.value.headers is not None
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 60
-    limited.hit_key(other, Role.FARMER)
+    limited.hit_subject(Role.FARMER, other)
     pooler = uuid4()
     for _ in range(5):
-        limited.hit_key(pooler, Role.POOLER)
+        limited.hit_subject(Role.POOLER, pooler)
     with pytest.raises(Problem):
-        limited.hit_key(pooler, Role.POOLER)
+        limited.hit_subject(Role.POOLER, pooler)
+
+
+async def test_what_is_dear_counts_for_more() -> None:
+    limited = rates(miner_shares_per_minute=50)
+    ours = uuid4()
+    limited.hit_subject(Role.MINER, ours, 20)
+    limited.hit_subject(Role.MINER, ours, 20)
+    with pytest.raises(Problem):
+        limited.hit_subject(Role.MINER, ours, 20)
+    limited.hit_subject(Role.MINER, ours, 10)
 
 
 def app() -> FastAPI:

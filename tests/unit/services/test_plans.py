@@ -126,8 +126,12 @@ def test_what_a_wallet_lacks() -> None:
     assert farmers.missing_funds(None, SPARE) == farmers.Lacking(25_000_000, True)
     assert farmers.missing_funds(account(None, 14_999_999), SPARE) == farmers.Lacking(1, True)
     assert farmers.missing_funds(account(None, 15_000_000), SPARE) == farmers.Lacking(0, True)
-    assert not farmers.missing_funds(account(0, SPARE), SPARE)
-    assert farmers.missing_funds(account(0, SPARE - 1), SPARE).native_stroops == 1
+    assert farmers.missing_funds(account(None, 15_000_000), SPARE, 7) == farmers.Lacking(0, True, 7)
+    fee = farmers.OWN_FEE_STROOPS
+    assert not farmers.missing_funds(account(0, SPARE - fee), SPARE), "it may have paid its trustline's fee"
+    assert farmers.missing_funds(account(0, SPARE - fee - 1), SPARE).native_stroops == 1
+    assert farmers.missing_funds(account(5, SPARE), SPARE, 7) == farmers.Lacking(0, False, 2)
+    assert not farmers.missing_funds(account(7, SPARE), SPARE, 7)
 
 
 def test_who_can_stake() -> None:
@@ -135,7 +139,7 @@ def test_who_can_stake() -> None:
     with pytest.raises(AccountMissingError):
         plant.stake_for(farmer(), None, SPARE)
     with pytest.raises(UnderfundedError):
-        plant.stake_for(farmer(), account(spendable=SPARE - 1), SPARE)
+        plant.stake_for(farmer(), account(spendable=SPARE - farmers.OWN_FEE_STROOPS - 1), SPARE)
     with pytest.raises(UnderfundedError):
         plant.stake_for(farmer(), account(kale=None), SPARE)
 

@@ -12,7 +12,7 @@ from stellar_sdk import Account, Keypair, MuxedAccount, TransactionBuilder, Tran
 from kalepool.config import Settings
 from kalepool.networks import DEVNET, NETWORKS
 from kalepool.services import signin
-from kalepool.services.signin import ChallengeError, SignIn, addresses
+from kalepool.services.signin import ChallengeError, SignIn, addresses, host_of
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def context(signers: tuple[int, dict[str, int]] | None = None) -> Any:
         return signers
 
     settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
-    return SimpleNamespace(settings=settings, chain=SimpleNamespace(read_signers=read_signers))
+    return SimpleNamespace(settings=settings, lookups=SimpleNamespace(signers=read_signers))
 
 
 def challenge(server: SignIn = OURS, wallet: str = WALLET.public_key) -> TransactionEnvelope:
@@ -145,3 +145,17 @@ def test_where_wallets_find_it(given: dict[str, str], url: str | None, domain: s
     found = addresses(Settings(**given, _env_file=None))  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert url in (None, found[0])
     assert domain in (None, found[1])
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://pool.example", "pool.example"),
+        ("http://localhost:8737", "localhost"),
+        ("https://user@Pool.Example:8443/api", "pool.example"),
+        ("http://[::1]:8737", "[::1]"),
+    ],
+)
+def test_the_domain_of_a_challenge_has_no_port(url: str, host: str) -> None:
+    """As a URL's `hostname` is in a browser, which the wallet SDK compares."""
+    assert host_of(url) == host
