@@ -13,6 +13,7 @@ Compared are
   pooler   (d) a delay of 150 s, then 10,000,000 nonces for one farmer after the other (kale-pool's pooler)
 
     python benchmarks/simulator.py [--quick] [--json FILE] [--plot FILE.png] [--seeds N] [--blocks N]
+    python benchmarks/simulator.py --fairness DAYS [--cell FARMERS,MHS,KIND] [--seeds N]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +36,7 @@ from kalepool.coordinator.process import rules_of
 from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
+from kalepool.policy.turns import in_turn, owed, zero_points
 from kalepool.protocol.lifecycle import new_block, new_farm_block
 from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import normalise, pot, reward
@@ -42,6 +45,8 @@ LEDGER_SECONDS = 5.0
 BLOCK_SECONDS = 300
 FIRST_INDEX = 150_000
 WARM_UP_BLOCKS = 5
+BLOCKS_A_DAY = 288
+BLOCKS_FAIR = 284  # that begin in a day: blocks start some seconds late
 POLICIES = ("ours", "until6", "fixed", "equal", "pooler")
 FIXED_DIFFICULTIES = range(3, 11)
 RECORDS = 16  # a farmer's best share gets better at most so often: the last would take 16^15 hashes
@@ -229,6 +234,30 @@ class Pool:
     due: int = 0
     lost: int = 0
     previous_block: Block | None = None
+    past: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=BLOCKS_A_DAY))
+    """Each farmer's zero points, of the blocks of the last day."""
+    paying_zeros: list[list[int]] = field(default_factory=list)
+    rewards: list[list[float]] = field(default_factory=list)
+    """Of every block, each farmer's zeros past min_zeros and up to max_zeros, and what it was paid in stroops."""
+
+    def turns(self, seed: bytes) -> list[int]:
+        """The farmers in the order of their turns."""
+        return [int(name) for name in in_turn(map(name_of, range(self.cell.farmers)), owed(self.past), seed)]
+
+    def note(self, contract: Contract) -> None:
+        """What came of a block for each farmer."""
+        block, pails = contract.block, contract.pails[: self.cell.farmers]
+        self.past.append(
+            {name_of(n): zero_points(pail.zeros, block.min_zeros, block.max_zeros) for n, pail in enumerate(pails)}
+        )
+        most = max(block.max_zeros - block.min_zeros, 0)
+        self.paying_zeros.append([min(max((pail.zeros or 0) - block.min_zeros, 0), most) for pail in pails])
+        self.rewards.append([reward(block, pail, contract.index) if pail.gap is not None else 0.0 for pail in pails])
+
+
+def name_of(farmer: int) -> str:
+    """What the policy calls a farmer."""
+    return f"{farmer:04d}"
 
 
 Searcher = Callable[[Pool, Ledgers, Contract, Luck], float]
@@ -237,9 +266,17 @@ Searcher = Callable[[Pool, Ledgers, Contract, Luck], float]
 
 def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
     """The pool's yield block by block, after a warm-up. The world is the same for every policy with the same seed."""
+    return play_pool(policy, cell, seed, blocks)[1]
+
+
+def play_pool(
+    policy: Searcher, cell: Cell, seed: int, blocks: int, own_stake: int | None = None
+) -> tuple[Pool, list[Tally]]:
+    """As `play`, with the pool as it stands at the end. own_stake: what each of its farmers stakes, in stroops."""
     world, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     n, rivals = cell.farmers, cell.rivals
     stakes = [int(s) for s in world.lognormal(math.log(20 * STROOPS_PER_KALE), 1.0, n + rivals.count)]
+    stakes[:n] = stakes[:n] if own_stake is None else [own_stake] * n
     speeds = world.lognormal(math.log(rivals.hashes_per_second), 1.0, rivals.count)
     pool = Pool(cell, rng, replace(RULES, works_per_ledger=cell.works_per_ledger))
     block = Block(0, 20, min(stakes), 5, 57, max(stakes), 7, ZERO_ENTROPY, 0, 0)
@@ -259,13 +296,14 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
         hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         contract.works -= works
         tally = contract.tally(n, hashes, pool.settings.work_fee_stroops)
+        pool.note(contract)
         pool.previous_block = contract.block
         pool.due, pool.lost = pool.due + n, pool.lost + n - tally.worked
         if number >= WARM_UP_BLOCKS:
             tallies.append(tally)
         start = float(ledgers.closes[ledgers.end])
         block = new_block(contract.farm_block, math.floor(start))
-    return tallies
+    return pool, tallies
 
 
 def hand_in(pool: Pool, ledgers: Ledgers, contract: Contract, works: Sequence[Work]) -> None:
@@ -319,7 +357,7 @@ Allocation = Callable[[Luck, list[int], float, int], None]
 
 
 def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
-    """As the workers do: always for the farmer that `pick` names, until it has a zero more."""
+    """As the workers do: always for the farmer that `pick` names, until it has a zero more. `active` is in turn."""
     zeros = [luck.zeros[farmer] for farmer in active]
     while active and hashes > 0:
         position = pick(zeros, 0, floor)
@@ -344,11 +382,12 @@ class ScheduledBlock:
         self.now = float(ledgers.closes[0])
         self.drain = self.now + 270 - cell.farmers / cell.works_per_ledger * LEDGER_SECONDS
         # The coordinator hashes one nonce for each farmer at once.
-        self.active = list(range(cell.farmers))
         self.states = [
-            FarmerState(f"{farmer:04d}", may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
-            for farmer in self.active
+            FarmerState(name_of(farmer), may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
+            for farmer in range(cell.farmers)
         ]
+        self.turns = pool.turns(contract.index.to_bytes(4, "big"))
+        self.active = list(self.turns)
         self.in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
         self.seen = -1
 
@@ -411,7 +450,8 @@ class ScheduledBlock:
             previous_block=pool.previous_block,
         )
         speed, inclusions = pool.cell.hashes_per_second, pool.inclusions[-300:]
-        return Snapshot(chain, self.states, (), speed, inclusions, pool.due, pool.lost)
+        farmers = [self.states[farmer] for farmer in self.turns]
+        return Snapshot(chain, farmers, (), speed, inclusions, pool.due, pool.lost)
 
     def _tick(self) -> float:
         """Seconds until the schedule is asked again: short ones once works are due."""
@@ -429,6 +469,44 @@ class ScheduledBlock:
 def scheduled(allocate: Allocation) -> Searcher:
     """The pool's own schedule. (c) with equal parts."""
     return lambda pool, ledgers, contract, luck: ScheduledBlock(pool, ledgers, contract, luck).play(allocate)
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """How far the least and the most favoured of equal farmers are apart after so many blocks."""
+
+    blocks: int
+    least_zeros: int
+    most_zeros: int
+    rewards_apart: float  # the most over the least, less 1
+
+    @classmethod
+    def after(cls, pool: Pool, blocks: int) -> Fairness:
+        """Of the last blocks that the pool played."""
+        zeros = [sum(column) for column in zip(*pool.paying_zeros[-blocks:], strict=True)]
+        paid = [sum(column) for column in zip(*pool.rewards[-blocks:], strict=True)]
+        return cls(blocks, min(zeros), max(zeros), max(paid) / max(min(paid), 1) - 1)
+
+
+def play_fairness(cell: Cell, seed: int, days: int) -> list[Fairness]:
+    """Equal farmers, with the same stake: after a day, and after all days."""
+    pool, _ = play_pool(scheduled(by_schedule), cell, seed, days * BLOCKS_FAIR, own_stake=20 * STROOPS_PER_KALE)
+    return [Fairness.after(pool, blocks) for blocks in sorted({BLOCKS_FAIR, days * BLOCKS_FAIR})]
+
+
+def print_fairness(cells: Sequence[Cell], seeds: int, days: int) -> None:
+    """How equal farmers fare, of every cell and seed."""
+    jobs = [(cell, seed) for cell in cells for seed in range(seeds)]
+    with ProcessPoolExecutor() as processes:
+        played = processes.map(play_fairness, *zip(*jobs, strict=True), repeat(days))
+        for (cell, seed), fairness in zip(jobs, played, strict=True):
+            print(f"{cell}, seed {seed}")
+            for one in fairness:
+                print(
+                    f"  after {one.blocks:5} blocks: paying zeros {one.least_zeros} to {one.most_zeros}, "
+                    f"{one.most_zeros - one.least_zeros} apart; rewards {one.rewards_apart:.2%} apart",
+                    flush=True,
+                )
 
 
 def t_quantile(degrees: int) -> float:
@@ -586,12 +664,18 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=8, help="blocks counted in every repetition")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the gain over every policy")
+    parser.add_argument("--fairness", type=int, metavar="DAYS", help="only how equal farmers fare, over so many days")
     options = parser.parse_args()
     cells = quick_cells() if options.quick else all_cells()
     if options.cell:
         kinds = {rivals.name: rivals for rivals in (QUIET, BUSY)}
         parts = [text.split(",") for text in options.cell]
         cells = [Cell(int(farmers), float(speed) * 1e6, kinds[kind]) for farmers, speed, kind in parts]
+    if options.fairness:
+        print_fairness(
+            cells if options.cell else [Cell(50, 40e6, QUIET), Cell(50, 40e6, BUSY)], options.seeds, options.fairness
+        )
+        return
     seeds, blocks = (4, 6) if options.quick else (options.seeds, options.blocks)
     results = []
     with ProcessPoolExecutor() as processes:

@@ -202,7 +202,7 @@ class Worker:
                         self._needs_serial = self._urgent = True
                         self._changed.notify_all()
                         continue
-                    # Every thread of every worker has an offset of its own: finds that come quickly are spread over equals.
+                    # Every thread of every worker has an offset: finds that come quickly are spread over equals.
                     offset = self._searcher.serial * self.threads + number
                     hashes = self._job.hashes_per_second * NEWS_SECONDS
                     position = pick(list(self._zeros.values()), offset, self._job.block.min_zeros, hashes)

@@ -55,7 +55,7 @@ class State:
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
     farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
-    owed: dict[str, int] = field(default_factory=dict)  # by wallet, as policy/turns.py has it
+    owed: Mapping[UUID, int] = field(default_factory=dict)  # as policy/turns.py has it
     by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
     by_id: dict[UUID, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
@@ -147,14 +147,15 @@ class State:
             self._order()
 
     def saw_owed(self, owed: Mapping[UUID, int]) -> None:
-        """What each farmer is owed of the last day's zero points."""
-        self.owed = {self.by_id[farmer_id].wallet: part for farmer_id, part in owed.items() if farmer_id in self.by_id}
+        """What each farmer is owed of the last day's zero points. It may come before the farmers themselves."""
+        self.owed = owed
         self._order()
 
     def _order(self) -> None:
         """The turns of this block: works, plants, harvests and the search follow the order of `farmers`."""
         seed = self.block.entropy if self.block else b""
-        self.farmers = {wallet: self.farmers[wallet] for wallet in in_turn(self.farmers, self.owed, seed)}
+        debts = {wallet: self.owed.get(farmer.farmer_id, 0) for wallet, farmer in self.farmers.items()}
+        self.farmers = {wallet: self.farmers[wallet] for wallet in in_turn(self.farmers, debts, seed)}
         self.job_is_old = True
 
     def saw_pails(self, pails: dict[str, Pail]) -> None:

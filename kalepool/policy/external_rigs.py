@@ -28,10 +28,9 @@ def assign(
     """The farmer of every rig. `zeros` in the order of the farmers' turns (turns.py), `floor` the block's min_zeros:
     zeros up to it earn nothing. `speeds` in hashes/s; `present` is where the rigs are now, as far as they are anywhere.
 
-    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros or are
-    served before it, or when too much power is there
-    and less would be where it goes. Who has no place goes, fastest first, to the farmer with the least power. Who is
-    placed well stays: assign(zeros, speeds, placed) is placed.
+    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros or are served before it, or when
+    too much power is there and less would be where it goes. Who has no place goes, fastest first, to the farmer with
+    the least power. Who is placed well stays: assign(zeros, speeds, placed) is placed.
     """
     if not zeros:
         return {}

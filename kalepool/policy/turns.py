@@ -1,8 +1,10 @@
 """Equals take turns: one order among farmers that are worth the same, the most owed first.
 
 What a farmer is owed is its equal part of the zero points that the pool's pails earned over the last day, less what it
-had. So luck evens out by debt. The first blocks, where nobody is owed anything, go by hash(seed, farmer): the seed is
-the block's entropy, so no farmer is first for good.
+had. So luck evens out by debt. A block counts for whom it had a pail of, and for whom the pool left out of it though it
+could have been planted: not for who was away (new, without funds, leaving), so nobody comes back with a claim to what
+others farmed meanwhile. The first blocks, where nobody is owed anything, go by hash(seed, farmer): the seed is the
+block's entropy, so no farmer is first for good.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ def zero_points(zeros: int | None, min_zeros: int, max_zeros: int) -> int:
 
 
 def owed(blocks: Iterable[Mapping[FarmerT, int]]) -> dict[FarmerT, int]:
-    """By farmer, given the zero points of every pail, block by block. A block is shared by those with a pail in it.
+    """By farmer, given the zero points of all that a block counts for, block by block; 0 for who was left out of it.
 
-    As services/owed.py reads it from the database. Who had no pail is owed nothing: a new farmer starts at zero.
+    As services/owed.py reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
     """
     parts: dict[FarmerT, float] = {}
     for points in blocks:
+        part = sum(points.values()) / max(len(points), 1)
         for farmer, had in points.items():
-            parts[farmer] = parts.get(farmer, 0.0) + sum(points.values()) / len(points) - had
+            parts[farmer] = parts.get(farmer, 0.0) + part - had
     return {farmer: round(part) for farmer, part in parts.items()}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
+
+import pytest
 
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
@@ -16,8 +19,10 @@ from kalepool.services.mining.service import Mining
 from kalepool.services.owed import read_owed
 from tests.integration.mining.conftest import Field, make_field
 
+pytestmark = pytest.mark.anyio
 
-async def add_block(field: Field, index: int, zeros: dict[UUID, int | None], bounds: tuple[int, int]) -> None:
+
+async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], bounds: tuple[int, int]) -> None:
     """A block with these pails, None for one without work."""
     await field.execute(
         "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
@@ -39,19 +44,46 @@ async def add_block(field: Field, index: int, zeros: dict[UUID, int | None], bou
             )
 
 
+async def fail_to_plant(field: Field, index: int, farmer_id: UUID) -> None:
+    await field.execute(
+        "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, code, fault) "
+        "VALUES (%s, %s, %s, %s, 'failed', 'underfunded', 'farmer')",
+        *(new_id(), index, field.pooler_id, farmer_id),
+    )
+
+
+async def test_who_was_away_for_hours_comes_back_with_what_it_was_owed(field: Field, database: Database) -> None:
+    away, other, *_ = field.farmers
+    await add_block(field, 100, dict.fromkeys(field.farmers, 8) | {away: 7}, (5, 8))
+    before = (await read_owed(database, 101, 288))[away]
+    for index in range(101, 130):
+        await fail_to_plant(field, index, away)
+        await add_block(field, index, {farmer: 8 for farmer in field.farmers if farmer != away}, (5, 8))
+    await field.execute("UPDATE farmers SET status = 'leaving' WHERE farmer_id = %s", other)
+    await add_block(field, 130, {farmer: 8 for farmer in field.farmers if farmer not in (away, other)}, (5, 8))
+    debts = await read_owed(database, 130, 288)
+    assert debts[away] == before > 0
+    assert (await read_owed(database, 131, 288))[other] == debts[other], "nor does who leaves earn more"
+    assert (await read_owed(database, 131, 288))[away] > before, "but whom the pool leaves out is owed its part"
+
+
 async def test_what_the_database_says_is_what_the_policy_defines(field: Field, database: Database) -> None:
     dice, other = random.Random(5), await make_field(field.url, farmers=2)
     past: list[dict[UUID, int]] = []
+    planted_once: set[UUID] = set()
     for index in range(30, 40):
+        bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
         for pool in (field, other):
-            bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
-            if pool is other:
-                bounds = before
-            before = bounds
             pails = {farmer: dice.choice((None, *range(11))) for farmer in pool.farmers if dice.random() < 0.7}
             await add_block(pool, index, pails, bounds)
-            if index >= 32:
+            away = [farmer for farmer in pool.farmers if farmer not in pails and dice.random() < 0.5]
+            for farmer in away:
+                await fail_to_plant(pool, index, farmer)
+            if index >= 32 and pails:
+                left_out = planted_once.difference(pails, away).intersection(pool.farmers)
                 past.append({farmer: turns.zero_points(zeros, *bounds) for farmer, zeros in pails.items()})
+                past[-1] |= dict.fromkeys(left_out, 0)
+            planted_once |= pails.keys()
     expected = turns.owed(past)
     assert await read_owed(database, 40, 8) == expected and len(set(expected.values())) > 2
 
@@ -67,7 +99,7 @@ async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, se
         miner = await miners.register(database, settings, "tester")
         now = datetime.now(UTC)
         for number in range(3):
-            rig = Rig(miner.miner.miner_id, str(number), 1000 + number, Pace(2**24, now), seen_at=now, proven=True)
+            rig = Rig(miner.miner.miner_id, str(number), 1000 + number, Pace(2**20, now), seen_at=now, proven=True)
             mining.dealer.rigs[rig.searcher] = rig
         mining.dealer.deal(now)
         given = {rig.given.place.farmer_id for rig in mining.dealer.rigs.values() if rig.given}

@@ -23,6 +23,32 @@ def test_debts_cancel_out(blocks: list[dict[str, int]]) -> None:
     assert all(debts[farmer] == 0 for farmer in debts if all(b.keys() == {farmer} for b in blocks if farmer in b))
 
 
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcde"), st.integers(0, BEST), max_size=5), max_size=20),
+    st.lists(st.dictionaries(st.sampled_from("bcde"), st.integers(0, BEST), max_size=4), max_size=200),
+)
+def test_who_is_away_is_owed_no_more_when_it_comes_back(
+    before: list[dict[str, int]], away: list[dict[str, int]]
+) -> None:
+    """However much the others farm meanwhile, and however long."""
+    assert owed([*before, *away]).get("a", 0) == owed(before).get("a", 0)
+
+
+@given(st.integers(2, 9), st.data())
+def test_places_that_are_fewer_than_farmers_go_round(farmers: int, data: st.DataObject) -> None:
+    """Whom the pool leaves out is owed its part of what the others earn."""
+    places = data.draw(st.integers(1, farmers - 1))
+    names = [str(number) for number in range(farmers)]
+    pails = dict.fromkeys(names, 0)
+    past: list[dict[str, int]] = []
+    for block in range(3 * farmers):
+        planted = in_turn(names, owed(past), block.to_bytes(8, "big"))[:places]
+        for name in planted:
+            pails[name] += 1
+        past.append({name: BEST * (name in planted) for name in names})
+        assert max(pails.values()) - min(pails.values()) <= 1
+
+
 def test_the_most_owed_is_first_and_the_rest_changes_with_every_block() -> None:
     assert in_turn("abc", {"a": -1, "b": 2}, b"") == ["b", "c", "a"]
     assert {in_turn("abc", {}, bytes([block]))[0] for block in range(30)} == set("abc")
