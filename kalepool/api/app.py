@@ -15,6 +15,7 @@ from kalepool.api.auth import Keys
 from kalepool.api.head import HeadAsGet
 from kalepool.api.limits import BodyLimits, RateLimits
 from kalepool.api.routes import (
+    books,
     csv_exports,
     farmers,
     farming,
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     audiences = (
         public,
+        books,
         farmers,
         farming,
         pooler,

@@ -2,6 +2,8 @@
 
 context.py        what every service acts through; only the API process builds one, and with it can sign
 journal/          write before send: every transaction, from intent to outcome
+books/            the double-entry books: held against the chain, shown, exported, corrected
+postings.py       entries of the books, each once
 farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
 lookups.py        what callers may have looked up on the chain, once a ledger
