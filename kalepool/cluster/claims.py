@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from kalepool.cluster.messages import MOST_BYTES, WorkerFailure, Find, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_BYTES, Find, Hello, WorkerFailure, WorkerReport
 from kalepool.protocol.model import U32_MAX, U64_MAX
 
 MOST_HASHES_PER_SECOND = 10**12

@@ -21,7 +21,7 @@ import structlog
 
 from kalepool.cluster.claims import read_hello, read_report
 from kalepool.cluster.members import FalseReportError, FleetLostError, Handle, WorkerError
-from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, WorkerFailure, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, Hello, WorkerFailure, WorkerReport
 from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
 from kalepool.cluster.worker import WorkerActor, drop_secrets
 from kalepool.errors import ConfigError

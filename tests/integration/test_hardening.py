@@ -32,9 +32,9 @@ API = (
     ORDINARY
     + """
 import contextlib, sys
-import uvicorn
 from fastapi import FastAPI
-from kalepool.api.server import CustodyServer
+from kalepool.api import server
+from kalepool.config import Settings
 
 @contextlib.asynccontextmanager
 async def life(app):
@@ -44,7 +44,8 @@ async def life(app):
 
 become_ordinary()
 app = FastAPI(lifespan=life)
-CustodyServer(app, uvicorn.Config(app, port=int(sys.argv[1]), log_config=None)).run()
+server.create_app = lambda settings: app
+server.serve(Settings.load(api_port=int(sys.argv[1])))
 """
 )
 

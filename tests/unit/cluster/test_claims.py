@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.cluster.claims import doubt_report, read_hello, read_report
-from kalepool.cluster.messages import MOST_BYTES, MOST_FINDS, WorkerFailure, Find, Hello, WorkerReport
+from kalepool.cluster.messages import MOST_BYTES, MOST_FINDS, Find, Hello, WorkerFailure, WorkerReport
 from kalepool.cluster.worker import WorkerActor
 
 HELLO = Hello("0.1.0+abc", "host-1", 7, "avx512", 2)
