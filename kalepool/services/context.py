@@ -19,7 +19,7 @@ from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups
 from kalepool.services.pool_accounts import PoolAccounts
-from kalepool.services.turns import WalletTurns
+from kalepool.services.wallet_turns import WalletTurns
 
 
 @dataclass
