@@ -9,6 +9,7 @@ backup.py      backup, restore and move: the database as a file, and somewhere e
 farmer.py      add, list, show and change farmers, and let them go
 pooler.py      add, list, open and close poolers
 miner.py       add, list and show external miners, and make their keys
+books.py       the double-entry books: checked, shown, exported
 operator.py    make and list operators' keys
 key.py         list and revoke everybody's keys
 mine.py        hash for a pool over HTTP
