@@ -21,6 +21,7 @@ from kalepool.commands.pool import (
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, NotFoundError
+from kalepool.names import require_name
 from kalepool.services.keys import Role
 from kalepool.units import plain
 
@@ -38,6 +39,7 @@ def miner_add(
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
     from kalepool.services.mining.miners import NewMiner, create_invite, find_miner, register
 
+    require_name(name, "a miner")
     settings = read_settings()
 
     async def add(database: Database) -> NewMiner:

@@ -20,6 +20,7 @@ from kalepool.commands.pool import (
 )
 from kalepool.config import Settings
 from kalepool.database import Database
+from kalepool.names import require_name
 
 pooler = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list, open and close poolers.")
 
@@ -37,6 +38,7 @@ def pooler_add(
     """Add a pooler and print its API key, once."""
     from kalepool.services.poolers import add_pooler
 
+    require_name(name, "a pooler")
     settings = read_settings()
     limit = max_farmers or settings.pooler_farmers
     new = with_database_open(settings, lambda database: add_pooler(database, name, limit))

@@ -15,7 +15,7 @@ from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody
 from kalepool.database import Database
-from kalepool.services.farming.absences import Absences
+from kalepool.services.absences import Absences
 from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups

@@ -24,9 +24,9 @@ from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
+from kalepool.services.absences import Absences
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
-from kalepool.services.farming.absences import Absences
 from kalepool.up.supervisor import Supervisor
 
 ISSUER = Keypair.from_raw_ed25519_seed(sha256(f"{DEVNET.passphrase} / issuer".encode()).digest())

@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
+from kalepool.services.absences import Absences
 from kalepool.services.farming import harvest, plant, work
-from kalepool.services.farming.absences import Absences
 from kalepool.services.farming.work import Submission
 
 pytestmark = pytest.mark.anyio
