@@ -199,7 +199,8 @@ class SorobanHost:
         if before is None and isinstance(data, ContractData):
             ttl = self.ledger.temporary_ttl if data.durability == wire.TEMPORARY else MIN_PERSISTENT_TTL
             live_until = self.sequence + ttl - 1
-        self.view.put_at(key, LedgerEntry(data, self.sequence, live_until))
+        extended = self.sequence if before is None else before.extended
+        self.view.put_at(key, LedgerEntry(data, self.sequence, live_until, extended=extended))
 
     def delete(self, key: bytes, *args: bytes) -> None:
         self.charge(COST_WRITE)
@@ -213,7 +214,7 @@ class SorobanHost:
             return
         live_until = self.sequence + extend_to
         if live_until > entry.live_until:
-            extended = LedgerEntry(entry.data, entry.modified, live_until)
+            extended = LedgerEntry(entry.data, entry.modified, live_until, extended=self.sequence)
             self.view.put_at(key, extended)
 
     def _declare_write(self, key: bytes, args: tuple[bytes, ...]) -> None:

@@ -124,7 +124,7 @@ def extend_entries(view: StateView, keys: tuple[bytes, ...], sequence: int, exte
         entry = view.get(key)
         if entry is None or entry.live_until is None or not sequence <= entry.live_until < sequence + extend_to:
             continue
-        view.put_at(key, LedgerEntry(entry.data, entry.modified, sequence + extend_to))
+        view.put_at(key, LedgerEntry(entry.data, entry.modified, sequence + extend_to, extended=sequence))
         code = key[:4] == wire.LEDGER_KEY_CONTRACT_CODE
         size = len(entry.pack())
         changes.append(RentChange(not entry.is_temporary, code, size, size, entry.live_until, sequence + extend_to))
