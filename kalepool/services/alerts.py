@@ -21,6 +21,8 @@ from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
+from kalepool.services.books import held
+from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
@@ -100,6 +102,7 @@ class Observation:
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
+    books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
@@ -166,6 +169,8 @@ def conditions(seen: Observation) -> list[Condition]:
 def _unsettled(seen: Observation) -> list[Condition]:
     """Transactions and stakes of which only an operator can find out what became of them."""
     found = []
+    if seen.books:
+        found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
     if seen.gaps:
         found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
@@ -397,6 +402,7 @@ class Alerts:
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
+            books=await held.lasting(database, self._ctx.settings.chain),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
             disk=await disk_room(self._ctx.settings),
