@@ -41,7 +41,7 @@ class Conditions:
     late_seconds: int = 0
 
 
-class Verdict(NamedTuple):
+class LedgerVerdict(NamedTuple):
     """What a ledger says to a transaction before its operations run; `result` None where they may.
 
     `uses_sequence`: whether its sequence number is used up all the same.
@@ -80,7 +80,7 @@ def check(transaction: Transaction, view: StateView, conditions: Conditions) -> 
     return None if checker.all_used else TransactionResult(Code.BAD_AUTH_EXTRA, (), fee)
 
 
-def check_applying(transaction: Transaction, view: StateView, conditions: Conditions) -> Verdict:
+def check_applying(transaction: Transaction, view: StateView, conditions: Conditions) -> LedgerVerdict:
     """What the ledger that takes a transaction says to it. Fees have been taken, by a fee-bump's own rules too.
 
     All signatures are checked here, before the first operation changes who may sign.
@@ -95,10 +95,10 @@ def check_applying(transaction: Transaction, view: StateView, conditions: Condit
         if problem is not None:
             problems[index] = problem
     if problems:
-        return Verdict(TransactionResult(Code.FAILED, _results(transaction, problems)))
+        return LedgerVerdict(TransactionResult(Code.FAILED, _results(transaction, problems)))
     if not checker.all_used:
-        return Verdict(TransactionResult(Code.BAD_AUTH_EXTRA))
-    return Verdict(None)
+        return LedgerVerdict(TransactionResult(Code.BAD_AUTH_EXTRA))
+    return LedgerVerdict(None)
 
 
 def _results(transaction: Transaction, problems: dict[int, bytes]) -> tuple[bytes, ...]:
@@ -130,26 +130,26 @@ def _signature_problem(
 
 def _check_source(
     transaction: Transaction, view: StateView, conditions: Conditions, checker: SignatureChecker, *, applying: bool
-) -> Verdict:
+) -> LedgerVerdict:
     """What forbids its source account to send the transaction in that ledger, whatever its operations do."""
     code = _check_before_sequence(transaction) or _check_time(transaction, conditions)
     if code is not None:
-        return Verdict(TransactionResult(code), False)
+        return LedgerVerdict(TransactionResult(code), False)
     charged = transaction.fee_bump is None
     if charged and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return Verdict(TransactionResult(Code.INSUFFICIENT_FEE), False)
+        return LedgerVerdict(TransactionResult(Code.INSUFFICIENT_FEE), False)
     account = view.account(transaction.source)
     if account is None:
-        return Verdict(TransactionResult(Code.NO_ACCOUNT), False)
+        return LedgerVerdict(TransactionResult(Code.NO_ACCOUNT), False)
     if not _is_next(transaction, account, conditions.sequence - (0 if applying else 1)):
-        return Verdict(TransactionResult(Code.BAD_SEQ), False)
+        return LedgerVerdict(TransactionResult(Code.BAD_SEQ), False)
     if _too_early_for_account(transaction, account, conditions):
-        return Verdict(TransactionResult(Code.BAD_MIN_SEQ_AGE_OR_GAP))
+        return LedgerVerdict(TransactionResult(Code.BAD_MIN_SEQ_AGE_OR_GAP))
     if not checker.check(account, Level.LOW) or not _extra_signers_signed(transaction, checker):
-        return Verdict(TransactionResult(Code.BAD_AUTH))
+        return LedgerVerdict(TransactionResult(Code.BAD_AUTH))
     if charged and account.available_balance < (0 if applying else transaction.full_fee):
-        return Verdict(TransactionResult(Code.INSUFFICIENT_BALANCE))
-    return Verdict(None)
+        return LedgerVerdict(TransactionResult(Code.INSUFFICIENT_BALANCE))
+    return LedgerVerdict(None)
 
 
 def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, fee: int) -> AnyResult | None:

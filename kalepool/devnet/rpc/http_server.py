@@ -16,7 +16,7 @@ from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
 from kalepool.devnet.rivals import farming
 from kalepool.devnet.rpc.cross_origin import allow_origin, answer_preflight
-from kalepool.devnet.rpc.json_rpc import Call, failure, read_calls, success
+from kalepool.devnet.rpc.json_rpc import RpcCall, failure, read_calls, success
 from kalepool.devnet.rpc.methods import METHODS
 from kalepool.devnet.rpc.params import Params, read_params
 from kalepool.devnet.rpc.rpc_errors import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
@@ -82,7 +82,7 @@ class HttpServer:
             return _json(answers)
         return await self._spoil(request, calls[0].method, _json(answers[0]))
 
-    async def _serve_one(self, request: web.Request, call: Call) -> dict[str, Any] | None:
+    async def _serve_one(self, request: web.Request, call: RpcCall) -> dict[str, Any] | None:
         """The answer to a call; None to a notification."""
         await self._fail_before(request, call.method)
         answer = self.call(call)
@@ -92,7 +92,7 @@ class HttpServer:
             _hang_up(request)
         return None if call.identity is None else answer
 
-    def call(self, call: Call) -> dict[str, Any]:
+    def call(self, call: RpcCall) -> dict[str, Any]:
         """The answer to one call."""
         try:
             return success(call.identity, self._run(call.method, call.params))

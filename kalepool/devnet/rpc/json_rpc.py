@@ -16,7 +16,7 @@ _KNOWN = ("jsonrpc", "id", "method", "params", "error", "result")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RpcCall:
     """One request of a body. Without an identity it is a notification, which nobody answers. `error`: what is wrong."""
 
     identity: Any = None
@@ -25,7 +25,7 @@ class Call:
     error: RpcError | None = None
 
 
-def read_calls(body: bytes) -> tuple[list[Call], bool]:
+def read_calls(body: bytes) -> tuple[list[RpcCall], bool]:
     """The body's requests, and whether it is a batch. RpcError where it is not JSON, or nested too deep to be read."""
     try:
         parsed = json.loads(body, parse_constant=_refuse)
@@ -39,18 +39,18 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _read_call(item: Any) -> Call:
+def _read_call(item: Any) -> RpcCall:
     if item is None:
         item = {}
     if not isinstance(item, dict):
-        return Call(error=RpcError(PARSE_ERROR, "request is not a JSON object"))
+        return RpcCall(error=RpcError(PARSE_ERROR, "request is not a JSON object"))
     identity = item.get("id")
     known = isinstance(identity, (str, int, float)) and not isinstance(identity, bool)
     problem = _problem(item, known or identity is None)
     identity = identity if known else None
     if problem is not None:
-        return Call(identity, error=problem)
-    return Call(identity, item.get("method") or "", item.get("params"))
+        return RpcCall(identity, error=problem)
+    return RpcCall(identity, item.get("method") or "", item.get("params"))
 
 
 def _problem(item: dict[str, Any], identity_valid: bool) -> RpcError | None:

@@ -158,7 +158,9 @@ def test_a_transaction_set_is_in_the_order_of_hashes(chain) -> None:
     closed = chain.close()
     meta = xdr.LedgerCloseMeta.from_xdr_bytes(ledger_close_meta(closed.header, closed.transactions, closed.evicted))
     assert meta.v2 is not None and meta.v2.tx_set.v1_tx_set is not None
-    (component,) = meta.v2.tx_set.v1_tx_set.phases[0].v0_components
+    components = meta.v2.tx_set.v1_tx_set.phases[0].v0_components
+    assert components is not None
+    (component,) = components
     assert component.txs_maybe_discounted_fee is not None
     packed = [envelope.to_xdr_bytes() for envelope in component.txs_maybe_discounted_fee.txs]
     assert packed == sorted(packed, key=lambda envelope: sha256(envelope).digest())
