@@ -51,7 +51,7 @@ async def run_block(farm, index: int, worked: list) -> None:
 
 
 async def test_books_and_rewards_are_the_same(farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three blocks with known metas, three with unknown ones, harvested through the tractor; one pail is not planted."""
+    """Three blocks with known metas, three with unknown ones, harvested through the tractor; one pail is lost."""
     made = await farm.add_farmers(2)
     await held.look(farm.ctx)  # their deposits
     received: list[dict[str, int]] = []
