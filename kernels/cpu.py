@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from kernels import keccak, machine, vector
 from kernels.cache import KernelCache
-from kernels.model import Pace, Scan, Template
+from kernels.model import Scan, SlicePace, Template
 from kernels.vector import Layout, Value
 
 _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
@@ -45,7 +45,7 @@ class _CpuBackend:
     def __init__(self, name: str) -> None:
         self.layout = layout(name)
         self.kernel = _compile(name, self.layout)
-        self.paces = (Pace(0.008, 2**14, self.layout.nonces),)
+        self.paces = (SlicePace(0.008, 2**14, self.layout.nonces),)
 
         self.scan = functools.lru_cache(maxsize=512)(self._scan)
 

@@ -24,13 +24,14 @@ from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 from numba import types
 
 from kernels import keccak, machine
-from kernels.model import Pace, Scan, Template
+from kernels.model import Scan, SlicePace, Template
 from kernels.vector import I32, I64, table
 
 cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
 
 PARTS = 2
 THREADS = 128  # of a block; a power of two
+MOST_REGISTERS: int | None = None  # of a thread; None leaves it to the assembler
 ROUNDS_A_TURN = 2  # of the loop over the 22 whole rounds
 RUN = 16  # consecutive nonces a thread hashes in one go
 SLICE_SECONDS = 0.025  # a launch and its answer cost some 30 µs
@@ -247,7 +248,7 @@ class _CudaBackend:
 
     def __init__(self, cards: Sequence[_Card]) -> None:
         self.cards = cards
-        self.paces = [Pace(SLICE_SECONDS, card.turn, card.turn) for card in cards]
+        self.paces = [SlicePace(SLICE_SECONDS, card.turn, card.turn) for card in cards]
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         return [card.scan(template) for card in self.cards]
@@ -262,7 +263,9 @@ class _Card:
             if SIMULATED:
                 self.blocks, self.threads, self.kernel = 1, 2, cuda.jit(search_kernel)
             else:
-                self.kernel = cuda.jit(SIGNATURE, lto=False)(search_kernel)  # by way of PTX, as it is tested
+                self.kernel = cuda.jit(SIGNATURE, lto=False, max_registers=MOST_REGISTERS)(
+                    search_kernel
+                )  # by way of PTX, as it is tested
                 registers = -(-self.kernel.get_regs_per_thread(SIGNATURE) // 8) * 8  # given out in eights
                 device = cuda.get_current_device()
                 resident = device.MAX_REGISTERS_PER_MULTIPROCESSOR // (registers * THREADS)

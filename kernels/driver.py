@@ -18,10 +18,10 @@ from kernels.model import (
     Backend,
     Best,
     KernelError,
-    Pace,
     Progress,
     Scan,
     SearchStoppedError,
+    SlicePace,
     Stop,
     Template,
     check_int,
@@ -274,7 +274,7 @@ class _Run:
         if errors:
             raise errors[0]
 
-    def work(self, scan: Scan, pace: Pace) -> None:
+    def work(self, scan: Scan, pace: SlicePace) -> None:
         """Take slices in order until none is left; so what was tried is always one piece from the start on."""
         size = pace.nonces
         while taken := self.take(size):
@@ -310,7 +310,7 @@ class _Run:
 class _PythonBackend:
     """The readable hash, one nonce after the other."""
 
-    paces = (Pace(0.008, 32, 1),)
+    paces = (SlicePace(0.008, 32, 1),)
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:

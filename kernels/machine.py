@@ -99,12 +99,17 @@ def pci_address(text: str) -> Address | None:
 
 @functools.cache
 def opencl_cards() -> tuple[OpenclCard, ...]:
-    """The cards that OpenCL is to drive: each once, and none that CUDA drives. None without pyopencl.
+    """The cards that OpenCL is to drive: each once, and none that CUDA drives. None without pyopencl."""
+    if importlib.util.find_spec("pyopencl") is None:
+        return ()
+    return tuple(choose_cards(opencl_devices(), cuda_cards()))
+
+
+def opencl_devices() -> list[OpenclCard]:
+    """All that OpenCL's drivers offer.
 
     With KALEPOOL_OPENCL_CPU=1 processors count as well, which have better backends: for tests, through PoCL.
     """
-    if importlib.util.find_spec("pyopencl") is None:
-        return ()
     cl: Any = importlib.import_module("pyopencl")
     kinds = cl.device_type.GPU | cl.device_type.ACCELERATOR
     if os.environ.get("KALEPOOL_OPENCL_CPU") == "1":
@@ -113,14 +118,14 @@ def opencl_cards() -> tuple[OpenclCard, ...]:
     try:
         platforms = cl.get_platforms()
     except cl.Error:  # no driver
-        return ()
+        return []
     for platform_ in platforms:
         try:
             devices = platform_.get_devices(kinds)
             found += [_opencl_card(cl, platform_.name, device) for device in devices if device.available]
         except cl.Error:  # a driver without its card
             continue
-    return tuple(choose_cards(found, cuda_cards()))
+    return found
 
 
 def choose_cards(found: Iterable[OpenclCard], cuda: Collection[CudaCard]) -> list[OpenclCard]:
@@ -153,8 +158,8 @@ def _opencl_card(cl: Any, platform_name: str, device: Any) -> OpenclCard:
 def _opencl_address(cl: Any, device: Any) -> Address | None:
     """Where a device is on the PCI bus: NVIDIA's and AMD's drivers tell."""
     try:
-        place = device.pci_slot_id_nv
-        return getattr(device, "pci_domain_id_nv", 0), device.pci_bus_id_nv, place >> 3
+        # The slot is the device's number, without a function: an H100 at 0000:00:06.0 says 6.
+        return getattr(device, "pci_domain_id_nv", 0), device.pci_bus_id_nv, device.pci_slot_id_nv
     except (cl.Error, AttributeError):
         pass
     try:

@@ -72,7 +72,7 @@ Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
 
 
 @dataclass(slots=True)
-class Pace:
+class SlicePace:
     """How much a thread computes before it looks at the stop flag."""
 
     seconds: float
@@ -90,7 +90,7 @@ class Backend(Protocol):
     """A search backend, ready to run on this machine."""
 
     @property
-    def paces(self) -> Sequence[Pace]:
+    def paces(self) -> Sequence[SlicePace]:
         """Of its threads, in turn: one where all are alike, or one for each card."""
         ...
 

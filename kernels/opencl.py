@@ -10,6 +10,7 @@ import functools
 import importlib
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kernels import card_text, keccak, machine
-from kernels.model import KernelError, Pace, Scan, Template
+from kernels.model import KernelError, Scan, SlicePace, Template
 
 cl: Any = importlib.import_module("pyopencl")
 
@@ -33,6 +34,7 @@ class Form:
 
     parts: int
     ternary: bool
+    rounds_a_turn: int = 2
 
 
 FORMS = (Form(2, True), Form(1, True), Form(2, False), Form(1, False))
@@ -90,8 +92,10 @@ class Card:
         self.name, self.form = device.name.strip(), form
         self.context = cl.Context([device])
         self.queue = cl.CommandQueue(self.context)
-        text = card_text.opencl_c(form.parts, ternary=form.ternary)
-        program = cl.Program(self.context, text).build(cache_dir=False)  # drivers have caches of their own
+        text = card_text.opencl_c(form.parts, ternary=form.ternary, rounds_a_turn=form.rounds_a_turn)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cl.CompilerWarning)  # whatever a compiler says that did its work
+            program = cl.Program(self.context, text).build(cache_dir=False)  # drivers have caches of their own
         self.kernel = cl.Kernel(program, "search")
         most = self.kernel.get_work_group_info(cl.kernel_work_group_info.WORK_GROUP_SIZE, device)
         self.group = min(GROUP, most)
@@ -102,7 +106,7 @@ class Card:
         self.lane_buffer = cl.Buffer(self.context, flags.READ_ONLY, 25 * 8)
         self.lanes: tuple[Template, int] | None = None  # what the buffer holds
         grain = self.group * card_text.RUN
-        self.pace = Pace(SLICE_SECONDS, grain, grain)
+        self.pace = SlicePace(SLICE_SECONDS, grain, grain)
         self.lock = threading.Lock()
 
     def scan(self, template: Template) -> Scan:

@@ -17,7 +17,7 @@ import pytest
 
 import kernels
 from kernels import Best, KernelError, Template, driver, machine
-from kernels.model import Pace
+from kernels.model import SlicePace
 from tests.support.backwards import lanes_leading_to
 
 pytest.importorskip("pyopencl")
@@ -159,7 +159,7 @@ def test_a_launch_is_sized_for_the_card_that_makes_it() -> None:
     asked: list[list[int]] = [[], []]
 
     class Cards:
-        paces = (Pace(0.025, 1000, 1000), Pace(0.025, 1000, 1000))
+        paces = (SlicePace(0.025, 1000, 1000), SlicePace(0.025, 1000, 1000))
 
         def scans(self, template: Template, threads: int) -> list[object]:
             def scan(card: int, start: int, count: int) -> None:
@@ -178,8 +178,8 @@ def test_a_launch_is_sized_for_the_card_that_makes_it() -> None:
 def test_a_driver_that_builds_wrong_programs_is_not_used(device: object, monkeypatch: pytest.MonkeyPatch) -> None:
     right = card_text.opencl_c
 
-    def wrong(parts: int, *, ternary: bool) -> str:
-        return right(parts, ternary=ternary).replace("number = 1;", "number = 3;")
+    def wrong(parts: int, **options: object) -> str:
+        return right(parts).replace("number = 1;", "number = 3;")
 
     monkeypatch.setattr(card_text, "opencl_c", wrong)
     with pytest.raises(KernelError, match="builds a wrong program"):
