@@ -182,15 +182,15 @@ def measure_rates(rounds: int, seconds: float, peer: str | None) -> None:
         contenders[name] = turn
     if peer:
         contenders["peer"] = lambda: _peer_rate(peer, max(seconds, 3.0))
-    for turn in contenders.values():
-        turn()
+    for warm_up in contenders.values():
+        warm_up()
     for times in launches.values():
         times.clear()
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     with _Clocks() as clocks:
         for _ in range(rounds):
-            for name, turn in contenders.items():
-                rates[name].append(turn())
+            for name, measure in contenders.items():
+                rates[name].append(measure())
     for name, found in rates.items():
         median = statistics.median(found)
         print(
@@ -324,11 +324,13 @@ def _cuda_shapes() -> Iterator[tuple[str, Callable[[], tuple[Scan, str]]]]:
         def make(
             threads: int = threads, turn: int = turn, registers: int | None = registers, waves: int = waves
         ) -> tuple[Scan, str]:
-            vars(cuda).update(THREADS=threads, ROUNDS_A_TURN=turn, MOST_REGISTERS=registers)
+            for key, value in zip(standing, (threads, turn, registers), strict=True):
+                setattr(cuda, key, value)
             try:
                 card = cuda._Card(0)
             finally:
-                vars(cuda).update(standing)
+                for key, value in standing.items():
+                    setattr(cuda, key, value)
             card.blocks *= waves
             used = card.kernel.get_regs_per_thread(cuda.SIGNATURE)
             return card.scan(TEMPLATE), f"({card.blocks} blocks, {used} registers)"

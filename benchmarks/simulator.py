@@ -1,4 +1,4 @@
-"""How much the schedule earns: the pool's policy against simpler ones, simulated block after block.
+"""How much the pool earns: its policy against simpler ones, simulated block after block.
 
 The contract's rules are `kalepool.protocol`'s, the pool's decisions are `kalepool.policy`'s own code under a made-up
 clock. Only hashing is replaced: the best of n hashes has z zeros or more with probability 1 - (1 - 16^-z)^n, and is
@@ -12,7 +12,12 @@ Compared are
   equal    (c) an equal part of the time for every farmer, handed in as ours
   pooler   (d) a delay of 150 s, then 10,000,000 nonces for one farmer after the other (kale-pool's pooler)
 
+The grid has 40 or 250 rivals who search. `--scenario mainnet` has the network as it is: 1,800 pails of several kinds,
+bounds as in autumn 2026, fees and prices (`kalepool/simulation/mainnet.py`); it prints KALE won, XLM spent, what is
+left in XLM at three prices, the part of pails not planted, and how equally equal farmers fare over a day and a week.
+
     python benchmarks/simulator.py [--quick] [--json FILE] [--plot FILE.png] [--seeds N] [--blocks N]
+    python benchmarks/simulator.py --scenario mainnet [--farmers 50] [--mhs 40] [--days 1] [--balances equal]
 """
 
 from __future__ import annotations
@@ -22,8 +27,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
@@ -31,23 +35,19 @@ import numpy as np
 
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
-from kalepool.policy.schedule import ScheduleSettings, Submit, decide
-from kalepool.policy.search import pick
-from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
-from kalepool.protocol.lifecycle import new_block, new_farm_block
-from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block, Pail
-from kalepool.protocol.rewards import normalise, pot, reward
+from kalepool.protocol.lifecycle import new_block
+from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
+from kalepool.simulation import mainnet
+from kalepool.simulation.block import Ledgers, Others, SimulatedBlock, Tally
+from kalepool.simulation.luck import Luck, best_zeros
+from kalepool.simulation.player import Allocation, Pool, ScheduledBlock, by_schedule
+from kalepool.simulation.seasons import BLOCKS_A_DAY, Searcher, Setup, Staking, balances, on_mainnet, percent_of
+from kalepool.simulation.summary import XLM, Spread, Summary, spread, summarise
 
-LEDGER_SECONDS = 5.0
-BLOCK_SECONDS = 300
 FIRST_INDEX = 150_000
 WARM_UP_BLOCKS = 5
 POLICIES = ("ours", "until6", "fixed", "equal", "pooler")
 FIXED_DIFFICULTIES = range(3, 11)
-RECORDS = 16  # a farmer's best share gets better at most so often: the last would take 16^15 hashes
-HASH_ROUNDING = 1e-6
-
-Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,76 +81,39 @@ class Cell:
         return f"{self.farmers} farmers, {self.hashes_per_second / 1e6:,g} MH/s, {self.rivals.name} rivals"
 
 
-@dataclass(slots=True)
-class Tally:
-    """The pool's yield of one block, in stroops. The rewards are split by what earned the points."""
+def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Staking | None = None) -> list[Tally]:
+    """The pool's yield block by block, after a warm-up. The world is the same for every policy with the same seed.
 
-    zeros: float = 0.0
-    gap: float = 0.0
-    stake: float = 0.0
-    lost: float = 0.0
-    extra_fees: float = 0.0
-    hashes: float = 0.0
-    worked: int = 0
-    mean_zeros: float = 0.0
-    mean_gap: float = 0.0
-
-    @property
-    def net(self) -> float:
-        return self.zeros + self.gap + self.stake - self.lost - self.extra_fees
-
-
-def best_zeros(rng: Rng, hashes: float) -> int:
-    """The most zeros among that many hashes, drawn by inverting P(best < z) = (1 - 16^-z)^hashes."""
-    return int(-math.log(-math.expm1(-rng.exponential() / max(hashes, 1.0))) / math.log(16))
-
-
-class Luck:
-    """What each farmer's hashes of one block are worth: after how many of them its best share gets how many zeros.
-
-    The next hash to have more than z zeros is an exponential number of hashes away, 16^(z + 1) on average, and has k
-    zeros more than that with probability 16^-k or more.
+    `staking`: how the pool stakes; without one each farmer its own part of its balance.
     """
-
-    def __init__(self, rng: Rng, farmers: int) -> None:
-        steps = rng.exponential(size=(farmers, RECORDS))
-        jumps = np.floor(rng.exponential(size=(farmers, RECORDS)) / math.log(16))
-        zeros = np.cumsum(jumps + 1, axis=1) - 1
-        steps[:, 1:] *= 16.0 ** (zeros[:, :-1] + 1)
-        steps[:, 0] = 1.0  # the first hash is the best so far, whatever it is
-        self._at = np.cumsum(steps, axis=1).tolist()
-        self._zeros = zeros.astype(int).tolist()
-        self._next = [0] * farmers
-        self.spent = [0.0] * farmers
-        self.zeros = [-1] * farmers
-
-    def to_go(self, farmer: int) -> float:
-        """How many more hashes until its best share is a better one."""
-        return self._at[farmer][self._next[farmer]] - self.spent[farmer]
-
-    def spend(self, farmer: int, hashes: float) -> int:
-        """The zeros of its best share after so many more hashes."""
-        self.spent[farmer] += hashes
-        while self._at[farmer][self._next[farmer]] <= self.spent[farmer] + HASH_ROUNDING:
-            self.zeros[farmer] = self._zeros[farmer][self._next[farmer]]
-            self._next[farmer] += 1
-        return self.zeros[farmer]
-
-
-class Ledgers:
-    """Ledger close times of one block: `closes[0]` is the ledger that started it, `end` the first of the next block."""
-
-    def __init__(self, rng: Rng, start: float) -> None:
-        steps = LEDGER_SECONDS + rng.normal(0, 0.15, 70)
-        self.closes = start + np.concatenate(([0.0], np.cumsum(steps)))
-        self.end = int(np.argmax(np.floor(self.closes) >= math.floor(start) + BLOCK_SECONDS))
-
-    def inclusion(self, rng: Rng, sent: float) -> int:
-        """The ledger that includes what is sent now: after some latency, at times one ledger late, seldom three."""
-        latency = rng.lognormal(math.log(1.2), 0.4)
-        late = rng.random()
-        ledger = int(np.searchsorted(self.closes, sent + latency))
-        return min(ledger + (3 if late < 0.001 else 1 if late < 0.02 else 0), len(self.closes) - 1)
+    world, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    n, rivals = cell.farmers, cell.rivals
+    drawn = [int(s) for s in world.lognormal(math.log(20 * STROOPS_PER_KALE), 1.0, n + rivals.count)]
+    mine, theirs = drawn[:n], np.array(drawn[n:], dtype=np.int64)
+    speeds = world.lognormal(math.log(rivals.hashes_per_second), 1.0, rivals.count)
+    pool = Pool(n, cell.hashes_per_second, rng, replace(RULES, works_per_ledger=cell.works_per_ledger))
+    pool.tick_seconds = 0.5 if n < 200 else 1.0
+    block = Block(0, 20, min(drawn), 5, 57, max(drawn), 7, ZERO_ENTROPY, 0, 0)
+    start, tallies = 1_800_000_000.0, []
+    for number in range(WARM_UP_BLOCKS + blocks):
+        ledgers = Ledgers(world, start)
+        # Everybody plants as the block starts: most in its first ledger, some one or two later.
+        planted = world.choice(3, n + rivals.count, p=[0.6, 0.3, 0.1])
+        late = world.random(rivals.count) < 0.7
+        seconds = np.where(late, world.uniform(240, 288, rivals.count), world.uniform(60, 240, rivals.count))
+        zeros = np.array([best_zeros(world, h * t) for h, t in zip(speeds, seconds, strict=True)])
+        gaps = np.maximum(np.searchsorted(ledgers.closes, start + seconds) - planted[n:], 1)
+        others = Others(theirs, gaps, zeros, np.ones(rivals.count, dtype=bool))
+        stakes = staking(block, pool) if staking else mine
+        contract = SimulatedBlock(FIRST_INDEX + number, block, start, stakes, [int(p) for p in planted[:n]], others)
+        hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
+        tally = contract.tally(hashes, mainnet.FEES)
+        pool.remember(contract, tally)
+        if number >= WARM_UP_BLOCKS:
+            tallies.append(tally)
+        start = float(ledgers.closes[ledgers.end])
+        block = new_block(contract.farm_block, math.floor(start))
+    return tallies
 
 
 @dataclass(slots=True)
@@ -162,122 +125,17 @@ class Work:
     zeros: int
 
 
-class Contract:
-    """The contract's arithmetic of one block, for works whose hashes were never made."""
-
-    def __init__(self, index: int, block: Block, start: float, stakes: Sequence[int], planted: Sequence[int]) -> None:
-        self.index, self.block = index, block
-        self.farm_block = replace(new_farm_block(math.floor(start)), min_stake=min(stakes), max_stake=max(stakes))
-        self.block = replace(block, staked_total=sum(stakes))
-        self.pails = [Pail(at, None, stake, None) for at, stake in zip(planted, stakes, strict=True)]
-        self.works = 0
-
-    def work(self, farmer: int, ledger: int, zeros: int) -> bool:
-        """As lifecycle.work after its hash checks. False where the contract refuses."""
-        pail, block, farm_block = self.pails[farmer], self.block, self.farm_block
-        gap = ledger - pail.sequence
-        if gap < 1 or (pail.zeros is not None and zeros <= pail.zeros):
-            return False
-        total, staked = block.normalized_total + sum(normalise(block, gap, pail.stake, zeros)), block.staked_total
-        if pail.zeros is None:
-            staked -= pail.stake
-        else:
-            total -= sum(normalise(block, gap, pail.stake, pail.zeros))
-        self.block = replace(block, normalized_total=total, staked_total=staked)
-        self.farm_block = replace(
-            farm_block,
-            min_gap=min(farm_block.min_gap, gap),
-            max_gap=max(farm_block.max_gap, gap),
-            min_zeros=min(farm_block.min_zeros, zeros),
-            max_zeros=max(farm_block.max_zeros, zeros),
-        )
-        self.pails[farmer] = replace(pail, gap=gap, zeros=zeros)
-        self.works += 1
-        return True
-
-    def tally(self, farmers: int, hashes: float, fee: float) -> Tally:
-        """What the first `farmers` pails, the pool's, earned."""
-        result = Tally(hashes=hashes)
-        per_point = pot(self.block, self.index) / max(self.block.normalized_total, 1)
-        worked = []
-        for pail in self.pails[:farmers]:
-            if pail.zeros is None or pail.gap is None:
-                result.lost += pail.stake
-                continue
-            gap, stake, zeros = normalise(self.block, pail.gap, pail.stake, pail.zeros)
-            result.gap += gap * per_point
-            result.stake += stake * per_point
-            result.zeros += zeros * per_point
-            worked.append(pail)
-            assert abs(reward(self.block, pail, self.index) - (gap + stake + zeros) * per_point) <= 1 + 1e-9 * per_point
-        result.worked = len(worked)
-        if worked:
-            result.mean_zeros = sum(p.zeros or 0 for p in worked) / len(worked)
-            result.mean_gap = sum(p.gap or 0 for p in worked) / len(worked)
-        result.extra_fees = fee * max(0, self.works - len(worked))
-        return result
-
-
-@dataclass(slots=True)
-class Pool:
-    """What a policy knows and remembers of its own from block to block."""
-
-    cell: Cell
-    rng: Rng
-    settings: ScheduleSettings
-    inclusions: list[int] = field(default_factory=list)
-    due: int = 0
-    lost: int = 0
-    previous_block: Block | None = None
-
-
-Searcher = Callable[[Pool, Ledgers, Contract, Luck], float]
-"""Plays the pool's part of a block in `Contract` and returns the hashes it spent."""
-
-
-def play(policy: Searcher, cell: Cell, seed: int, blocks: int) -> list[Tally]:
-    """The pool's yield block by block, after a warm-up. The world is the same for every policy with the same seed."""
-    world, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    n, rivals = cell.farmers, cell.rivals
-    stakes = [int(s) for s in world.lognormal(math.log(20 * STROOPS_PER_KALE), 1.0, n + rivals.count)]
-    speeds = world.lognormal(math.log(rivals.hashes_per_second), 1.0, rivals.count)
-    pool = Pool(cell, rng, replace(RULES, works_per_ledger=cell.works_per_ledger))
-    block = Block(0, 20, min(stakes), 5, 57, max(stakes), 7, ZERO_ENTROPY, 0, 0)
-    start, tallies = 1_800_000_000.0, []
-    for number in range(WARM_UP_BLOCKS + blocks):
-        ledgers = Ledgers(world, start)
-        # Everybody plants as the block starts: most in its first ledger, some one or two later.
-        planted = [int(p) for p in world.choice(3, n + rivals.count, p=[0.6, 0.3, 0.1])]
-        contract = Contract(FIRST_INDEX + number, block, start, stakes, planted)
-        late = world.random(rivals.count) < 0.7
-        seconds = np.where(late, world.uniform(240, 288, rivals.count), world.uniform(60, 240, rivals.count))
-        rival_zeros = [best_zeros(world, h * t) for h, t in zip(speeds, seconds, strict=True)]
-        for rival in range(rivals.count):
-            ledger = int(np.searchsorted(ledgers.closes, start + seconds[rival]))
-            contract.work(n + rival, max(ledger, planted[n + rival] + 1), rival_zeros[rival])
-        works = contract.works
-        hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
-        contract.works -= works
-        tally = contract.tally(n, hashes, pool.settings.work_fee_stroops)
-        pool.previous_block = contract.block
-        pool.due, pool.lost = pool.due + n, pool.lost + n - tally.worked
-        if number >= WARM_UP_BLOCKS:
-            tallies.append(tally)
-        start = float(ledgers.closes[ledgers.end])
-        block = new_block(contract.farm_block, math.floor(start))
-    return tallies
-
-
-def hand_in(pool: Pool, ledgers: Ledgers, contract: Contract, works: Sequence[Work]) -> None:
+def hand_in(pool: Pool, ledgers: Ledgers, contract: SimulatedBlock, works: Sequence[Work]) -> None:
     """Sends works as they come, as many a ledger as there are channel accounts."""
     sent_in: dict[int, int] = {}
     for work in sorted(works, key=lambda w: w.sent):
         at = int(np.searchsorted(ledgers.closes, work.sent))
-        while sent_in.get(at, 0) >= pool.cell.works_per_ledger:
+        while sent_in.get(at, 0) >= pool.settings.works_per_ledger:
             at += 1
         sent_in[at] = sent_in.get(at, 0) + 1
         sent = max(work.sent, float(ledgers.closes[at - 1]))
         ledger = ledgers.inclusion(pool.rng, sent)
+        contract.works += 1
         if ledger < ledgers.end:
             contract.work(work.farmer, ledger, work.zeros)
 
@@ -285,10 +143,10 @@ def hand_in(pool: Pool, ledgers: Ledgers, contract: Contract, works: Sequence[Wo
 def until(difficulty: int) -> Searcher:
     """(a) and (b): one farmer after the other until that many zeros; works are handed in from 240 s on."""
 
-    def search(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
-        start, speed, end = float(ledgers.closes[0]), pool.cell.hashes_per_second, float(ledgers.closes[ledgers.end])
+    def search(pool: Pool, ledgers: Ledgers, contract: SimulatedBlock, luck: Luck) -> float:
+        start, speed, end = float(ledgers.closes[0]), pool.hashes_per_second, float(ledgers.closes[ledgers.end])
         now, works = start, []
-        for farmer in range(pool.cell.farmers):
+        for farmer in contract.planted:
             while luck.zeros[farmer] < difficulty:
                 luck.spend(farmer, luck.to_go(farmer))
             now += luck.spent[farmer] / speed
@@ -301,12 +159,12 @@ def until(difficulty: int) -> Searcher:
     return search
 
 
-def pooler(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> float:
+def pooler(pool: Pool, ledgers: Ledgers, contract: SimulatedBlock, luck: Luck) -> float:
     """(d): a delay of 150 s, then 10,000,000 nonces for one farmer after the other, each handed in at once."""
     now, end = float(ledgers.closes[0]) + 150, float(ledgers.closes[ledgers.end])
     works = []
-    for farmer in range(pool.cell.farmers):
-        now += 1e7 / pool.cell.hashes_per_second
+    for farmer in contract.planted:
+        now += 1e7 / pool.hashes_per_second
         if now >= end:
             break
         works.append(Work(farmer, now, luck.spend(farmer, 1e7)))
@@ -314,116 +172,10 @@ def pooler(pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> floa
     return len(works) * 1e7
 
 
-Allocation = Callable[[Luck, list[int], float, int], None]
-"""(luck, farmers searched for, hashes, the block's min_zeros): spends the hashes."""
-
-
-def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
-    """As the workers do: always for the farmer that `pick` names, until it has a zero more."""
-    zeros = [luck.zeros[farmer] for farmer in active]
-    while active and hashes > 0:
-        position = pick(zeros, 0, floor)
-        farmer = active[position]
-        spent = min(luck.to_go(farmer), hashes)
-        hashes -= spent
-        zeros[position] = luck.spend(farmer, spent)
-
-
 def by_equal_parts(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
     """(c): as many hashes for each."""
     for farmer in active:
         luck.spend(farmer, hashes / len(active))
-
-
-class ScheduledBlock:
-    """The pool's own schedule in one block: decide() every tick, and the workers' search in between."""
-
-    def __init__(self, pool: Pool, ledgers: Ledgers, contract: Contract, luck: Luck) -> None:
-        self.pool, self.ledgers, self.contract, self.luck = pool, ledgers, contract, luck
-        cell = pool.cell
-        self.now = float(ledgers.closes[0])
-        self.drain = self.now + 270 - cell.farmers / cell.works_per_ledger * LEDGER_SECONDS
-        # The coordinator hashes one nonce for each farmer at once.
-        self.active = list(range(cell.farmers))
-        self.states = [
-            FarmerState(f"{farmer:04d}", may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
-            for farmer in self.active
-        ]
-        self.in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent
-        self.seen = -1
-
-    def play(self, allocate: Allocation) -> float:
-        """The whole block. The hashes it took."""
-        hashes = 0.0
-        while self.now < self.ledgers.closes[self.ledgers.end]:
-            ledger = int(np.searchsorted(self.ledgers.closes, self.now, side="right")) - 1
-            if ledger > self.seen:
-                self._see(ledger)
-            self._act(ledger)
-            tick = self._tick()
-            if self.active:
-                power = tick * self.pool.cell.hashes_per_second
-                allocate(self.luck, self.active, power, self.contract.block.min_zeros)
-                hashes += power
-            self._note_shares()
-            self.now += tick
-        for at, farmer, found, _ in sorted(self.in_flight):
-            if at < self.ledgers.end:
-                self.contract.work(farmer, at, found)
-        return hashes
-
-    def _see(self, ledger: int) -> None:
-        """What a ledger brought: works that landed, and pails planted by now."""
-        for landed in sorted(work for work in self.in_flight if work[0] <= ledger):
-            self.in_flight.remove(landed)
-            at, farmer, found, sent = landed
-            self.contract.work(farmer, at, found)
-            self.states[farmer] = replace(self.states[farmer], working=False, pail=self.contract.pails[farmer])
-            self.pool.inclusions.append(at - sent)
-        for farmer, pail in enumerate(self.contract.pails[: len(self.states)]):
-            if self.states[farmer].pail is None and pail.sequence <= ledger:
-                self.states[farmer] = replace(self.states[farmer], pail=pail)
-        self.seen = ledger
-
-    def _act(self, ledger: int) -> None:
-        """Sends the works that the schedule decides on."""
-        for action in decide(self._snapshot(ledger), datetime.fromtimestamp(self.now, UTC), self.pool.settings):
-            if not isinstance(action, Submit):
-                continue
-            farmer = int(action.farmer)
-            at = self.ledgers.inclusion(self.pool.rng, self.now)
-            self.in_flight.append((at, farmer, action.zeros, ledger))
-            self.states[farmer] = replace(self.states[farmer], working=True)
-            if action.reason != "insurance":
-                self.active.remove(farmer)
-
-    def _snapshot(self, ledger: int) -> Snapshot:
-        pool, contract = self.pool, self.contract
-        chain = ChainState(
-            ledger=ledger,
-            ledger_closed_at=datetime.fromtimestamp(float(self.ledgers.closes[ledger]), UTC),
-            index=contract.index,
-            farm_block=contract.farm_block,
-            block=contract.block,
-            paused=False,
-            ledger_seconds=LEDGER_SECONDS,
-            block_seconds=BLOCK_SECONDS,
-            previous_block=pool.previous_block,
-        )
-        speed, inclusions = pool.cell.hashes_per_second, pool.inclusions[-300:]
-        return Snapshot(chain, self.states, (), speed, inclusions, pool.due, pool.lost)
-
-    def _tick(self) -> float:
-        """Seconds until the schedule is asked again: short ones once works are due."""
-        if self.now <= self.drain:
-            return LEDGER_SECONDS
-        return 0.5 if self.pool.cell.farmers < 200 else 1.0
-
-    def _note_shares(self) -> None:
-        for farmer in self.active:
-            shares, zeros = self.states[farmer].shares, self.luck.zeros[farmer]
-            if zeros > shares[-1].zeros:
-                self.states[farmer] = replace(self.states[farmer], shares=(*shares, Found(zeros, 0)))
 
 
 def scheduled(allocate: Allocation) -> Searcher:
@@ -459,6 +211,8 @@ class Row:
     ours_ahead_kale_ci: float
     ours_gain: float  # of this policy's reward
     gain_from: dict[str, float]  # KALE a block: where ours_ahead_kale comes from
+    xlm_per_block: float
+    net_xlm: dict[str, float]  # XLM a block that are left, by the price of a KALE in XLM
     zeros: float
     gap: float
     worked: float
@@ -473,7 +227,6 @@ GAIN_PARTS: dict[str, Callable[[Tally], float]] = {
     "gap": lambda t: t.gap,
     "stake": lambda t: t.stake,
     "stakes not lost": lambda t: -t.lost,
-    "extra fees": lambda t: -t.extra_fees,
 }
 
 
@@ -484,7 +237,7 @@ def run_cell(cell: Cell, seeds: int, blocks: int) -> tuple[int, list[Row]]:
         return [play(policy, cell, seed, blocks) for seed in range(seeds)]
 
     fixed = {zeros: play_all(until(zeros)) for zeros in FIXED_DIFFICULTIES}
-    best = max(fixed, key=lambda zeros: float(np.mean([t.net for run in fixed[zeros] for t in run])))
+    best = max(fixed, key=lambda zeros: float(np.mean([t.won for run in fixed[zeros] for t in run])))
     runs = {
         "ours": play_all(scheduled(by_schedule)),
         "until6": fixed[6],
@@ -496,14 +249,17 @@ def run_cell(cell: Cell, seeds: int, blocks: int) -> tuple[int, list[Row]]:
     def means(name: str, get: Callable[[Tally], float]) -> list[float]:
         return [float(np.mean([get(t) for t in run])) for run in runs[name]]
 
+    def at(price: float) -> Callable[[Tally], float]:
+        return lambda tally: tally.net_xlm(price)
+
     def row(name: str) -> Row:
         def ahead(get: Callable[[Tally], float]) -> list[float]:
             pairs = zip(means("ours", get), means(name, get), strict=True)
             return [(ours - theirs) / STROOPS_PER_KALE for ours, theirs in pairs]
 
-        kale, kale_ci = interval(means(name, lambda t: t.net / STROOPS_PER_KALE))
-        per_hash, per_hash_ci = interval(means(name, lambda t: t.net / STROOPS_PER_KALE / max(t.hashes, 1) * 1e12))
-        lead, lead_ci = interval(ahead(lambda t: t.net))
+        kale, kale_ci = interval(means(name, lambda t: t.won / STROOPS_PER_KALE))
+        per_hash, per_hash_ci = interval(means(name, lambda t: t.won / STROOPS_PER_KALE / max(t.hashes, 1) * 1e12))
+        lead, lead_ci = interval(ahead(lambda t: t.won))
         return Row(
             policy=name,
             kale_per_block=kale,
@@ -514,6 +270,8 @@ def run_cell(cell: Cell, seeds: int, blocks: int) -> tuple[int, list[Row]]:
             ours_ahead_kale_ci=lead_ci,
             ours_gain=lead / abs(kale),
             gain_from={part: float(np.mean(ahead(get))) for part, get in GAIN_PARTS.items()},
+            xlm_per_block=float(np.mean(means(name, lambda t: t.fees))) / XLM,
+            net_xlm={f"{price:g}": float(np.mean(means(name, at(price)))) / XLM for price in mainnet.PRICES},
             zeros=float(np.mean(means(name, lambda t: t.mean_zeros))),
             gap=float(np.mean(means(name, lambda t: t.mean_gap))),
             worked=float(np.mean(means(name, lambda t: t.worked))) / cell.farmers,
@@ -539,14 +297,16 @@ def print_cell(cell: Cell, best_fixed: int, rows: Sequence[Row]) -> None:
     print(f"\n{cell}; the best fixed difficulty is {best_fixed} zeros")
     print(
         f"  {'policy':8}{'KALE a block':>20}{'KALE a TH':>12}{'ours ahead':>20} = {'zeros':>8} {'gap':>8} {'stake':>8}"
-        f" {'not lost':>8} {'fees':>6}   {'zeros':>5} {'gap':>5} {'worked':>6}"
+        f" {'not lost':>8}   {'zeros':>5} {'gap':>5} {'worked':>6} {'XLM':>7}"
+        + "".join(f" {f'net {price:g}':>9}" for price in mainnet.PRICES)
     )
     for row in rows:
         ci = row.ours_ahead_kale_ci / abs(row.kale_per_block)
         print(
             f"  {row.policy:8}{row.kale_per_block:11.2f} ±{row.kale_per_block_ci:7.2f}{row.kale_per_tera_hash:12.4g}"
             f"{row.ours_gain:+12.1%} ±{ci:6.1%} = {' '.join(f'{part:8.2f}' for part in row.gain_from.values())}"
-            f" {row.zeros:6.2f} {row.gap:5.1f} {row.worked:6.1%}",
+            f" {row.zeros:6.2f} {row.gap:5.1f} {row.worked:6.1%} {row.xlm_per_block:7.3f}"
+            + "".join(f" {net:9.3f}" for net in row.net_xlm.values()),
             flush=True,
         )
 
@@ -578,6 +338,90 @@ def plot(path: Path, results: Sequence[tuple[Cell, int, list[Row]]]) -> None:
     figure.savefig(path, dpi=120)
 
 
+# ----------------------------------------------------------------------------------------------------------------------
+# The network as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A policy and how it stakes."""
+
+    name: str
+    search: Searcher
+    staking: Callable[[Sequence[int]], Staking]
+    """What follows from the farmers' balances."""
+
+
+CONTESTANTS = (
+    Contestant("ours", scheduled(by_schedule), percent_of),
+    Contestant("until6", until(6), percent_of),
+    Contestant("equal", scheduled(by_equal_parts), percent_of),
+    Contestant("pooler", pooler, percent_of),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is played on mainnet: the pool, the farmers' balances in stroops, how long."""
+
+    farmers: int
+    hashes_per_second: float
+    held: tuple[int, ...]
+    reaction: mainnet.Reaction
+    days: int
+
+    def play(self, contestant: Contestant, seed: int) -> tuple[Summary, list[Spread]]:
+        """What it comes to a block, and how equal farmers fare over the first day and over all of it."""
+        setup = Setup(self.farmers, self.hashes_per_second, RULES, self.reaction)
+        blocks = self.days * BLOCKS_A_DAY
+        tallies = list(on_mainnet(setup, contestant.search, contestant.staking(self.held), blocks, seed))
+        return summarise(tallies), [spread(tallies[:BLOCKS_A_DAY]), spread(tallies)][: 1 if self.days == 1 else 2]
+
+
+def held_as(how: str, farmers: int) -> tuple[int, ...]:
+    """Balances: `equal` (100 KALE each), `rich` (one of 10,000 KALE, the others of 100), `lognormal`."""
+    if how == "rich":
+        return (10_000 * STROOPS_PER_KALE, *[100 * STROOPS_PER_KALE] * (farmers - 1))
+    spread_ = 1.0 if how == "lognormal" else 0.0
+    return tuple(balances(np.random.default_rng(7), farmers, spread=spread_))
+
+
+def print_mainnet(options: argparse.Namespace) -> None:
+    held = held_as(options.balances, options.farmers)
+    prices = "".join(f" {f'net {price:g}':>9}" for price in mainnet.PRICES)
+    with ProcessPoolExecutor(options.processes) as processes:
+        for reaction in mainnet.Reaction:
+            trial = Trial(options.farmers, options.mhs * 1e6, held, reaction, options.days)
+            print(f"\nmainnet, {options.farmers} farmers, {options.mhs:g} MH/s, {options.balances} balances,", end=" ")
+            print(f"{reaction} of those who stake follow the bounds; KALE and XLM a block")
+            print(
+                f"  {'policy':10}{'KALE':>15} {'XLM':>6}{prices} {'sat out':>8} {'zeros':>5} {'gap':>5} {'worked':>7}"
+            )
+            for contestant in CONTESTANTS:
+                seeds = range(options.seeds)
+                played = list(processes.map(play_trial, repeat(trial), repeat(contestant.name), seeds))
+                won, won_ci = interval([summary.won for summary, _ in played])
+                nets = [float(np.mean([s.net_xlm(price) for s, _ in played])) for price in mainnet.PRICES]
+                first = played[0][0]
+                print(
+                    f"  {contestant.name:10}{won:8.2f} ±{won_ci:5.2f} {first.spent:6.3f}"
+                    + "".join(f" {net:9.3f}" for net in nets)
+                    + f" {first.sat_out:8.1%} {first.zeros:5.2f} {first.gap:5.1f} {first.worked:7.2%}",
+                    flush=True,
+                )
+                for there in played[0][1]:
+                    print(
+                        f"    farmers after {there.blocks} blocks: paying zeros {there.least_zeros} to "
+                        f"{there.most_zeros}, KALE {there.least_kale:.1f} to {there.most_kale:.1f}"
+                        + (f" ({there.rewards:+.1%})" if options.balances == "equal" else "")
+                    )
+
+
+def play_trial(trial: Trial, name: str, seed: int) -> tuple[Summary, list[Spread]]:
+    """In a process of its own, where a function cannot be sent."""
+    return trial.play(next(each for each in CONTESTANTS if each.name == name), seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few cells, few seeds: half a minute")
@@ -586,7 +430,16 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=8, help="blocks counted in every repetition")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the gain over every policy")
+    parser.add_argument("--scenario", choices=("grid", "mainnet"), default="grid")
+    parser.add_argument("--farmers", type=int, default=50, help="of the scenario mainnet, as all that follow")
+    parser.add_argument("--mhs", type=float, default=40.0, help="MH/s of the pool")
+    parser.add_argument("--days", type=int, default=1, help=f"days of {BLOCKS_A_DAY} blocks")
+    parser.add_argument("--balances", choices=("equal", "rich", "lognormal"), default="equal")
+    parser.add_argument("--processes", type=int, help="side by side; as many as there are cores without it")
     options = parser.parse_args()
+    if options.scenario == "mainnet":
+        print_mainnet(options)
+        return
     cells = quick_cells() if options.quick else all_cells()
     if options.cell:
         kinds = {rivals.name: rivals for rivals in (QUIET, BUSY)}
@@ -594,7 +447,7 @@ def main() -> None:
         cells = [Cell(int(farmers), float(speed) * 1e6, kinds[kind]) for farmers, speed, kind in parts]
     seeds, blocks = (4, 6) if options.quick else (options.seeds, options.blocks)
     results = []
-    with ProcessPoolExecutor() as processes:
+    with ProcessPoolExecutor(options.processes) as processes:
         played = processes.map(run_cell, cells, repeat(seeds), repeat(blocks))
         for cell, (best_fixed, rows) in zip(cells, played, strict=True):
             print_cell(cell, best_fixed, rows)

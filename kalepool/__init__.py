@@ -15,6 +15,7 @@ chain/              the one door to Stellar
 custody.py          secret keys: made, sealed, opened only to sign
 derivation.py       which secret key is whose: from the master key and a path
 mine/               hashing for a pool over HTTP
+simulation/         blocks of KALE as the pool would play them, without a network
 bench.py            `kalepool bench`: how fast this machine hashes
 database.py         the one door to PostgreSQL, and the queries of sql/
 notices.py          what processes tell each other over PostgreSQL

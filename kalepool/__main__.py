@@ -16,6 +16,7 @@ COMMANDS = [
     ("farmer", "kalepool.commands.farmer:farmer", "Add, list and show farmers, and let them go."),
     ("pooler", "kalepool.commands.pooler:pooler", "Add poolers."),
     ("miner", "kalepool.commands.miner:miner", "Add external miners."),
+    ("books", "kalepool.commands.books:books", "Check, show and export the pool's books."),
     ("operator", "kalepool.commands.operator:operator", "Make keys for operators."),
     ("mine", "kalepool.commands.mine:mine", "Hash for a pool over HTTP, as an external miner."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
@@ -132,7 +133,16 @@ class Settings(BaseSettings):
     """Address of the API for the coordinator and the commands."""
 
     public_url: str | None = None
-    """Address of the API as wallets reach it, as https://pool.example."""
+    """Address of the API as wallets reach it, as https://pool.example. Needed where KALEPOOL_API_HOST opens it to
+    others."""
+
+    trusted_proxies: str = ""
+    """Addresses or networks of the proxies in front of the API, separated by commas: what they say in X-Forwarded-For
+    is believed. By default nobody's is."""
+
+    api_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port on this machine where the API gives the pool's metrics to Prometheus without a key. Without one they take an
+    operator's."""
 
     home_domain: str | None = None
     """Domain where wallets look for stellar.toml, as pool.example."""
@@ -210,6 +220,13 @@ class Settings(BaseSettings):
 
     pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000
     """Requests a minute that the API takes from a pooler's or an operator's key."""
+
+    api_connections: Annotated[int, Field(ge=1)] = 10_000
+    """Most connections to the API at the same time."""
+
+    api_connections_per_address: Annotated[int, Field(ge=1)] = 500
+    """Most connections to the API from one address at the same time; requests under way, of one behind a trusted
+    proxy."""
 
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. It is reckoned and shown, and settled by the
@@ -371,6 +388,25 @@ def names_in(file: Path) -> Iterator[tuple[str, str]]:
             raise ConfigError(f"{file}, line {line}: not a setting: write NAME=value")
         if binding.key is not None:
             yield f"{file}, line {line}", binding.key
+
+
+def require_public_url(settings: Settings) -> None:
+    """Raises ConfigError where the API is open to others and does not know its address: wallets would be sent to this
+    machine's inner one."""
+    host = settings.api_host
+    if not is_local(host) and settings.public_url is None:
+        raise ConfigError(
+            f"KALEPOOL_API_HOST={host} opens the API to other machines: set KALEPOOL_PUBLIC_URL to the address that "
+            "they reach it at, as https://pool.example"
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether this address is for this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def local_url(host: str, port: int) -> str:

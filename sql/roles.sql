@@ -37,6 +37,9 @@ BEGIN
         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO kalepool_api;
         REVOKE INSERT, UPDATE, DELETE ON migrations FROM kalepool_api;
         REVOKE UPDATE, DELETE ON plantings, works, harvests, operator_actions FROM kalepool_api;
+        -- Of the books it may only add entries, through the function that keeps balances and the chain of hashes.
+        REVOKE INSERT, UPDATE, DELETE ON transfers, book_accounts, book_head FROM kalepool_api;
+        GRANT EXECUTE ON FUNCTION post_transfers TO kalepool_api;
         -- Rows that stay, and columns of theirs that never change: who somebody is, and where money goes.
         FOR kept IN
             SELECT * FROM (VALUES

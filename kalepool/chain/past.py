@@ -159,3 +159,38 @@ def _to_stroops(amount: str) -> int:
 def paid_by(accounts: Sequence[str]) -> list[list[str]]:
     """Topics of the events that say what each account paid in fees (CAP-67)."""
     return [[scval.to_symbol("fee").to_xdr(), scval.to_address(account).to_xdr()] for account in accounts]
+
+
+def moved_by(wallet: str) -> list[list[str]]:
+    """Topics of the asset contract's events that change a wallet's balance."""
+    address = scval.to_address(wallet).to_xdr()
+
+    def topic(name: str, *more: str) -> list[str]:
+        return [scval.to_symbol(name).to_xdr(), *more, "**"]
+
+    return [
+        topic("transfer", address),
+        topic("transfer", "*", address),
+        topic("mint", address),
+        topic("burn", address),
+        topic("clawback", address),
+    ]
+
+
+def movement(topics: Sequence[str], value: str, wallet: str) -> int:
+    """Stroops that the event brings to the wallet; negative: takes from it."""
+    name, *addresses = (scval.to_native(topic) for topic in topics)
+    data: Any = scval.to_native(value)
+    amount: int = data if isinstance(data, int) else data["amount"]  # with the memo of a muxed destination (CAP-67)
+    first, second = (getattr(each, "address", None) for each in (*addresses, None, None)[:2])
+    match name:
+        case "transfer":
+            return amount * ((second == wallet) - (first == wallet))
+        case "mint":
+            return amount if first == wallet else 0
+        case _:
+            return -amount if first == wallet else 0
+
+
+def is_mint(topics: Sequence[str]) -> bool:
+    return bool(scval.to_native(topics[0]) == "mint")

@@ -5,6 +5,7 @@ status.py      one look at the pool
 farmer.py      add, list and show farmers, and let them go
 pooler.py      add poolers
 miner.py       add external miners
+books.py       the double-entry books: checked, shown, exported
 operator.py    make keys for operators
 mine.py        hash for a pool over HTTP
 api.py         the API and custody as a process

@@ -61,6 +61,16 @@ def sc_address(strkey: str) -> bytes:
     raise ValueError(f"not a G… or C… address: {strkey!r}")
 
 
+def address_of_account(key: bytes) -> bytes:
+    """ScAddress of a raw public key."""
+    return ZERO + account_id(key)
+
+
+def address_of_claimable_balance(balance_id: bytes) -> bytes:
+    """ScAddress of a claimable balance."""
+    return u32(3) + ZERO + balance_id
+
+
 @lru_cache(maxsize=65536)
 def account_strkey(key: bytes) -> str:
     return StrKey.encode_ed25519_public_key(key)
@@ -131,6 +141,11 @@ def sc_string(value: str) -> bytes:
     return _SCV_STRING + opaque(value.encode())
 
 
+def sc_opaque_string(value: bytes) -> bytes:
+    """ScVal of a string that need not be UTF-8."""
+    return _SCV_STRING + opaque(value)
+
+
 @lru_cache(maxsize=256)
 def sc_symbol(value: str) -> bytes:
     return _SCV_SYMBOL + opaque(value.encode())
@@ -140,6 +155,11 @@ def sc_symbol(value: str) -> bytes:
 def sc_addr(strkey: str) -> bytes:
     """ScVal of an address."""
     return _SCV_ADDRESS + sc_address(strkey)
+
+
+def sc_address_value(address: bytes) -> bytes:
+    """ScVal of a packed ScAddress."""
+    return _SCV_ADDRESS + address
 
 
 def sc_vec(items: Sequence[bytes]) -> bytes:
@@ -199,6 +219,8 @@ PERSISTENT = 1
 
 LEDGER_KEY_ACCOUNT = u32(0)
 LEDGER_KEY_TRUSTLINE = u32(1)
+LEDGER_KEY_DATA = u32(3)
+LEDGER_KEY_CLAIMABLE_BALANCE = u32(4)
 LEDGER_KEY_CONTRACT_DATA = u32(6)
 LEDGER_KEY_CONTRACT_CODE = u32(7)
 LEDGER_KEY_CONFIG_SETTING = u32(8)
@@ -211,6 +233,14 @@ def key_account(key: bytes) -> bytes:
 
 def key_trustline(key: bytes, asset: bytes) -> bytes:
     return LEDGER_KEY_TRUSTLINE + account_id(key) + asset
+
+
+def key_data(key: bytes, name: bytes) -> bytes:
+    return LEDGER_KEY_DATA + account_id(key) + opaque(name)
+
+
+def key_claimable_balance(balance_id: bytes) -> bytes:
+    return LEDGER_KEY_CLAIMABLE_BALANCE + ZERO + balance_id
 
 
 def key_contract_data(address: bytes, key: bytes, durability: int) -> bytes:

@@ -4,6 +4,7 @@ schedule.py       whom to plant, which works to hand in and when, what to harves
 retries.py        what failed: whether and when it is tried again
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
+turns.py          the order among equals: the most owed first
 search.py         which farmer a worker of the cluster hashes for
 external_rigs.py  which farmer an external miner's rig hashes for
 vardiff.py        how hard a rig's shares are, for one every few seconds
@@ -11,4 +12,5 @@ shares.py         is a share what it claims, what does it count for, how fast is
 ranges.py         who may try which nonces
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+bookkeeping.py    what events mean for the books: debit, credit, cause
 """

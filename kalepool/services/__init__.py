@@ -2,6 +2,8 @@
 
 context.py        what every service acts through; only the API process builds one, and with it can sign
 journal/          write before send: every transaction, from intent to outcome
+books/            the double-entry books: held against the chain, shown, exported, corrected
+postings.py       entries of the books, each once
 farming/          plant, work, harvest, and what is owed for lost stakes
 mining/           external miners: jobs, shares, credits
 lookups.py        what callers may have looked up on the chain, once a ledger
@@ -15,6 +17,7 @@ blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
+owed.py           what each farmer is owed of the last day's zero points
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data

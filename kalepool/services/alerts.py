@@ -21,6 +21,8 @@ from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.timing import blocks_per_day
+from kalepool.services.books import held
+from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
@@ -77,11 +79,20 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """Blocks one after another, up to the last that is over, in which none of the pool's farmers was planted."""
+
+    first_index: int
+    last_index: int
+    farmers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """How the pool is. `chain_silent_seconds`: 0 while the chain answers; what hangs on it is then as last known."""
 
     chain_silent_seconds: float = 0.0
-    missed_block: Amount | None = None
+    missed: Missed | None = None
     lost_stakes: Sequence[Amount] = ()
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
@@ -91,16 +102,27 @@ class Observation:
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
+    books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is new, and the keys of what is over."""
+    """What is new, the keys of what is over, and what is to be said otherwise by now."""
 
     raised: tuple[Condition, ...]
     resolved: tuple[str, ...]
+    reworded: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """Raised and not resolved."""
+
+    key: str
+    kind: str
+    message: str
 
 
 def conditions(seen: Observation) -> list[Condition]:
@@ -108,14 +130,11 @@ def conditions(seen: Observation) -> list[Condition]:
     found = []
     if seen.chain_silent_seconds >= DOWN_SECONDS:
         found.append(Condition("rpc-down", "rpc-down", "The chain's RPC server does not answer."))
-    if missed := seen.missed_block:
-        found.append(
-            Condition(
-                "block-missed",
-                "block-missed",
-                f"Block {missed.block_index} is over and none of {_farmers(missed.farmers)} was planted in it.",
-            )
-        )
+    if missed := seen.missed:
+        one = missed.first_index == missed.last_index
+        which = f"Block {missed.last_index} is" if one else f"Blocks {missed.first_index} to {missed.last_index} are"
+        said = f"{which} over and none of {_farmers(missed.farmers)} was planted in {'it' if one else 'them'}."
+        found.append(Condition("block-missed", "block-missed", said))
     for lost in seen.lost_stakes:
         what = f"lost {kale(lost.stroops)} KALE of stakes" if lost.stroops else "had nothing at stake and got no reward"
         said = f"Block {lost.block_index}: {_farmers(lost.farmers)} {what}."
@@ -150,6 +169,8 @@ def conditions(seen: Observation) -> list[Condition]:
 def _unsettled(seen: Observation) -> list[Condition]:
     """Transactions and stakes of which only an operator can find out what became of them."""
     found = []
+    if seen.books:
+        found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
     if seen.gaps:
         found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
@@ -182,23 +203,29 @@ def _of_machines(seen: Observation) -> list[Condition]:
     return found
 
 
-def decide(open_kinds: Mapping[str, str], seen: Observation) -> Changes:
-    """What to say now. `open_kinds`: key -> kind of what was raised and not resolved.
+def decide(open_alerts: Sequence[OpenAlert], seen: Observation) -> Changes:
+    """What to say now. What is open is told once, and once more when it is over, in the words that fit by then.
 
     While the chain is silent nothing that hangs on it is raised or resolved.
     """
     unknown: Collection[str] = OF_CHAIN if seen.chain_silent_seconds else ()
     now = [condition for condition in conditions(seen) if condition.kind not in unknown]
     keys = {condition.key for condition in now}
-    raised = tuple(condition for condition in now if condition.key not in open_kinds)
+    said = {alert.key: alert for alert in open_alerts}
+    raised = tuple(condition for condition in now if condition.key not in said)
+    reworded = tuple(
+        condition
+        for condition in now
+        if condition.kind not in LASTING and condition.key in said and said[condition.key].message != condition.message
+    )
     # Between silence and alarm, an alarm raised before stays: it is not over yet.
     waiting = {"rpc-down"} if seen.chain_silent_seconds else set()
     resolved = tuple(
         key
-        for key, kind in open_kinds.items()
-        if key not in keys and kind not in LASTING and kind not in unknown and kind not in waiting
+        for key, alert in said.items()
+        if key not in keys and alert.kind not in LASTING and alert.kind not in unknown and alert.kind not in waiting
     )
-    return Changes(raised, resolved)
+    return Changes(raised, resolved, reworded)
 
 
 def _farmers(count: int) -> str:
@@ -302,15 +329,16 @@ class Alerts:
         database = self._ctx.database
         await database.execute("forget_gone_machines")
         seen = await self._observe()
-        rows = await database.fetch_all("select_open_alerts")
-        changes = decide({row["key"]: row["kind"] for row in rows}, seen)
-        if changes.raised or changes.resolved:
+        changes = decide(await database.fetch_all("select_open_alerts", row=OpenAlert), seen)
+        if changes.raised or changes.resolved or changes.reworded:
             async with database.transaction() as session:
                 for new in changes.raised:
                     await session.execute(
                         "insert_alert", alert_id=new_id(), key=new.key, kind=new.kind, message=new.message
                     )
                     log.warning("alert_raised", key=new.key, message=new.message)
+                for other in changes.reworded:
+                    await session.execute("reword_alert", key=other.key, message=other.message)
                 for key in changes.resolved:
                     await session.execute("resolve_alert", key=key)
                     log.info("alert_resolved", key=key)
@@ -364,7 +392,7 @@ class Alerts:
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
         return Observation(
             chain_silent_seconds=silent,
-            missed_block=missed,
+            missed=missed,
             lost_stakes=[Amount(row["block_index"], row["farmers"], row["stake_stroops"]) for row in lost],
             wrong_forecasts=[
                 Amount(row["block_index"], row["farmers"], row["reward_stroops"], row["forecast_stroops"])
@@ -374,6 +402,7 @@ class Alerts:
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
+            books=await held.lasting(database, self._ctx.settings.chain),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
             disk=await disk_room(self._ctx.settings),
@@ -381,8 +410,8 @@ class Alerts:
             broken_seals=self._ctx.broken_seals,
         )
 
-    async def _missed(self, block_index: int, ended_at: datetime) -> Amount | None:
-        """The block that ended then, where nobody was planted in it that could have been.
+    async def _missed(self, block_index: int, ended_at: datetime) -> Missed | None:
+        """Up to the block that ended then, where nobody was planted in it that could have been.
 
         A block takes at least its length, so who was active a length before its end could be planted.
         """
@@ -390,7 +419,9 @@ class Alerts:
         found = await self._ctx.database.fetch_one(
             "select_missed_farmers", block_index=block_index, started_by=started_by
         )
-        return Amount(block_index, found["farmers"], 0) if found and found["farmers"] and block_index >= 0 else None
+        if found is None or not found["farmers"] or block_index < 0:
+            return None
+        return Missed(found["first_index"], block_index, found["farmers"])
 
     async def _poor_farmers(self) -> dict[str, int]:
         rows = await self._ctx.database.fetch_all("select_active_wallets")

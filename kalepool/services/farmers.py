@@ -186,6 +186,7 @@ async def register(
                 registered_by=by,
                 registered_from=address,
                 deposit_stroops=0 if by == Role.OPERATOR else ctx.settings.farmer_deposit_stroops,
+                fee_rate=Decimal(str(ctx.settings.platform_fee)),
             )
             assert farmer is not None
             key = None
@@ -291,12 +292,6 @@ async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
     return True
 
 
-def eligible(farmers: Sequence[Farmer], pooler: poolers.Pooler, max_farmers: int | None) -> Sequence[Farmer]:
-    """Whom to plant for: the longest registered first, up to the pooler's limit and the caller's."""
-    limit = pooler.max_farmers if max_farmers is None else min(pooler.max_farmers, max_farmers)
-    return farmers[:limit]
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # By themselves
 
@@ -332,6 +327,11 @@ async def register_oneself(
         return await register(
             ctx, pooler_id, payout_wallet, stake_percentage, metadata, by=Role.FARMER, address=address
         )
+
+
+async def fix_fees(ctx: Context) -> int:
+    """Who registered before the fee was part of the terms has what is set now, for good. Returns how many that are."""
+    return await ctx.database.execute("fix_fee_rates", fee_rate=Decimal(str(ctx.settings.platform_fee)))
 
 
 async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:

@@ -158,7 +158,12 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     if account is None:
         return
     check_payout(farmer.payout_wallet, accounts.get(farmer.payout_wallet), kale=bool(account.kale_stroops))
-    item = Item(farmer_id=farmer.farmer_id, amount_stroops=account.kale_stroops or 0, destination=farmer.payout_wallet)
+    item = Item(
+        farmer_id=farmer.farmer_id,
+        amount_stroops=account.kale_stroops or 0,
+        destination=farmer.payout_wallet,
+        asset="KALE",
+    )
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(

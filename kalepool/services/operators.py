@@ -16,7 +16,8 @@ from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
-from kalepool.services import wallets, withdrawals
+from kalepool.policy import bookkeeping
+from kalepool.services import postings, wallets, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farming.compensation import CompensationStanding
 from kalepool.services.journal import gaps
@@ -192,6 +193,12 @@ async def check_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, 
         changed = await tx.execute("check_compensation", compensation_id=compensation_id, standing=standing)
         if changed:
             await record(tx, key_id, "check-compensation", compensation_id, owed=owed)
+            found = await _compensation(tx, compensation_id)
+            if owed:
+                transfers = bookkeeping.lost(found.farmer_id, found.block_index, found.stake_stroops)
+            else:  # it came back, and the reward with it, which the look at the chain finds
+                transfers = bookkeeping.harvested(found.farmer_id, found.block_index, found.stake_stroops, 0, 0)
+            await postings.post(tx, transfers)
     found = await _compensation(ctx.database, compensation_id)
     if found.standing != standing:
         raise ConflictError(f"compensation {compensation_id} is {found.standing}: it is not to be checked")
@@ -279,7 +286,7 @@ async def audit(
     return await database.fetch_all(query, after=begin if last is None else last[order], before=before, limit=limit)
 
 
-async def _compensation(database: Database, compensation_id: UUID) -> Compensation:
+async def _compensation(database: Database | Session, compensation_id: UUID) -> Compensation:
     found = await database.fetch_one("select_compensation", row=Compensation, compensation_id=compensation_id)
     if found is None:
         raise NotFoundError(f"no compensation {compensation_id}")

@@ -232,7 +232,7 @@ class PoolAccounts:
         """One transaction of the pool's account that gives each address its amount."""
         timeout = self._settings.plant_timeout_seconds
         deadline = await self._chain.now() + timedelta(seconds=timeout)
-        items = [Item(destination=address, amount_stroops=amount) for address, amount in amounts]
+        items = [Item(destination=address, amount_stroops=amount, asset="XLM") for address, amount in amounts]
         await carry(
             self._journal,
             Intent(action, None, items, to_ourselves=True),

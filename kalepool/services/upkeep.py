@@ -17,6 +17,7 @@ import structlog
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
 from kalepool.services import farmers, leaving, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
+from kalepool.services.books import held
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
 from kalepool.services.journal import gaps
@@ -51,6 +52,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     alerts = Alerts(ctx) if ctx.settings.alert_webhook is not None else None
     try:
         await presence.beat(ctx.database)
+        await farmers.fix_fees(ctx)  # before anything is harvested
         async with asyncio.timeout(START_SECONDS):
             await recover(ctx.journal, resend=False)
             await gaps.look(ctx.journal)  # before anything is paid
@@ -68,6 +70,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
+        asyncio.create_task(_repeat("books", lambda: held.look(ctx), held.LOOK_LEDGERS * ledger)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),

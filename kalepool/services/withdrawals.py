@@ -220,6 +220,7 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         amount_stroops=wanted.amount_stroops,
         destination=wanted.destination,
         withdrawal_id=wanted.withdrawal_id,
+        asset=wanted.asset,
     )
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)

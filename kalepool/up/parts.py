@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
-from kalepool.config import ENV_FILE, Settings, local_url
+from kalepool.config import ENV_FILE, Settings, local_url, require_public_url
 from kalepool.errors import ConfigError
 from kalepool.heartbeat import ADDRESS, NOT_INHERITED
 from kalepool.logins import Login
@@ -66,7 +66,9 @@ class Parts:
 
     @classmethod
     def plan(cls, settings: Settings, folder: DataFolder) -> Parts:
-        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken."""
+        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken, or open to others
+        without an address."""
+        require_public_url(settings)
         network = settings.chain
         if needs_devnet(settings):
             url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"

@@ -1,8 +1,16 @@
 -- services/alerts.py: what operators are told of: what is wrong, what was said of it, and what is still to be said.
 
 -- name: select_missed_farmers
--- Farmers that could have been planted for in this block, which is over, and were not, if nobody was.
-SELECT count(*) AS farmers
+-- Farmers that could have been planted for in this block, which is over, and were not, if nobody was; and the first
+-- block of those one after another of which that is true: after the last one planted in, and after an operator last
+-- paused, resumed or changed something, as far as blocks since then were read.
+SELECT count(*) AS farmers, coalesce(greatest(
+    (SELECT max(block_index) + 1 FROM plantings WHERE block_index < %(block_index)s AND outcome = 'planted'),
+    (SELECT min(block_index) FROM blocks
+     WHERE started_at >= greatest(
+         min(f.activated_at),
+         (SELECT max(created_at) FROM operator_actions
+          WHERE action IN ('pause-planting', 'resume-planting', 'change-pooler'))))), %(block_index)s) AS first_index
 FROM farmers f JOIN poolers p USING (pooler_id)
 WHERE f.status = 'active' AND f.activated_at < %(started_by)s AND p.status = 'active' AND NOT p.planting_paused
   AND NOT (SELECT planting_paused FROM pool_switches)
@@ -42,11 +50,14 @@ WHERE kind = 'worker-gone' AND resolved_at IS NULL AND raised_at < now() - inter
 
 -- name: select_open_alerts
 -- Raised and not resolved: what cannot be resolved, for as long as it is looked at.
-SELECT key, kind FROM alerts WHERE resolved_at IS NULL;
+SELECT key, kind, message FROM alerts WHERE resolved_at IS NULL;
 
 -- name: insert_alert
 INSERT INTO alerts (alert_id, key, kind, message) VALUES (%(alert_id)s, %(key)s, %(kind)s, %(message)s)
 ON CONFLICT (key) WHERE resolved_at IS NULL DO NOTHING;
+
+-- name: reword_alert
+UPDATE alerts SET message = %(message)s WHERE key = %(key)s AND resolved_at IS NULL;
 
 -- name: resolve_alert
 UPDATE alerts SET resolved_at = now() WHERE key = %(key)s AND resolved_at IS NULL;

@@ -2,9 +2,9 @@
 
 -- name: insert_farmer
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
-                     metadata, registered_by, registered_from, deposit_stroops)
+                     metadata, registered_by, registered_from, deposit_stroops, fee_rate)
 VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %(master_key_id)s, %(payout_wallet)s,
-        %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s)
+        %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s, %(fee_rate)s)
 RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
           activated_at, secret_sealed, deposit_stroops;
 
@@ -45,6 +45,10 @@ FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
 -- name: activate_farmer
 UPDATE farmers SET status = 'active', activated_at = now(), registered_from = NULL
 WHERE farmer_id = %(farmer_id)s AND status = 'registered';
+
+-- name: fix_fee_rates
+-- Who was here before the fee was part of the terms has what the setting says now.
+UPDATE farmers SET fee_rate = %(fee_rate)s WHERE fee_rate IS NULL;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- By themselves

@@ -8,9 +8,9 @@ VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequ
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
-                              destination, nonce, hash, zeros, withdrawal_id)
+                              destination, nonce, hash, zeros, withdrawal_id, asset)
 VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
-        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s);
+        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s, %(asset)s);
 
 -- name: close_submission
 -- Touches no row where it was closed before.
@@ -31,7 +31,7 @@ SELECT submission_id, action, pooler_id, source_account, sequence, transaction_h
 FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
 
 -- name: select_submission_items
-SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id
+SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id, asset
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
 
 -- name: select_open_item
@@ -148,9 +148,9 @@ VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(outcome)s
 
 -- name: insert_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops,
-                      forecast_stroops, submission_id, transaction_hash, ledger)
+                      forecast_stroops, fee_stroops, submission_id, transaction_hash, ledger)
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'harvested', %(reward_stroops)s, %(stake_stroops)s,
-        %(forecast_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
+        %(forecast_stroops)s, %(fee_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
 ON CONFLICT DO NOTHING;
 
 -- name: insert_failed_harvest

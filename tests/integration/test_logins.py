@@ -79,6 +79,10 @@ def attack(server: Postgres, login: Login, command: str) -> None:
         "UPDATE api_keys SET role = 'operator', subject_id = NULL",
         "DELETE FROM farmers",
         "DELETE FROM operator_actions",
+        "UPDATE book_accounts SET balance_stroops = 0",
+        "INSERT INTO transfers SELECT * FROM transfers",
+        "UPDATE transfers SET amount_stroops = 1",
+        "DELETE FROM book_head",
     ],
 )
 def test_a_login_that_was_taken_cannot(server: Postgres, login: Login, command: str) -> None:
@@ -106,6 +110,7 @@ def test_a_login_that_was_taken_cannot(server: Postgres, login: Login, command: 
         "INSERT INTO shares (share_id, block_index, farmer_id, searcher, nonce, hash, zeros, credited_hashes) "
         "SELECT gen_random_uuid(), 1, farmer_id, 1, 1, sha256('x'), 1, 10^18 FROM farmers",
         "SELECT nextval('job_serials')",
+        "SELECT post_transfers('{x}', '{x}', '{treasury}', '{outside}', '{1}', '{1}', '{1}', '{}', '{}')",
     ],
 )
 def test_the_coordinator_reads_no_secret_makes_no_key_and_credits_nobody(server: Postgres, command: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kalepool.api import serve
 from kalepool.config import Settings, local_url
 from kalepool.database import Database
 from kalepool.errors import ConfigError
@@ -117,13 +118,23 @@ def can_listen(host: str) -> bool:
 def test_any_address_of_this_machine_will_do(host: str, folder: DataFolder) -> None:
     if host.startswith(":") and not can_listen(host):
         pytest.skip("no IPv6 here")
-    assert Parts.plan(Settings.load(api_host=host, api_port=0), folder).api_port > 0
+    settings = Settings.load(api_host=host, api_port=0, public_url="https://pool.example")
+    assert Parts.plan(settings, folder).api_port > 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "pool.example"])
+def test_nobody_else_is_let_in_before_the_pool_knows_its_address(host: str, folder: DataFolder) -> None:
+    settings = Settings.load(api_host=host, api_port=0, database_url="postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(ConfigError, match="KALEPOOL_PUBLIC_URL"):
+        Parts.plan(settings, folder)
+    with pytest.raises(ConfigError, match="KALEPOOL_PUBLIC_URL"):
+        serve(settings)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
 def test_another_machines_address_is_told(host: str, folder: DataFolder) -> None:
     with pytest.raises(ConfigError, match="KALEPOOL_API_HOST"):
-        Parts.plan(Settings.load(api_host=host), folder)
+        Parts.plan(Settings.load(api_host=host, public_url="https://pool.example"), folder)
 
 
 def test_an_address_to_call_it_at() -> None:

@@ -1,6 +1,7 @@
 """What tests and benchmarks are built from.
 
 installed.py     the built wheel in an environment of its own, and its program on a data folder
+core_cases.py    what stellar-core does with operations, as data, and the world it is asked in
 ray_nodes.py     a Ray of several nodes on this machine, and a node's death
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors

@@ -17,8 +17,11 @@ from kalepool.services.alerts import (
     LASTING,
     OF_CHAIN,
     Amount,
+    Condition,
+    Missed,
     Notice,
     Observation,
+    OpenAlert,
     Webhook,
     body,
     conditions,
@@ -30,7 +33,7 @@ AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
 EVERYTHING = Observation(
     chain_silent_seconds=DOWN_SECONDS,
-    missed_block=Amount(41, 12, 0),
+    missed=Missed(41, 41, 12),
     lost_stakes=[Amount(40, 2, 125_000_000)],
     wrong_forecasts=[Amount(39, 1, 10_000_000, 10_000_001)],
     poor_farmers={"GABC": 5_000_000},
@@ -51,7 +54,7 @@ def test_nobody_loses_nothing() -> None:
 observations = st.builds(
     Observation,
     chain_silent_seconds=st.sampled_from([0.0, 1.0, DOWN_SECONDS]),
-    missed_block=st.none() | st.builds(Amount, st.integers(0, 3), st.integers(1, 3), st.just(0)),
+    missed=st.none() | st.builds(Missed, st.integers(0, 3), st.integers(3, 5), st.integers(1, 3)),
     lost_stakes=st.lists(
         st.builds(Amount, st.integers(0, 3), st.integers(1, 3), st.integers(0, 10**9)),
         max_size=3,
@@ -61,6 +64,22 @@ observations = st.builds(
     pool_lacks_stroops=st.integers(0, 10**8),
     gone_machines=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["cpu", "cuda"])), unique=True),
 )
+
+
+def test_blocks_missed_one_after_another_are_all_told_of() -> None:
+    (said,) = conditions(Observation(missed=Missed(39, 41, 1)))
+    assert said.message == "Blocks 39 to 41 are over and none of 1 farmer was planted in them."
+
+
+def test_what_goes_on_is_said_in_new_words_when_it_is_over() -> None:
+    (first,) = decide([], Observation(missed=Missed(39, 39, 1))).raised
+    changes = decide([opened(first)], Observation(missed=Missed(39, 41, 1)))
+    assert not changes.raised
+    assert [other.message[:14] for other in changes.reworded] == ["Blocks 39 to 4"]
+
+
+def opened(condition: Condition) -> OpenAlert:
+    return OpenAlert(condition.key, condition.kind, condition.message)
 
 
 def test_each_trouble_is_said_in_words() -> None:
@@ -87,17 +106,21 @@ def test_each_trouble_is_said_in_words() -> None:
 def test_once_and_over() -> None:
     well = Observation()
     down = Observation(chain_silent_seconds=DOWN_SECONDS)
-    assert [new.key for new in decide({}, down).raised] == ["rpc-down"]
-    known = {"rpc-down": "rpc-down"}
-    assert decide(known, down) == decide({}, well)  # nothing new
+    (raised,) = decide([], down).raised
+    assert raised.key == "rpc-down"
+    known = [opened(raised)]
+    assert decide(known, down) == decide([], well)  # nothing new
     assert decide(known, well).resolved == ("rpc-down",)
     hiccup = Observation(chain_silent_seconds=1.0)
-    assert not decide({}, hiccup).raised
+    assert not decide([], hiccup).raised
     assert not decide(known, hiccup).resolved  # an answer is needed for that
 
 
 def test_a_silent_chain_hides_what_hangs_on_it() -> None:
-    known = {"farmer-out-of-xlm:GABC": "farmer-out-of-xlm", "worker-gone:10.0.0.7:cpu": "worker-gone"}
+    known = [
+        OpenAlert("farmer-out-of-xlm:GABC", "farmer-out-of-xlm", ""),
+        OpenAlert("worker-gone:10.0.0.7:cpu", "worker-gone", ""),
+    ]
     changes = decide(known, dataclasses.replace(EVERYTHING, poor_farmers={}))
     assert not OF_CHAIN & {new.kind for new in changes.raised}
     assert changes.resolved == ("worker-gone:10.0.0.7:cpu",)
@@ -105,21 +128,21 @@ def test_a_silent_chain_hides_what_hangs_on_it() -> None:
 
 @given(st.lists(observations, max_size=8))
 def test_what_is_open_is_what_is_wrong(seen: list[Observation]) -> None:
-    open_kinds: dict[str, str] = {}
+    alerts: dict[str, OpenAlert] = {}
     lasting: set[str] = set()
     for observation in seen:
-        changes = decide(open_kinds, observation)
+        changes = decide(list(alerts.values()), observation)
         for new in changes.raised:
-            assert new.key not in open_kinds  # said once
-            open_kinds[new.key] = new.kind
+            assert new.key not in alerts  # said once
             lasting |= {new.key} if new.kind in LASTING else set()
         for key in changes.resolved:
-            assert open_kinds.pop(key) not in LASTING
-        assert decide(open_kinds, observation) == decide({}, Observation())  # looking again says nothing
-        assert lasting <= open_kinds.keys()
+            assert alerts.pop(key).kind not in LASTING
+        alerts |= {told.key: opened(told) for told in (*changes.raised, *changes.reworded)}
+        assert decide(list(alerts.values()), observation) == decide([], Observation())  # looking again says nothing
+        assert lasting <= alerts.keys()
         if not observation.chain_silent_seconds:
-            assert open_kinds.keys() - lasting == {
-                found.key for found in conditions(observation) if found.kind not in LASTING
+            assert {key: alert.message for key, alert in alerts.items() if key not in lasting} == {
+                found.key: found.message for found in conditions(observation) if found.kind not in LASTING
             }
 
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "kalepool"
 OWNERS = {
     "alerts": ["services/alerts.py"],
     "blocks": ["services/blocks.py"],
+    "books": ["services/postings.py", "services/books/"],
     "coordinator": ["coordinator/"],
     "custody": ["custody.py"],
     "farmers": ["services/farmers.py"],
@@ -25,6 +26,7 @@ OWNERS = {
     "leaving": ["services/leaving.py"],
     "miners": ["services/mining/"],
     "operators": ["services/operators.py"],
+    "owed": ["services/owed.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],

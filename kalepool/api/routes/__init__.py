@@ -1,6 +1,7 @@
 """The endpoints, one router an audience.
 
 public.py        everybody: what the pool is, its blocks, /health, /info, the stream of events
+books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from math import ceil
 from typing import Annotated
@@ -249,13 +249,14 @@ async def stream(request: Request, rig: CallersRig) -> AsyncIterator[ServerSentE
     `banned`, with a problem, is the last one. With a key that was ended no more are sent.
     """
     try:
-        async for given in _mining(request).jobs(rig):
-            if not await still_valid(request):
-                return
-            if given is None:
-                yield ServerSentEvent(event="idle", raw_data="{}")
-            else:
-                yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
+        async with aclosing(_mining(request).jobs(rig)) as jobs:
+            async for given in jobs:
+                if not await still_valid(request):
+                    return
+                if given is None:
+                    yield ServerSentEvent(event="idle", raw_data="{}")
+                else:
+                    yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
     except BannedError as error:
         yield ServerSentEvent(event="banned", raw_data=bytes(_wait_problem(error).response().body).decode())
 

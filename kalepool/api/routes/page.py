@@ -22,8 +22,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
-from kalepool.api.limits import per_address
-from kalepool.api.problems import Problem
+from kalepool.api.limits import Holders, address_of, per_address, too_busy
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.protocol.model import U32_MAX
@@ -40,6 +39,7 @@ SILENCE_SECONDS = 15.0
 """A stream that has nothing to say sends a comment after so long, so that nobody between takes it for dead."""
 
 MOST_VIEWERS = 2000
+MOST_VIEWERS_OF_ADDRESS = 50
 ROWS = 50
 EVENTS = 16
 """On the first page."""
@@ -133,6 +133,7 @@ class Viewing:
     def __init__(self, ctx: Context) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
+        self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
         self.reads = 0
         self._database = ctx.database
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
@@ -150,9 +151,22 @@ class Viewing:
         await self._refresh()
         return {name: html for name, (_, html) in self._parts.items()}
 
-    async def changes(self) -> AsyncGenerator[dict[str, str]]:
-        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does."""
+    def require_room(self, network: str) -> None:
+        """Problem 503 where as many look as may, from there or in all."""
+        if self.viewers >= MOST_VIEWERS:
+            raise too_busy("too many look already; reload later", 60)
+        if not self._holders.has_room(network):
+            raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
+
+    async def changes(self, network: str) -> AsyncGenerator[dict[str, str]]:
+        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does.
+
+        `network`: where the viewer is.
+        """
+        if self.viewers >= MOST_VIEWERS or not self._holders.has_room(network):
+            return  # many came at once
         self.viewers += 1
+        self._holders.take(network)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
         seen = 0
@@ -168,6 +182,7 @@ class Viewing:
                     yield fresh
         finally:
             self.viewers -= 1
+            self._holders.give_back(network)
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
@@ -251,11 +266,11 @@ async def show_pool(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Server-sent events: parts of the page as JSON, by id, whenever they change."""
     viewing: Viewing = request.app.state.viewing
-    if viewing.viewers >= MOST_VIEWERS:
-        raise Problem(503, "busy", "too many look already; reload later", headers={"Retry-After": "60"})
+    network = address_of(request)
+    viewing.require_room(network)
 
     async def told() -> AsyncIterator[str]:
-        async with aclosing(viewing.changes()) as changes:
+        async with aclosing(viewing.changes(network)) as changes:
             async for parts in changes:
                 yield f"data: {json.dumps(parts)}\n\n" if parts else ": still here\n\n"
 

@@ -11,8 +11,9 @@ from stellar_sdk import xdr
 
 from kalepool.devnet.ledger.fees import non_refundable_fee
 from kalepool.devnet.ledger.ledger_entries import AccountEntry
-from kalepool.devnet.ledger.operations import default_result, malformed
-from kalepool.devnet.ledger.signatures import LOW, SignatureChecker, threshold_level
+from kalepool.devnet.ledger.operation_results import default_result
+from kalepool.devnet.ledger.operations import Level, malformed, threshold_level
+from kalepool.devnet.ledger.signatures import SignatureChecker
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import (
     AnyResult,
@@ -25,7 +26,6 @@ from kalepool.devnet.ledger.transactions import (
 )
 from kalepool.devnet.settings import (
     BASE_FEE,
-    BASE_RESERVE,
     TX_MAX_DISK_READ_BYTES,
     TX_MAX_DISK_READ_ENTRIES,
     TX_MAX_FOOTPRINT_ENTRIES,
@@ -84,9 +84,9 @@ def _check_source(
         return Code.BAD_SEQ
     if _too_early_for_account(transaction, account, conditions):
         return Code.BAD_MIN_SEQ_AGE_OR_GAP
-    if not checker.check(account, LOW) or not _extra_signers_signed(transaction, checker):
+    if not checker.check(account, Level.LOW) or not _extra_signers_signed(transaction, checker):
         return Code.BAD_AUTH
-    if transaction.fee_bump is None and available_balance(account) < (0 if applying else transaction.full_fee):
+    if transaction.fee_bump is None and account.available_balance < (0 if applying else transaction.full_fee):
         return Code.INSUFFICIENT_BALANCE
     return None
 
@@ -119,11 +119,6 @@ def _malformed_operations(transaction: Transaction) -> TransactionResult | None:
     return None
 
 
-def available_balance(account: AccountEntry) -> int:
-    """Stroops of XLM above the reserve."""
-    return account.balance - (2 + account.subentries) * BASE_RESERVE
-
-
 def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, *, applying: bool) -> Code | None:
     if transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
         return Code.INSUFFICIENT_FEE
@@ -138,11 +133,11 @@ def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, *,
     if account is None:
         return Code.NO_ACCOUNT
     checker = SignatureChecker(transaction, transaction.hash, bump.signatures)
-    if not checker.check(account, LOW):
+    if not checker.check(account, Level.LOW):
         return Code.BAD_AUTH
     if not checker.all_used:
         return Code.BAD_AUTH_EXTRA
-    if available_balance(account) < (0 if applying else transaction.full_fee):
+    if account.available_balance < (0 if applying else transaction.full_fee):
         return Code.INSUFFICIENT_BALANCE
     return None
 

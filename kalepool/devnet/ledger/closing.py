@@ -17,11 +17,13 @@ import structlog
 from kalepool.devnet import wire
 from kalepool.devnet.ledger import meta, operations
 from kalepool.devnet.ledger.checks import Conditions, check
+from kalepool.devnet.ledger.classic.operation_context import OperationContext
 from kalepool.devnet.ledger.fees import non_refundable_fee
 from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.ledger.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
+from kalepool.devnet.ledger.operation_results import is_success
 from kalepool.devnet.ledger.queue import Queue, QueueAnswer
-from kalepool.devnet.ledger.signatures import SignatureChecker, threshold_level
+from kalepool.devnet.ledger.signatures import SignatureChecker
 from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
@@ -275,26 +277,28 @@ class DevnetLedger:
         elif transaction.is_soroban:
             self._apply_soroban(state, item, info)
         else:
-            self._apply_classic(state, item, conditions.sequence)
+            self._apply_classic(state, item, conditions)
 
-    def _apply_classic(self, state: StateView, item: _Running, sequence: int) -> None:
+    def _apply_classic(self, state: StateView, item: _Running, conditions: Conditions) -> None:
         transaction = item.transaction
         work = StateView(state)
         results, metas = [], []
         checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
-        for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
+        for index, operation in enumerate(transaction.operations):
             view = StateView(work)
-            context = operations.OperationContext(view, source, sequence, self.asset_contract)
-            account = view.account(source)
-            if account is not None and not checker.check(account, threshold_level(operation)):
+            context = OperationContext(
+                view, transaction, index, conditions.sequence, conditions.close_time, self.asset_contract
+            )
+            account = view.account(context.source)
+            if account is not None and not checker.check(account, operations.threshold_level(operation)):
                 results.append(wire.i32(-1))
                 continue
             result = operations.apply(operation, context)
             results.append(result)
-            if operations.is_success(result):
+            if is_success(result):
                 metas.append(OperationMeta(pack_changes(view), context.events))
                 view.merge()
-        if all(map(operations.is_success, results)):
+        if all(map(is_success, results)):
             work.merge()
             item.result, item.operations = TransactionResult(Code.SUCCESS, tuple(results)), metas
         else:
@@ -309,7 +313,7 @@ class DevnetLedger:
         applied = self._run_soroban(transaction, view, info)
         item.refund -= applied.refundable_fee
         item.diagnostics = applied.diagnostics
-        if operations.is_success(applied.result):
+        if is_success(applied.result):
             item.operations = [OperationMeta(pack_changes(view), applied.events)]
             item.soroban = SorobanMeta(applied.return_value, fixed, applied.refundable_fee, applied.rent_fee)
             item.result = TransactionResult(Code.SUCCESS, (applied.result,))

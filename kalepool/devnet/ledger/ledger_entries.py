@@ -12,12 +12,17 @@ from typing import Any
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.ledger.account_ids import account_key
+from kalepool.devnet.settings import BASE_RESERVE
 from kalepool.devnet.wire import ONE, ZERO, array, i64, opaque, u32, u64
 
 MASTER_ONLY = b"\x01\x00\x00\x00"
 """Thresholds of a new account: master key weight 1, low, medium and high 0."""
 
-AUTHORIZED_FLAG = 1
+AUTH_REQUIRED_FLAG, AUTH_REVOCABLE_FLAG, AUTH_IMMUTABLE_FLAG, AUTH_CLAWBACK_FLAG = 1, 2, 4, 8
+"""An account's flags."""
+AUTHORIZED_FLAG, MAINTAIN_FLAG, LINE_CLAWBACK_FLAG = 1, 2, 4
+"""A trustline's flags: may pay and be paid, may only keep its offers, may be clawed back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +39,35 @@ class AccountEntry:
     signers: tuple[tuple[bytes, int], ...] = ()
     sequence_ledger: int | None = None  # the ledger and time the sequence number last changed in; None: never
     sequence_time: int = 0
+    sponsoring: int = 0  # reserves it pays for entries that are no part of an account
+    inflation_dest: bytes | None = None
 
     @property
     def ledger_key(self) -> bytes:
         return wire.key_account(self.key)
 
+    @property
+    def minimum_balance(self) -> int:
+        """Stroops that must stay on it: its reserve."""
+        return (2 + self.subentries + self.sponsoring) * BASE_RESERVE
+
+    @property
+    def available_balance(self) -> int:
+        """Stroops of XLM above the reserve."""
+        return self.balance - self.minimum_balance
+
+    def _pack_extensions(self) -> bytes:
+        if self.sequence_ledger is None and not self.sponsoring:
+            return ZERO
+        # The extensions nest: v1 (liabilities), v2 (sponsorships: one "none" per signer), v3 (sequence age).
+        sponsors = array([ZERO] * len(self.signers))
+        age = ZERO
+        if self.sequence_ledger is not None:
+            age = u32(3) + ZERO + u32(self.sequence_ledger) + u64(self.sequence_time)
+        return ONE + bytes(16) + u32(2) + ZERO + u32(self.sponsoring) + sponsors + age
+
     def pack(self) -> bytes:
-        if self.sequence_ledger is None:
-            ext = ZERO
-        else:
-            # The extensions nest: v1 (liabilities), v2 (sponsorships: one "none" per signer), v3 (sequence age).
-            sponsors = array([ZERO] * len(self.signers))
-            age = ZERO + u32(self.sequence_ledger) + u64(self.sequence_time)
-            ext = ONE + bytes(16) + u32(2) + bytes(8) + sponsors + u32(3) + age
+        inflation = None if self.inflation_dest is None else wire.account_id(self.inflation_dest)
         return b"".join(
             (
                 wire.LEDGER_KEY_ACCOUNT,
@@ -54,12 +75,12 @@ class AccountEntry:
                 i64(self.balance),
                 i64(self.sequence),
                 u32(self.subentries),
-                ZERO,
+                wire.optional(inflation),
                 u32(self.flags),
                 opaque(self.home_domain),
                 self.thresholds,
                 array([key + u32(weight) for key, weight in self.signers]),
-                ext,
+                self._pack_extensions(),
             )
         )
 
@@ -90,6 +111,42 @@ class TrustLine:
                 ZERO,
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DataEntry:
+    """A name and a value that an account keeps."""
+
+    key: bytes
+    name: bytes
+    value: bytes
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_data(self.key, self.name)
+
+    def pack(self) -> bytes:
+        return self.ledger_key + opaque(self.value) + ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimableBalance:
+    """An amount that one of its claimants may take. `claimants`: (raw key, packed ClaimPredicate); `asset` packed."""
+
+    balance_id: bytes
+    claimants: tuple[tuple[bytes, bytes], ...]
+    asset: bytes
+    amount: int
+    clawback: bool = False
+
+    @property
+    def ledger_key(self) -> bytes:
+        return wire.key_claimable_balance(self.balance_id)
+
+    def pack(self) -> bytes:
+        claimants = [ZERO + wire.account_id(key) + predicate for key, predicate in self.claimants]
+        ext = ONE + ZERO + ONE if self.clawback else ZERO
+        return self.ledger_key + array(claimants) + self.asset + i64(self.amount) + ext
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +196,22 @@ class ConfigSetting:
         return wire.LEDGER_KEY_CONFIG_SETTING + self.setting
 
 
-Data = AccountEntry | TrustLine | ContractData | ContractCode | ConfigSetting
+Data = AccountEntry | TrustLine | DataEntry | ClaimableBalance | ContractData | ContractCode | ConfigSetting
 
 
 class LedgerEntry:
-    """Data, the ledger that changed it last and, for contract entries, the last ledger they live in."""
+    """Data, the ledger that changed it last and, for contract entries, the last ledger they live in.
 
-    __slots__ = ("_packed", "data", "live_until", "modified")
+    `sponsor` is the raw key of the account that pays the reserve of an entry which belongs to no account.
+    """
 
-    def __init__(self, data: Data, modified: int, live_until: int | None = None) -> None:
+    __slots__ = ("_packed", "data", "live_until", "modified", "sponsor")
+
+    def __init__(self, data: Data, modified: int, live_until: int | None = None, sponsor: bytes | None = None) -> None:
         self.data = data
         self.modified = modified
         self.live_until = live_until
+        self.sponsor = sponsor
         self._packed: bytes | None = None
 
     @property
@@ -169,7 +230,11 @@ class LedgerEntry:
 
     def pack(self) -> bytes:
         """LedgerEntry."""
-        return u32(self.modified) + self.pack_data() + ZERO
+        return u32(self.modified) + self.pack_data() + self.pack_extension()
+
+    def pack_extension(self) -> bytes:
+        """LedgerEntryExt."""
+        return ZERO if self.sponsor is None else ONE + ONE + wire.account_id(self.sponsor) + ZERO
 
 
 def unpack_data(packed: bytes) -> Data:
@@ -180,12 +245,17 @@ def unpack_data(packed: bytes) -> Data:
     if data.trust_line is not None:
         line = data.trust_line
         return TrustLine(
-            key=line.account_id.account_id.ed25519.uint256 if line.account_id.account_id.ed25519 else b"",
+            key=account_key(line.account_id),
             asset=line.asset.to_xdr_bytes(),
             balance=line.balance.int64,
             limit=line.limit.int64,
             flags=line.flags.uint32,
         )
+    if data.data is not None:
+        kept = data.data
+        return DataEntry(account_key(kept.account_id), kept.data_name.string64, kept.data_value.data_value)
+    if data.claimable_balance is not None:
+        return _unpack_claimable_balance(data.claimable_balance)
     if data.contract_data is not None:
         contract = data.contract_data
         return ContractData(
@@ -199,14 +269,23 @@ def unpack_data(packed: bytes) -> Data:
     raise ValueError(f"the devnet keeps no entries of type {data.type.name}")
 
 
+def _unpack_claimable_balance(entry: xdr.ClaimableBalanceEntry) -> ClaimableBalance:
+    assert entry.balance_id.v0 is not None
+    claimants = [claimant.v0 for claimant in entry.claimants if claimant.v0 is not None]
+    return ClaimableBalance(
+        balance_id=entry.balance_id.v0.hash,
+        claimants=tuple((account_key(each.destination), each.predicate.to_xdr_bytes()) for each in claimants),
+        asset=entry.asset.to_xdr_bytes(),
+        amount=entry.amount.int64,
+        clawback=entry.ext.v1 is not None and bool(entry.ext.v1.flags.uint32),
+    )
+
+
 def _unpack_account(account: xdr.AccountEntry) -> AccountEntry:
-    assert account.account_id.account_id.ed25519 is not None
-    sequence_ledger, sequence_time = None, 0
-    if account.ext.v1 is not None and account.ext.v1.ext.v2 is not None and account.ext.v1.ext.v2.ext.v3 is not None:
-        age = account.ext.v1.ext.v2.ext.v3
-        sequence_ledger, sequence_time = age.seq_ledger.uint32, age.seq_time.time_point.uint64
+    v2 = None if account.ext.v1 is None else account.ext.v1.ext.v2
+    age = None if v2 is None else v2.ext.v3
     return AccountEntry(
-        key=account.account_id.account_id.ed25519.uint256,
+        key=account_key(account.account_id),
         balance=account.balance.int64,
         sequence=account.seq_num.sequence_number.int64,
         subentries=account.num_sub_entries.uint32,
@@ -214,6 +293,8 @@ def _unpack_account(account: xdr.AccountEntry) -> AccountEntry:
         home_domain=account.home_domain.string32,
         thresholds=account.thresholds.thresholds,
         signers=tuple((s.key.to_xdr_bytes(), s.weight.uint32) for s in account.signers),
-        sequence_ledger=sequence_ledger,
-        sequence_time=sequence_time,
+        sequence_ledger=None if age is None else age.seq_ledger.uint32,
+        sequence_time=0 if age is None else age.seq_time.time_point.uint64,
+        sponsoring=0 if v2 is None else v2.num_sponsoring.uint32,
+        inflation_dest=None if account.inflation_dest is None else account_key(account.inflation_dest),
     )

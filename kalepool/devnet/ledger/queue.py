@@ -12,7 +12,7 @@ from enum import StrEnum
 import structlog
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.checks import Conditions, available_balance, check, soroban_problem
+from kalepool.devnet.ledger.checks import Conditions, check, soroban_problem
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult
 from kalepool.devnet.settings import (
@@ -102,7 +102,7 @@ class Queue:
             if pending is not waiting and pending.transaction.fee_source == transaction.fee_source:
                 fees += pending.transaction.full_fee
         payer = view.account(transaction.fee_source)
-        return payer is not None and available_balance(payer) >= fees
+        return payer is not None and payer.available_balance >= fees
 
     def _make_room(self, transaction: Transaction) -> QueueAnswer | None:
         lane = [p.transaction for p in self._pending.values() if p.transaction.is_soroban == transaction.is_soroban]

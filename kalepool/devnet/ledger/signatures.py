@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from stellar_sdk import xdr
-
 from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.ledger.transactions import Signatures, Transaction
 from kalepool.devnet.wire import ZERO, u32
-
-LOW, MEDIUM, HIGH = 1, 2, 3
-"""Which of an account's thresholds an operation needs."""
-
-_LOW_OPERATIONS = {
-    xdr.OperationType.BUMP_SEQUENCE,
-    xdr.OperationType.EXTEND_FOOTPRINT_TTL,
-    xdr.OperationType.RESTORE_FOOTPRINT,
-}
 
 
 class SignatureChecker:
@@ -67,16 +56,3 @@ class SignatureChecker:
         if kind == ZERO:
             return self._transaction.has_signed(raw, self._message, signature)
         return kind == u32(2) and sha256(signature).digest() == raw
-
-
-def threshold_level(operation: xdr.Operation) -> int:
-    body = operation.body
-    if body.type in _LOW_OPERATIONS:
-        return LOW
-    if body.type is xdr.OperationType.ACCOUNT_MERGE:
-        return HIGH
-    if body.set_options_op is not None:
-        op = body.set_options_op
-        weights = (op.master_weight, op.low_threshold, op.med_threshold, op.high_threshold, op.signer)
-        return HIGH if any(item is not None for item in weights) else MEDIUM
-    return MEDIUM

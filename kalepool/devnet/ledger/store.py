@@ -27,7 +27,8 @@ RETENTION_LEDGERS = 17_280
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE entries (key BLOB PRIMARY KEY, data BLOB NOT NULL, modified INTEGER NOT NULL, live_until INTEGER);
+CREATE TABLE entries (
+    key BLOB PRIMARY KEY, data BLOB NOT NULL, modified INTEGER NOT NULL, live_until INTEGER, sponsor BLOB);
 CREATE TABLE ledgers (
     sequence INTEGER PRIMARY KEY, close_time INTEGER NOT NULL, header TEXT NOT NULL, fees TEXT NOT NULL,
     evicted BLOB NOT NULL);
@@ -125,10 +126,10 @@ class Store:
                     f"the devnet's data was made with {name} {kept.get(name)!r}, not {value!r}: use another data folder"
                 )
         row = self._db.execute("SELECT header FROM ledgers ORDER BY sequence DESC LIMIT 1").fetchone()
-        rows = self._db.execute("SELECT key, data, modified, live_until FROM entries")
-        entries = {
-            key: LedgerEntry(unpack_data(data), modified, live_until) for key, data, modified, live_until in rows
-        }
+        if "sponsor" not in (column[1] for column in self._db.execute("PRAGMA table_info(entries)")):
+            self._db.execute("ALTER TABLE entries ADD COLUMN sponsor BLOB")  # made before there were claimable balances
+        rows = self._db.execute("SELECT key, data, modified, live_until, sponsor FROM entries")
+        entries = {key: LedgerEntry(unpack_data(data), *rest) for key, data, *rest in rows}
         self._read_range()
         return _header_from_json(row[0]), entries
 
@@ -154,13 +155,13 @@ class Store:
         db, sequence = self._db, closed.header.sequence
         gone = [(key,) for key, entry in closed.changes.items() if entry is None]
         kept = [
-            (key, entry.pack_data(), entry.modified, entry.live_until)
+            (key, entry.pack_data(), entry.modified, entry.live_until, entry.sponsor)
             for key, entry in closed.changes.items()
             if entry is not None
         ]
         if gone:
             db.executemany("DELETE FROM entries WHERE key = ?", gone)
-        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", kept)
+        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", kept)
         fees = {kind: [] for kind in ("classic", "soroban")}
         for record in closed.transactions:
             if record.inclusion_fee is not None:

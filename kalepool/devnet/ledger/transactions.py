@@ -9,9 +9,9 @@ from hashlib import sha256
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
+from kalepool.devnet.ledger.account_ids import muxed_key
 from kalepool.devnet.ledger.ed25519 import verify_signature
 from kalepool.devnet.ledger.fees import Resources
-from kalepool.devnet.ledger.operations import muxed_key
 from kalepool.devnet.wire import ZERO, array, i32, i64, u32
 
 

@@ -14,7 +14,6 @@ from kalepool.devnet.rpc.xdr_json import as_json
 from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
 
 MAX_KEYS = 200
-_NO_EXTENSION = b64encode(wire.ZERO).decode()
 
 
 def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
         }
         if entry.live_until is not None:
             found["liveUntilLedgerSeq"] = entry.live_until
-        found["extXdr"] = _NO_EXTENSION
+        found["extXdr"] = b64encode(entry.pack_extension()).decode()
         entries.append(as_json(found, _JSON) if json else found)
     return {"entries": entries, "latestLedger": sequence}
 

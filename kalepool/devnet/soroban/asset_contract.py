@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, ContractData, TrustLine
-from kalepool.devnet.settings import BASE_RESERVE
 from kalepool.devnet.soroban import scv
 from kalepool.devnet.soroban.host import COST_BUILTIN_CALL, Error, SorobanHost, instance_key, read_args
 from kalepool.devnet.wire import (
@@ -205,7 +204,7 @@ class AssetContract:
             return
         if self.issuer is None:
             account = self._account(host, address)
-            self._check_range(host, account.balance + amount, (2 + account.subentries) * BASE_RESERVE, _I64_MAX)
+            self._check_range(host, account.balance + amount, account.minimum_balance, _I64_MAX)
             host.store(account.ledger_key, replace(account, balance=account.balance + amount), sc_addr(address))
         else:
             line = self._trustline(host, address)

@@ -9,7 +9,7 @@ from stellar_sdk import xdr
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.fees import RentChange, events_fee, non_refundable_fee, rent_fee
 from kalepool.devnet.ledger.ledger_entries import LedgerEntry
-from kalepool.devnet.ledger.operations import outcome
+from kalepool.devnet.ledger.operation_results import outcome
 from kalepool.devnet.ledger.soroban_calls import Applied, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import SorobanData, Transaction

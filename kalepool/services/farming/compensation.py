@@ -17,8 +17,10 @@ import structlog
 from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, Fault, KalepoolError
 from kalepool.networks import Network
+from kalepool.policy import bookkeeping
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, reward
+from kalepool.services import postings
 from kalepool.services.failures import PoolAwayError
 from kalepool.services.journal.events import WorkOutcome, read_pail
 from kalepool.services.presence import kept_from_working
@@ -121,17 +123,20 @@ async def record_lost(
     if block is not None:
         others = await database.fetch_all("select_unworked_beside", row=Unworked, **at)
         forecast = missed_reward(block, block_index, Unworked(pail.stake, zeros), others)
-    recorded = await database.execute(
-        "insert_compensation",
-        compensation_id=new_id(),
-        pooler_id=pooler_id,
-        fault=fault,
-        code=code,
-        stake_stroops=pail.stake,
-        forecast_stroops=forecast,
-        standing=standing,
-        **at,
-    )
+    async with database.transaction() as session:
+        recorded = await session.execute(
+            "insert_compensation",
+            compensation_id=new_id(),
+            pooler_id=pooler_id,
+            fault=fault,
+            code=code,
+            stake_stroops=pail.stake,
+            forecast_stroops=forecast,
+            standing=standing,
+            **at,
+        )
+        if recorded and standing == CompensationStanding.OWED:
+            await postings.post(session, bookkeeping.lost(farmer_id, block_index, pail.stake))
     if recorded:
         said = "stake_lost" if standing == CompensationStanding.OWED else "stake_to_be_looked_for"
         log.error(said, block=block_index, farmer=str(farmer_id), fault=fault, code=code, stake=pail.stake)

@@ -1,7 +1,8 @@
-"""The append-only events: what came of every plant, work and harvest.
+"""The append-only events: what came of every plant, work and harvest; and what they and payments mean for the books.
 
-An applied transaction's events are written by the journal in the database transaction that closes its submission, so
-there is one for each, once. Failures are written when a call gives up on a farmer; what is in flight is no event yet.
+An applied transaction's events and entries are written by the journal in the database transaction that closes its
+submission, so there is one for each, once. Failures are written when a call gives up on a farmer; what is in flight is
+no event yet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from kalepool.actions import ActionName
 from kalepool.chain import Outcome
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import Fault
+from kalepool.policy import bookkeeping
+from kalepool.policy.bookkeeping import Place, Transfer
 from kalepool.protocol.model import Pail
+from kalepool.services import postings
 from kalepool.services.failures import Failure, InFlightError, Refused
 from kalepool.services.journal.intents import Item
 
@@ -48,7 +52,8 @@ async def insert_applied(
     items: Sequence[Item],
     outcome: Outcome,
 ) -> list[bool]:
-    """The events of a transaction that was applied: one per item. Payments, trustlines and the like have none.
+    """The events of a transaction that was applied, one per item, and its entries in the books. Payments have entries
+    alone, trustlines and the like neither.
 
     Returns per item whether it was done: the tractor passes over what it cannot harvest.
     """
@@ -62,12 +67,45 @@ async def insert_applied(
         case ActionName.PLANT:
             rows = [{**common, **_event(item), "stake_stroops": item.amount_stroops} for item in items]
             await session.execute_many("insert_planting", rows)
+            await postings.post(session, _planted(items, _place(outcome)))
         case ActionName.WORK:
             rows = [{**common, **_event(item), "gap": outcome.return_value, **_found(item)} for item in items]
             await session.execute_many("insert_work", rows)
         case ActionName.HARVEST:
             return await _insert_harvests(session, common, items, outcome)
+        case ActionName.PAYMENT | ActionName.MERGE:
+            await _post_payments(session, submission_id, items, _place(outcome))
     return [True] * len(items)
+
+
+def _place(outcome: Outcome) -> Place:
+    return Place(outcome.ledger, bytes.fromhex(outcome.transaction_hash))
+
+
+def _planted(items: Sequence[Item], at: Place) -> list[Transfer]:
+    return [
+        each
+        for item in items
+        if item.block_index is not None
+        for each in bookkeeping.planted(item.farmer_id, item.block_index, item.amount_stroops or 0, at)
+    ]
+
+
+async def _post_payments(session: Session, submission_id: UUID, items: Sequence[Item], at: Place) -> None:
+    """What left farmers' wallets in KALE; and where it went to a wallet of ours, that it came."""
+    paid = {
+        f"{submission_id}/{number}": item
+        for number, item in enumerate(items)
+        if item.asset == "KALE" and item.farmer_id is not None and item.amount_stroops
+    }
+    transfers = [
+        each
+        for part, item in paid.items()
+        for each in bookkeeping.withdrawn(part, item.farmer_id, item.amount_stroops or 0, at)
+    ]
+    arriving = {part: (item.destination or "", item.amount_stroops or 0) for part, item in paid.items()}
+    transfers += await postings.arrivals(session, arriving, at)
+    await postings.post(session, transfers)
 
 
 def _event(item: Item) -> dict[str, Any]:
@@ -96,12 +134,19 @@ async def _insert_harvests(
     session: Session, common: dict[str, Any], items: Sequence[Item], outcome: Outcome
 ) -> list[bool]:
     harvested: list[dict[str, Any]] = []
+    transfers: list[Transfer] = []
     rewards = rewards_of(outcome, items)
+    rates = await postings.fee_rates(session, [item.farmer_id for item in items if item.farmer_id is not None])
     for item, reward in zip(items, rewards, strict=True):
         if reward is None:
             continue
+        assert item.farmer_id is not None and item.block_index is not None
+        fee = bookkeeping.fee_of(reward, rates[item.farmer_id])
         row = {**common, **_event(item), "reward_stroops": reward, "stake_stroops": item.amount_stroops}
-        harvested.append({**row, "forecast_stroops": item.forecast_stroops})
+        harvested.append({**row, "forecast_stroops": item.forecast_stroops, "fee_stroops": fee})
+        transfers += bookkeeping.harvested(
+            item.farmer_id, item.block_index, item.amount_stroops or 0, reward, fee, _place(outcome)
+        )
         if item.forecast_stroops is not None and reward != item.forecast_stroops:
             log.error(
                 "forecast_off",
@@ -111,6 +156,7 @@ async def _insert_harvests(
                 forecast_stroops=item.forecast_stroops,
             )
     await session.execute_many("insert_harvest", harvested)
+    await postings.post(session, transfers)
     return [reward is not None for reward in rewards]
 
 
@@ -166,7 +212,11 @@ async def insert_found_planting(
         "transaction_hash": None,
         "ledger": pail.sequence,
     }
-    if await database.execute("insert_planting", **row):
+    async with database.transaction() as session:
+        found = await session.execute("insert_planting", **row)
+        if found:
+            await postings.post(session, bookkeeping.planted(farmer_id, block_index, pail.stake, Place(pail.sequence)))
+    if found:
         log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
 
 
@@ -186,7 +236,12 @@ async def insert_found_harvest(
         "transaction_hash": None,
         "ledger": None,
     }
-    if await database.execute("insert_harvest", **row):
+    async with database.transaction() as session:
+        fee = bookkeeping.fee_of(reward_stroops, (await postings.fee_rates(session, [farmer_id]))[farmer_id])
+        found = await session.execute("insert_harvest", **row, fee_stroops=fee)
+        if found:
+            await postings.post(session, bookkeeping.harvested(farmer_id, block_index, pail.stake, reward_stroops, fee))
+    if found:
         log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)
 
 

@@ -128,8 +128,11 @@ async def _item(
                 amount_stroops=part.amount_stroops,
                 destination=part.destination,
                 withdrawal_id=paid,
+                asset="KALE" if part.kale else "XLM",
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
-            return Item(farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination)
+            return Item(
+                farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination, asset="KALE"
+            )
         case _:
             return None

@@ -15,8 +15,8 @@ from kalepool.chain import Prepared
 class Item:
     """What a transaction does for one farmer in one block.
 
-    `amount_stroops`: the stake of a plant or harvest, what is paid by a payment. `forecast_stroops`: the reward a
-    harvest is expected to bring. `withdrawal_id`: what a payment pays.
+    `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
+    reward a harvest is expected to bring. `withdrawal_id`: what a payment pays.
     """
 
     block_index: int | None = None
@@ -28,6 +28,7 @@ class Item:
     zeros: int | None = None
     forecast_stroops: int | None = None
     withdrawal_id: UUID | None = None
+    asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ TABLE: dict[str, Call] = {
     # public
     "GET /health": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
+    "GET /books": Call(EVERYBODY),
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
@@ -176,6 +177,9 @@ TABLE: dict[str, Call] = {
     "GET /operator/gaps": Call({OPERATOR}),
     "PUT /operator/gaps/acknowledgement": Call({OPERATOR}, lambda _: {"reason": "looked at"}),
     "GET /operator/fees": Call({OPERATOR}),
+    "POST /operator/books/corrections": Call(
+        {OPERATOR}, lambda _: {"debit": "operator", "credit": "outside", "amount_stroops": "1", "reason": "a test"}
+    ),
     "GET /operator/compensations": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/payment": Call(
         {OPERATOR}, lambda _: {"transaction_hash": "00" * 32}

@@ -95,17 +95,24 @@ async def test_from_trouble_to_its_end(
         assert (await alerts.look()).raised == ()
         assert await alerts.tell() == 0
 
-        # Over: said once. A lost stake is never over.
-        await farm.rows("UPDATE workers SET last_seen_at = now()")
-        await plant.plant(farm.ctx, 2, farm.pooler_id)
+        # It goes on: told of no second time, and when it is over, of all of it.
         await farm.end_block()
         await farm.start_block(3)
+        assert (await alerts.look()).raised == ()
+
+        # Over: said once. A lost stake is never over.
+        await farm.rows("UPDATE workers SET last_seen_at = now()")
+        await plant.plant(farm.ctx, 3, farm.pooler_id)
+        await farm.end_block()
+        await farm.start_block(4)
         await alerts.look()
         receiver.taken.clear()
         await alerts.tell()
         said = {(sent["key"], sent["state"]) for sent in receiver.taken}
         assert {("block-missed", "resolved"), ("worker-gone:10.0.0.7:cpu", "resolved")} < said
         assert ("stake-lost:0", "resolved") not in said
+        missed = next(sent for sent in receiver.taken if sent["kind"] == "block-missed")
+        assert missed["message"] == "Blocks 1 to 2 are over and none of 2 farmers was planted in them."
 
         # The chain goes silent: an alarm after a while, while everything else keeps still.
         farm.devnet.node.faults.add({"kind": "unavailable", "method": "", "count": 0})

@@ -143,7 +143,33 @@ def test_malformed_operations_are_refused_at_once(chain) -> None:
     envelope.sign(alice)
     answer = chain.submit(envelope)
     assert answer.status == "ERROR" and answer.result.code.name == "FAILED"
-    unsupported = chain.build(alice, lambda b: b.append_manage_data_op("name", "value"))
+    unsupported = chain.build(alice, lambda b: b.append_manage_sell_offer_op(chain.kale, Asset.native(), "1", "1"))
     unsupported.sign(alice)
     answer = chain.submit(unsupported)
     assert answer.result.operations == ((-3).to_bytes(4, "big", signed=True),)  # opNOT_SUPPORTED
+
+
+def test_a_channel_carries_operations_of_nineteen_others(chain) -> None:
+    """Each operation's source signs for itself; the channel pays the fee and its number is used."""
+    payers = chain.fund(*(f"payer {n}" for n in range(19)))
+    channel, treasury = chain.fund("channel", "treasury")
+
+    def compose(builder):
+        for payer in payers:
+            builder.append_payment_op(treasury.public_key, chain.kale, "1.5", source=payer.public_key)
+        return builder
+
+    missing = chain.build(channel, compose)
+    for key in (channel, *payers[:-1]):
+        missing.sign(key)
+    answer = chain.submit(missing)
+    success, bad_auth = bytes(4) + (1).to_bytes(4, "big") + bytes(4), (-1).to_bytes(4, "big", signed=True)
+    assert answer.result.operations == (*[success] * 18, bad_auth)
+    before, numbers = chain.account(channel), [chain.account(payer).sequence for payer in payers]
+    collected = chain.must(chain.send(channel, compose, *payers))
+    assert chain.operations(collected) == [0] * 19
+    assert [len(events) for events in collected.operation_events] == [1] * 19
+    assert chain.kale_of(treasury) == (1_000 + 19 * 1.5) * 10**7
+    after = chain.account(channel)
+    assert (before.balance - after.balance, after.sequence - before.sequence) == (19 * 100, 1)
+    assert [chain.account(payer).sequence for payer in payers] == numbers

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stellar_sdk import Asset
+from stellar_sdk import Asset, Claimant
 
+from kalepool.devnet import wire
 from kalepool.devnet.ledger.ledger_entries import LedgerEntry
+from kalepool.devnet.ledger.store import FILE_NAME
 from kalepool.devnet.node import Node
 from kalepool.errors import ConfigError
 
 
-def _state(node: Node) -> dict[bytes, tuple[bytes, int, int | None]]:
-    def describe(entry: LedgerEntry) -> tuple[bytes, int, int | None]:
-        return entry.pack_data(), entry.modified, entry.live_until
+def _state(node: Node) -> dict[bytes, tuple[bytes, int | None]]:
+    def describe(entry: LedgerEntry) -> tuple[bytes, int | None]:
+        return entry.pack(), entry.live_until
 
     return {key: describe(entry) for key, entry in node.ledger.entries.items()}
 
@@ -89,3 +93,31 @@ def test_data_has_one_user_and_one_network(open_chain, tmp_path: Path) -> None:
     chain.node.close()
     with pytest.raises(ConfigError, match="Other Network"):
         open_chain(tmp_path)
+
+
+def test_data_entries_and_claimable_balances_outlast_a_restart(open_chain, tmp_path: Path) -> None:
+    chain = open_chain(tmp_path)
+    alice, bob = chain.fund("alice", "bob")
+    held = lambda b: b.append_create_claimable_balance_op(chain.kale, "7", [Claimant(bob.public_key)])  # noqa: E731
+    chain.must(chain.send(alice, held))
+    chain.must(chain.send(alice, lambda b: b.append_manage_data_op("name", b"\0\xff")))
+    chain.must(chain.send(alice, lambda b: b.append_set_options_op(inflation_dest=bob.public_key)))
+    state = _state(chain.node)
+    assert any(
+        key[:4] == wire.LEDGER_KEY_CLAIMABLE_BALANCE and alice.raw_public_key() in data
+        for key, (data, _) in state.items()
+    )
+    chain.node.close()
+    assert _state(open_chain(tmp_path).node) == state
+
+
+def test_a_chain_of_before_there_were_sponsors_goes_on(open_chain, tmp_path: Path) -> None:
+    chain = open_chain(tmp_path)
+    chain.fund("alice")
+    state = _state(chain.node)
+    chain.node.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as old:
+        old.execute("ALTER TABLE entries DROP COLUMN sponsor")
+    again = open_chain(tmp_path)
+    assert _state(again.node) == state
+    again.fund("bob")

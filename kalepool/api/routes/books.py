@@ -1,0 +1,85 @@
+"""The books: for everybody in sums; corrected by operators."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field, StringConstraints
+
+from kalepool.api.auth import Operator
+from kalepool.api.calls import context
+from kalepool.api.limits import per_address
+from kalepool.api.models import Described, Sent
+from kalepool.api.problems import documented
+from kalepool.api.routes.operator import Reason
+from kalepool.api.routes.self_service import SignedStroops, StroopsText
+from kalepool.services.books import amending, ledgers
+
+router = APIRouter()
+
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z-]+(/[0-9a-z-]+)?$", max_length=100)]
+
+
+class DifferenceView(Described):
+    """What an account has on the chain beyond its books. `unexplained`: it was posted as such, and waits for an
+    operator."""
+
+    account: str
+    stroops: SignedStroops
+    unexplained: bool
+
+
+class BooksView(Described):
+    """The pool's KALE, in double entry. `balances`: of each kind of account, debits less credits; what is on the chain
+    (wallet, pail, treasury, claimable) is positive, what is somebody's (farmer, miner, paying, fee-due, operator)
+    negative, and together they are 0. `head`: the hash that all `entries` lead to. `checked_ledger`: all wallets were
+    held against the chain at it, or later; `differences`: what was not the same. While there is one, nothing is paid
+    out to miners."""
+
+    balances: dict[str, SignedStroops]
+    accounts: dict[str, int]
+    entries: int
+    head: str = Field(examples=["9f" * 32])
+    checked_ledger: int | None
+    checked_at: datetime | None
+    differences: list[DifferenceView]
+
+
+@router.get(
+    "/books", summary="The books", tags=["public"], responses=documented(429, 503), dependencies=[Depends(per_address)]
+)
+async def show_books(request: Request) -> BooksView:
+    """What the pool holds, whose it is, and whether the chain says the same."""
+    return BooksView.model_validate(await ledgers.summary(context(request).database))
+
+
+class Correction(Sent):
+    """An amount from the account `credit` to the account `debit`."""
+
+    debit: AccountName
+    credit: AccountName
+    amount_stroops: StroopsText
+    reason: Reason
+
+
+class CorrectionView(Described):
+    """The entry that was made."""
+
+    cause: str
+
+
+@router.post(
+    "/operator/books/corrections",
+    summary="Correct the books",
+    tags=["operators"],
+    status_code=201,
+    responses=documented(401, 403, 404, 413, 422, 429, 503),
+)
+async def correct_books(request: Request, caller: Operator, body: Correction) -> CorrectionView:
+    """By one more entry, with the reason, for good: as what is `unexplained` to whose it is. No KALE moves."""
+    cause = await amending.correct(
+        context(request).database, caller.key_id, body.debit, body.credit, int(body.amount_stroops), body.reason
+    )
+    return CorrectionView(cause=cause)

@@ -1,0 +1,6 @@
+"""The double-entry books of the pool's KALE. Entries are written where things happen, by postings.py.
+
+held.py      holds the books against the chain, and explains what differs
+ledgers.py   the books as everybody may read them, checked in themselves, exported
+amending.py  corrections by operators, as further entries
+"""

@@ -1,0 +1,114 @@
+-- services/postings.py and services/books/: the double-entry books.
+
+-- name: post_transfers
+-- Writes entries in their order; those whose cause is there already are left out.
+SELECT post_transfers(%(causes)s::text[], %(events)s::text[], %(debits)s::text[], %(credits)s::text[], %(amounts)s::numeric[],
+                      %(blocks)s::bigint[], %(ledgers)s::bigint[], %(hashes)s::bytea[], %(notes)s::text[]) AS written;
+
+-- name: select_wallet_owners
+-- Which farmer each of these wallets is kept for.
+SELECT custodial_wallet AS wallet, farmer_id FROM farmers WHERE custodial_wallet = ANY(%(wallets)s);
+
+-- name: select_own_purposes
+-- Which of these addresses are accounts of the pool's own.
+SELECT address, purpose FROM accounts WHERE address = ANY(%(addresses)s);
+
+-- name: select_fee_rates
+-- The pool's part of rewards, by each farmer's terms.
+SELECT farmer_id, coalesce(fee_rate, 0) AS fee_rate FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
+
+-- name: select_book_head
+SELECT number, encode(hash, 'hex') AS hash FROM book_head;
+
+-- name: select_kind_totals
+-- All accounts of each kind together.
+SELECT split_part(account, '/', 1) AS kind, count(*) AS accounts, sum(balance_stroops) AS balance_stroops
+FROM book_accounts GROUP BY 1 ORDER BY 1;
+
+-- name: select_all_balances
+SELECT account, balance_stroops FROM book_accounts ORDER BY account;
+
+-- name: select_transfers_after
+-- Entries in their order, after a number; of one account unless that is null.
+SELECT number, cause, event, debit, credit, amount_stroops, block_index, ledger,
+       encode(transaction_hash, 'hex') AS transaction_hash, note, posted_at, encode(hash, 'hex') AS hash
+FROM transfers
+WHERE number > %(after)s AND (%(account)s::text IS NULL OR debit = %(account)s OR credit = %(account)s)
+ORDER BY number LIMIT %(limit)s;
+
+-- name: sum_transfers
+-- What each account has by its entries, which its balance must be.
+SELECT account, sum(stroops) AS balance_stroops
+FROM (SELECT debit AS account, amount_stroops AS stroops FROM transfers
+      UNION ALL SELECT credit, -amount_stroops FROM transfers) moved
+GROUP BY account;
+
+-- name: select_uneven_blocks
+-- Closed blocks whose credits are not the fees of their harvests.
+SELECT block_index, coalesce(sum(amount_stroops) FILTER (WHERE event = 'fee'), 0) AS fees_stroops,
+       coalesce(sum(amount_stroops) FILTER (WHERE event <> 'fee'), 0) AS credited_stroops
+FROM transfers WHERE event IN ('fee', 'credited', 'kept')
+GROUP BY block_index
+HAVING bool_or(event <> 'fee')
+   AND sum(amount_stroops) FILTER (WHERE event = 'fee') IS DISTINCT FROM sum(amount_stroops) FILTER (WHERE event <> 'fee');
+
+------------------------------------------------------------------------------------------------------------------------
+-- Held against the chain
+
+-- name: select_wallets_to_check
+-- Everything of ours that holds KALE, with its books: what they have, since which ledger they were the same, and whether
+-- something of it has no outcome yet.
+SELECT 'wallet/' || f.farmer_id AS account, f.custodial_wallet AS address, coalesce(b.balance_stroops, 0) AS balance_stroops,
+       c.equal_ledger, coalesce(c.opening, false) AS opening, coalesce(c.difference_stroops, 0) AS difference_stroops,
+       c.differs_since, b.account IS NOT NULL AS posted,
+       EXISTS (SELECT FROM submission_items i WHERE i.farmer_id = f.farmer_id AND i.status = 'open') AS in_flight
+FROM farmers f
+LEFT JOIN book_accounts b ON b.account = 'wallet/' || f.farmer_id
+LEFT JOIN book_checks c ON c.account = 'wallet/' || f.farmer_id
+WHERE f.status <> 'departed' OR coalesce(b.balance_stroops, 0) <> 0
+UNION ALL
+SELECT 'treasury', a.address, coalesce(b.balance_stroops, 0), c.equal_ledger, coalesce(c.opening, false),
+       coalesce(c.difference_stroops, 0), c.differs_since, b.account IS NOT NULL,
+       EXISTS (SELECT FROM submissions s WHERE s.status = 'open'
+               AND (s.source_account = a.address OR s.action IN ('payment', 'merge', 'collect', 'payout')))
+FROM accounts a
+LEFT JOIN book_accounts b ON b.account = 'treasury'
+LEFT JOIN book_checks c ON c.account = 'treasury'
+WHERE a.purpose = 'treasury';
+
+-- name: note_book_check
+-- What was found. Since when it differs stays as long as it does.
+INSERT INTO book_checks (account, equal_ledger, difference_stroops, differs_since, looked_ledger, looked_at)
+VALUES (%(account)s, CASE WHEN %(difference_stroops)s::numeric = 0 THEN %(ledger)s::bigint END, %(difference_stroops)s,
+        CASE WHEN %(difference_stroops)s::numeric <> 0 THEN now() END, %(ledger)s, now())
+ON CONFLICT (account) DO UPDATE SET
+    equal_ledger = coalesce(excluded.equal_ledger, book_checks.equal_ledger),
+    opening = book_checks.opening AND excluded.difference_stroops <> 0,
+    difference_stroops = excluded.difference_stroops,
+    differs_since = CASE WHEN excluded.difference_stroops <> 0 THEN coalesce(book_checks.differs_since, now()) END,
+    looked_ledger = excluded.looked_ledger, looked_at = excluded.looked_at;
+
+-- name: select_book_differences
+-- What differs from the chain, or was not understood.
+SELECT c.account, c.difference_stroops, c.differs_since, c.looked_ledger FROM book_checks c
+WHERE c.difference_stroops <> 0 ORDER BY c.account;
+
+-- name: select_unexplained
+SELECT account, balance_stroops FROM book_accounts WHERE starts_with(account, 'unexplained/') AND balance_stroops <> 0 ORDER BY account;
+
+-- name: select_last_book_check
+SELECT max(looked_ledger) AS ledger, max(looked_at) AS at, count(*) AS accounts FROM book_checks;
+
+-- name: select_known_hashes
+-- Which of these transactions the journal has.
+SELECT transaction_hash FROM submissions WHERE transaction_hash = ANY(%(transaction_hashes)s);
+
+-- name: select_known_causes
+-- Which of these entries are there.
+SELECT cause FROM transfers WHERE cause = ANY(%(causes)s);
+
+------------------------------------------------------------------------------------------------------------------------
+-- By operators
+
+-- name: select_book_account
+SELECT account, balance_stroops FROM book_accounts WHERE account = %(account)s;
