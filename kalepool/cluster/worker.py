@@ -6,14 +6,16 @@ Imports the kernels and the pure rules only. No key, no database and no chain is
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import kernels
-from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.messages import MOST_FINDS, Find, Hello, WorkerFailure, WorkerJob, WorkerReport, code_version
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
 
@@ -151,16 +153,17 @@ class Worker:
         for number, since in self._busy_since.items():  # a call that never ends is no idleness
             self._busy_seconds += now - since
             self._busy_since[number] = now
+        told = dict(itertools.islice(self._finds.items(), MOST_FINDS))
         report = WorkerReport(
             index=self._job.index if self._job else -1,
-            finds=tuple(self._finds.values()),
+            finds=tuple(told.values()),
             hashes=self._hashes,
             seconds=now - self._reported_at,
             busy_seconds=self._busy_seconds,
             working_seconds=min(self._working_seconds(), self._busy_seconds),
             needs_serial=self._needs_serial,
         )
-        self._finds.clear()
+        self._finds = {farmer: find for farmer, find in self._finds.items() if farmer not in told}
         self._urgent = False
         self._hashes, self._busy_seconds, self._reported_at = 0, 0.0, now
         return report
@@ -235,3 +238,33 @@ class Worker:
             if best.zeros >= call.job.report_zeros:
                 self._urgent = True
                 self._changed.notify_all()
+
+
+class WorkerActor:
+    """A worker as Ray runs it. Whatever it answers, failures too, is JSON in plain bytes: the coordinator takes nothing
+    else, and raising here would be a pickle."""
+
+    def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
+        self._made: Worker | WorkerFailure
+        try:
+            self._made = Worker(serial, threads, backend)
+        except Exception as error:
+            self._made = WorkerFailure.of(error)
+
+    def hello(self) -> bytes:
+        return self._answer(lambda worker: worker.hello())
+
+    def assign(self, packed: bytes) -> None:
+        if isinstance(self._made, Worker):
+            self._made.assign(packed)
+
+    def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> bytes:
+        return self._answer(lambda worker: worker.exchange(packed, serial, wait_seconds))
+
+    def _answer(self, ask: Callable[[Worker], Hello | WorkerReport]) -> bytes:
+        if isinstance(self._made, WorkerFailure):
+            return self._made.pack()
+        try:
+            return ask(self._made).pack()
+        except Exception as error:
+            return WorkerFailure.of(error).pack()
