@@ -25,7 +25,9 @@ from kalepool.networks import NETWORKS, Network
 ENV_FILE = "KALEPOOL_ENV_FILE"
 """Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
 
-NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)")
+NOT_OURS = re.compile(
+    r"KALEPOOL_(BACKEND|OPENCL_CPU|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)"
+)
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
