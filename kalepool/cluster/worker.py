@@ -26,13 +26,25 @@ NEWS_SECONDS = 0.15  # until all workers know of a find: a report, a new job, th
 NICENESS = 19  # services on the same machine go first; search takes what is left
 
 SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
-HARMLESS = {"KALEPOOL_BACKEND"}
+HARMLESS = {"KALEPOOL_BACKEND", "KALEPOOL_OPENCL_CPU"}
 
 
 def drop_secrets() -> dict[str, str]:
     """Take our settings and the usual credentials out of this process's environment; returns what was taken."""
     names = [name for name in os.environ if name.startswith(SECRET_PREFIXES) and name not in HARMLESS]
     return {name: os.environ.pop(name) for name in names}
+
+
+def _backend_of_cores() -> str:
+    """What the node's KALEPOOL_BACKEND says, else the fastest of the CPU's.
+
+    `cuda` there says nothing of the cores: Ray gives such cards workers of their own. `opencl` gives the place of the
+    cores to cards that Ray does not know.
+    """
+    wished = os.environ.get("KALEPOOL_BACKEND")
+    if wished and not wished.startswith("cuda"):
+        return wished
+    return next(name for name in kernels.backends() if not kernels.is_of_cards(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +61,15 @@ class _Call:
 class Worker:
     """Searches with `threads` threads from its making until its process ends. Any thread may call its methods.
 
-    serial: names the worker's own range of nonces. backend: a kernel's name; None takes the node's KALEPOOL_BACKEND, or
-    else the fastest of the CPU's. One for cards says nothing of the cores.
+    serial: names the worker's own range of nonces. backend: a kernel's name, where "cuda" stands for any card; None is
+    for the cores of a node, see `_backend_of_cores`.
     """
 
     def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
         drop_secrets()
-        wished = backend or os.environ.get("KALEPOOL_BACKEND")
-        if not wished or (backend is None and wished.startswith("cuda")):
-            wished = next(name for name in kernels.backends() if not name.startswith("cuda"))
-        self.backend = wished
+        self.backend = backend or _backend_of_cores()
+        if backend == "cuda" and "opencl" in kernels.backends() and "cuda" not in kernels.backends():
+            self.backend = "opencl"  # Ray counts the cards of other makers too
         self.threads = threads
         self._changed = threading.Condition()
         self._searcher = Searcher(serial)
@@ -160,7 +171,7 @@ class Worker:
     def _working_seconds(self) -> float:
         """The processor time that the threads had since the last report; a card's is not told, nor by every system."""
         # The clock of a thread that has ended must not be asked for.
-        if self._ended or self.backend.startswith("cuda") or not hasattr(time, "pthread_getcpuclockid"):
+        if self._ended or kernels.is_of_cards(self.backend) or not hasattr(time, "pthread_getcpuclockid"):
             return self._busy_seconds
         before, self._processor_seconds = self._processor_seconds, 0.0
         for thread in self._threads:
@@ -181,7 +192,7 @@ class Worker:
 
     def _search(self, number: int) -> None:
         # A thread's own time, lest calls get shorter when other programs take the core; a card's work is not in it.
-        clock = time.perf_counter if self.backend.startswith("cuda") else time.thread_time
+        clock = time.perf_counter if kernels.is_of_cards(self.backend) else time.thread_time
         count = FIRST_CALL
         while call := self._take(number, count):
             template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
