@@ -79,7 +79,7 @@ class Parts:
             network = replace(network, rpc_url=url, friendbot_url=f"{url}/friendbot")
         elif network.rpc_url is None:
             raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
-        user = ray_user(settings)
+        user = ray_user(settings, folder)
         return cls(settings, folder, network, _api_port(settings), run_id=secrets.token_hex(8), ray_user=user)
 
     @property
@@ -195,8 +195,12 @@ class Parts:
         return Service(name, start, log, mark=mark, seconds=seconds)
 
 
-def ray_user(settings: Settings) -> pwd.struct_passwd | None:
-    """Whom coordinator, Ray and workers are to run as, where that is not who runs this. Raises ConfigError."""
+LOOK_AROUND = "import sys, os, kalepool; sys.exit(0 if os.access(sys.argv[1], os.F_OK) else 3)"
+
+
+def ray_user(settings: Settings, folder: DataFolder) -> pwd.struct_passwd | None:
+    """Whom coordinator, Ray and workers are to run as, where that is not who runs this; who may pass through the data
+    folder to the database's socket then. Raises ConfigError."""
     name = settings.ray_user
     if name is None:
         return None
@@ -213,13 +217,18 @@ def ray_user(settings: Settings) -> pwd.struct_passwd | None:
         ) from None
     if user.pw_uid == 0:
         raise ConfigError("KALEPOOL_RAY_USER: root is not to be it")
-    look = [sys.executable, "-c", "import kalepool"]
+    folder.path.chmod(0o711)
+    look = [sys.executable, "-c", LOOK_AROUND, str(folder.logs)]
     as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
     try:
-        done = subprocess.run(look, capture_output=True, check=False, **as_user)
+        status = subprocess.run(look, capture_output=True, check=False, **as_user).returncode
     except OSError:
-        done = None
-    if done is None or done.returncode != 0:
+        status = 1
+    if status == 3:
+        raise ConfigError(
+            f"KALEPOOL_RAY_USER: {name} cannot reach {folder.path}: put it where every user may pass, as in /var/lib"
+        )
+    if status != 0:
         raise ConfigError(
             f"KALEPOOL_RAY_USER: {name} cannot run {sys.executable} with kalepool: install it where every user may "
             "read it, as in /opt/kalepool"
