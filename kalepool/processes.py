@@ -50,7 +50,10 @@ def spawn(
             env=None if environment is None else dict(environment),
             start_new_session=True,
             preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way, and it comes after setuid
-            **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"} if user else {}),
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            cwd="/" if user else None,
         )
 
 

@@ -305,7 +305,7 @@ def test_a_user_for_ray_that_does_not_separate_is_told(
             with pytest.raises(ConfigError, match=said):
                 Parts.plan(Settings.load(api_port=0, ray_user=name), made)
         with monkeypatch.context() as patch, pytest.raises(ConfigError, match="cannot run"):
-            patch.setattr(sys, "executable", "/root/python")
+            patch.setattr(sys, "executable", "/no/such/python")
             Parts.plan(Settings.load(api_port=0, ray_user=user.pw_name), made)
         with monkeypatch.context() as patch, pytest.raises(ConfigError, match="only root"):
             patch.setattr(os, "getuid", lambda: 1000)
