@@ -24,6 +24,7 @@ from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
+from kalepool.services.absences import Absences
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.up.supervisor import Supervisor
@@ -142,7 +143,9 @@ class FarmUnderTest:
 async def open_context(stack: AsyncExitStack, settings: Settings, database_url: str) -> Context:
     database = await stack.enter_async_context(Database.open(database_url))
     chain = await stack.enter_async_context(Chain.of(settings))
-    return Context(settings, chain, load_custody(settings), database)
+    ctx = Context(settings, chain, load_custody(settings), database)
+    ctx.absences = Absences(seconds=0.0, looks=1)  # what is not there is gone: test_absences.py is of the rest
+    return ctx
 
 
 @pytest.fixture
