@@ -171,6 +171,10 @@ class Settings(BaseSettings):
     """Ray cluster to search on: host:port, or `auto` for the one on this machine. Without one the coordinator starts a
     Ray of its own here; `none` starts none, for external miners only."""
 
+    ray_user: str | None = None
+    """User of this machine that coordinator, Ray and workers run as where root starts `kalepool up`: who takes over a
+    worker then has neither the master key nor the database's files. Without one they run as the API does."""
+
     ray_cpus: Annotated[int, Field(ge=0)] = 0
     """Cores to ask the Ray cluster's autoscaler for. 0 asks for none: what is there is searched on."""
 
