@@ -16,9 +16,12 @@ from stellar_sdk import (
     Asset,
     FeeBumpTransaction,
     FeeBumpTransactionEnvelope,
+    IdMemo,
     Keypair,
+    Memo,
     Operation,
     Preconditions,
+    TextMemo,
     TimeBounds,
     Transaction,
     TransactionEnvelope,
@@ -50,8 +53,9 @@ WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
 
-MAX_CREATED_ACCOUNTS = 100
-"""Operations one transaction takes."""
+MAX_OPERATIONS = 100
+MAX_SIGNATURES = 20
+"""What one transaction takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,16 @@ def tractor_call(tractor_id: str, farmer: str, indexes: Sequence[int]) -> Call:
     return Call(tractor_id, "harvest_many", "harvest", (scval.to_address(farmer), pails))
 
 
-def payment(destination: str, asset: Asset, amount_stroops: int) -> Operation:
-    return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops))
+def payment(destination: str, asset: Asset, amount_stroops: int, source: str | None = None) -> Operation:
+    """`source`: whose payment it is, where that is not the transaction's source."""
+    return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops), source)
+
+
+def memo_of(text: str | None) -> Memo | None:
+    """A memo as exchanges give them: a number where it is one, else text of at most 28 bytes."""
+    if text is None:
+        return None
+    return IdMemo(int(text)) if text.isdecimal() and int(text) < 2**64 else TextMemo(text)
 
 
 def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
@@ -127,10 +139,11 @@ def envelope(
     fee_stroops: int = MIN_FEE_STROOPS,
     valid_until: datetime | None = None,
     soroban_data: stellar_xdr.SorobanTransactionData | None = None,
+    memo: Memo | None = None,
 ) -> TransactionEnvelope:
     bounds = None if valid_until is None else Preconditions(TimeBounds(0, int(valid_until.timestamp())))
     transaction = Transaction(
-        source, sequence, fee_stroops, operations, preconditions=bounds, soroban_data=soroban_data
+        source, sequence, fee_stroops, operations, memo, preconditions=bounds, soroban_data=soroban_data
     )
     return TransactionEnvelope(transaction, passphrase)
 
@@ -218,8 +231,9 @@ def signed(
     valid_until: datetime,
     function: str | None = None,
     forecast: int | tuple[int, ...] | None = None,
+    also: Sequence[Signer] = (),
 ) -> Prepared:
-    """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here.
+    """Sign with `source`, with those of operations that have sources of their own (`also`) and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here.
 
     `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
     minimum, which is never charged.
@@ -229,6 +243,8 @@ def signed(
     count = len(transaction.operations)
     transaction.fee = count * (MIN_FEE_STROOPS if payer else bid_stroops) + resource_fee
     inner_hash = _sign(inner, source)
+    for signer in also:
+        _sign(inner, signer)
     outer: TransactionEnvelope | FeeBumpTransactionEnvelope = inner
     outer_hash, bid_total = inner_hash, count * bid_stroops
     if payer is not None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import structlog
-from stellar_sdk import Operation
+from stellar_sdk import Memo, Operation
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
 from kalepool.actions import ActionName
@@ -119,7 +119,7 @@ class Chain(PastReader):
         self, accounts: Sequence[tuple[str, int]], *, pool: Signer, deadline: datetime, attempt: int = 1
     ) -> Prepared:
         """Create accounts (address, starting stroops), at most 100, from the pool's."""
-        if not 0 < len(accounts) <= building.MAX_CREATED_ACCOUNTS:
+        if not 0 < len(accounts) <= building.MAX_OPERATIONS:
             raise InputError(f"{len(accounts)} accounts to create: a transaction takes 1 to 100")
         operations = [building.create_account(address, stroops) for address, stroops in accounts]
         return await self._prepare_classic(ActionName.CREATE_ACCOUNT, operations, pool, None, deadline, attempt)
@@ -141,16 +141,58 @@ class Chain(PastReader):
         pool: Signer | None = None,
         deadline: datetime,
         attempt: int = 1,
+        also: tuple[str, int] | None = None,
     ) -> Prepared:
-        """Pay KALE, XLM or both to one account, all or nothing; `pool` pays the fee where given."""
+        """Pay KALE, XLM or both to one account, all or nothing; `pool` pays the fee where given. `also`: KALE to one
+        more account (address, stroops)."""
         operations = [
             building.payment(destination, asset, stroops)
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
             if stroops
         ]
+        if also is not None:
+            operations.append(building.payment(also[0], self.asset, also[1]))
         if not operations or min(kale_stroops, native_stroops) < 0:
             raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
         return await self._prepare_classic(ActionName.PAYMENT, operations, source, pool, deadline, attempt)
+
+    async def prepare_payouts(
+        self,
+        source: Signer,
+        payees: Sequence[tuple[str, int]],
+        *,
+        memo: str | None = None,
+        pool: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Pay KALE to many accounts (G… or M…, stroops), at most 100, all or none; `pool` pays the fee. `memo`: a text,
+        or a number."""
+        if not 0 < len(payees) <= building.MAX_OPERATIONS:
+            raise InputError(f"{len(payees)} payments: a transaction takes 1 to {building.MAX_OPERATIONS}")
+        operations = [building.payment(address, self.asset, stroops) for address, stroops in payees]
+        return await self._prepare_classic(
+            ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=building.memo_of(memo)
+        )
+
+    async def prepare_collection(
+        self,
+        farmers: Sequence[tuple[Signer, int]],
+        destination: str,
+        *,
+        channel: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """KALE of many accounts, each with its signature, to one; from a channel, which pays. At most 19: an envelope
+        takes 20 signatures."""
+        if not 0 < len(farmers) <= building.MAX_SIGNATURES - 1:
+            raise InputError(f"{len(farmers)} wallets: a transaction takes the signatures of 1 to 19 and the channel's")
+        operations = [
+            building.payment(destination, self.asset, stroops, signer.public_key) for signer, stroops in farmers
+        ]
+        also = [signer for signer, _ in farmers]
+        return await self._prepare_classic(ActionName.COLLECT, operations, channel, None, deadline, attempt, also=also)
 
     async def prepare_merge(
         self,
@@ -161,13 +203,16 @@ class Chain(PastReader):
         pool: Signer | None = None,
         deadline: datetime,
         attempt: int = 1,
+        also: tuple[str, int] | None = None,
     ) -> Prepared:
         """Close an account and give its XLM to `destination`, in one transaction, all or nothing.
 
-        `kale_stroops` is its whole KALE balance, paid to `destination` first, and the trustline removed; None: it has
-        no trustline.
+        `kale_stroops` is its KALE balance, less what `also` gives of it to another account (address, stroops), paid to
+        `destination` first, and the trustline removed; None: it has no trustline.
         """
         operations: list[Operation] = []
+        if also is not None:
+            operations.append(building.payment(also[0], self.asset, also[1]))
         if kale_stroops:
             operations.append(building.payment(destination, self.asset, kale_stroops))
         if kale_stroops is not None:
@@ -288,6 +333,9 @@ class Chain(PastReader):
         payer: Signer | None,
         deadline: datetime,
         attempt: int,
+        *,
+        memo: Memo | None = None,
+        also: Sequence[Signer] = (),
     ) -> Prepared:
         await self._in_time(deadline)
         count = len(operations) + (payer is not None)
@@ -295,7 +343,7 @@ class Chain(PastReader):
         sequence = await self._next_sequence(source.public_key)
         valid_until = await self._in_time(deadline)
         inner = building.envelope(
-            source.public_key, sequence, operations, self.network.passphrase, valid_until=valid_until
+            source.public_key, sequence, operations, self.network.passphrase, valid_until=valid_until, memo=memo
         )
         return building.signed(
             inner,
@@ -305,6 +353,7 @@ class Chain(PastReader):
             bid_stroops=bid,
             ledger=self._highest,
             valid_until=valid_until,
+            also=also,
         )
 
     async def _in_time(self, deadline: datetime) -> datetime:

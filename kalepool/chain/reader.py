@@ -20,7 +20,7 @@ from stellar_sdk.soroban_rpc import (
 )
 
 from kalepool.chain import entries
-from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, RpcHealth
+from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Payee, RpcHealth
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
@@ -206,6 +206,23 @@ class ChainReader:
                 if key in found
             }
         return accounts
+
+    async def read_payees(self, addresses: Iterable[str]) -> dict[str, Payee]:
+        """What each account can be paid in KALE, by address: G… alone."""
+        found: dict[str, Payee] = {}
+        for some in entries.batches(list(addresses), entries.MAX_KEYS // 3):
+            keys = {
+                address: (
+                    entries.account_key(address),
+                    entries.trustline_key(address, self.asset),
+                    entries.memo_required_key(address),
+                )
+                for address in some
+            }
+            there, _ = await self._read_entries([key for each in keys.values() for key in each])
+            for address, each in keys.items():
+                found[address] = self._decoded(lambda parts: entries.payee(*parts), [there.get(key) for key in each])
+        return found
 
     async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
         """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""

@@ -16,7 +16,8 @@ class Item:
     """What a transaction does for one farmer in one block.
 
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
-    reward a harvest is expected to bring. `withdrawal_id`: what a payment pays.
+    reward a harvest is expected to bring. `withdrawal_id`, `payout_id`: what a payment pays; `miner_id`: whom.
+    `action`: what this part does, where that is another than the transaction's.
     """
 
     block_index: int | None = None
@@ -29,6 +30,9 @@ class Item:
     forecast_stroops: int | None = None
     withdrawal_id: UUID | None = None
     asset: str | None = None
+    action: str | None = None
+    payout_id: UUID | None = None
+    miner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
