@@ -207,6 +207,10 @@ class Settings(BaseSettings):
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
 
+    least_withdrawal_stroops: Annotated[int, Field(ge=1)] = 10_000_000
+    """The least that a farmer withdraws at once, in stroops of KALE or XLM (10,000,000 are 1). Who leaves is paid any
+    rest."""
+
     registration_hours: Positive = 24.0
     """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
 

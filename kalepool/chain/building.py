@@ -16,12 +16,9 @@ from stellar_sdk import (
     Asset,
     FeeBumpTransaction,
     FeeBumpTransactionEnvelope,
-    IdMemo,
     Keypair,
-    Memo,
     Operation,
     Preconditions,
-    TextMemo,
     TimeBounds,
     Transaction,
     TransactionEnvelope,
@@ -30,6 +27,7 @@ from stellar_sdk import (
 from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.address import Address
 from stellar_sdk.decorated_signature import DecoratedSignature
+from stellar_sdk.memo import Memo
 from stellar_sdk.operation import (
     AccountMerge,
     ChangeTrust,
@@ -101,16 +99,15 @@ def tractor_call(tractor_id: str, farmer: str, indexes: Sequence[int]) -> Call:
     return Call(tractor_id, "harvest_many", "harvest", (scval.to_address(farmer), pails))
 
 
+def transfer_call(asset_contract_id: str, source: str, contract: str, amount_stroops: int) -> Call:
+    """The asset contract's transfer(from, to, amount): the way to pay a contract."""
+    arguments = (scval.to_address(source), scval.to_address(contract), scval.to_int128(amount_stroops))
+    return Call(asset_contract_id, "transfer", "transfer", arguments)
+
+
 def payment(destination: str, asset: Asset, amount_stroops: int, source: str | None = None) -> Operation:
-    """`source`: whose payment it is, where that is not the transaction's source."""
+    """`source`: None for the transaction's own."""
     return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops), source)
-
-
-def memo_of(text: str | None) -> Memo | None:
-    """A memo as exchanges give them: a number where it is one, else text of at most 28 bytes."""
-    if text is None:
-        return None
-    return IdMemo(int(text)) if text.isdecimal() and int(text) < 2**64 else TextMemo(text)
 
 
 def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
@@ -231,9 +228,10 @@ def signed(
     valid_until: datetime,
     function: str | None = None,
     forecast: int | tuple[int, ...] | None = None,
-    also: Sequence[Signer] = (),
+    others: Sequence[Signer] = (),
 ) -> Prepared:
-    """Sign with `source`, with those of operations that have sources of their own (`also`) and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here.
+    """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here. `others`: whose
+    accounts operations of it are of, too.
 
     `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
     minimum, which is never charged.
@@ -243,8 +241,8 @@ def signed(
     count = len(transaction.operations)
     transaction.fee = count * (MIN_FEE_STROOPS if payer else bid_stroops) + resource_fee
     inner_hash = _sign(inner, source)
-    for signer in also:
-        _sign(inner, signer)
+    for other in others:
+        _sign(inner, other)
     outer: TransactionEnvelope | FeeBumpTransactionEnvelope = inner
     outer_hash, bid_total = inner_hash, count * bid_stroops
     if payer is not None:

@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import structlog
-from stellar_sdk import Memo, Operation
+from stellar_sdk import Operation
+from stellar_sdk.memo import Memo
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
+from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.config import Settings
@@ -134,7 +136,7 @@ class Chain(PastReader):
     async def prepare_payment(
         self,
         source: Signer,
-        destination: str,
+        destination: Destination | str,
         *,
         kale_stroops: int = 0,
         native_stroops: int = 0,
@@ -143,37 +145,51 @@ class Chain(PastReader):
         attempt: int = 1,
         also: tuple[str, int] | None = None,
     ) -> Prepared:
-        """Pay KALE, XLM or both to one account, all or nothing; `pool` pays the fee where given. `also`: KALE to one
-        more account (address, stroops)."""
+        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given. `also`: KALE to
+        one more account (address, stroops), unless a contract is paid.
+
+        A contract is paid through the asset's own, and one asset at a time.
+        """
+        to = Destination(destination) if isinstance(destination, str) else destination
+        if not (kale_stroops or native_stroops) or min(kale_stroops, native_stroops) < 0:
+            raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
+        if to.is_contract:
+            if kale_stroops and native_stroops:
+                raise InputError("a contract is paid KALE or XLM in one transaction, not both")
+            contract = self.network.asset_contract_id if kale_stroops else self._native_contract_id
+            amount = kale_stroops or native_stroops
+            call = building.transfer_call(contract, source.public_key, to.address, amount)
+            return await self._prepare_call(
+                ActionName.PAYMENT, call, source, payer=pool, deadline=deadline, attempt=attempt
+            )
         operations = [
-            building.payment(destination, asset, stroops)
+            building.payment(to.address, asset, stroops)
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
             if stroops
         ]
         if also is not None:
             operations.append(building.payment(also[0], self.asset, also[1]))
-        if not operations or min(kale_stroops, native_stroops) < 0:
-            raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
-        return await self._prepare_classic(ActionName.PAYMENT, operations, source, pool, deadline, attempt)
+        return await self._prepare_classic(
+            ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
+        )
 
     async def prepare_payouts(
         self,
         source: Signer,
-        payees: Sequence[tuple[str, int]],
+        payees: Sequence[tuple[Destination, int]],
         *,
-        memo: str | None = None,
         pool: Signer,
         deadline: datetime,
         attempt: int = 1,
     ) -> Prepared:
-        """Pay KALE to many accounts (G… or M…, stroops), at most 100, all or none; `pool` pays the fee. `memo`: a text,
-        or a number."""
-        if not 0 < len(payees) <= building.MAX_OPERATIONS:
-            raise InputError(f"{len(payees)} payments: a transaction takes 1 to {building.MAX_OPERATIONS}")
-        operations = [building.payment(address, self.asset, stroops) for address, stroops in payees]
-        return await self._prepare_classic(
-            ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=building.memo_of(memo)
-        )
+        """Pay KALE to many accounts (with stroops), at most 100, all or none; `pool` pays the fee. One with a memo goes
+        alone."""
+        memos = {to.memo for to, _ in payees}
+        if not 0 < len(payees) <= building.MAX_OPERATIONS or (memos != {None} and len(payees) > 1):
+            raise InputError(f"{len(payees)} payments: a transaction takes 1 to 100, and one with a memo goes alone")
+        operations = [building.payment(to.address, self.asset, stroops) for to, stroops in payees]
+        memo = payees[0][0].as_memo()
+        return await self._prepare_classic(ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=memo)
 
     async def prepare_collection(
         self,
@@ -191,34 +207,70 @@ class Chain(PastReader):
         operations = [
             building.payment(destination, self.asset, stroops, signer.public_key) for signer, stroops in farmers
         ]
-        also = [signer for signer, _ in farmers]
-        return await self._prepare_classic(ActionName.COLLECT, operations, channel, None, deadline, attempt, also=also)
+        others = [signer for signer, _ in farmers]
+        return await self._prepare_classic(
+            ActionName.COLLECT, operations, channel, None, deadline, attempt, others=others
+        )
 
-    async def prepare_merge(
+    async def prepare_limit(
         self,
         source: Signer,
-        destination: str,
+        destination: Destination,
         *,
-        kale_stroops: int | None = None,
-        pool: Signer | None = None,
+        kale_stroops: int,
+        limit_stroops: int,
+        pool: Signer,
         deadline: datetime,
         attempt: int = 1,
-        also: tuple[str, int] | None = None,
     ) -> Prepared:
-        """Close an account and give its XLM to `destination`, in one transaction, all or nothing.
+        """Pay so much KALE, if any, and let the source's trustline take no more than up to a limit, above 0."""
+        operations: list[Operation] = []
+        if kale_stroops:
+            operations.append(building.payment(destination.address, self.asset, kale_stroops))
+        operations.append(building.trustline(self.asset, limit_stroops))
+        action = ActionName.PAYMENT if kale_stroops else ActionName.TRUSTLINE
+        return await self._prepare_classic(
+            action, operations, source, pool, deadline, attempt, memo=destination.as_memo()
+        )
 
-        `kale_stroops` is its KALE balance, less what `also` gives of it to another account (address, stroops), paid to
-        `destination` first, and the trustline removed; None: it has no trustline.
+    async def prepare_close(
+        self,
+        source: Signer,
+        destination: Destination,
+        *,
+        kale_stroops: int | None,
+        native_stroops: int,
+        pool: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Close an account, in one transaction, all or nothing: it is merged into the pool's own, which pays all its
+        XLM to `destination`, for many credit nothing that comes by a merge.
+
+        `kale_stroops` is its whole KALE balance, paid first, and the trustline removed; None: it has no trustline. A
+        contract is paid nothing by this: it has had the KALE before, dust that came since goes to the issuer, and its
+        XLM has to be passed on.
         """
         operations: list[Operation] = []
-        if also is not None:
-            operations.append(building.payment(also[0], self.asset, also[1]))
         if kale_stroops:
-            operations.append(building.payment(destination, self.asset, kale_stroops))
+            to = self.network.asset_issuer if destination.is_contract else destination.address
+            operations.append(building.payment(to, self.asset, kale_stroops))
         if kale_stroops is not None:
             operations.append(building.trustline(self.asset, 0))
-        operations.append(building.merge(destination))
-        return await self._prepare_classic(ActionName.MERGE, operations, source, pool, deadline, attempt)
+        operations.append(building.merge(pool.public_key))
+        others: list[Signer] = []
+        if not destination.is_contract:
+            operations.append(
+                building.payment(destination.address, building.NATIVE, native_stroops, source=pool.public_key)
+            )
+            others.append(pool)
+        return await self._prepare_classic(
+            ActionName.MERGE, operations, source, pool, deadline, attempt, memo=destination.as_memo(), others=others
+        )
+
+    @property
+    def _native_contract_id(self) -> str:
+        return building.NATIVE.contract_id(self.network.passphrase)
 
     async def fund(self, address: str, *, kale_stroops: int = 0) -> None:
         """Ask the network's friendbot for an account with free XLM; or a devnet's for KALE, where there is a trustline.
@@ -335,7 +387,7 @@ class Chain(PastReader):
         attempt: int,
         *,
         memo: Memo | None = None,
-        also: Sequence[Signer] = (),
+        others: Sequence[Signer] = (),
     ) -> Prepared:
         await self._in_time(deadline)
         count = len(operations) + (payer is not None)
@@ -353,7 +405,7 @@ class Chain(PastReader):
             bid_stroops=bid,
             ledger=self._highest,
             valid_until=valid_until,
-            also=also,
+            others=others,
         )
 
     async def _in_time(self, deadline: datetime) -> datetime:

@@ -53,12 +53,17 @@ def trustline_key(address: str, asset: Asset) -> str:
     return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.TRUSTLINE, trust_line=trustline).to_xdr()
 
 
-def memo_required_key(address: str) -> str:
-    """Of the data entry by which an account says that it takes nothing without a memo (SEP-29)."""
+def data_key(address: str, name: str) -> str:
+    """Of a named value that an account has put on the ledger."""
     data = stellar_xdr.LedgerKeyData(
-        Keypair.from_public_key(address).xdr_account_id(), stellar_xdr.String64(b"config.memo_required")
+        Keypair.from_public_key(address).xdr_account_id(), stellar_xdr.String64(name.encode())
     )
     return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.DATA, data=data).to_xdr()
+
+
+def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
+    assert entry.data is not None
+    return entry.data.data_value.data_value
 
 
 def payee(
@@ -76,7 +81,7 @@ def payee(
         trusts=True,
         authorised=bool(found.flags.uint32 & 1),
         room_stroops=max(found.limit.int64 - found.balance.int64 - buying, 0),
-        memo_required=memo is not None and memo.data is not None and memo.data.data_value.data_value == b"1",
+        memo_required=memo is not None and data_value(memo) == b"1",
     )
 
 
@@ -169,6 +174,7 @@ def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEnt
         spendable_stroops=max(native - selling - reserve, 0),
         kale_stroops=None if trustline is None else trustline.trust_line.balance.int64,  # pyright: ignore[reportOptionalMemberAccess]
         subentries=subentries,
+        kale_limit_stroops=None if trustline is None else trustline.trust_line.limit.int64,  # pyright: ignore[reportOptionalMemberAccess]
     )
 
 

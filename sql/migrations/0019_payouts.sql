@@ -1,54 +1,16 @@
--- The treasury, what farmers owe, and how miners are paid.
+-- Farmers are paid wherever they keep their money: an account with a memo, an M… address, a C… contract.
 
-ALTER TABLE accounts DROP CONSTRAINT accounts_purpose_check;
-ALTER TABLE accounts ADD CONSTRAINT accounts_purpose_check CHECK (purpose IN ('pool', 'channel', 'treasury', 'sign-in'));
-ALTER TABLE submissions DROP CONSTRAINT submissions_action_check;
-ALTER TABLE submissions ADD CONSTRAINT submissions_action_check CHECK (action IN
-    ('plant', 'work', 'harvest', 'payment', 'trustline', 'create_account', 'merge', 'collect', 'payout'));
+-- The memo that goes with every payment to the payout wallet: text:…, id:… or hash:…
+ALTER TABLE farmers ADD COLUMN payout_memo TEXT;
+-- The wallet that signs in for the farmer: an exchange's account never does. NULL: nobody's, operators let it go.
+ALTER TABLE farmers ADD COLUMN owner_wallet TEXT;
+UPDATE farmers SET owner_wallet = payout_wallet;
+CREATE INDEX farmers_owner_wallet ON farmers (owner_wallet);
 
--- A block's credits are posted once: from then on they are what it says here.
-CREATE TABLE block_closings (
-    block_index    BIGINT PRIMARY KEY,
-    fees_stroops   stroops NOT NULL,
-    shared_stroops stroops NOT NULL,
-    window_blocks  INTEGER NOT NULL,
-    closed_at      TIMESTAMPTZ NOT NULL DEFAULT now()
-);
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON block_closings
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- XLM: of a merge what the account held; of a payment what the pool passes on of that to a contract.
+ALTER TABLE submission_items ADD COLUMN native_stroops stroops;
 
--- How a miner is paid: from which amount on (the pool's where NULL), with which memo; where it said to be paid from a time
--- on; and why it was not paid lately.
-ALTER TABLE miners ADD COLUMN payout_threshold_stroops stroops CHECK (payout_threshold_stroops > 0);
-ALTER TABLE miners ADD COLUMN payout_memo TEXT CHECK (octet_length(payout_memo) BETWEEN 1 AND 28);
-ALTER TABLE miners ADD COLUMN next_wallet TEXT;
-ALTER TABLE miners ADD COLUMN next_memo TEXT;
-ALTER TABLE miners ADD COLUMN next_wallet_at TIMESTAMPTZ CHECK ((next_wallet_at IS NULL) = (next_wallet IS NULL));
-ALTER TABLE miners ADD COLUMN payout_code TEXT;
-ALTER TABLE miners ADD COLUMN payout_message TEXT;
-ALTER TABLE miners ADD COLUMN payout_retry_at TIMESTAMPTZ;
-
--- A payout that was begun. Whether it was paid is told by the journal: an applied item names it. `code`: why it never was,
--- and the amount was due again.
-CREATE TABLE payouts (
-    payout_id       UUID PRIMARY KEY,
-    miner_id        UUID NOT NULL REFERENCES miners,
-    amount_stroops  stroops NOT NULL CHECK (amount_stroops > 0),
-    destination     TEXT NOT NULL,
-    memo            TEXT,
-    reason          TEXT NOT NULL CHECK (reason IN ('threshold', 'wish', 'age')),
-    idempotency_key TEXT,
-    created_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
-    closed_at       TIMESTAMPTZ,
-    code            TEXT,
-    message         TEXT,
-    CHECK (code IS NULL OR closed_at IS NOT NULL),
-    UNIQUE (miner_id, idempotency_key)
-);
-CREATE INDEX payouts_miner ON payouts (miner_id, payout_id);
-CREATE UNIQUE INDEX payouts_open ON payouts (miner_id) WHERE closed_at IS NULL; -- one at a time
-
-ALTER TABLE submission_items ADD COLUMN payout_id UUID REFERENCES payouts;
-ALTER TABLE submission_items ADD COLUMN miner_id UUID REFERENCES miners;
--- A payout is paid once.
-CREATE UNIQUE INDEX submission_items_payout ON submission_items (payout_id) WHERE status IN ('open', 'applied');
+-- One withdrawal of a farmer at a time. Those that are open already are paid as they were meant.
+ALTER TABLE withdrawals ADD COLUMN single BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE withdrawals ALTER COLUMN single SET DEFAULT true;
+CREATE UNIQUE INDEX withdrawals_single ON withdrawals (farmer_id) WHERE closed_at IS NULL AND single;

@@ -138,7 +138,11 @@ async def _item(
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
             return Item(
-                farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination, asset="KALE"
+                farmer_id=farmer_id,
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+                native_stroops=part.native_stroops,
+                asset="KALE",
             )
         case _:
             return None
@@ -146,9 +150,7 @@ async def _item(
 
 async def _payout(session: Session, part: PastPart) -> Item:
     """A payment of an account of the pool's own: to a miner, where one has the wallet it went to."""
-    plain = Item(
-        destination=part.destination, amount_stroops=part.amount_stroops, asset="KALE" if part.kale else "XLM"
-    )
+    plain = Item(destination=part.destination, amount_stroops=part.amount_stroops, asset="KALE" if part.kale else "XLM")
     if not part.kale:
         return plain
     found = await session.fetch_one(

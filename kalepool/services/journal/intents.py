@@ -17,7 +17,8 @@ class Item:
 
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
     reward a harvest is expected to bring. `withdrawal_id`, `payout_id`: what a payment pays; `miner_id`: whom.
-    `action`: what this part does, where that is another than the transaction's.
+    `native_stroops`: XLM that a closed account held, or that the pool passes on of that. `action`: what this part does,
+    where that is another than the transaction's.
     """
 
     block_index: int | None = None
@@ -29,6 +30,7 @@ class Item:
     zeros: int | None = None
     forecast_stroops: int | None = None
     withdrawal_id: UUID | None = None
+    native_stroops: int | None = None
     asset: str | None = None
     action: str | None = None
     payout_id: UUID | None = None
