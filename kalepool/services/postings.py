@@ -53,6 +53,12 @@ async def owed_by(session: Session | Database, farmer_id: UUID) -> int:
     return (await owed(session, [farmer_id])).get(farmer_id, 0)
 
 
+async def balances(session: Session | Database, accounts: Sequence[str]) -> dict[str, int]:
+    """What each account has; 0 for one without entries."""
+    rows = await session.fetch_all("select_balances", accounts=list(accounts))
+    return dict.fromkeys(accounts, 0) | {row["account"]: row["balance_stroops"] for row in rows}
+
+
 async def is_treasury(session: Session, address: str | None) -> bool:
     rows = await session.fetch_all("select_own_purposes", addresses=[address or ""])
     return any(row["purpose"] == bookkeeping.TREASURY for row in rows)

@@ -222,22 +222,16 @@ def check_balance(account: Account | None, asset: Asset, amount_stroops: int, ow
         raise TooMuchError(f"{amount_stroops} stroops of {asset} are more than the {have} that can be withdrawn{fee}")
 
 
-async def fee_part(ctx: Context, farmer: Farmer) -> tuple[str, int] | None:
+def _fee_item(farmer: Farmer, address: str, stroops: int) -> Item:
+    """What the farmer owes, as a part of the transaction."""
+    action = ActionName.COLLECT
+    return Item(farmer_id=farmer.farmer_id, amount_stroops=stroops, destination=address, asset="KALE", action=action)
+
+
+async def _fee_part(ctx: Context, farmer: Farmer) -> tuple[str, int] | None:
     """Where and how much a payment out of the farmer's wallet pays besides, of what the farmer owes; None: nothing."""
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)
     return (ctx.accounts.treasury.public_key, owed) if owed and ctx.accounts.treasury is not None else None
-
-
-def fee_item(farmer: Farmer, part: tuple[str, int]) -> Item:
-    """The same as a part of the transaction."""
-    address, stroops = part
-    return Item(
-        farmer_id=farmer.farmer_id,
-        amount_stroops=stroops,
-        destination=address,
-        asset="KALE",
-        action=ActionName.COLLECT,
-    )
 
 
 async def resume(ctx: Context) -> int:
@@ -308,8 +302,8 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         withdrawal_id=wanted.withdrawal_id,
         asset=wanted.asset,
     )
-    fee = await fee_part(ctx, farmer) if wanted.asset == "KALE" and not farmer.destination.is_contract else None
-    items = [item, *([fee_item(farmer, fee)] if fee else [])]
+    fee = await _fee_part(ctx, farmer) if wanted.asset == "KALE" and not farmer.destination.is_contract else None
+    items = [item, *([_fee_item(farmer, *fee)] if fee else [])]
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(

@@ -46,6 +46,10 @@ SELECT number, encode(hash, 'hex') AS hash FROM book_head;
 SELECT split_part(account, '/', 1) AS kind, count(*) AS accounts, sum(balance_stroops) AS balance_stroops
 FROM book_accounts GROUP BY 1 ORDER BY 1;
 
+-- name: select_balances
+-- Accounts by name.
+SELECT account, balance_stroops FROM book_accounts WHERE account = ANY(%(accounts)s);
+
 -- name: select_all_balances
 SELECT account, balance_stroops FROM book_accounts ORDER BY account;
 
