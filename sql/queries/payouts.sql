@@ -41,10 +41,12 @@ WHERE b.balance_stroops < 0 AND (m.payout_retry_at IS NULL OR m.payout_retry_at 
 ORDER BY earned.posted_at NULLS FIRST, m.miner_id;
 
 -- name: select_treasury
--- What the treasury has, and what of it is on its way to miners.
+-- What the treasury has, what of it is on its way to miners, what they are due, and what farmers owe.
 SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'treasury'), 0) AS treasury_stroops,
        coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'paying/')), 0) AS paying_stroops,
-       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops;
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
+       coalesce((SELECT sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer')), 0) AS owed_stroops;
 
 -- name: insert_payout
 INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, memo, reason, idempotency_key)
@@ -98,7 +100,7 @@ LIMIT %(limit)s;
 
 -- name: select_stuck_payouts
 -- Payouts that were begun this long ago and are neither paid nor given up.
-SELECT count(*) AS payouts, coalesce(sum(amount_stroops), 0) AS stroops FROM payouts
+SELECT count(*) AS payouts FROM payouts
 WHERE closed_at IS NULL AND created_at < now() - make_interval(secs => %(seconds)s::float);
 
 -- name: select_miner_balance

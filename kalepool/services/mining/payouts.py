@@ -313,6 +313,30 @@ def terms_of(settings: Settings) -> PayoutTerms:
     return PayoutTerms(settings.payout_threshold_stroops, settings.payout_days)
 
 
+@dataclass(frozen=True, slots=True)
+class PayoutTrouble:
+    """`stuck`: payouts that were begun long ago. `short_stroops`: what the treasury will lack, once what farmers owe is
+    collected, for what miners are due."""
+
+    stuck: int
+    short_stroops: int
+
+
+NO_TROUBLE = PayoutTrouble(0, 0)
+
+STUCK_SECONDS = 3600.0
+"""A payout that was begun so long ago and is not paid is told of."""
+
+
+async def payout_trouble(database: Database) -> PayoutTrouble:
+    """What is wrong with payouts. Raises DatabaseError."""
+    stuck = await database.fetch_one("select_stuck_payouts", seconds=STUCK_SECONDS)
+    row = await database.fetch_one("select_treasury")
+    assert stuck is not None and row is not None
+    lacks = row["due_stroops"] + row["paying_stroops"] - row["treasury_stroops"] - row["owed_stroops"]
+    return PayoutTrouble(stuck["payouts"], max(lacks, 0))
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # By miners
 
