@@ -223,9 +223,8 @@ CROSS JOIN LATERAL (
            coalesce(sum(i.amount_stroops) FILTER (WHERE i.destination = f.custodial_wallet), 0) AS in_stroops
     FROM submission_items i
     JOIN submissions s USING (submission_id)
-    LEFT JOIN withdrawals wish USING (withdrawal_id)
-    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge')
-      AND (i.action = 'merge' OR wish.asset = 'KALE')
+    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge', 'collect', 'payout')
+      AND i.asset = 'KALE'
       AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
 WHERE f.pooler_id = %(pooler_id)s
 ORDER BY f.registered_at, f.farmer_id;

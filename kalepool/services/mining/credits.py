@@ -95,7 +95,8 @@ class Credits:
         terms = {index: known.get(index, CreditTerms.of(self._settings)) for index in indexes}
         widest = max(each.pplns_blocks for each in terms.values())
         brought = await database.fetch_all("select_credited_hashes", first=first - widest + 1, last=last)
-        rewards = await database.fetch_all("select_block_rewards", first=first, last=last)
+        fee = CreditTerms.of(self._settings).platform_fee
+        rewards = await database.fetch_all("select_block_rewards", first=first, last=last, platform_fee=fee)
         # Off the event loop: a hundred blocks of hundreds of miners take a good part of a second.
         return await asyncio.to_thread(_reckon, terms, brought, {row["block_index"]: row for row in rewards})
 

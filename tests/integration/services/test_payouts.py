@@ -17,7 +17,7 @@ from kalepool.errors import KalepoolError
 from kalepool.services import leaving, postings, upkeep, withdrawals
 from kalepool.services.books import collecting, held, ledgers
 from kalepool.services.books.held import BooksOffError
-from kalepool.services.farmers import find_farmer
+from kalepool.services.farmers import Farmer, find_farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from kalepool.services.journal import events, gaps
@@ -101,6 +101,13 @@ async def farmed(farm) -> int:
     return fees
 
 
+async def now(farm, farmer: Farmer) -> Farmer:
+    """The farmer as the database has it."""
+    found = await find_farmer(farm.ctx.database, farmer.farmer_id)
+    assert found is not None
+    return found
+
+
 @pytest.mark.slow(12, "a block of twenty farmers, collected in two transactions")
 async def test_the_fee_is_collected_from_nineteen_wallets_at_a_time(farm) -> None:
     await farm.add_farmers(20, kale_stroops=20 * KALE)
@@ -131,9 +138,10 @@ async def test_a_withdrawal_and_a_departure_settle_the_fee(farm) -> None:
     assert await right(farm) == []
     await farmed(farm)
     treasury = await farm.ctx.accounts.ensure_treasury()
-    one, two = [await find_farmer(farm.ctx.database, each.farmer_id) for each in (one, two)]
+    one, two = [await now(farm, each) for each in (one, two)]
     owed = await postings.owed(farm.ctx.database, [one.farmer_id, two.farmer_id])
     [held_by_one, _] = await kale_of(farm, Keypair.from_public_key(one.custodial_wallet), payout)
+    assert held_by_one is not None
     with pytest.raises(withdrawals.TooMuchError, match="of the pool's fee"):
         await withdrawals.withdraw(farm.ctx, one, "all", "KALE", held_by_one)
     rest = held_by_one - owed[one.farmer_id]
