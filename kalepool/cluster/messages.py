@@ -1,16 +1,29 @@
-"""What the coordinator and its workers tell each other: plain data, pickled by Ray."""
+"""What the coordinator and its workers tell each other.
+
+A job goes out pickled: workers run what the coordinator gives them anyway. What comes back is JSON in plain bytes: the
+coordinator runs nothing that a worker gives it. `claims.py` reads it.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
 import kernels
 from kalepool.protocol.model import Block
+
+MOST_FINDS = 5000
+"""In a report; more wait for the next one."""
+
+MOST_BYTES = 1_000_000
+"""Of a message from a worker: a find takes a hundred."""
+
+MOST_FAILURE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +32,10 @@ class WorkerJob:
 
     version: counts up with every change; a worker keeps the highest it has seen.
     index, block: the block to work in, with its bounds and entropy.
-    farmers: what goes into the hash for each farmer (32 bytes), with the zeros the pool has for it already.
+    farmers: what goes into the hash for each farmer (32 bytes), with the zeros the pool has for it already, in the
+    order of their turns.
     report_zeros: finds of at least this many zeros are told at once, lesser ones with the next report.
+    hashes_per_second: of all workers together.
     """
 
     version: int
@@ -28,6 +43,7 @@ class WorkerJob:
     block: Block
     farmers: tuple[tuple[bytes, int], ...]
     report_zeros: int
+    hashes_per_second: float
 
     def pack(self) -> bytes:
         """The job as it travels: pickled once, however many workers it goes to."""
@@ -65,6 +81,12 @@ class WorkerReport:
     working_seconds: float
     needs_serial: bool
 
+    def pack(self) -> bytes:
+        """The report as it travels."""
+        finds = [(find.farmer.hex(), find.zeros, str(find.nonce)) for find in self.finds]
+        rest = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "finds"}
+        return json.dumps({**rest, "finds": finds}).encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -76,6 +98,25 @@ class Hello:
     backend: str
     threads: int
 
+    def pack(self) -> bytes:
+        """The hello as it travels."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailure:
+    """What a worker says in place of anything else once its code has failed."""
+
+    failure: str
+
+    @classmethod
+    def of(cls, error: Exception) -> WorkerFailure:
+        return cls(f"{type(error).__name__}: {error}"[:MOST_FAILURE_CHARACTERS])
+
+    def pack(self) -> bytes:
+        """The failure as it travels."""
+        return json.dumps(asdict(self)).encode()
+
 
 @functools.cache
 def code_version() -> str:
@@ -84,7 +125,8 @@ def code_version() -> str:
     Two builds that would search or report differently differ here, also where nobody changed the version number.
     """
     package = Path(__file__).parent.parent
-    ours = ("cluster/messages.py", "cluster/worker.py", "policy/ranges.py", "policy/search.py", "protocol/model.py")
+    ours = ("cluster/messages.py", "cluster/worker.py", "policy/ranges.py", "policy/search.py", "policy/turns.py")
+    ours += ("protocol/model.py",)
     digest = hashlib.sha256()
     for path in [package / name for name in ours] + sorted(Path(kernels.__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -27,6 +27,7 @@ OWNERS = {
     "miners": ["services/mining/"],
     "operators": ["services/operators.py"],
     "payouts": ["services/mining/"],
+    "owed": ["services/owed.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],

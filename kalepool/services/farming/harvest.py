@@ -20,11 +20,12 @@ from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward
 from kalepool.services import poolers
 from kalepool.services.context import Context
-from kalepool.services.failures import Failure, InFlightError
+from kalepool.services.failures import Failure, InFlightError, UnconfirmedError
 from kalepool.services.farmers import PRESENT, Farmer, farmers_of_pooler
 from kalepool.services.farming import compensation
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.services.owed import read_turns
 
 log = structlog.get_logger()
 
@@ -130,9 +131,11 @@ async def _targets(
     block_index: int | None,
     targets: Sequence[Target] | None,
 ) -> list[Target]:
-    """What the caller asks for, without repetitions, in order of block."""
-    wanted = set(targets or ())
-    unknown = {target.farmer_id for target in wanted} - farmers.keys()
+    """What the caller asks for, without repetitions, in order of block; in each block in the caller's order, or that of
+    the farmers' turns."""
+    named = dict.fromkeys(targets or ())
+    wanted: set[Target] = set()
+    unknown = {target.farmer_id for target in named} - farmers.keys()
     if unknown:
         raise NotFoundError(f"pooler {pooler_id} has no farmer {', '.join(sorted(map(str, unknown)))}")
     if block_index is not None:
@@ -145,7 +148,13 @@ async def _targets(
         rows = await ctx.database.fetch_all("select_unharvested", pooler_id=pooler_id, oldest_index=oldest)
         wanted |= {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
         wanted |= await _found_on_chain(ctx, pooler_id, farm_index, oldest, farmers)
-    return sorted(wanted, key=lambda target: (target.block_index, target.farmer_id))
+    more = wanted - named.keys()
+    if more:
+        wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in farmers.values()}
+        turns = await read_turns(ctx.database, ctx.settings, farm_index, wallets)
+        turn = {farmer_id: number for number, farmer_id in enumerate(turns)}
+        named |= dict.fromkeys(sorted(more, key=lambda target: turn.get(target.farmer_id, len(turn))))
+    return sorted(named, key=lambda target: target.block_index)
 
 
 def living_blocks(ctx: Context) -> int:
@@ -232,6 +241,7 @@ async def _harvest_all(
         wallet, index = place(target)
         try:
             ready.append(ripe(target, wallet, farm_index, blocks.get(index), pails.get((wallet, index))))
+            ctx.absences.found(target)
         except Exception as error:
             outcomes.append(
                 await _not_ripe(ctx, pooler_id, target, blocks.get(index), pails.get((wallet, index)), error)
@@ -248,6 +258,8 @@ async def _not_ripe(
     """Why a target cannot be harvested. A lost stake is recorded as owed, or to be checked where nobody can tell any
     more, and a pail somebody else harvested as that."""
     try:
+        if isinstance(error, PailMissingError | BlockMissingError):
+            await _require_gone(ctx, target)
         if isinstance(error, PailMissingError) and block is not None:
             elsewhere = await _harvested_elsewhere(ctx, pooler_id, target, block)
             if elsewhere is not None:
@@ -281,6 +293,16 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
     forecast = reward(block, known, target.block_index)
     await events.insert_found_harvest(ctx.database, pooler_id, target.farmer_id, target.block_index, known, forecast)
     return Harvested(target.block_index, target.farmer_id, forecast, known.stake, forecast, None, already=True)
+
+
+async def _require_gone(ctx: Context, target: Target) -> None:
+    """Raises UnconfirmedError for a pail that we planted, until it was missed often and long enough."""
+    known = await events.read_pail(ctx.database, target.block_index, target.farmer_id)
+    if known is not None and not ctx.absences.miss(target):
+        raise UnconfirmedError(
+            f"the RPC server knows of no pail in block {target.block_index}; it is looked for again before that is "
+            "believed"
+        )
 
 
 async def _require_none_in_flight(ctx: Context, target: Target) -> None:

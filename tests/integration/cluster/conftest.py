@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, Member
 from kalepool.cluster.messages import WorkerJob, WorkerReport
 from kalepool.protocol.model import Block
-from tests.support.ray_nodes import ray_nodes
+from tests.support.ray_nodes import TOKEN, ray_nodes
+
+os.environ.update(TOKEN)  # whichever test is the first to start a Ray
 
 
 @pytest.fixture(scope="module")
@@ -73,4 +76,4 @@ async def searching(address: str) -> AsyncIterator[Searching]:
 
 def job(version: int, index: int, zeros: int = 0) -> WorkerJob:
     block = Block(0, 0, 0, 0, 0, 0, 5, bytes([index]) * 32, 0, 0)
-    return WorkerJob(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5)
+    return WorkerJob(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5, 1e9)

@@ -16,7 +16,7 @@ from kalepool.errors import KalepoolError
 from kalepool.services import leaving, withdrawals
 from kalepool.services.farmers import Farmer
 from kalepool.services.farming import plant
-from kalepool.services.turns import WalletBusyError, WalletTurns
+from kalepool.services.wallet_turns import WalletBusyError, WalletTurns
 from tests.integration.conftest import ISSUER, KALE
 from tests.integration.services.test_paying_farmers import add_farmer, kale_of, read
 
