@@ -44,7 +44,7 @@ async def fee_rates(session: Session, farmer_ids: Sequence[UUID]) -> dict[UUID, 
 
 async def owed(session: Session | Database, farmer_ids: Sequence[UUID]) -> dict[UUID, int]:
     """What each farmer owes of the pool's part: its wallet and pails less what is its own."""
-    rows = await session.fetch_all("select_owed", farmer_ids=list(farmer_ids))
+    rows = await session.fetch_all("select_fees_owed", farmer_ids=list(farmer_ids))
     return {row["farmer_id"]: max(row["owed_stroops"], 0) for row in rows}
 
 

@@ -17,7 +17,7 @@ SELECT address, purpose FROM accounts WHERE address = ANY(%(addresses)s);
 -- The pool's part of rewards, by each farmer's terms.
 SELECT farmer_id, coalesce(fee_rate, 0) AS fee_rate FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
 
--- name: select_owed
+-- name: select_fees_owed
 -- What these farmers hold that is not their own, nor unexplained.
 SELECT f.farmer_id, coalesce(sum(b.balance_stroops), 0) AS owed_stroops
 FROM unnest(%(farmer_ids)s::uuid[]) AS f (farmer_id)
