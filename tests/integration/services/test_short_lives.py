@@ -66,8 +66,9 @@ async def test_the_networks_own_ttl_says_how_long_a_pail_lives(farm) -> None:
     )
     await farm.add_farmers(1)
     planted = await plant.plant(farm.ctx, 0, farm.pooler_id)
-    place = (planted.planted[0].custodial_wallet, 0)
-    assert (await farm.ctx.chain.read_pails_with_ends([place]))[place][1] == planted.planted[0].ledger + TTL - 1
+    place, ledger = (planted.planted[0].custodial_wallet, 0), planted.planted[0].ledger
+    assert ledger is not None
+    assert (await farm.ctx.chain.read_pails_with_ends([place]))[place][1] == ledger + TTL - 1
 
 
 @pytest.mark.slow(12, "five blocks, and 360 ledgers without the pool")
