@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Chain, Status
+from kalepool.chain import Chain, Destination, Status
 from kalepool.config import Settings
 from kalepool.custody import change_payout, load_custody
 from kalepool.database import Database
@@ -24,6 +24,7 @@ from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
+from kalepool.services.absences import Absences
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.up.supervisor import Supervisor
@@ -96,10 +97,17 @@ class FarmUnderTest:
         """The database as who owns it opens it, and not as the API."""
         return Database.open(self.database_url, role=None, connections=1)
 
-    async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
+    async def pay_out_to(self, farmer: Farmer, wallet: str, memo: str | None = None) -> None:
         """Has the farmer's money go to this wallet."""
         async with self.as_owner() as database, database.transaction() as tx:
-            await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
+            await change_payout(
+                self.ctx.custody,
+                tx,
+                farmer.farmer_id,
+                wallet,
+                payout_memo=memo,
+                owner_wallet=farmers.owner_of(Destination(wallet, memo)),
+            )
 
     async def give(self, wallet: str, kale_stroops: int) -> None:
         chain = self.ctx.chain
@@ -135,30 +143,36 @@ class FarmUnderTest:
 async def open_context(stack: AsyncExitStack, settings: Settings, database_url: str) -> Context:
     database = await stack.enter_async_context(Database.open(database_url))
     chain = await stack.enter_async_context(Chain.of(settings))
-    return Context(settings, chain, load_custody(settings), database)
+    ctx = Context(settings, chain, load_custody(settings), database)
+    ctx.absences = Absences(seconds=0.0, looks=1)  # what is not there is gone: test_absences.py is of the rest
+    return ctx
+
+
+async def open_farm(stack: AsyncExitStack, database_url: str, folder: Path) -> FarmUnderTest:
+    """A pool with funded accounts, a pooler and no farmers yet."""
+    devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
+    settings = Settings(
+        network="devnet",
+        rpc_url=devnet.url,
+        friendbot_url=devnet.friendbot_url,
+        ledger_seconds=0.1,
+        block_seconds=300,
+        channel_accounts=5,
+        farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
+        data_dir=folder,
+        database_url=database_url,  # pyright: ignore[reportArgumentType]
+        _env_file=None,  # pyright: ignore[reportCallIssue]
+    )
+    ctx = await open_context(stack, settings, database_url)
+    assert await ctx.accounts.ensure() is None
+    new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
+    return FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
 
 
 @pytest.fixture
 async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest]:
-    """A pool with funded accounts, a pooler and no farmers yet."""
     async with AsyncExitStack() as stack:
-        devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
-        settings = Settings(
-            network="devnet",
-            rpc_url=devnet.url,
-            friendbot_url=devnet.friendbot_url,
-            ledger_seconds=0.1,
-            block_seconds=300,
-            channel_accounts=5,
-            farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
-            data_dir=tmp_path,
-            database_url=database_url,  # pyright: ignore[reportArgumentType]
-            _env_file=None,  # pyright: ignore[reportCallIssue]
-        )
-        ctx = await open_context(stack, settings, database_url)
-        assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
-        yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+        yield await open_farm(stack, database_url, tmp_path)
 
 
 @pytest.fixture
