@@ -27,7 +27,7 @@ from kalepool.devnet.ledger.signatures import one_time_signer
 from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, Transaction, TransactionResult, parse
-from kalepool.devnet.settings import PROTOCOL_VERSION
+from kalepool.devnet.settings import MIN_TEMPORARY_TTL, PROTOCOL_VERSION
 from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
 
 log = structlog.get_logger()
@@ -91,8 +91,10 @@ class DevnetLedger:
         *,
         capacity: int,
         keep: Callable[[Closed], None],
+        temporary_ttl: int = MIN_TEMPORARY_TTL,
     ) -> None:
         self.passphrase = passphrase
+        self._temporary_ttl = temporary_ttl
         self.network_id = sha256(passphrase.encode()).digest()
         self._run_soroban = apply_soroban
         self.entries = entries
@@ -113,7 +115,7 @@ class DevnetLedger:
     @property
     def info(self) -> LedgerInfo:
         """The last closed ledger, as simulations see it."""
-        return LedgerInfo(self.header.sequence, self.header.close_time, self.network_id)
+        return LedgerInfo(self.header.sequence, self.header.close_time, self.network_id, self._temporary_ttl)
 
     def parse(self, envelope: bytes) -> Transaction:
         """ValueError where the bytes are not an envelope this network accepts."""
@@ -132,7 +134,7 @@ class DevnetLedger:
         evicted = self._evict(state, sequence)
         chosen, invalid = self.queue.select(state, conditions)
         order = _apply_order(chosen, self.header.hash)
-        info = LedgerInfo(sequence, close_time, self.network_id)
+        info = LedgerInfo(sequence, close_time, self.network_id, self._temporary_ttl)
 
         while True:  # each round but the last leaves one transaction out
             attempt = StateView(state)
