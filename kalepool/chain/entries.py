@@ -9,7 +9,7 @@ from typing import Any
 from stellar_sdk import Address, Asset, Keypair, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
-from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits
+from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits, Payee
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, Key, Pail, block_key, pail_key
 
 MAX_KEYS = 200
@@ -64,6 +64,25 @@ def data_key(address: str, name: str) -> str:
 def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
     assert entry.data is not None
     return entry.data.data_value.data_value
+
+
+def payee(
+    account: stellar_xdr.LedgerEntryData | None,
+    line: stellar_xdr.LedgerEntryData | None,
+    memo: stellar_xdr.LedgerEntryData | None,
+) -> Payee:
+    """What an account can be paid, by its entry, its trustline and its word on memos."""
+    if account is None or line is None or line.trust_line is None:
+        return Payee(exists=account is not None, trusts=False)
+    found = line.trust_line
+    buying = found.ext.v1.liabilities.buying.int64 if found.ext.v1 is not None else 0
+    return Payee(
+        exists=True,
+        trusts=True,
+        authorised=bool(found.flags.uint32 & 1),
+        room_stroops=max(found.limit.int64 - found.balance.int64 - buying, 0),
+        memo_required=memo is not None and data_value(memo) == b"1",
+    )
 
 
 def limit_keys() -> list[str]:

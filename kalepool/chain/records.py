@@ -91,6 +91,17 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
+class Payee:
+    """What an account can be paid in KALE. `memo_required`: only with a memo, or by an M… address (SEP-29)."""
+
+    exists: bool
+    trusts: bool
+    authorised: bool = False
+    room_stroops: int = 0
+    memo_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FeeBids:
     """What was paid for inclusion in recent ledgers, in stroops per operation."""
 

@@ -29,6 +29,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
+from kalepool.services.mining.payouts import NO_TROUBLE, PayoutTrouble, payout_trouble
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -109,6 +110,7 @@ class Observation:
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
     books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
+    payouts: PayoutTrouble = NO_TROUBLE
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
@@ -200,6 +202,15 @@ def _unsettled(seen: Observation) -> list[Condition]:
     found = []
     if seen.books:
         found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
+    if seen.payouts.stuck:
+        said = f"{seen.payouts.stuck} payouts to miners were begun an hour ago and more, and are not paid: see the log."
+        found.append(Condition("payout-stuck", "payout-stuck", said))
+    if seen.payouts.short_stroops:
+        said = (
+            f"The treasury lacks {kale(seen.payouts.short_stroops)} KALE for what miners are due after all fees that "
+            "farmers owe are collected."
+        )
+        found.append(Condition("treasury-short", "treasury-short", said))
     if seen.gaps:
         found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
@@ -436,6 +447,7 @@ class Alerts:
             endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
+            payouts=await payout_trouble(database),
             books=await held.lasting(database, self._ctx.settings.chain),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
