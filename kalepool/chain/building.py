@@ -51,8 +51,9 @@ WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
 
-MAX_CREATED_ACCOUNTS = 100
-"""Operations one transaction takes."""
+MAX_OPERATIONS = 100
+MAX_SIGNATURES = 20
+"""What one transaction takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,8 @@ def signed(
         fee_bid_stroops=bid_total,
         function=function,
         forecast=forecast,
+        payer=source.public_key if payer is None else payer.public_key,
+        max_fee_stroops=bid_total + resource_fee,
     )
 
 

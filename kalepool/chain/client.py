@@ -16,6 +16,7 @@ from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
 from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
+from kalepool.chain.purses import Purses
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.config import Settings
 from kalepool.errors import (
@@ -24,6 +25,7 @@ from kalepool.errors import (
     ChainError,
     ConfigError,
     DeadlinePassedError,
+    FeeUnpaidError,
     FootprintStaleError,
     InputError,
     KalepoolError,
@@ -53,6 +55,8 @@ class Chain(PastReader):
     def __init__(self, network: Network, *, fee_cap_stroops: int, timeout_seconds: float = 10.0) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._fee_cap_stroops = fee_cap_stroops
+        self._purses = Purses()
+        self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
         self.pool_lock = asyncio.Lock()
         """Held while the pool's own account is the source of a transaction."""
         self.note_restore: Callable[[str, int], Awaitable[None]] | None = None
@@ -121,7 +125,7 @@ class Chain(PastReader):
         self, accounts: Sequence[tuple[str, int]], *, pool: Signer, deadline: datetime, attempt: int = 1
     ) -> Prepared:
         """Create accounts (address, starting stroops), at most 100, from the pool's."""
-        if not 0 < len(accounts) <= building.MAX_CREATED_ACCOUNTS:
+        if not 0 < len(accounts) <= building.MAX_OPERATIONS:
             raise InputError(f"{len(accounts)} accounts to create: a transaction takes 1 to 100")
         operations = [building.create_account(address, stroops) for address, stroops in accounts]
         return await self._prepare_classic(ActionName.CREATE_ACCOUNT, operations, pool, None, deadline, attempt)
@@ -143,8 +147,10 @@ class Chain(PastReader):
         pool: Signer | None = None,
         deadline: datetime,
         attempt: int = 1,
+        also: tuple[str, int] | None = None,
     ) -> Prepared:
-        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given.
+        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given. `also`: KALE to
+        one more account (address, stroops), unless a contract is paid.
 
         A contract is paid through the asset's own, and one asset at a time.
         """
@@ -165,8 +171,49 @@ class Chain(PastReader):
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
             if stroops
         ]
+        if also is not None:
+            operations.append(building.payment(also[0], self.asset, also[1]))
         return await self._prepare_classic(
             ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
+        )
+
+    async def prepare_payouts(
+        self,
+        source: Signer,
+        payees: Sequence[tuple[Destination, int]],
+        *,
+        pool: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Pay KALE to many accounts (with stroops), at most 100, all or none; `pool` pays the fee. One with a memo goes
+        alone."""
+        memos = {to.memo for to, _ in payees}
+        if not 0 < len(payees) <= building.MAX_OPERATIONS or (memos != {None} and len(payees) > 1):
+            raise InputError(f"{len(payees)} payments: a transaction takes 1 to 100, and one with a memo goes alone")
+        operations = [building.payment(to.address, self.asset, stroops) for to, stroops in payees]
+        memo = payees[0][0].as_memo()
+        return await self._prepare_classic(ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=memo)
+
+    async def prepare_collection(
+        self,
+        farmers: Sequence[tuple[Signer, int]],
+        destination: str,
+        *,
+        channel: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """KALE of many accounts, each with its signature, to one; from a channel, which pays. At most 19: an envelope
+        takes 20 signatures."""
+        if not 0 < len(farmers) <= building.MAX_SIGNATURES - 1:
+            raise InputError(f"{len(farmers)} wallets: a transaction takes the signatures of 1 to 19 and the channel's")
+        operations = [
+            building.payment(destination, self.asset, stroops, signer.public_key) for signer, stroops in farmers
+        ]
+        others = [signer for signer, _ in farmers]
+        return await self._prepare_classic(
+            ActionName.COLLECT, operations, channel, None, deadline, attempt, others=others
         )
 
     async def prepare_limit(
@@ -271,6 +318,7 @@ class Chain(PastReader):
         while True:
             try:
                 prepared = await prepare(attempt)
+                has_room = self._purses.take(prepared, await self._spare_of(prepared.payer))
             except DeadlinePassedError:
                 if outcome is not None:
                     return outcome
@@ -283,8 +331,14 @@ class Chain(PastReader):
                 log.info("prepare_again", attempt=attempt, reason=str(error))
                 await asyncio.sleep(min(self.network.ledger_seconds / 2, 1.0))
                 continue
-            await record(prepared)
-            outcome = await self.submit(prepared)
+            if not has_room:
+                await self._await_purse(prepared, deadline)
+                continue
+            try:
+                await record(prepared)
+                outcome = await self.submit(prepared)
+            finally:
+                self._purses.give_back(prepared)
             await close(prepared, outcome)
             if not may_retry(outcome) or self._reckon() >= deadline:
                 return outcome
@@ -294,6 +348,28 @@ class Chain(PastReader):
             attempt += 1
 
     # How it is done
+
+    async def _spare_of(self, payer: str) -> int:
+        """XLM that an account can pay fees with, asked for once a ledger, and only where something is pending."""
+        if not self._purses.pending_stroops(payer):
+            return 0
+        ledger, spare = self._spares.get(payer, (0, 0))
+        if ledger < self._highest or not ledger:
+            account = (await self.read_accounts([payer])).get(payer)
+            spare = 0 if account is None else account.spendable_stroops
+            self._spares[payer] = self._highest, spare
+        return spare
+
+    async def _await_purse(self, prepared: Prepared, deadline: datetime) -> None:
+        """Until a ledger has taken some of what is pending. Raises FeeUnpaidError when it is too late for that."""
+        if self._reckon() + timedelta(seconds=2 * self.network.ledger_seconds) >= deadline:
+            raise FeeUnpaidError(
+                f"{prepared.payer} has {self._spares.get(prepared.payer, (0, 0))[1]} stroops of XLM for fees, and "
+                f"{self._purses.pending_stroops(prepared.payer)} may be taken by what is pending already: fund it",
+                result_code="txINSUFFICIENT_BALANCE",
+            )
+        log.info("payer_at_its_limit", payer=prepared.payer, action=prepared.action)
+        await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
 
     async def _prepare_call(
         self,

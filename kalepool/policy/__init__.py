@@ -2,6 +2,7 @@
 
 schedule.py       whom to plant, which works to hand in and when, what to harvest
 retries.py        what failed: whether and when it is tried again
+endurance.py      how long the pool's XLM lasts
 departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
@@ -13,5 +14,6 @@ shares.py         is a share what it claims, what does it count for, how fast is
 ranges.py         who may try which nonces
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+paying.py         which miners are paid, in what order
 bookkeeping.py    what events mean for the books: debit, credit, cause
 """
