@@ -31,5 +31,6 @@ networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
 heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
+clock.py            the time by a clock that is never set
 units.py            amounts, rates and times as people read them
 """

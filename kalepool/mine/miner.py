@@ -14,7 +14,6 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import httpx2
 
@@ -124,7 +123,7 @@ class MiningClient:
                 self.connected = False
             failures += 1
             await asyncio.sleep(random.uniform(0.1, min(0.25 * 2**failures, 10.0)))
-            if self.job and (datetime.now(UTC) - self.job.closes_at).total_seconds() > STALE_SECONDS:
+            if self.job and time.monotonic() > self.job.ends + STALE_SECONDS:
                 self._set_job(None)
 
     async def _events(self) -> AsyncIterator[tuple[str, str]]:

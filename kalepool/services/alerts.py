@@ -5,6 +5,7 @@ nothing is said twice, and nothing is forgotten while the webhook does not answe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -320,7 +321,7 @@ class Alerts:
         """Raises ConfigError where the webhook's settings are wrong."""
         self._ctx = ctx
         self._webhook = Webhook(ctx.settings)
-        self._answered_at = datetime.now(UTC)
+        self._answered = time.monotonic()
         self._pause_seconds = 0.0
         self._not_before = 0.0
 
@@ -378,9 +379,9 @@ class Alerts:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 farm = await self._ctx.chain.read_farm()
                 poor = await self._poor_farmers()
-            self._answered_at = datetime.now(UTC)
+            self._answered = time.monotonic()
         except (ChainError, TimeoutError):
-            silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
+            silent = max(time.monotonic() - self._answered, 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
             first, last = farm.index - blocks_per_day(self._ctx.settings.chain), farm.index - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ class Context:
     broken_seals: list[Binding] = field(default_factory=list)
     """Rows that somebody changed in the database, past us; see seals.py."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.chain, self.database, self.settings.parallel_calls)

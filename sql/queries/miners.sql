@@ -70,7 +70,7 @@ WHERE rigs.searcher = now.searcher;
 -- name: select_places
 -- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may.
 SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros,
-       extract(epoch FROM now() - o.seen_at)::float8 AS age_seconds
+       greatest(extract(epoch FROM now() - o.seen_at)::float8, 0) AS age_seconds
 FROM (SELECT DISTINCT ON (pooler_id) block_index, pooler_id, entropy, started_at, seen_at, status
       FROM block_operations ORDER BY pooler_id, block_index DESC) o
 JOIN farmers f ON f.pooler_id = o.pooler_id
@@ -139,7 +139,7 @@ JOIN refused_shares r USING (miner_id, request_id);
 -- Shares and credited hashes of a miner within some windows of seconds.
 SELECT w.seconds, count(s.share_id) AS shares, coalesce(sum(s.credited_hashes), 0) AS credited_hashes
 FROM unnest(%(windows)s::integer[]) AS w (seconds)
-LEFT JOIN shares s ON s.miner_id = %(miner_id)s AND s.found_at > now() - make_interval(secs => w.seconds)
+LEFT JOIN shares s ON s.miner_id = %(miner_id)s AND s.found_at BETWEEN now() - make_interval(secs => w.seconds) AND now()
 GROUP BY w.seconds ORDER BY w.seconds;
 
 -- name: select_miner_outcomes
@@ -204,7 +204,7 @@ SELECT now(), recent.searcher, recent.credited::float8 / 60
 FROM miners m
 CROSS JOIN LATERAL (
     SELECT searcher, sum(credited_hashes) AS credited FROM shares
-    WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
+    WHERE miner_id = m.miner_id AND found_at BETWEEN now() - interval '1 minute' AND now() GROUP BY searcher) recent
 -- It is written down now and then that a miner was seen: one that has just registered was not yet.
 WHERE greatest(m.last_seen_at, m.created_at) > now() - interval '5 minutes'
 ON CONFLICT DO NOTHING;

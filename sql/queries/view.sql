@@ -71,7 +71,7 @@ UNION ALL
 SELECT m.miner_id, 'miner', m.name, sum(newest.hashes_per_second), 0, '', '', 0, 0
 FROM (
     SELECT DISTINCT ON (searcher) searcher, hashes_per_second FROM hashrates
-    WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest
+    WHERE sampled_at BETWEEN now() - interval '25 seconds' AND now() ORDER BY searcher, sampled_at DESC) newest
 JOIN rigs r USING (searcher)
 JOIN miners m USING (miner_id)
 GROUP BY m.miner_id, m.name

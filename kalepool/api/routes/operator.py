@@ -17,6 +17,7 @@ from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.routes.pooler import CompensationView, PoolerView, compensation_page
+from kalepool.clock import steady_now
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
@@ -155,7 +156,7 @@ class BanOrder(Sent):
 @router.put("/miners/{miner_id}/ban", summary="Ban a miner", status_code=204, responses=WRITES)
 async def ban(request: Request, caller: Operator, miner_id: UUID, body: BanOrder) -> None:
     """At once: its streams end, its shares and requests for jobs are refused until then."""
-    until = datetime.now(UTC) + timedelta(hours=body.hours)
+    until = steady_now() + timedelta(hours=body.hours)
     if not await request.app.state.mining.gate.ban(miner_id, until, body.reason):
         raise NotFoundError(f"no miner {miner_id}")
     await record(context(request).database, caller, "ban-miner", miner_id, hours=body.hours, reason=body.reason)

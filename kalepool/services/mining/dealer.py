@@ -119,7 +119,8 @@ class Dealer:
         for farmer_id, place in self.places.items():
             place.ends_at = now + timedelta(seconds=self._block_seconds - place.age_seconds)
             before = old.get(farmer_id)
-            if before is not None and before.block_index == place.block_index:
+            if before is not None and (before.block_index, before.entropy) == (place.block_index, place.entropy):
+                place.ends_at = before.ends_at  # the database's clock may have been set since
                 place.zeros = max(place.zeros, before.zeros)
 
     def improve(self, farmer_id: UUID, block_index: int, zeros: int) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ForbiddenError
@@ -130,7 +131,7 @@ class Gate:
 
     async def ban(self, miner_id: UUID, until: datetime, reason: str) -> bool:
         """Keeps a miner out until a time. False where there is none of this id."""
-        now = datetime.now(UTC)
+        now = steady_now()
         row = await self._database.fetch_one("select_miner", miner_id=miner_id)
         if row is None:
             return False
@@ -172,6 +173,6 @@ class Gate:
             seen_at=[known.seen_at for known in self._miners.values()],
         )
         for miner_id, known in list(self._miners.items()):
-            stands, _ = standing(known.conduct, datetime.now(UTC))
+            stands, _ = standing(known.conduct, steady_now())
             if known.seen_at < forget_before and stands is Standing.OK and known.ban_reason is None:
                 del self._miners[miner_id]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -17,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
@@ -91,7 +91,7 @@ class Mining:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(DatabaseError):
-                await mining._save(_now())
+                await mining._save(steady_now())
 
     def end_waiting(self) -> None:
         """Answers everything that waits for a job, now and from here on: the process is about to stop."""
@@ -109,7 +109,7 @@ class Mining:
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
         Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
         """
-        await self.gate.check(miner_id, _now())
+        await self.gate.check(miner_id, steady_now())
         key = (miner_id, name)
         # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
         claim = self._claims.setdefault(key, asyncio.Lock())
@@ -119,7 +119,7 @@ class Mining:
                 rig = await self._load_rig(miner_id, name, hashes_per_second)
         if rig.streams >= MOST_STREAMS:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
-        now = _now()
+        now = steady_now()
         rig.seen_at = now
         if rig.whole_zeros != whole_zeros or not rig.given:
             rig.whole_zeros = whole_zeros
@@ -140,7 +140,7 @@ class Mining:
         if difficulty is None and hashes_per_second:
             difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
         difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
-        rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, _now(), 0))
+        rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, steady_now(), 0))
         self._names[miner_id, name] = rig
         self.dealer.rigs[rig.searcher] = rig
         return rig
@@ -160,7 +160,7 @@ class Mining:
             return rig.given if rig.job_id != after else None
         finally:
             rig.streams -= 1
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
 
     async def jobs(self, rig: Rig) -> AsyncGenerator[GivenJob | None]:
         """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
@@ -169,7 +169,7 @@ class Mining:
         try:
             while not self._ending:
                 changed = rig.changed  # whatever happens from here on sets this one
-                await self.gate.check(rig.miner_id, _now())
+                await self.gate.check(rig.miner_id, steady_now())
                 if rig.job_id != told:
                     told = rig.job_id
                     yield rig.given
@@ -177,7 +177,7 @@ class Mining:
                     await changed.wait()
         finally:
             rig.streams -= 1
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
 
     # shares
 
@@ -189,7 +189,7 @@ class Mining:
         request_key: the caller's name for this request; the same again is answered the same.
         Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
         """
-        await self.gate.check(miner_id, _now(), len(offers))
+        await self.gate.check(miner_id, steady_now(), len(offers))
         seen: Counter[Offer] = Counter()
         entries: list[Entry] = []
         for position, offer in enumerate(offers):
@@ -205,7 +205,7 @@ class Mining:
         if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
             outcome = ShareOutcome.MALFORMED if nonce is None else ShareOutcome.UNKNOWN_JOB
             return Entry(miner_id, name, self.dealer.newest_index, _refusal(offer, outcome))
-        found = self.dealer.job_of(terms, offer.job_id, _now())
+        found = self.dealer.job_of(terms, offer.job_id, steady_now())
         if found is None:
             answer = _refusal(offer, ShareOutcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
@@ -213,7 +213,7 @@ class Mining:
         verdict = verify(job, nonce, open_index=place.block_index)
         rig = self.dealer.rigs.get(terms.searcher)
         if rig is not None:
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
         if verdict.outcome is ShareOutcome.ACCEPTED:
             answer = Answer(offer.nonce, verdict.outcome, verdict.zeros, verdict.credited_hashes)
         else:
@@ -255,7 +255,7 @@ class Mining:
                 self._dirty.set()
             if rig := self.dealer.rigs.get(entry.searcher):
                 rig.add_share(answer.credited_hashes)
-        self.gate.count(entry.miner_id, answer.outcome, _now())
+        self.gate.count(entry.miner_id, answer.outcome, steady_now())
 
     def _end_streams(self, miner_id: UUID) -> None:
         """Wakes what waits for a miner's rigs, to find that it is banned."""
@@ -277,7 +277,7 @@ class Mining:
                 self._dirty.set()
 
     async def _load_places(self) -> None:
-        self.dealer.set_places(await self._database.fetch_all("select_places", row=FarmerPlace), _now())
+        self.dealer.set_places(await self._database.fetch_all("select_places", row=FarmerPlace), steady_now())
 
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""
@@ -297,7 +297,7 @@ class Mining:
                 self._reload.set()
                 await asyncio.sleep(1.0)
                 continue
-            self.dealer.deal(_now())
+            self.dealer.deal(steady_now())
             await asyncio.sleep(0.05)
 
     async def _dealing(self) -> None:
@@ -310,7 +310,7 @@ class Mining:
                 await self._stock_serials()
             except DatabaseError as error:
                 log.warning("serials_not_taken", reason=str(error))
-            now = _now()
+            now = steady_now()
             self.dealer.adjust_paces(now)
             if self.dealer.deal(now):
                 self._dirty.set()
@@ -322,7 +322,7 @@ class Mining:
         """Writes down what a restart should know, forgets who is gone."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            now = _now()
+            now = steady_now()
             try:
                 await self._save(now)
             except DatabaseError as error:
@@ -365,11 +365,3 @@ async def _keep_up(loop: Callable[[], Awaitable[None]]) -> None:
 
 def _refusal(offer: Offer, outcome: ShareOutcome) -> Answer:
     return Answer(offer.nonce, outcome, detail=_REASONS[outcome])
-
-
-_STARTED_AT, _STARTED = datetime.now(UTC), time.monotonic()
-
-
-def _now() -> datetime:
-    """The time, by a clock that is never set: one that steps would refuse miners, or give them what is not theirs."""
-    return _STARTED_AT + timedelta(seconds=time.monotonic() - _STARTED)

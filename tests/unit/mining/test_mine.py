@@ -6,8 +6,8 @@ import json
 import shlex
 import sys
 import threading
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ JOB = PoolJob(
     nonce_count=1 << 42,
     below=2**56,
     difficulty=256,
-    closes_at=datetime.now(UTC),
+    ends=time.monotonic(),
 )
 
 
