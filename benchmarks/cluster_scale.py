@@ -148,7 +148,7 @@ async def _take_turns(address: str, count: int, turns: int) -> list[Turn]:
 
     def publish(farmers: dict[bytes, int]) -> None:
         at_once = report_zeros(cluster.hashes_per_second)
-        cluster.publish(WorkerJob(next(versions), 1, block, tuple(farmers.items()), at_once))
+        cluster.publish(WorkerJob(next(versions), 1, block, tuple(farmers.items()), at_once, cluster.hashes_per_second))
 
     done = []
     with BareKernel() as kernel:

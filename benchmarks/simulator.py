@@ -108,8 +108,7 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Staking 
         contract = SimulatedBlock(FIRST_INDEX + number, block, start, stakes, [int(p) for p in planted[:n]], others)
         hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         tally = contract.tally(hashes, mainnet.FEES)
-        pool.previous_block = contract.block
-        pool.due, pool.lost = pool.due + tally.planted, pool.lost + tally.planted - tally.worked
+        pool.remember(contract, tally)
         if number >= WARM_UP_BLOCKS:
             tallies.append(tally)
         start = float(ledgers.closes[ledgers.end])

@@ -19,8 +19,10 @@ class WorkerJob:
 
     version: counts up with every change; a worker keeps the highest it has seen.
     index, block: the block to work in, with its bounds and entropy.
-    farmers: what goes into the hash for each farmer (32 bytes), with the zeros the pool has for it already.
+    farmers: what goes into the hash for each farmer (32 bytes), with the zeros the pool has for it already, in the
+    order of their turns.
     report_zeros: finds of at least this many zeros are told at once, lesser ones with the next report.
+    hashes_per_second: of all workers together.
     """
 
     version: int
@@ -28,6 +30,7 @@ class WorkerJob:
     block: Block
     farmers: tuple[tuple[bytes, int], ...]
     report_zeros: int
+    hashes_per_second: float
 
     def pack(self) -> bytes:
         """The job as it travels: pickled once, however many workers it goes to."""
@@ -84,7 +87,8 @@ def code_version() -> str:
     Two builds that would search or report differently differ here, also where nobody changed the version number.
     """
     package = Path(__file__).parent.parent
-    ours = ("cluster/messages.py", "cluster/worker.py", "policy/ranges.py", "policy/search.py", "protocol/model.py")
+    ours = ("cluster/messages.py", "cluster/worker.py", "policy/ranges.py", "policy/search.py", "policy/turns.py")
+    ours += ("protocol/model.py",)
     digest = hashlib.sha256()
     for path in [package / name for name in ours] + sorted(Path(kernels.__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -20,6 +20,7 @@ from kalepool.policy.search import pick
 CALL_SECONDS = 0.03  # a thread looks up from the kernel this often
 FIRST_CALL = 2**15
 COALESCE_SECONDS = 0.1  # reports leave at most this often
+NEWS_SECONDS = 0.15  # until all workers know of a find: a report, a new job, the calls that were under way
 NICENESS = 19  # services on the same machine go first; search takes what is left
 
 SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
@@ -201,9 +202,11 @@ class Worker:
                         self._needs_serial = self._urgent = True
                         self._changed.notify_all()
                         continue
-                    # Every thread of every worker has an offset of its own, lest all search for the same among equals.
+                    # Every thread of every worker has an offset: finds that come quickly are spread over equals.
                     offset = self._searcher.serial * self.threads + number
-                    farmer = self._job.farmers[pick(list(self._zeros.values()), offset, self._job.block.min_zeros)][0]
+                    hashes = self._job.hashes_per_second * NEWS_SECONDS
+                    position = pick(list(self._zeros.values()), offset, self._job.block.min_zeros, hashes)
+                    farmer = self._job.farmers[position][0]
                     self._busy_since[number] = time.monotonic()
                     return _Call(self._job, farmer, self._zeros[farmer], nonces, self._stop)
                 self._changed.wait()

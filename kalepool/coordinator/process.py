@@ -35,6 +35,7 @@ from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, la
 from kalepool.policy.timing import blocks_per_day
 from kalepool.protocol.model import Block
 from kalepool.services.keys import Role, find_owner
+from kalepool.services.owed import read_owed
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
@@ -288,6 +289,8 @@ class Coordinator:
         if farm is None or farm.block is None:
             return
         index = farm.index or 0
+        # First its bounds: whoever deals jobs for an open block looks at them.
+        await self._database.execute("upsert_block", **_columns(index, farm.block, farm.ledger, final=False))
         await self._database.execute(
             "open_block_operation",
             block_index=index,
@@ -296,7 +299,6 @@ class Coordinator:
             started_at=_time(farm.block.timestamp),
         )
         await self.finds.recall()
-        await self._database.execute("upsert_block", **_columns(index, farm.block, farm.ledger, final=False))
         if previous is not None:
             await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
         if self._counted_index != index:
@@ -305,6 +307,7 @@ class Coordinator:
             )
             assert record is not None
             state.works_due, state.works_lost = record["due"], record["lost"]
+            state.saw_owed(await read_owed(self._database, index, self._day))
             self._counted_index = index
 
     async def _read_database(self) -> None:

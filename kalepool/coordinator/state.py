@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from kalepool.cluster.messages import WorkerJob
 from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import LedgerClock
+from kalepool.policy.turns import in_turn
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
 
@@ -43,7 +44,7 @@ class CoordinatedFarmer:
 @dataclass(slots=True)
 class State:
     """What is known now. Farmers are named by their wallet, as the policy does; `by_key` and `by_id` lead there from what
-    workers and the pool's API call them, and are made with `farmers`.
+    workers and the pool's API call them, and are made with `farmers`, which stand in the order of their turns.
 
     `pails` and `records` are of the current block only.
     """  # noqa: E501
@@ -54,6 +55,7 @@ class State:
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
     farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
+    owed: Mapping[UUID, int] = field(default_factory=dict)  # as policy/turns.py has it
     by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
     by_id: dict[UUID, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
@@ -132,7 +134,7 @@ class State:
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
             self.stale_pails = set(self.farmers)
             self.failures = {key: failure for key, failure in self.failures.items() if key[0] == ActionName.HARVEST}
-            self.job_is_old = True
+            self._order()
         return is_other
 
     def saw_farmers(self, farmers: Iterable[CoordinatedFarmer]) -> None:
@@ -142,7 +144,19 @@ class State:
             self.farmers = known
             self.by_key = {farmer.key: farmer for farmer in known.values()}
             self.by_id = {farmer.farmer_id: farmer for farmer in known.values()}
-            self.job_is_old = True
+            self._order()
+
+    def saw_owed(self, owed: Mapping[UUID, int]) -> None:
+        """What each farmer is owed of the last day's zero points. It may come before the farmers themselves."""
+        self.owed = owed
+        self._order()
+
+    def _order(self) -> None:
+        """The turns of this block: works, plants, harvests and the search follow the order of `farmers`."""
+        seed = self.block.entropy if self.block else b""
+        debts = {wallet: self.owed.get(farmer.farmer_id, 0) for wallet, farmer in self.farmers.items()}
+        self.farmers = {wallet: self.farmers[wallet] for wallet in in_turn(self.farmers, debts, seed)}
+        self.job_is_old = True
 
     def saw_pails(self, pails: dict[str, Pail]) -> None:
         """What the chain has. A pail it does not show yet, of a plant we know to have landed, stays."""
@@ -218,6 +232,7 @@ class State:
         if self.farm is None or not self.ledgers:
             return None
         index = self.farm.index or 0
+        turns = {wallet: turn for turn, wallet in enumerate(self.farmers)}
         return Snapshot(
             chain=ChainState(
                 ledger=self.ledgers[-1].sequence,
@@ -238,7 +253,7 @@ class State:
                     harvesting=(block_index, wallet) in self.harvesting,
                     failure=self.failures.get((ActionName.HARVEST, wallet, block_index)),
                 )
-                for block_index, wallet in sorted(self.harvests)
+                for block_index, wallet in sorted(self.harvests, key=lambda h: (h[0], turns.get(h[1], 0), h[1]))
             ],
             hashes_per_second=hashes_per_second,
             inclusion_ledgers=tuple(self.inclusion_ledgers),
@@ -283,6 +298,7 @@ class State:
             block=self.block,
             farmers=tuple((farmer.key, max(self.best_zeros(farmer.wallet), 0)) for farmer in self.searched()),
             report_zeros=report_zeros(hashes_per_second),
+            hashes_per_second=hashes_per_second,
         )
 
 

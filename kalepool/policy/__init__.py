@@ -4,6 +4,7 @@ schedule.py       whom to plant, which works to hand in and when, what to harves
 retries.py        what failed: whether and when it is tried again
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
+turns.py          the order among equals: the most owed first
 search.py         which farmer a worker of the cluster hashes for
 external_rigs.py  which farmer an external miner's rig hashes for
 vardiff.py        how hard a rig's shares are, for one every few seconds

@@ -1,7 +1,7 @@
 """Which farmer each rig of an external miner hashes for.
 
-The rule is search.py's: the farmers with the fewest zeros get all the hash power, in equal parts. A rig hashes for
-one farmer at a time and is told over HTTP, so it stays where it is for as long as that is no worse.
+The rule is search.py's: of the farmers with the fewest zeros the first in turn get all the hash power, in equal parts.
+A rig hashes for one farmer at a time and is told over HTTP, so it stays where it is for as long as that is no worse.
 """
 
 from __future__ import annotations
@@ -10,27 +10,35 @@ import heapq
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
+from kalepool.policy.turns import at_once
+
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 RigT = TypeVar("RigT", bound=Hashable)
+
+NEWS_SECONDS = 0.5
+"""How long rigs go on, on average, before they know of a find for their farmer."""
 
 CROWDED = 1.25
 """A farmer may have this many times its equal part before a rig that is there already is sent elsewhere."""
 
 
 def assign(
-    zeros: Mapping[FarmerT, int], speeds: Mapping[RigT, float], present: Mapping[RigT, FarmerT]
+    zeros: Mapping[FarmerT, int], speeds: Mapping[RigT, float], present: Mapping[RigT, FarmerT], floor: int = 0
 ) -> dict[RigT, FarmerT]:
-    """The farmer of every rig. `speeds` in hashes/s; `present` is where the rigs are now, as far as they are anywhere.
+    """The farmer of every rig. `zeros` in the order of the farmers' turns (turns.py), `floor` the block's min_zeros:
+    zeros up to it earn nothing. `speeds` in hashes/s; `present` is where the rigs are now, as far as they are anywhere.
 
-    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros, or when too much power is there
-    and less would be where it goes. Who has no place goes, fastest first, to the farmer with the least power. Who is
-    placed well stays: assign(zeros, speeds, placed) is placed.
+    Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros or are served before it, or when
+    too much power is there and less would be where it goes. Who has no place goes, fastest first, to the farmer with
+    the least power. Who is placed well stays: assign(zeros, speeds, placed) is placed.
     """
     if not zeros:
         return {}
-    fewest = min(zeros.values())
     power = {rig: round(speed) for rig, speed in speeds.items()}  # whole numbers add up the same in any order
-    rigs: dict[FarmerT, list[RigT]] = {farmer: [] for farmer, z in zeros.items() if z == fewest}
+    fewest = max(min(zeros.values()), floor)
+    equals = [farmer for farmer, z in zeros.items() if z <= fewest]
+    served = at_once(len(equals), sum(power.values()) * NEWS_SECONDS, fewest)
+    rigs: dict[FarmerT, list[RigT]] = {farmer: [] for farmer in equals[:served]}
     homeless: list[RigT] = []
     for rig in sorted(power, key=lambda rig: -power[rig]):
         rigs.get(present[rig], homeless).append(rig) if rig in present else homeless.append(rig)

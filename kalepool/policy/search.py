@@ -9,17 +9,21 @@ order is also the best one over the time left in the block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from kalepool.policy.turns import at_once
 
-def pick(zeros: Sequence[int], offset: int = 0, floor: int = 0) -> int:
-    """The position of the farmer to hash for, given the best zeros of each.
+
+def pick(zeros: Sequence[int], offset: int = 0, floor: int = 0, hashes: float = math.inf) -> int:
+    """The position of the farmer to hash for, given the best zeros of each, in the order of their turns (turns.py).
 
     `floor` is the block's min_zeros: zeros up to it earn nothing, so all farmers there are equal, the first zero that
-    pays costs the same for each. `offset` spreads threads over equals; a thread that keeps its offset stays with one of
-    them until that one is past the floor. That leaves others low, which costs them nothing, and keeps the next block's
+    pays costs the same for each. `hashes` is what the pool tries until all its searchers know of a find: where finds
+    are rare the first in turn has all the power, else `offset` spreads threads over the first ones. Each is served
+    until it is past the floor. That leaves others low, which costs them nothing, and keeps the next block's
     min_zeros low, where raising all of them would make them the next block's floor. ValueError when there is no farmer.
     """
     fewest = max(min(zeros), floor)
     equals = [position for position, z in enumerate(zeros) if z <= fewest]
-    return equals[offset % len(equals)]
+    return equals[offset % at_once(len(equals), hashes, fewest)]

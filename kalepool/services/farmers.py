@@ -292,12 +292,6 @@ async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
     return True
 
 
-def eligible(farmers: Sequence[Farmer], pooler: poolers.Pooler, max_farmers: int | None) -> Sequence[Farmer]:
-    """Whom to plant for: the longest registered first, up to the pooler's limit and the caller's."""
-    limit = pooler.max_farmers if max_farmers is None else min(pooler.max_farmers, max_farmers)
-    return farmers[:limit]
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # By themselves
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
+from kalepool.networks import MAINNET
 from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
+from kalepool.policy.timing import blocks_per_day
+from kalepool.policy.turns import in_turn, owed, zero_points
 from kalepool.protocol.model import Block
-from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock
+from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
 
 Allocation = Callable[[Luck, list[int], float, int], None]
 """(luck, farmers searched for, hashes, the block's min_zeros): spends the hashes."""
 
 REMEMBERED = 300
+DAY = blocks_per_day(MAINNET)
 
 
 def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
-    """As the workers do: always for the farmer that `pick` names, until it has a zero more."""
+    """As the workers do: always for the farmer that `pick` names, until it has a zero more. `active` in turn."""
     zeros = [luck.zeros[farmer] for farmer in active]
     while active and hashes > 0:
         position = pick(zeros, 0, floor)
@@ -46,6 +51,26 @@ class Pool:
     due: int = 0
     lost: int = 0
     previous_block: Block | None = None
+    past: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=DAY))
+    """Each farmer's zero points in the blocks of the last day; 0 for one that sat a block out."""
+
+    def turns(self, index: int) -> list[int]:
+        """The farmers in the order of their turns in this block."""
+        names = map(name_of, range(self.farmers))
+        return [int(name) for name in in_turn(names, owed(self.past), index.to_bytes(8, "big"))]
+
+    def remember(self, contract: SimulatedBlock, tally: Tally) -> None:
+        """A block that is over."""
+        block = contract.block
+        zeros = [pail.zeros if pail else None for pail in contract.pails]
+        self.past.append({name_of(n): zero_points(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)})
+        self.previous_block = block
+        self.due, self.lost = self.due + tally.planted, self.lost + tally.planted - tally.worked
+
+
+def name_of(farmer: int) -> str:
+    """What the policy calls a farmer."""
+    return f"{farmer:04d}"
 
 
 class ScheduledBlock:
@@ -55,11 +80,12 @@ class ScheduledBlock:
         self.pool, self.ledgers, self.contract, self.luck = pool, ledgers, contract, luck
         self.now = float(ledgers.closes[0])
         # The coordinator hashes one nonce for each farmer at once.
-        self.active = contract.planted
+        planted = set(contract.planted)
+        self.active = [farmer for farmer in pool.turns(contract.index) if farmer in planted]
         queue = len(self.active) / pool.settings.works_per_ledger
         self.drain = self.now + BLOCK_SECONDS - (6 + queue) * pool.ledger_seconds
         self.states = {
-            farmer: FarmerState(f"{farmer:04d}", may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
+            farmer: FarmerState(name_of(farmer), may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
             for farmer in self.active
         }
         self.in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent

@@ -65,8 +65,7 @@ def on_mainnet(setup: Setup, search: Searcher, staking: Staking, blocks: int, se
         contract = SimulatedBlock(mainnet.FIRST_INDEX + number, block, start, stakes, planted, world.others(block))
         hashes = search(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         tally = contract.tally(hashes, setup.fees)
-        pool.previous_block = contract.block
-        pool.due, pool.lost = pool.due + tally.planted, pool.lost + tally.planted - tally.worked
+        pool.remember(contract, tally)
         if number >= WARM_UP_BLOCKS:
             yield tally
         start = float(ledgers.closes[ledgers.end])

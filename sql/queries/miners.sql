@@ -70,10 +70,12 @@ WHERE rigs.searcher = now.searcher;
 -- name: select_places
 -- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may.
 SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros,
+       coalesce(b.min_zeros, 0) AS min_zeros,
        greatest(extract(epoch FROM now() - o.seen_at)::float8, 0) AS age_seconds
 FROM (SELECT DISTINCT ON (pooler_id) block_index, pooler_id, entropy, started_at, seen_at, status
       FROM block_operations ORDER BY pooler_id, block_index DESC) o
 JOIN farmers f ON f.pooler_id = o.pooler_id
+LEFT JOIN blocks b ON b.block_index = o.block_index
 LEFT JOIN LATERAL (SELECT s.zeros FROM shares s WHERE s.block_index = o.block_index AND s.farmer_id = f.farmer_id
                    ORDER BY s.hash LIMIT 1) best ON true
 LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantings p

@@ -25,6 +25,7 @@ from kalepool.services.farmers import PRESENT, Farmer, farmers_of_pooler
 from kalepool.services.farming import compensation
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.services.owed import read_turns
 
 log = structlog.get_logger()
 
@@ -130,9 +131,11 @@ async def _targets(
     block_index: int | None,
     targets: Sequence[Target] | None,
 ) -> list[Target]:
-    """What the caller asks for, without repetitions, in order of block."""
-    wanted = set(targets or ())
-    unknown = {target.farmer_id for target in wanted} - farmers.keys()
+    """What the caller asks for, without repetitions, in order of block; in each block in the caller's order, or that of
+    the farmers' turns."""
+    named = dict.fromkeys(targets or ())
+    wanted: set[Target] = set()
+    unknown = {target.farmer_id for target in named} - farmers.keys()
     if unknown:
         raise NotFoundError(f"pooler {pooler_id} has no farmer {', '.join(sorted(map(str, unknown)))}")
     if block_index is not None:
@@ -145,7 +148,13 @@ async def _targets(
         rows = await ctx.database.fetch_all("select_unharvested", pooler_id=pooler_id, oldest_index=oldest)
         wanted |= {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
         wanted |= await _found_on_chain(ctx, pooler_id, farm_index, oldest, farmers)
-    return sorted(wanted, key=lambda target: (target.block_index, target.farmer_id))
+    more = wanted - named.keys()
+    if more:
+        wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in farmers.values()}
+        turns = await read_turns(ctx.database, ctx.settings, farm_index, wallets)
+        turn = {farmer_id: number for number, farmer_id in enumerate(turns)}
+        named |= dict.fromkeys(sorted(more, key=lambda target: turn.get(target.farmer_id, len(turn))))
+    return sorted(named, key=lambda target: target.block_index)
 
 
 def living_blocks(ctx: Context) -> int:

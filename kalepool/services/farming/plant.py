@@ -13,6 +13,7 @@ import structlog
 from kalepool.actions import ActionName
 from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
+from kalepool.policy.retries import UNFIT
 from kalepool.protocol.model import Pail
 from kalepool.services import farmers, poolers
 from kalepool.services.context import Context
@@ -21,6 +22,7 @@ from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming.opening import Opening, open_block
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.services.owed import read_turns
 from kalepool.units import amount
 
 log = structlog.get_logger()
@@ -53,11 +55,12 @@ class PlantResult:
 
 
 async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: int | None = None) -> PlantResult:
-    """Plants for every eligible farmer of the pooler in block `block_index`; the first plant starts it where it can.
+    """Plants for the pooler's farmers in block `block_index`; the first plant starts it where it can.
 
-    Repeating it plants nobody twice: those already planted are told as such, only the rest is tried. Raises
-    BlockNotOpenError, BlockOverError, FarmPausedError, PlantingPausedError, NotReadyError, as poolers.active_pooler,
-    and ChainError when the chain cannot be read.
+    For as many as the pooler's limit and the caller's allow, in the order of their turns; who cannot be planted (no
+    funds, a lost key) takes nobody's place. Repeating it plants nobody twice: those already planted are told as such,
+    only the rest is tried. Raises BlockNotOpenError, BlockOverError, FarmPausedError, PlantingPausedError,
+    NotReadyError, as poolers.active_pooler, and ChainError when the chain cannot be read.
     """
     begun = time.monotonic()
     async with ctx.lock("plant", pooler_id, block_index):
@@ -65,17 +68,12 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         if pooler.planting_paused:
             raise PlantingPausedError("an operator of the pool has paused planting")
         everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, [FarmerStatus.ACTIVE])
-        chosen = farmers.eligible(everyone, pooler, max_farmers)
         planted = await _already(ctx, block_index, pooler_id)
-        failed: list[Failure] = []
-        rest = [farmer for farmer in chosen if farmer.farmer_id not in planted]
-        if rest:
-            opening = await open_block(ctx, block_index)
-            for outcome in await _plant_all(ctx, block_index, opening, rest):
-                if isinstance(outcome, Planted):
-                    planted[outcome.farmer_id] = outcome
-                else:
-                    failed.append(outcome)
+        rest = [farmer for farmer in everyone if farmer.farmer_id not in planted]
+        places = min(pooler.max_farmers, max_farmers or pooler.max_farmers) - len(planted)
+        outcomes = await _plant_in_turn(ctx, block_index, rest, places) if rest and places > 0 else []
+        planted |= {outcome.farmer_id: outcome for outcome in outcomes if isinstance(outcome, Planted)}
+        failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         await events.insert_failures(ctx.database, ActionName.PLANT, pooler_id, failed)
     result = PlantResult(block_index, list(planted.values()), failed, _ms_since(begun))
     log.info("planted", block=block_index, planted=len(planted), failed=len(failed), ms=result.duration_ms)
@@ -84,6 +82,23 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
 
 def _ms_since(begun: float) -> int:
     return round((time.monotonic() - begun) * 1000)
+
+
+async def _plant_in_turn(ctx: Context, block_index: int, rest: list[Farmer], places: int) -> list[Planted | Failure]:
+    """Plants for so many of these, the most owed first."""
+    turns, opening = await asyncio.gather(
+        read_turns(ctx.database, ctx.settings, block_index, {f.farmer_id: f.custodial_wallet for f in rest}),
+        open_block(ctx, block_index),
+    )
+    by_id = {farmer.farmer_id: farmer for farmer in rest}
+    waiting = [by_id[farmer_id] for farmer_id in turns]
+    outcomes: list[Planted | Failure] = []
+    while waiting and places > 0:
+        chosen, waiting = waiting[:places], waiting[places:]
+        tried = await _plant_all(ctx, block_index, opening, chosen)
+        places -= sum(not (isinstance(outcome, Failure) and outcome.code in UNFIT) for outcome in tried)
+        outcomes += tried
+    return outcomes
 
 
 async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[UUID, Planted]:

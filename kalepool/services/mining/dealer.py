@@ -14,6 +14,7 @@ from uuid import UUID
 
 from kalepool.policy.external_rigs import assign
 from kalepool.policy.shares import Job
+from kalepool.policy.turns import in_turn
 from kalepool.policy.vardiff import MIN_DIFFICULTY, Pace, adjust, job_difficulty
 from kalepool.services.mining.jobs import JobIds, JobTerms
 
@@ -40,6 +41,7 @@ class FarmerPlace:
     wallet: str
     zeros: int
     age_seconds: float
+    min_zeros: int = 0
     ends_at: datetime | None = None
 
     def is_open(self, now: datetime) -> bool:
@@ -113,9 +115,16 @@ class Dealer:
         """The newest open block; 0 while there is none."""
         return max((place.block_index for place in self.places.values()), default=0)
 
-    def set_places(self, places: Iterable[FarmerPlace], now: datetime) -> None:
-        """Replaces all places by those just read. What was found meanwhile for a farmer in the same block is kept."""
-        old, self.places = self.places, {place.farmer_id: place for place in places}
+    def set_places(self, places: Iterable[FarmerPlace], owed: Mapping[UUID, int], now: datetime) -> None:
+        """Replaces all places by those just read, in the order of their turns.
+
+        What was found meanwhile for a farmer in the same block is kept.
+        """
+        unordered = {place.wallet: place for place in places}
+        debts = {wallet: owed.get(place.farmer_id, 0) for wallet, place in unordered.items()}
+        seed = max((place.entropy for place in unordered.values()), default=b"")  # one of the newest block, mostly
+        turns = (unordered[wallet] for wallet in in_turn(unordered, debts, seed))
+        old, self.places = self.places, {place.farmer_id: place for place in turns}
         for farmer_id, place in self.places.items():
             place.ends_at = now + timedelta(seconds=self._block_seconds - place.age_seconds)
             before = old.get(farmer_id)
@@ -151,7 +160,8 @@ class Dealer:
         # Who only claims to be fast must not keep the others from a farmer.
         paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
         speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}
-        placed = assign(zeros, speeds, self._present(rigs))
+        floor = max((place.min_zeros for place in self.places.values() if place.is_open(now)), default=0)
+        placed = assign(zeros, speeds, self._present(rigs), floor)
         waiting = False
         for searcher, rig in rigs.items():
             farmer_id = placed.get(searcher)

@@ -22,12 +22,14 @@ from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
+from kalepool.policy.timing import blocks_per_day
 from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
 from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import CrowdedError, Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
+from kalepool.services.owed import read_owed
 
 log = structlog.get_logger()
 
@@ -63,6 +65,9 @@ class Mining:
         self.gate = Gate(database, settings, self._end_streams)
         self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
+        self._day = blocks_per_day(settings.chain)
+        self._owed: dict[UUID, int] = {}
+        self._owed_at = -1  # the block it was read for
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
         self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
@@ -277,7 +282,12 @@ class Mining:
                 self._dirty.set()
 
     async def _load_places(self) -> None:
-        self.dealer.set_places(await self._database.fetch_all("select_places", row=FarmerPlace), steady_now())
+        places = await self._database.fetch_all("select_places", row=FarmerPlace)
+        newest = max((place.block_index for place in places), default=0)
+        if newest != self._owed_at:  # what is owed changes with the block
+            self._owed = await read_owed(self._database, newest, self._day)
+            self._owed_at = newest
+        self.dealer.set_places(places, self._owed, steady_now())
 
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""

@@ -73,4 +73,4 @@ async def searching(address: str) -> AsyncIterator[Searching]:
 
 def job(version: int, index: int, zeros: int = 0) -> WorkerJob:
     block = Block(0, 0, 0, 0, 0, 0, 5, bytes([index]) * 32, 0, 0)
-    return WorkerJob(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5)
+    return WorkerJob(version, index, block, tuple((bytes([number]) * 32, zeros) for number in range(1, 11)), 5, 1e9)

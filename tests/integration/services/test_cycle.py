@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kalepool.policy.turns import in_turn
 from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.harvest import Target
 from kalepool.services.farming.work import Submission
 
 pytestmark = pytest.mark.anyio
@@ -49,3 +51,20 @@ async def test_a_whole_block(farm) -> None:
     assert all(item.already for item in repeated.harvested)
     assert len(repeated.harvested) == 3
     assert await farm.rows("SELECT count(*) FROM submissions WHERE status = 'open'") == [(0,)]
+
+
+async def test_harvests_go_in_the_callers_order_or_in_turn(farm) -> None:
+    """Not by the farmers' ids, which would let the same be last in every block."""
+    made = await farm.add_farmers(4)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    submissions = [Submission(farmer.farmer_id, await farm.nonce(farmer, 0)) for farmer in made]
+    assert len((await work.work(farm.ctx, 0, farm.pooler_id, submissions)).accepted) == 4
+    await farm.end_block()
+    await plant.plant(farm.ctx, 1, farm.pooler_id, max_farmers=1)
+    by_wallet = {farmer.custodial_wallet: farmer.farmer_id for farmer in made}
+    turns = [by_wallet[wallet] for wallet in in_turn(by_wallet, {}, (1).to_bytes(8, "big"))]
+    asked = [turns[2], turns[0]]
+    done = await harvest.harvest(farm.ctx, farm.pooler_id, targets=[Target(0, farmer_id) for farmer_id in asked])
+    assert [item.farmer_id for item in done.harvested] == asked
+    rest = await harvest.harvest(farm.ctx, farm.pooler_id, 0)
+    assert [item.farmer_id for item in rest.harvested if not item.already] == [turns[1], turns[3]]

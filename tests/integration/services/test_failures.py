@@ -12,6 +12,7 @@ from stellar_sdk import Keypair
 from kalepool.chain import Status
 from kalepool.contract_errors import HarvestNotReadyError
 from kalepool.errors import ConflictError, Fault, NotFoundError
+from kalepool.policy.turns import in_turn
 from kalepool.services import farmers, operators, poolers, upkeep
 from kalepool.services.failures import BlockNotOpenError, BlockOverError
 from kalepool.services.farming import harvest, plant, work
@@ -19,6 +20,7 @@ from kalepool.services.farming.harvest import Target
 from kalepool.services.farming.work import Submission
 from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import Role, create_key
+from kalepool.services.owed import read_owed
 from tests.integration.conftest import ISSUER, KALE
 
 pytestmark = pytest.mark.anyio
@@ -52,11 +54,43 @@ async def test_whom_to_plant_for(farm) -> None:
     await farmers.register(farm.ctx, farm.pooler_id, Keypair.random().public_key, made[0].stake_percentage)
     other = await poolers.add_pooler(farm.ctx.database, "another", 100)
     assert not (await plant.plant(farm.ctx, 0, other.pooler_id)).planted
+    by_wallet = {farmer.custodial_wallet: farmer.farmer_id for farmer in made}
+    *first, last = (by_wallet[wallet] for wallet in in_turn(by_wallet, {}, bytes(8)))
     two = await plant.plant(farm.ctx, 0, farm.pooler_id, max_farmers=2)
-    assert [item.farmer_id for item in two.planted] == [farmer.farmer_id for farmer in made[:2]]
+    assert [item.farmer_id for item in two.planted] == first
     assert {item.stake_stroops for item in two.planted} == {0}
     rest = await plant.plant(farm.ctx, 0, farm.pooler_id)
-    assert [item.farmer_id for item in rest.planted if not item.already] == [made[2].farmer_id]
+    assert [item.farmer_id for item in rest.planted if not item.already] == [last]
+
+
+async def test_the_most_owed_is_planted_first_and_who_cannot_be_takes_no_place(farm) -> None:
+    """Three farmers, one place: two are owed as much, and one of them has nothing left."""
+    lucky, owed, poor = await farm.add_farmers(3, kale_stroops=0)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    nonce = await farm.nonce(lucky, 0, zeros=1)
+    assert (await work.work(farm.ctx, 0, farm.pooler_id, [Submission(lucky.farmer_id, nonce)])).accepted
+    await farm.rows(
+        "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
+        "min_zeros, max_zeros, staked_total_stroops, normalized_total) "
+        "VALUES (0, decode(repeat('00', 32), 'hex'), now(), 0, 9, 0, 9, 0, 1, 0, 0)"
+    )
+    debts = await read_owed(farm.ctx.database, 1, 10)
+    assert debts == {lucky.farmer_id: -666667, owed.farmer_id: 333333, poor.farmer_id: 333333}
+    await farm.end_block()
+    accounts = await farm.ctx.chain.read_accounts([poor.custodial_wallet])
+    signer = farm.ctx.custody.signer(poor.binding, poor.secret_sealed)
+    prepared = await farm.ctx.chain.prepare_payment(
+        signer,
+        farm.ctx.accounts.payer.public_key,
+        native_stroops=accounts[poor.custodial_wallet].spendable_stroops,
+        pool=farm.ctx.accounts.payer,
+        deadline=await farm.ctx.chain.now() + timedelta(seconds=30),
+    )
+    await farm.ctx.chain.submit(prepared)
+    for _ in range(2):
+        result = await plant.plant(farm.ctx, 1, farm.pooler_id, max_farmers=1)
+        assert [item.farmer_id for item in result.planted] == [owed.farmer_id]
+        assert {failure.farmer_id for failure in result.failed} <= {poor.farmer_id}
 
 
 async def test_two_calls_at_once_plant_once(farm) -> None:

@@ -31,7 +31,7 @@ def place(number: int) -> WorkerPlace:
 
 
 def job(version: int, index: int, zeros: int = 0) -> WorkerJob:
-    return WorkerJob(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4)
+    return WorkerJob(version, index, BLOCK, ((b"a" * 32, zeros), (b"b" * 32, zeros)), 4, 1e6)
 
 
 class Running:
@@ -157,7 +157,7 @@ async def test_a_worker_with_nothing_to_search_is_not_slow(monkeypatch: pytest.M
     async with running(fleet) as run:
         run.cluster.publish(job(1, 3, 14))
         await run.until(lambda: len([r for _, r in run.reports if r.hashes]) > 3)
-        run.cluster.publish(WorkerJob(2, 3, BLOCK, (), 4))
+        run.cluster.publish(WorkerJob(2, 3, BLOCK, (), 4, 1e6))
         await run.until(lambda: run.reports[-1][1].hashes == run.reports[-1][1].busy_seconds == 0)
         seen = len(run.reports)
         monkeypatch.setattr(members, "SLOW_SECONDS", 0.3)  # from here on: its search may be slow beside other programs

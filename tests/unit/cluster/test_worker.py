@@ -29,7 +29,7 @@ def job(
     version: int, index: int, zeros: int = 0, *, farmers: tuple[bytes, ...] = FARMERS, report_zeros: int = 3
 ) -> WorkerJob:
     block = Block(0, 0, 0, 0, 0, 0, 5, bytes([index]) * 32, 0, 0)
-    return WorkerJob(version, index, block, tuple((farmer, zeros) for farmer in farmers), report_zeros)
+    return WorkerJob(version, index, block, tuple((farmer, zeros) for farmer in farmers), report_zeros, 1e9)
 
 
 def finds(worker: Worker, seconds: float = 10.0, *, index: int) -> list[Find]:
@@ -80,7 +80,7 @@ def test_all_farmers_are_served_before_one_is_served_better(worker: Worker) -> N
 def test_news_of_other_finders_are_heeded(worker: Worker) -> None:
     """A farmer who has a lot already gets nothing while others have less."""
     ahead, behind = FARMERS[0], FARMERS[1]
-    news = WorkerJob(1, 3, job(1, 3).block, ((ahead, 12), (behind, 0)), 1)
+    news = WorkerJob(1, 3, job(1, 3).block, ((ahead, 12), (behind, 0)), 1, 1e9)
     worker.assign(news.pack())
     assert {find.farmer for find in finds(worker, index=3)} == {behind}
 

@@ -15,7 +15,7 @@ from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
 from kalepool.coordinator.state import FINDS_PER_SECOND, CoordinatedFarmer, State, report_zeros
 from kalepool.policy.schedule import Plant, decide
-from kalepool.policy.snapshot import Found
+from kalepool.policy.snapshot import FarmerState, Found, Snapshot
 from kalepool.protocol.model import Block, Pail
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -37,6 +37,10 @@ def state() -> State:
     made.saw_farmers(FARMERS)
     assert made.saw_farm(farm(7))
     return made
+
+
+def farmer_of(snapshot: Snapshot, wallet: str) -> FarmerState:
+    return next(farmer for farmer in snapshot.farmers if farmer.farmer == wallet)
 
 
 def planted_by(state: State, at: datetime) -> set[str]:
@@ -78,7 +82,7 @@ def test_only_records_count(state: State) -> None:
         True,
     ]
     snapshot = state.snapshot(0)
-    assert snapshot and [share.zeros for share in snapshot.farmers[0].shares] == [0, 3, 5]
+    assert snapshot and [share.zeros for share in farmer_of(snapshot, wallet).shares] == [0, 3, 5]
 
 
 def test_the_job_says_what_the_pool_has(state: State) -> None:
@@ -122,12 +126,12 @@ def test_an_answer_that_comes_when_its_block_is_past_holds_up_nothing(state: Sta
 def test_who_cannot_be_planted_is_not_searched_for(state: State) -> None:
     state.failed(ActionName.PLANT, WALLETS[0], 7, "underfunded", NOW)
     state.failed(ActionName.PLANT, WALLETS[1], 7, "rpc-unavailable", NOW)
-    assert [farmer.wallet for farmer in state.searched()] == WALLETS[1:]
+    assert {farmer.wallet for farmer in state.searched()} == set(WALLETS[1:])
     assert planted_by(state, NOW + timedelta(seconds=5)) == set(WALLETS[1:])
     state.job_is_old = False
     state.saw_pails({WALLETS[0]: PAIL})  # but who has a pail is, whatever was said
     assert state.job_is_old
-    assert [farmer.wallet for farmer in state.searched()] == WALLETS
+    assert {farmer.wallet for farmer in state.searched()} == set(WALLETS)
     state.saw_farm(farm(8, 1))
     assert len(state.searched()) == 3
 
@@ -157,12 +161,13 @@ def test_failures_are_counted_until_it_works(state: State) -> None:
     for count in (1, 2):
         state.failed(ActionName.WORK, WALLETS[0], 7, "timeout", NOW)
         snapshot = state.snapshot(0)
-        assert snapshot and snapshot.farmers[0].work_failure and snapshot.farmers[0].work_failure.count == count
+        failure = snapshot and farmer_of(snapshot, WALLETS[0]).work_failure
+        assert failure and failure.count == count
     state.saw_pails({WALLETS[0]: PAIL})
     state.worked(WALLETS[0], 7, 4, 9)
     snapshot = state.snapshot(0)
-    assert snapshot and snapshot.farmers[0].work_failure is None
-    assert snapshot.farmers[0].pail == replace(PAIL, zeros=4, gap=9)
+    assert snapshot and farmer_of(snapshot, WALLETS[0]).work_failure is None
+    assert farmer_of(snapshot, WALLETS[0]).pail == replace(PAIL, zeros=4, gap=9)
 
 
 def test_a_farmer_who_leaves_is_searched_for_to_the_end_of_the_block(state: State) -> None:
@@ -183,3 +188,29 @@ def test_few_finds_are_told_at_once_at_any_speed(speed: float) -> None:
     zeros = report_zeros(speed)
     assert speed * 16.0**-zeros <= FINDS_PER_SECOND
     assert zeros == 0 or speed * 16.0 ** -(zeros - 1) > FINDS_PER_SECOND
+
+
+def test_whom_most_is_owed_is_first_everywhere(state: State) -> None:
+    state.saw_owed({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1, FARMERS[1].farmer_id: -6, UUID(int=99): 0})
+    turns = [WALLETS[2], WALLETS[0], WALLETS[1]]
+    state.saw_unharvested((index, wallet) for wallet in WALLETS for index in (4, 5))
+    snapshot, job = state.snapshot(1e6), state.job(1e6)
+    assert snapshot is not None and job is not None
+    assert [farmer.farmer for farmer in snapshot.farmers] == turns
+    assert [(h.index, h.farmer) for h in snapshot.harvests] == [(i, wallet) for i in (4, 5) for wallet in turns]
+    assert [key for key, _ in job.farmers] == [state.farmers[wallet].key for wallet in turns]
+
+
+def test_what_is_owed_may_be_known_before_the_farmers_are() -> None:
+    state = State(block_seconds=300, nominal_ledger_seconds=5)
+    state.saw_owed({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1})
+    state.saw_farmers(FARMERS)
+    assert list(state.farmers) == [WALLETS[2], WALLETS[0], WALLETS[1]]
+
+
+def test_where_nothing_is_owed_every_block_has_another_order(state: State) -> None:
+    first = set()
+    for block in range(30):
+        state.saw_farm(farm(8 + block, entropy=block))
+        first.add(next(iter(state.farmers)))
+    assert first == set(WALLETS)

@@ -21,9 +21,9 @@ def test_every_rig_is_at_a_farmer_with_the_fewest_zeros(zeros, speeds, data):
     assert assign(zeros, speeds, placed) == placed, "who is well placed stays"
 
 
-@given(st.integers(1, 12), st.lists(st.floats(1e3, 1e6), min_size=1, max_size=60))
+@given(st.integers(1, 12), st.lists(st.floats(1e6, 1e9), min_size=1, max_size=60))
 def test_power_is_spread_evenly(farmers, speeds):
-    placed = assign(dict.fromkeys(range(farmers), 3), dict(enumerate(speeds)), {})
+    placed = assign(dict.fromkeys(range(farmers), 0), dict(enumerate(speeds)), {})
     load = [sum(speed for rig, speed in enumerate(speeds) if placed[rig] == farmer) for farmer in range(farmers)]
     # the fullest got its last rig when it was the emptiest
     assert max(load) <= sum(speeds) / farmers + max(speeds) + 1e-6
@@ -32,12 +32,20 @@ def test_power_is_spread_evenly(farmers, speeds):
 
 
 def test_a_crowd_is_broken_up_but_a_small_change_moves_nobody():
-    zeros = {"a": 5, "b": 5}
+    zeros = {"a": 0, "b": 0}
     together = dict.fromkeys(range(10), "a")
-    placed = assign(zeros, dict.fromkeys(range(10), 1.0), together)
+    placed = assign(zeros, dict.fromkeys(range(10), 1e3), together)
     assert sorted(placed.values()).count("a") in range(5, int(5 * CROWDED) + 1)
     uneven = {rig: "a" if rig < 6 else "b" for rig in range(10)}
-    assert assign(zeros, dict.fromkeys(range(10), 1.0), uneven) == uneven
+    assert assign(zeros, dict.fromkeys(range(10), 1e3), uneven) == uneven
+
+
+def test_the_first_in_turn_has_all_power_while_finds_are_rare():
+    zeros, rigs = {"owed": 5, "not": 2, "past": 6}, dict.fromkeys(range(3), 1e6)
+    placed = assign(zeros, rigs, {0: "not", 1: "owed", 2: "past"}, 5)
+    assert set(placed.values()) == {"owed"}, "zeros up to the block's min_zeros are all the same"
+    zeros["owed"] = 6
+    assert set(assign(zeros, rigs, placed, 5).values()) == {"not"}
 
 
 def test_no_farmer_no_place():

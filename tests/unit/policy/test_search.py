@@ -34,6 +34,13 @@ def test_a_thread_stays_until_its_farmer_is_past_the_floor() -> None:
     assert pick([5, 5, 6], 1, floor=4) == 1
 
 
+def test_the_first_in_turn_has_all_threads_while_finds_are_rare() -> None:
+    zeros = [6, 5, 2, 5]
+    assert {pick(zeros, offset, 5, hashes=1e6) for offset in range(9)} == {1}
+    assert {pick(zeros, offset, 5, hashes=16**6 * 0.15) for offset in range(9)} == {1, 2}
+    assert {pick(zeros, offset, 5, hashes=1e12) for offset in range(9)} == {1, 2, 3}
+
+
 def test_left_over_power_goes_on_with_the_fewest() -> None:
     assert pick([8, 7, 9]) == 1
 

@@ -1,0 +1,106 @@
+"""Whose turn it is, read from the database, and external rigs that follow it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from kalepool.config import Settings
+from kalepool.database import Database, new_id
+from kalepool.policy import turns
+from kalepool.policy.vardiff import Pace
+from kalepool.services.mining import miners
+from kalepool.services.mining.dealer import Rig
+from kalepool.services.mining.service import Mining
+from kalepool.services.owed import read_owed
+from tests.integration.mining.conftest import Field, make_field
+
+pytestmark = pytest.mark.anyio
+
+
+async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], bounds: tuple[int, int]) -> None:
+    """A block with these pails, None for one without work."""
+    await field.execute(
+        "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
+        "min_zeros, max_zeros, staked_total_stroops, normalized_total) VALUES (%s, %s, %s, 0, 9, 0, 9, %s, %s, 0, 0) "
+        "ON CONFLICT DO NOTHING",
+        *(index, bytes(32), datetime.now(UTC), *bounds),
+    )
+    for farmer_id, best in zeros.items():
+        await field.execute(
+            "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops) "
+            "VALUES (%s, %s, %s, %s, 'planted', 0)",
+            *(new_id(), index, field.pooler_id, farmer_id),
+        )
+        for one in () if best is None else {best, max(best - 1, 0)}:  # a work may be improved
+            await field.execute(
+                "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap) "
+                "VALUES (%s, %s, %s, %s, 'worked', %s, 5)",
+                *(new_id(), index, field.pooler_id, farmer_id, one),
+            )
+
+
+async def fail_to_plant(field: Field, index: int, farmer_id: UUID) -> None:
+    await field.execute(
+        "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, code, fault) "
+        "VALUES (%s, %s, %s, %s, 'failed', 'underfunded', 'farmer')",
+        *(new_id(), index, field.pooler_id, farmer_id),
+    )
+
+
+async def test_who_was_away_for_hours_comes_back_with_what_it_was_owed(field: Field, database: Database) -> None:
+    away, other, *_ = field.farmers
+    await add_block(field, 100, dict.fromkeys(field.farmers, 8) | {away: 7}, (5, 8))
+    before = (await read_owed(database, 101, 288))[away]
+    for index in range(101, 130):
+        await fail_to_plant(field, index, away)
+        await add_block(field, index, {farmer: 8 for farmer in field.farmers if farmer != away}, (5, 8))
+    await field.execute("UPDATE farmers SET status = 'leaving' WHERE farmer_id = %s", other)
+    await add_block(field, 130, {farmer: 8 for farmer in field.farmers if farmer not in (away, other)}, (5, 8))
+    debts = await read_owed(database, 130, 288)
+    assert debts[away] == before > 0
+    assert (await read_owed(database, 131, 288))[other] == debts[other], "nor does who leaves earn more"
+    assert (await read_owed(database, 131, 288))[away] > before, "but whom the pool leaves out is owed its part"
+
+
+async def test_what_the_database_says_is_what_the_policy_defines(field: Field, database: Database) -> None:
+    dice, other = random.Random(5), await make_field(field.url, farmers=2)
+    past: list[dict[UUID, int]] = []
+    planted_once: set[UUID] = set()
+    for index in range(30, 40):
+        bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
+        for pool in (field, other):
+            pails = {farmer: dice.choice((None, *range(11))) for farmer in pool.farmers if dice.random() < 0.7}
+            await add_block(pool, index, pails, bounds)
+            away = [farmer for farmer in pool.farmers if farmer not in pails and dice.random() < 0.5]
+            for farmer in away:
+                await fail_to_plant(pool, index, farmer)
+            if index >= 32 and pails:
+                left_out = planted_once.difference(pails, away).intersection(pool.farmers)
+                past.append({farmer: turns.zero_points(zeros, *bounds) for farmer, zeros in pails.items()})
+                past[-1] |= dict.fromkeys(left_out, 0)
+            planted_once |= pails.keys()
+    expected = turns.owed(past)
+    assert await read_owed(database, 40, 8) == expected and len(set(expected.values())) > 2
+
+
+async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, settings: Settings) -> None:
+    first, second, *_ = field.farmers
+    lucky = {farmer: 8 if farmer not in (first, second) else 5 for farmer in field.farmers}
+    await add_block(field, 39, lucky, (5, 8))
+    await add_block(field, 40, {first: 8, second: 5}, (5, 8))
+    await add_block(field, 41, {}, (5, 8))
+    await field.open_block(41)
+    async with Mining.open(database, settings) as mining:
+        miner = await miners.register(database, settings, "tester")
+        now = datetime.now(UTC)
+        for number in range(3):
+            rig = Rig(miner.miner.miner_id, str(number), 1000 + number, Pace(2**20, now), seen_at=now, proven=True)
+            mining.dealer.rigs[rig.searcher] = rig
+        mining.dealer.deal(now)
+        given = {rig.given.place.farmer_id for rig in mining.dealer.rigs.values() if rig.given}
+        assert given == {second}
