@@ -106,6 +106,7 @@ class Observation:
     books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
+    suspicions: Sequence[tuple[UUID, str, str]] = ()  # (miner, its name, what was found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,9 @@ def conditions(seen: Observation) -> list[Condition]:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
         )
+    for miner_id, name, suspicion in seen.suspicions:
+        said = f"Miner {miner_id} ({name}) seems to hold back shares: {suspicion}."
+        found.append(Condition("withholding", f"withholding:{miner_id}", said))
     for binding in seen.broken_seals:
         said = (
             f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
@@ -391,6 +395,7 @@ class Alerts:
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
         checks = await database.fetch_one("select_to_check")
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
+        suspicions = await database.fetch_all("select_suspicions")
         return Observation(
             chain_silent_seconds=silent,
             missed=missed,
@@ -409,6 +414,7 @@ class Alerts:
             disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
+            suspicions=[(row["miner_id"], row["name"], row["suspicion"]) for row in suspicions],
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Missed | None:

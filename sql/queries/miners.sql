@@ -6,10 +6,10 @@ SELECT key FROM job_key;
 
 -- name: insert_miner
 INSERT INTO miners (miner_id, name, payout_wallet) VALUES (%(miner_id)s, %(name)s, %(payout_wallet)s)
-RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at;
+RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at;
 
 -- name: select_miner
-SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at
 FROM miners WHERE miner_id = %(miner_id)s;
 
 -- name: select_miner_called
@@ -18,7 +18,7 @@ SELECT miner_id FROM miners WHERE name = %(name)s ORDER BY created_at, miner_id 
 
 -- name: select_miners
 -- A page of miners, oldest first.
-SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at
 FROM miners
 WHERE %(after)s::uuid IS NULL OR miner_id > %(after)s
 ORDER BY miner_id
@@ -210,3 +210,17 @@ CROSS JOIN LATERAL (
 -- It is written down now and then that a miner was seen: one that has just registered was not yet.
 WHERE greatest(m.last_seen_at, m.created_at) > now() - interval '5 minutes'
 ON CONFLICT DO NOTHING;
+
+-- name: select_share_groups
+-- Miners' accepted shares since the share of this id, by difficulty and zeros.
+SELECT miner_id, credited_hashes AS difficulty, zeros, count(*) AS shares FROM shares
+WHERE share_id >= %(since)s AND miner_id IS NOT NULL GROUP BY miner_id, credited_hashes, zeros;
+
+-- name: select_suspected_miners
+SELECT miner_id FROM miners WHERE suspicion IS NOT NULL;
+
+-- name: update_suspicions
+-- These are suspected now, and nobody else is.
+UPDATE miners SET suspicion = now.suspicion
+FROM miners m LEFT JOIN unnest(%(miner_ids)s::uuid[], %(suspicions)s::text[]) AS now (miner_id, suspicion) USING (miner_id)
+WHERE miners.miner_id = m.miner_id AND miners.suspicion IS DISTINCT FROM now.suspicion;

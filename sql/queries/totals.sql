@@ -43,6 +43,7 @@ SELECT newest.block_index,
             SELECT DISTINCT ON (searcher) hashes_per_second FROM hashrates JOIN rigs USING (searcher)
             WHERE sampled_at BETWEEN now() - interval '25 seconds' AND now() ORDER BY searcher, sampled_at DESC) newest_of_rig) AS miners_rate,
        (SELECT count(*) FROM miners WHERE last_seen_at > now() - interval '5 minutes') AS miners,
+       (SELECT count(*) FROM miners WHERE suspicion IS NOT NULL) AS suspected_miners,
        (SELECT count(*) FROM submissions WHERE status = 'open') AS open_submissions,
        (SELECT count(*) FROM withdrawals WHERE closed_at IS NULL) AS open_withdrawals,
        (SELECT count(DISTINCT (w.block_index, w.farmer_id)) FROM works w

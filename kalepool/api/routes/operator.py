@@ -125,7 +125,8 @@ async def switch_planting(request: Request, caller: Operator, body: PlantingChan
 
 
 class MinerRow(Described):
-    """An external miner. `bans`: how often it was banned; each ban is longer than the one before."""
+    """An external miner. `bans`: how often it was banned; each ban is longer than the one before. `suspicion`: why it
+    seems to hold back shares with many zeros, if so."""
 
     miner_id: UUID
     name: str
@@ -134,6 +135,7 @@ class MinerRow(Described):
     banned_until: datetime | None
     bans: int
     ban_reason: str | None
+    suspicion: str | None
     created_at: datetime
     last_seen_at: datetime | None
 

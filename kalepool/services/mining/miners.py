@@ -44,6 +44,7 @@ class Miner:
     banned_until: datetime | None
     bans: int
     ban_reason: str | None
+    suspicion: str | None
     created_at: datetime
     last_seen_at: datetime | None
 
