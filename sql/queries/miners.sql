@@ -56,6 +56,17 @@ SELECT %(miner_id)s, %(name)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = 
 ON CONFLICT DO NOTHING
 RETURNING searcher, difficulty;
 
+-- name: take_over_rig
+-- A rig gives its place to one of another name: this searcher, or the one that was not seen for the longest, of those that
+-- are not known to be here.
+UPDATE rigs SET name = %(name)s, difficulty = NULL, created_at = now(), last_seen_at = now()
+WHERE searcher = coalesce(%(searcher)s::bigint, (
+    SELECT searcher FROM rigs
+    WHERE miner_id = %(miner_id)s AND searcher <> ALL (%(known)s::bigint[])
+      AND last_seen_at < now() - make_interval(secs => %(idle_seconds)s::float)
+    ORDER BY last_seen_at LIMIT 1))
+RETURNING searcher, difficulty;
+
 -- name: select_rig_owner
 SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
 

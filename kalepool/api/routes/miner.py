@@ -45,7 +45,7 @@ Hashes = Annotated[int, Field(description="A number of hashes.")]
 MOST_SHARES = 100
 """In one request."""
 
-CREDITS_COST = 19
+CREDITS_COST = 99
 """A page of credits counts as so many more requests: a miner's limit is made for shares."""
 
 MOST_KEY = 128

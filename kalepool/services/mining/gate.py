@@ -72,8 +72,9 @@ class Gate:
         self._limit = settings.miner_shares_per_minute
         self._miners: dict[UUID, KnownMiner] = {}
 
-    async def check(self, miner_id: UUID, now: datetime, shares: int = 0) -> None:
-        """Notes that the miner is here, with so many shares. Raises BannedError, and SlowedError where it must wait."""
+    async def check(self, miner_id: UUID, now: datetime, shares: int = 0, rigs: Callable[[], int] = lambda: 1) -> None:
+        """Notes that the miner is here, with so many shares. `rigs` counts its active ones. Raises BannedError, and
+        SlowedError where it must wait."""
         known = self._miners.get(miner_id)
         if known is None:
             row = await self._database.fetch_one("select_miner", miner_id=miner_id)
@@ -87,15 +88,15 @@ class Gate:
             raise BannedError(f"too many of your shares did not count: you are banned until {until}", wait)
         if shares:
             if stands is Standing.SLOWED:
-                self._require_patience(miner_id, known, now)
+                self._require_patience(miner_id, known, now, rigs())
             self._use_allowance(known, shares, now)
             known.next_at = now + timedelta(seconds=wait)
         known.seen_at = now
 
-    def _require_patience(self, miner_id: UUID, known: KnownMiner, now: datetime) -> None:
+    def _require_patience(self, miner_id: UUID, known: KnownMiner, now: datetime, rigs: int) -> None:
         if now >= known.next_at or known.conduct is None:
             return
-        self._set_conduct(miner_id, known, judge_haste(known.conduct, now), "does not wait when told to")
+        self._set_conduct(miner_id, known, judge_haste(known.conduct, now, rigs), "does not wait when told to")
         wait = (known.next_at - now).total_seconds()
         raise SlowedError("many of your last shares did not count: wait, and check your miner", wait)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -34,6 +34,10 @@ from kalepool.services.owed import read_owed
 log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
+
+IDLE_SECONDS = 30.0
+"""A rig that was not heard of for so long, and waits for nothing, gives its place to one of another name."""
+
 SAVE_SECONDS = 30.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
@@ -70,7 +74,7 @@ class Mining:
         self._owed_at = -1  # the block it was read for
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
-        self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
+        self._claims: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -112,16 +116,14 @@ class Mining:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
+        Raises ConflictError when the miner has its most rigs and none of them is idle, BannedError, CrowdedError.
         """
         await self.gate.check(miner_id, steady_now())
         key = (miner_id, name)
-        # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
-        claim = self._claims.setdefault(key, asyncio.Lock())
-        async with claim:
-            rig = self._names.get(key)
-            if rig is None:
-                rig = await self._load_rig(miner_id, name, hashes_per_second)
+        if (rig := self._names.get(key)) is None:
+            # Gone with the last that waits for it.
+            async with self._claims.setdefault(miner_id, asyncio.Lock()):
+                rig = self._names.get(key) or await self._load_rig(miner_id, name, hashes_per_second)
         if rig.streams >= MOST_STREAMS:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = steady_now()
@@ -134,13 +136,11 @@ class Mining:
     async def _load_rig(self, miner_id: UUID, name: str, hashes_per_second: float | None) -> Rig:
         row = await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
         if row is None:
-            row = await self._database.fetch_one(
-                "insert_rig", miner_id=miner_id, name=name, most=self._settings.miner_rigs
-            ) or await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
+            most = self._settings.miner_rigs
+            row = await self._database.fetch_one("insert_rig", miner_id=miner_id, name=name, most=most)
+            row = row or await self._take_over(miner_id, name)
             if row is None:
-                raise ConflictError(
-                    f"this miner has its {self._settings.miner_rigs} rigs already; use the name of one of them"
-                )
+                raise ConflictError(f"this miner has {most} rigs at work, the most it may; none of them is idle")
         difficulty = row["difficulty"]
         if difficulty is None and hashes_per_second:
             difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
@@ -149,6 +149,26 @@ class Mining:
         self._names[miner_id, name] = rig
         self.dealer.rigs[rig.searcher] = rig
         return rig
+
+    async def _take_over(self, miner_id: UUID, name: str) -> Mapping[str, Any] | None:
+        """The place of the rig that is idle for the longest: containers have another name at every start."""
+        here = [rig for rig in self.dealer.rigs.values() if rig.miner_id == miner_id]
+        # Those that this process does not know; that a rig was seen is written down every SAVE_SECONDS.
+        taken = {"miner_id": miner_id, "name": name, "idle_seconds": IDLE_SECONDS + SAVE_SECONDS}
+        known = [rig.searcher for rig in here]
+        row = await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=None)
+        before = steady_now() - timedelta(seconds=IDLE_SECONDS)
+        idle = [rig for rig in here if not rig.streams and rig.seen_at is not None and rig.seen_at < before]
+        if row is not None or not idle:
+            return row
+        oldest = min(idle, key=lambda rig: (rig.seen_at or before, rig.searcher))
+        self._forget(oldest)  # first: who claims it meanwhile is to find it gone
+        return await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=oldest.searcher)
+
+    def _forget(self, rig: Rig) -> None:
+        if self.dealer.rigs.get(rig.searcher) is rig:  # and no other in its place
+            del self.dealer.rigs[rig.searcher]
+            del self._names[rig.miner_id, rig.name]
 
     async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
         """The rig's job once it is another than `after`; None when `wait_seconds` pass without one."""
@@ -194,7 +214,8 @@ class Mining:
         request_key: the caller's name for this request; the same again is answered the same.
         Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
         """
-        await self.gate.check(miner_id, steady_now(), len(offers))
+        now = steady_now()
+        await self.gate.check(miner_id, now, len(offers), partial(self.dealer.active_rigs, miner_id, now))
         seen: Counter[Offer] = Counter()
         entries: list[Entry] = []
         for position, offer in enumerate(offers):
@@ -258,8 +279,7 @@ class Mining:
         if answer.outcome is ShareOutcome.ACCEPTED and entry.farmer_id is not None:
             if self.dealer.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
-            if rig := self.dealer.rigs.get(entry.searcher):
-                rig.add_share(answer.credited_hashes)
+            self.dealer.count_share(entry.searcher, answer.credited_hashes, steady_now())
         self.gate.count(entry.miner_id, answer.outcome, steady_now())
 
     def _end_streams(self, miner_id: UUID) -> None:
@@ -350,8 +370,7 @@ class Mining:
         await self.gate.save_seen(gone)
         for rig in rigs:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
-                del self.dealer.rigs[rig.searcher]
-                del self._names[rig.miner_id, rig.name]
+                self._forget(rig)
 
 
 _REASONS = {
