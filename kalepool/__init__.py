@@ -32,5 +32,6 @@ log.py              how every process logs
 heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 clock.py            the time by a clock that is never set
+hardening.py        what keeps others out of a process that holds secrets
 units.py            amounts, rates and times as people read them
 """

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from kalepool.hardening import keep_private
+
 # Command, where it lives, and what the list of commands says of it.
 COMMANDS = [
     ("up", "kalepool.commands.up:up", "Start and watch everything that is not configured elsewhere, and mine."),
@@ -75,7 +77,11 @@ for _name, _, _help in COMMANDS:
 
 
 def main() -> None:
-    """Run a command. What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest."""
+    """Run a command: most hold a secret, so none leaves a core dump or a file for others.
+
+    What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest.
+    """
+    keep_private()
     try:
         status = typer.main.get_command(app).main(prog_name="kalepool", standalone_mode=False)
     except Exception as error:

@@ -24,7 +24,9 @@ from kalepool.networks import NETWORKS, Network
 ENV_FILE = "KALEPOOL_ENV_FILE"
 """Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
 
-NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)")
+NOT_OURS = re.compile(
+    r"KALEPOOL_(BACKEND|OPENCL_CPU|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)"
+)
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
@@ -206,6 +208,10 @@ class Settings(BaseSettings):
     farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
+
+    least_withdrawal_stroops: Annotated[int, Field(ge=1)] = 10_000_000
+    """The least that a farmer withdraws at once, in stroops of KALE or XLM (10,000,000 are 1). Who leaves is paid any
+    rest."""
 
     registration_hours: Positive = 24.0
     """Hours after which a registration lapses that nothing came for, unless it was an operator's."""

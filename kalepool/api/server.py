@@ -18,6 +18,7 @@ from kalepool.api.app import create_app
 from kalepool.api.connections import guarded
 from kalepool.config import Settings, require_public_url
 from kalepool.errors import ConfigError
+from kalepool.hardening import forbid_looking_in
 
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
@@ -58,6 +59,16 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class CustodyServer(Server):
+    """The same for a process that holds the master key: nobody looks into it once its port is open, which `kalepool up`
+    has to see."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            forbid_looking_in()
+
+
 def serve(settings: Settings) -> None:
     """Serves the API at settings.api_host and api_port until SIGINT or SIGTERM. Raises ConfigError, DatabaseError."""
     require_public_url(settings)
@@ -69,7 +80,7 @@ def serve(settings: Settings) -> None:
     with _metrics_socket(settings) as metrics_socket:
         if metrics_socket is not None:
             app.state.metrics_port = settings.api_metrics_port
-        Server(app, configured(app, settings), metrics_socket).run()
+        CustodyServer(app, configured(app, settings), metrics_socket).run()
 
 
 def configured(app: FastAPI, settings: Settings) -> uvicorn.Config:

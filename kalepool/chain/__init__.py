@@ -3,6 +3,7 @@
 entries.py     ledger keys, and what the entries under them say     (pure)
 building.py    calls, operations, fees, signatures -> Prepared      (pure)
 decoding.py    result codes and diagnostic events -> typed errors   (pure)
+destinations.py  where money goes, and the memo with it          (pure)
 records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
@@ -33,6 +35,7 @@ from kalepool.chain.records import (
     Limits,
     Outcome,
     Prepared,
+    Receiver,
     RpcHealth,
     Signer,
     Status,
@@ -46,6 +49,7 @@ __all__ = [
     "ChainReader",
     "Channels",
     "Charge",
+    "Destination",
     "Farm",
     "FeeBids",
     "Fees",
@@ -56,9 +60,11 @@ __all__ = [
     "PastPart",
     "PastTransaction",
     "Prepared",
+    "Receiver",
     "RpcHealth",
     "Signer",
     "Status",
     "expired",
     "may_retry",
+    "require_destination",
 ]

@@ -28,10 +28,11 @@ from kalepool.errors import (
 )
 from kalepool.networks import Network
 
-ASSET_NUMBERS = {"plant": {1, 2, 9, 10, 11, 12, 13}, "harvest": {1, 6, 8, 11, 12, 13}}
+ASSET_NUMBERS = {"plant": {1, 2, 9, 10, 11, 12, 13}, "harvest": {1, 6, 8, 11, 12, 13}, "transfer": set(range(1, 14))}
 """Numbers that, where no event names the failing contract, can only be the asset contract's in a call of that function.
 
 plant burns and harvest mints; neither then raises the KALE contract's errors of those numbers. work calls no other.
+transfer is the asset contract's own.
 """
 
 _HOST_ERROR = re.compile(r"Error\((\w+), (?:#(\d+)|(\w+))\)")

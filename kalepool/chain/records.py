@@ -63,7 +63,8 @@ class Farm:
 class Account:
     """An account and its KALE trustline.
 
-    `spendable_stroops` is XLM beyond reserve and liabilities, 0 at least; `kale_stroops` is None without a trustline.
+    `spendable_stroops` is XLM beyond reserve and liabilities, 0 at least. `kale_stroops` is None without a trustline,
+    and so is `kale_limit_stroops`, the most that it takes.
     """
 
     address: str
@@ -72,6 +73,19 @@ class Account:
     spendable_stroops: int
     kale_stroops: int | None
     subentries: int
+    kale_limit_stroops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What the ledger says of where money is to go. A contract trusts KALE by itself, and wants no memo.
+
+    `is_there`: it is on the ledger. `wants_memo`: it loses track of what is sent without (SEP-29).
+    """
+
+    is_there: bool
+    trusts_kale: bool = True
+    wants_memo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

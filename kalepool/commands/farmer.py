@@ -21,12 +21,17 @@ Called = Annotated[str, typer.Argument(metavar="FARMER", help="Its id, custodial
 
 @farmer.command("add")
 def farmer_add(
-    payout_wallet: Annotated[str, typer.Argument(help="The G… address that is paid when the farmer leaves.")],
+    payout_wallet: Annotated[
+        str, typer.Argument(help="The address that is paid when the farmer leaves: G…, M… or C….")
+    ],
     stake_percentage: Annotated[
         float | None,
         typer.Option(
             min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth, 1 is everything (0.1)."
         ),
+    ] = None,
+    memo: Annotated[
+        str | None, typer.Option(help="A memo that goes with it, as text:…, id:… or hash:…: exchanges ask for one.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What you call it: a name that no other farmer has.")] = None,
     pooler: Pooler = OWN_POOLER,
@@ -38,6 +43,8 @@ def farmer_add(
 
     async def add(database: Database) -> dict[str, Any]:
         body: dict[str, Any] = {"pooler_id": str(await find_pooler(database, pooler)), "payout_wallet": payout_wallet}
+        if memo is not None:
+            body["payout_memo"] = memo
         if name is not None:
             for other in await farmers_called(database, name):
                 if other.status != FarmerStatus.DEPARTED:

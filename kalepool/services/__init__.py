@@ -10,6 +10,7 @@ lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
+wallet_turns.py   whose turn it is at a farmer's wallet: plants before payments
 withdrawals.py    paid out to a farmer while it stays
 seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from kalepool.chain import Chain
@@ -18,6 +20,7 @@ from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups
 from kalepool.services.pool_accounts import PoolAccounts
+from kalepool.services.wallet_turns import WalletTurns
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Context:
         self.accounts = PoolAccounts(self.settings, self.chain, self.custody, self.database, self.journal)
         self.lookups = Lookups(self.chain)
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[UUID, WalletTurns] = WeakValueDictionary()
 
     def lock(self, *key: Hashable) -> asyncio.Lock:
         """The lock of this name: the same request twice runs one after the other, and the second finds it done."""
@@ -52,3 +56,14 @@ class Context:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+    @asynccontextmanager
+    async def wallet(
+        self, farmer_id: UUID, *, first: bool = False, within_seconds: float | None = None
+    ) -> AsyncIterator[None]:
+        """A farmer's wallet for oneself: see WalletTurns.take."""
+        turns = self._turns.get(farmer_id)
+        if turns is None:
+            turns = self._turns[farmer_id] = WalletTurns()
+        async with turns.take(first=first, within_seconds=within_seconds):
+            yield

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Chain, Status
+from kalepool.chain import Chain, Destination, Status
 from kalepool.config import Settings
 from kalepool.custody import change_payout, load_custody
 from kalepool.database import Database
@@ -96,10 +96,17 @@ class FarmUnderTest:
         """The database as who owns it opens it, and not as the API."""
         return Database.open(self.database_url, role=None, connections=1)
 
-    async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
+    async def pay_out_to(self, farmer: Farmer, wallet: str, memo: str | None = None) -> None:
         """Has the farmer's money go to this wallet."""
         async with self.as_owner() as database, database.transaction() as tx:
-            await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
+            await change_payout(
+                self.ctx.custody,
+                tx,
+                farmer.farmer_id,
+                wallet,
+                payout_memo=memo,
+                owner_wallet=farmers.owner_of(Destination(wallet, memo)),
+            )
 
     async def give(self, wallet: str, kale_stroops: int) -> None:
         chain = self.ctx.chain

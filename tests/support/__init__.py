@@ -5,6 +5,8 @@ core_cases.py    what stellar-core does with operations, as data, and the world 
 ray_nodes.py     a Ray of several nodes on this machine, and a node's death
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors
+pocl.py          OpenCL without a card: PoCL as the card of this process
+backwards.py     Keccak run backwards: digests that no search would meet
 """
 
 from __future__ import annotations

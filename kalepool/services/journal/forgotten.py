@@ -52,7 +52,7 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
         case ActionName.TRUSTLINE if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
-            return await _merge(journal, row, items, source)
+            return await _merge(journal, row, source)
         case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
@@ -81,11 +81,11 @@ async def with_charge(journal: Journal, row: Open, outcome: Outcome) -> Outcome:
     return replace(outcome, ledger=charge.ledger, fee_stroops=charge.fee_stroops)
 
 
-async def _merge(journal: Journal, row: Open, items: Sequence[Item], source: Account | None) -> Outcome | None:
+async def _merge(journal: Journal, row: Open, source: Account | None) -> Outcome | None:
     name = row.transaction_hash.hex()
     if source is None:
-        # Whom it was paid to is there: a server that shows neither of them shows nothing.
-        wanted = [item.destination for item in items if item.destination is not None]
+        # Whom it was merged into is there: a server that shows neither of them shows nothing.
+        wanted = [found["address"] for found in await journal.database.fetch_all("select_payers")]
         return _outcome(name, applied=True) if await journal.chain.read_accounts(wanted) else None
     return _outcome(name, applied=_is_new(source, row.sequence))
 

@@ -132,7 +132,11 @@ async def _item(
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
             return Item(
-                farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination, asset="KALE"
+                farmer_id=farmer_id,
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+                native_stroops=part.native_stroops,
+                asset="KALE",
             )
         case _:
             return None

@@ -191,7 +191,7 @@ async def test_leaving_waits_for_a_wallet_that_can_be_paid(api) -> None:
     made = await register(api, client)
     farmer = f"/farmers/{made['farmer_id']}"
     await farm.give(made["custodial_wallet"], 5 * KALE)
-    order = {"asset": "KALE", "amount_stroops": "1"}
+    order = {"asset": "KALE", "amount_stroops": str(KALE)}
     too_early = await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": "a"})
     assert (too_early.status_code, too_early.json()["code"]) == (409, "payout-account-missing")
     await client.post(f"{farmer}/leave")
@@ -215,14 +215,16 @@ async def test_what_cannot_be_withdrawn(api) -> None:
         order = {"asset": asset, "amount_stroops": str(stroops)}
         return await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": key})
 
-    assert (await ask("KALE", 1, "a")).json()["code"] == "payout-trustline-missing"
+    assert (await ask("KALE", KALE, "a")).json()["code"] == "payout-trustline-missing"
+    too_little = await ask("XLM", farm.settings.least_withdrawal_stroops - 1, "a")
+    assert (too_little.status_code, too_little.json()["code"]) == (409, "amount-too-low")
     spendable = (await farm.ctx.chain.read_accounts([made["custodial_wallet"]]))[made["custodial_wallet"]]
     too_much = await ask("XLM", spendable.spendable_stroops + 1, "b")
     assert (too_much.status_code, too_much.json()["code"]) == (409, "balance-too-low")
     assert (await client.get(f"{farmer}/withdrawals")).json()["items"] == []
     paid = (await ask("XLM", spendable.spendable_stroops, "b")).json()
     assert paid["status"] == "paid", "all but the reserve; the key was not used up by the refusal"
-    assert (await ask("XLM", 1, "b")).json()["code"] == "idempotency-key-reused"
+    assert (await ask("XLM", KALE, "b")).json()["code"] == "idempotency-key-reused"
     keyless = await client.post(f"{farmer}/withdrawals", json={"asset": "XLM", "amount_stroops": "1"})
     assert keyless.status_code == 422
     with_key = api.client(made["api_key"])
