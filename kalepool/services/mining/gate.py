@@ -51,7 +51,7 @@ class KnownMiner:
     """What is remembered of a miner between requests.
 
     allowance: the shares it may bring at once, as of filled_at. next_at: when it may bring shares again, while slowed.
-    ban_reason: of a ban that is not in the database yet.
+    ban_reason: of its last ban. saved: whether the database has that.
     """
 
     conduct: Conduct | None
@@ -60,6 +60,7 @@ class KnownMiner:
     seen_at: datetime
     next_at: datetime
     ban_reason: str | None = None
+    saved: bool = True
 
 
 class Gate:
@@ -81,11 +82,13 @@ class Gate:
             if row is None or row["status"] != MinerStatus.ACTIVE:
                 raise ForbiddenError(f"miner {miner_id} is not active")
             conduct = Conduct(0.0, now, row["bans"], row["banned_until"]) if row["bans"] else None
-            known = self._miners.setdefault(miner_id, KnownMiner(conduct, self._limit, now, now, now))
+            known = self._miners.setdefault(
+                miner_id, KnownMiner(conduct, self._limit, now, now, now, row["ban_reason"])
+            )
         stands, wait = standing(known.conduct, now)
         if stands is Standing.BANNED:
             until = (now + timedelta(seconds=wait)).isoformat(timespec="seconds")
-            raise BannedError(f"too many of your shares did not count: you are banned until {until}", wait)
+            raise BannedError(f"you are banned until {until}: {known.ban_reason or 'no reason is known'}", wait)
         if shares:
             if stands is Standing.SLOWED:
                 self._require_patience(miner_id, known, now, rigs())
@@ -115,13 +118,18 @@ class Gate:
         """Notes what became of a share."""
         known = self._miners.get(miner_id)
         if known is not None:
-            self._set_conduct(miner_id, known, judge(known.conduct, outcome, now), f"the last share: {outcome}")
+            self._set_conduct(
+                miner_id,
+                known,
+                judge(known.conduct, outcome, now),
+                f"too many shares did not count, the last one: {outcome}",
+            )
 
     def _set_conduct(self, miner_id: UUID, known: KnownMiner, conduct: Conduct, reason: str) -> None:
         banned = conduct.bans > (known.conduct.bans if known.conduct else 0)
         known.conduct = conduct
         if banned:
-            known.ban_reason = reason
+            known.ban_reason, known.saved = reason, False
             log.warning("miner_banned", miner=str(miner_id), until=conduct.banned_until, bans=conduct.bans, why=reason)
             self._banned(miner_id)
 
@@ -142,7 +150,7 @@ class Gate:
         )
         known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now))
         known.conduct = Conduct(0.0, now, bans, until)
-        known.ban_reason = None
+        known.ban_reason, known.saved = reason, True
         log.warning("miner_banned", miner=str(miner_id), until=until, bans=bans, why=reason)
         self._banned(miner_id)
         return True
@@ -155,7 +163,7 @@ class Gate:
     async def save_bans(self) -> None:
         """Writes down the bans that are not written yet. Raises DatabaseError."""
         for miner_id, known in list(self._miners.items()):
-            if known.ban_reason is None or known.conduct is None:
+            if known.saved or known.conduct is None:
                 continue
             await self._database.execute(
                 "update_miner_ban",
@@ -164,7 +172,7 @@ class Gate:
                 bans=known.conduct.bans,
                 ban_reason=known.ban_reason,
             )
-            known.ban_reason = None
+            known.saved = True
 
     async def save_seen(self, forget_before: datetime) -> None:
         """Writes down when each miner was last here, and forgets those that were not since `forget_before`."""
@@ -175,5 +183,5 @@ class Gate:
         )
         for miner_id, known in list(self._miners.items()):
             stands, _ = standing(known.conduct, steady_now())
-            if known.seen_at < forget_before and stands is Standing.OK and known.ban_reason is None:
+            if known.seen_at < forget_before and stands is Standing.OK and known.saved:
                 del self._miners[miner_id]

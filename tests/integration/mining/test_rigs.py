@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,19 +42,20 @@ async def test_a_container_starts_a_hundred_and_one_times(
     clock = Clock(monkeypatch)
     await field.open_block(41)
     miner_id = (await miners.register(database, settings, "x")).miner.miner_id
-    async with Mining.open(database, settings.model_copy(update={"miner_rigs": 4})) as mining:
+    async with Mining.open(database, settings.model_copy(update={"miner_rigs": 4, "block_seconds": 10_000})) as mining:
+        polling = await mining.claim_rig(miner_id, "polling")
         streaming = await mining.claim_rig(miner_id, "streaming")
         stream = mining.jobs(streaming)
         await anext(stream)
         for number in range(101):
-            polling = await mining.claim_rig(miner_id, "polling")
+            assert await mining.claim_rig(miner_id, "polling") is polling
             await given_job(mining, await mining.claim_rig(miner_id, f"container {number}"))
             clock.ahead += timedelta(seconds=20)
         names = {rig.name for rig in mining.dealer.rigs.values()}
         assert {"streaming", "polling"} <= names
         assert mining.dealer.rigs[streaming.searcher] is streaming
         assert mining.dealer.rigs[polling.searcher] is polling
-        assert len(await field.execute("SELECT FROM rigs")) == 4
+        assert len(await field.execute("SELECT 1 FROM rigs")) == 4
         # none is idle: then there is no place
         for name in names:
             await mining.claim_rig(miner_id, name)
@@ -107,9 +109,7 @@ async def test_a_rig_comes_back_after_a_week(database: Database, field, settings
     async with Mining.open(database, few) as mining:
         back = await mining.claim_rig(miner_id, "old", hashes_per_second=SLOW)
         again = await given_job(mining, back)
-        assert not set(range(again.job.nonces.start, again.job.nonces.start + 9)) & set(
-            range(given.job.nonces.start, given.job.nonces.end)
-        )
+        assert again.job.nonces.end <= given.job.nonces.start or given.job.nonces.end <= again.job.nonces.start
         [nonce] = find_nonces(again, 1)
         [answer] = await mining.take_shares(miner_id, [Offer(again.job.job_id, str(nonce))])
         assert answer.outcome is ShareOutcome.ACCEPTED
@@ -119,14 +119,13 @@ async def test_two_hundred_rigs_of_one_key_are_not_throttled(mining: Mining, min
     """An hour of a share each 5 s, and a poll for a job each 5 s: at the two places that count them."""
     draw, start = random.Random(5), service.steady_now()
     rates, second = RateLimits(Settings(_env_file=None)), 0.0  # pyright: ignore[reportCallIssue]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: second)
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: second))
     while second < 3600:
         second += draw.expovariate(200 * 2 / 5)
         rates.hit_subject(Role.MINER, miner_id)
         if draw.random() < 0.5:
             await mining.gate.check(miner_id, start + timedelta(seconds=second), shares=1)
             mining.gate.count(miner_id, ShareOutcome.ACCEPTED, start + timedelta(seconds=second))
-    monkeypatch.undo()
 
 
 async def test_what_an_outage_made_stale_costs_a_fleet_nothing(mining: Mining, miner_id):

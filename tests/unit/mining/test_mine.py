@@ -117,6 +117,19 @@ def test_another_program_is_driven_like_kale_miner():
     assert tried == nonce - JOB.nonce_start + 1
 
 
+EASY = SEARCH.replace("keccak.leading_zeros(digest) >= int(zeros)", "True")
+
+
+def test_what_another_program_finds_is_held_against_the_jobs_target():
+    """One with a target of its own, however easy, brings no share that does not count."""
+    engine = CommandEngine(command(EASY), 3)
+    nonce, tried = engine.find(replace(JOB, below=2**62), JOB.nonce_start, 1, stop())
+    assert nonce is not None
+    assert digest(nonce)[0] < 2**6
+    assert all(digest(before)[0] >= 2**6 for before in range(JOB.nonce_start, nonce))
+    assert tried == nonce - JOB.nonce_start + 1
+
+
 @pytest.mark.parametrize(
     ("printed", "said"),
     [
