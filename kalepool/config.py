@@ -13,9 +13,10 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kalepool.errors import ConfigError
@@ -30,6 +31,22 @@ NOT_OURS = re.compile(
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _require_web_address(value: str) -> str:
+    """Raises ValueError for what no HTTP client could reach, an example's "https://…" among it."""
+    try:
+        parts = urlsplit(value)
+        host = (parts.hostname or "").encode("idna").strip(b".")  # "…" is three dots there
+        is_one = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:  # it may hold a key, so it is not repeated
+        raise ValueError("no web address: write it as https://host or https://host:port/path")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(_require_web_address)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,7 @@ class Settings(BaseSettings):
     network: Annotated[Literal["devnet", "testnet", "mainnet"], Heading("The chain")] = "devnet"
     """The Stellar network to farm on. `devnet` is an offline one that `kalepool up` starts on this machine."""
 
-    rpc_url: str | None = None
+    rpc_url: WebAddress | None = None
     """Address of the Stellar RPC server. Mainnet has no public one: choose yours."""
 
     network_passphrase: str | None = None
@@ -86,7 +103,7 @@ class Settings(BaseSettings):
     tractor_id: str | None = None
     """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
 
-    friendbot_url: str | None = None
+    friendbot_url: WebAddress | None = None
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
@@ -129,10 +146,10 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
     """Port that the API listens on; 0 takes a free one. `kalepool up` takes another where the default is taken."""
 
-    api_url: str | None = None
+    api_url: WebAddress | None = None
     """Address of the API for the coordinator and the commands."""
 
-    public_url: str | None = None
+    public_url: WebAddress | None = None
     """Address of the API as wallets reach it, as https://pool.example. Needed where KALEPOOL_API_HOST opens it to
     others."""
 
@@ -153,6 +170,10 @@ class Settings(BaseSettings):
     ray_address: str | None = None
     """Ray cluster to search on: host:port, or `auto` for the one on this machine. Without one the coordinator starts a
     Ray of its own here; `none` starts none, for external miners only."""
+
+    ray_user: str | None = None
+    """User of this machine that coordinator, Ray and workers run as where root starts `kalepool up`: who takes over a
+    worker then has neither the master key nor the database's files. Without one they run as the API does."""
 
     ray_cpus: Annotated[int, Field(ge=0)] = 0
     """Cores to ask the Ray cluster's autoscaler for. 0 asks for none: what is there is searched on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -23,8 +24,11 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
     pipe: bool = False,
+    user: pwd.struct_passwd | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    user: whom it runs as, with no other group than the user's own; for root alone. Its working directory is / then.
 
     On Linux the kernel sends it `death_signal` when the calling THREAD ends, even by kill -9: call this from the main
     thread. Standard error, and standard output unless `pipe`, are appended to `log` (None: thrown away).
@@ -45,7 +49,11 @@ def spawn(
             stderr=output,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way to set it
+            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way, and it comes after setuid
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            cwd="/" if user else None,
         )
 
 

@@ -10,6 +10,7 @@ reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
+purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
 channels.py    Channels: which of the pool's accounts carries what
 

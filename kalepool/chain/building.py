@@ -261,6 +261,8 @@ def signed(
         fee_bid_stroops=bid_total,
         function=function,
         forecast=forecast,
+        payer=source.public_key if payer is None else payer.public_key,
+        max_fee_stroops=bid_total + resource_fee,
     )
 
 

@@ -16,6 +16,7 @@ from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
 from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
+from kalepool.chain.purses import Purses
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.config import Settings
 from kalepool.errors import (
@@ -24,6 +25,7 @@ from kalepool.errors import (
     ChainError,
     ConfigError,
     DeadlinePassedError,
+    FeeUnpaidError,
     FootprintStaleError,
     InputError,
     KalepoolError,
@@ -53,6 +55,8 @@ class Chain(PastReader):
     def __init__(self, network: Network, *, fee_cap_stroops: int, timeout_seconds: float = 10.0) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._fee_cap_stroops = fee_cap_stroops
+        self._purses = Purses()
+        self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
         self.pool_lock = asyncio.Lock()
         """Held while the pool's own account is the source of a transaction."""
         self.note_restore: Callable[[str, int], Awaitable[None]] | None = None
@@ -271,6 +275,7 @@ class Chain(PastReader):
         while True:
             try:
                 prepared = await prepare(attempt)
+                has_room = self._purses.take(prepared, await self._spare_of(prepared.payer))
             except DeadlinePassedError:
                 if outcome is not None:
                     return outcome
@@ -283,8 +288,14 @@ class Chain(PastReader):
                 log.info("prepare_again", attempt=attempt, reason=str(error))
                 await asyncio.sleep(min(self.network.ledger_seconds / 2, 1.0))
                 continue
-            await record(prepared)
-            outcome = await self.submit(prepared)
+            if not has_room:
+                await self._await_purse(prepared, deadline)
+                continue
+            try:
+                await record(prepared)
+                outcome = await self.submit(prepared)
+            finally:
+                self._purses.give_back(prepared)
             await close(prepared, outcome)
             if not may_retry(outcome) or self._reckon() >= deadline:
                 return outcome
@@ -294,6 +305,28 @@ class Chain(PastReader):
             attempt += 1
 
     # How it is done
+
+    async def _spare_of(self, payer: str) -> int:
+        """XLM that an account can pay fees with, asked for once a ledger, and only where something is pending."""
+        if not self._purses.pending_stroops(payer):
+            return 0
+        ledger, spare = self._spares.get(payer, (0, 0))
+        if ledger < self._highest or not ledger:
+            account = (await self.read_accounts([payer])).get(payer)
+            spare = 0 if account is None else account.spendable_stroops
+            self._spares[payer] = self._highest, spare
+        return spare
+
+    async def _await_purse(self, prepared: Prepared, deadline: datetime) -> None:
+        """Until a ledger has taken some of what is pending. Raises FeeUnpaidError when it is too late for that."""
+        if self._reckon() + timedelta(seconds=2 * self.network.ledger_seconds) >= deadline:
+            raise FeeUnpaidError(
+                f"{prepared.payer} has {self._spares.get(prepared.payer, (0, 0))[1]} stroops of XLM for fees, and "
+                f"{self._purses.pending_stroops(prepared.payer)} may be taken by what is pending already: fund it",
+                result_code="txINSUFFICIENT_BALANCE",
+            )
+        log.info("payer_at_its_limit", payer=prepared.payer, action=prepared.action)
+        await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
 
     async def _prepare_call(
         self,

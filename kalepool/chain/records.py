@@ -126,6 +126,7 @@ class Prepared:
     `transaction_hash` is the hex hash of what is sent: the fee-bump's where there is one, and then `inner_hash` is the
     inner transaction's. `sequence` belongs to `source`. No ledger that closes after `valid_until` can take it.
     `ledger` is the one it was simulated against (0: none). `forecast` is the return value of the simulation.
+    `payer` pays its fee, `max_fee_stroops` at most.
     """
 
     action: str
@@ -139,6 +140,8 @@ class Prepared:
     fee_bid_stroops: int
     function: str | None = None
     forecast: int | tuple[int, ...] | None = None
+    payer: str = ""
+    max_fee_stroops: int = 0
 
 
 class Status(StrEnum):

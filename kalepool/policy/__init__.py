@@ -2,6 +2,7 @@
 
 schedule.py       whom to plant, which works to hand in and when, what to harvest
 retries.py        what failed: whether and when it is tried again
+endurance.py      how long the pool's XLM lasts
 departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands

@@ -23,6 +23,7 @@ keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
 presence.py       when the pool itself was away
+absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
 retention.py      what is kept for how long

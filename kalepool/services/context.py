@@ -16,6 +16,7 @@ from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody
 from kalepool.database import Database
+from kalepool.services.absences import Absences
 from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups
@@ -39,6 +40,8 @@ class Context:
     """What may be asked of the chain on a caller's behalf."""
     broken_seals: list[Binding] = field(default_factory=list)
     """Rows that somebody changed in the database, past us; see seals.py."""
+    absences: Absences = field(default_factory=Absences)
+    """Pails that the chain was asked for and did not have."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.monotonic)
 

@@ -24,6 +24,7 @@ from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
+from kalepool.services.absences import Absences
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.up.supervisor import Supervisor
@@ -142,30 +143,36 @@ class FarmUnderTest:
 async def open_context(stack: AsyncExitStack, settings: Settings, database_url: str) -> Context:
     database = await stack.enter_async_context(Database.open(database_url))
     chain = await stack.enter_async_context(Chain.of(settings))
-    return Context(settings, chain, load_custody(settings), database)
+    ctx = Context(settings, chain, load_custody(settings), database)
+    ctx.absences = Absences(seconds=0.0, looks=1)  # what is not there is gone: test_absences.py is of the rest
+    return ctx
+
+
+async def open_farm(stack: AsyncExitStack, database_url: str, folder: Path) -> FarmUnderTest:
+    """A pool with funded accounts, a pooler and no farmers yet."""
+    devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
+    settings = Settings(
+        network="devnet",
+        rpc_url=devnet.url,
+        friendbot_url=devnet.friendbot_url,
+        ledger_seconds=0.1,
+        block_seconds=300,
+        channel_accounts=5,
+        farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
+        data_dir=folder,
+        database_url=database_url,  # pyright: ignore[reportArgumentType]
+        _env_file=None,  # pyright: ignore[reportCallIssue]
+    )
+    ctx = await open_context(stack, settings, database_url)
+    assert await ctx.accounts.ensure() is None
+    new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
+    return FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
 
 
 @pytest.fixture
 async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest]:
-    """A pool with funded accounts, a pooler and no farmers yet."""
     async with AsyncExitStack() as stack:
-        devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
-        settings = Settings(
-            network="devnet",
-            rpc_url=devnet.url,
-            friendbot_url=devnet.friendbot_url,
-            ledger_seconds=0.1,
-            block_seconds=300,
-            channel_accounts=5,
-            farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
-            data_dir=tmp_path,
-            database_url=database_url,  # pyright: ignore[reportArgumentType]
-            _env_file=None,  # pyright: ignore[reportCallIssue]
-        )
-        ctx = await open_context(stack, settings, database_url)
-        assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
-        yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+        yield await open_farm(stack, database_url, tmp_path)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
+from kalepool.policy.endurance import Endurance
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.health import Health, disk_room
@@ -95,6 +96,7 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            *_of_endurance(self._ctx.accounts.endurance),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
         ]
@@ -125,6 +127,16 @@ def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
             buckets.append((bound, below))
         delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
     yield delays
+
+
+def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:
+    if lasts is None:
+        return
+    yield _gauge(
+        "xlm_spare_stroops", "XLM of the pool's accounts that fees can be paid with", [], {(): lasts.spare_stroops}
+    )
+    if lasts.hours is not None:
+        yield _gauge("xlm_hours_left", "How long that lasts, by the last day's fees", [], {(): lasts.hours})
 
 
 def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:

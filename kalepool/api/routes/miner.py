@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
+from kalepool import names
 from kalepool.api.auth import Principal, bearer, costs, principal, record, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
@@ -39,7 +40,7 @@ router = APIRouter(prefix="/miner", tags=["miners"])
 require_miner = require(Role.MINER)
 Miner = Annotated[Principal, Depends(require_miner)]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=names.MAX_LENGTH, pattern=names.PATTERN)]
 Hashes = Annotated[int, Field(description="A number of hashes.")]
 
 MOST_SHARES = 100

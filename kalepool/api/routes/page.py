@@ -25,6 +25,7 @@ from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
+from kalepool.policy.endurance import Endurance
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.services.farmers import FarmerStatus
@@ -101,7 +102,11 @@ TEMPLATES = _environment()
 
 
 def render_parts(
-    moment: Moment, history: History, events: Sequence[Mapping[str, Any]], explorer_url: str | None
+    moment: Moment,
+    history: History,
+    events: Sequence[Mapping[str, Any]],
+    explorer_url: str | None,
+    endurance: Endurance | None = None,
 ) -> dict[str, str]:
     """The page's parts as HTML, by id."""
     known: dict[str, Any] = {
@@ -109,6 +114,7 @@ def render_parts(
         "verdict": judge(moment),
         "events": events,
         "explorer_url": explorer_url,
+        "endurance": endurance,
         "hashrate": hashrate_chart(history),
         "rewards": reward_chart(moment.blocks),
         "farmers": sorted(moment.farmers, key=_trouble_first),
@@ -135,7 +141,7 @@ class Viewing:
         self.viewers = 0
         self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
         self.reads = 0
-        self._database = ctx.database
+        self._database, self._accounts = ctx.database, ctx.accounts
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._parts: dict[str, tuple[int, str]] = {}
@@ -217,7 +223,9 @@ class Viewing:
             events = await read_events(self._database, None, EVENTS)
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = await asyncio.to_thread(render_parts, moment, history, events, self.explorer_url)
+            found = await asyncio.to_thread(
+                render_parts, moment, history, events, self.explorer_url, self._accounts.endurance
+            )
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
             if changed:
                 async with self._changed:

@@ -97,7 +97,7 @@ def _outcome(name: str, *, applied: bool, ledger: int | None = None, value: int 
     return Outcome(name, Status.FAILED, error=error)
 
 
-async def _pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
+async def read_pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
     """The items' pails that are on the chain, by farmer and block."""
     rows = await journal.database.fetch_all("select_wallets", farmer_ids=[item.farmer_id for item in items])
     wallets: dict[str, UUID] = {row["custodial_wallet"]: row["farmer_id"] for row in rows}
@@ -107,7 +107,7 @@ async def _pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID,
 
 
 async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:
-    for pail in (await _pails(journal, [item])).values():
+    for pail in (await read_pails(journal, [item])).values():
         return _outcome(name, applied=True, ledger=pail.sequence)
     # Before the block is over nobody can have harvested it away.
     current = (await journal.chain.read_farm()).index
@@ -116,7 +116,7 @@ async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:
 
 async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
     assert item.zeros is not None
-    for pail in (await _pails(journal, [item])).values():
+    for pail in (await read_pails(journal, [item])).values():
         zeros = -1 if pail.zeros is None else pail.zeros
         # With more, a later work has covered up what this one did.
         ledger = None if pail.gap is None else pail.sequence + pail.gap
@@ -128,7 +128,7 @@ async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
 
 async def _harvest(journal: Journal, name: str, items: Sequence[Item]) -> Outcome | None:
     """A pail that is gone while its block is not was harvested, for the reward that was forecast: that was final."""
-    pails = await _pails(journal, items)
+    pails = await read_pails(journal, items)
     blocks = await journal.chain.read_blocks({item.block_index for item in items if item.block_index is not None})
     rewards: list[int] = []
     for item in items:

@@ -183,6 +183,31 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     assert made["api_key"] not in said
 
 
+async def test_another_payout_wallet_is_named_when_registering(api) -> None:
+    """As of an exchange, which never signs in: who registered does, and nobody else."""
+    farm = api.farm
+    await wait_ready(api)
+    owner, exchange = await add_wallet(farm, trustline=False), await add_wallet(farm)
+    client = await signed_in(api, owner)
+    for wrong in ({"payout_memo": "1234"}, {"payout_wallet": "GNOBODY"}, {"payout_wallet": owner.secret}):
+        answer = await client.post("/farmer/farmers", json={"pooler_id": await open_pooler(api), **wrong})
+        assert answer.status_code == 422, answer.text
+    made = await register(api, client, payout_wallet=exchange.public_key, payout_memo="id:1234")
+    assert (made["payout_wallet"], made["payout_memo"]) == (exchange.public_key, "id:1234")
+    farmer = f"/farmers/{made['farmer_id']}"
+    await farm.give(made["custodial_wallet"], 50 * KALE)
+    assert [each["farmer_id"] for each in (await client.get("/farmer/farmers")).json()["items"]] == [made["farmer_id"]]
+    stranger = await signed_in(api, exchange)
+    assert (await stranger.get("/farmer/farmers")).json()["items"] == []
+    assert (await stranger.post(f"{farmer}/leave")).status_code == 404
+    order = {"asset": "KALE", "amount_stroops": str(20 * KALE)}
+    paid = await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": "a"})
+    assert paid.json()["status"] == "paid", paid.text
+    await client.post(f"{farmer}/leave")
+    await until(api, client, f"{farmer}/leave", lambda found: found["status"] == "departed")
+    assert (await balances(farm, exchange.public_key))[1] == 50 * KALE
+
+
 async def test_leaving_waits_for_a_wallet_that_can_be_paid(api) -> None:
     farm = api.farm
     await wait_ready(api)
