@@ -84,7 +84,7 @@ class Rig:
     def give(self, given: GivenJob | None, now: datetime) -> None:
         """Hands it a job, or none, and tells whoever waits. A pause does not count as slowness."""
         if self.given is None:
-            self.pace = Pace(self.pace.difficulty, now)
+            self.pace = Pace(self.pace.difficulty, now, settled=self.pace.settled)
         self.given, self.given_at = given, now
         self.wake()
 

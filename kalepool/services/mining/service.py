@@ -145,7 +145,9 @@ class Mining:
         if difficulty is None and hashes_per_second:
             difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
         difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
-        rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, steady_now(), 0))
+        rig = Rig(
+            miner_id, name, row["searcher"], Pace(difficulty, steady_now(), settled=row["difficulty"] is not None)
+        )
         self._names[miner_id, name] = rig
         self.dealer.rigs[rig.searcher] = rig
         return rig
