@@ -254,8 +254,11 @@ class Settings(BaseSettings):
     proxy."""
 
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. It is reckoned and shown, and settled by the
-    operator."""
+    """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. Fixed for a farmer when it registers; it is
+    collected from its wallet into the treasury."""
+
+    fee_collect_stroops: Annotated[int, Field(ge=1)] = 100_000_000
+    """KALE from which on a farmer's fee is collected, in stroops (100,000,000 are 10 KALE); less once a day."""
 
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Part of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %."""
@@ -280,8 +283,20 @@ class Settings(BaseSettings):
     """Most rigs (machines) of a key at the same time. One that is gone gives its place to the next."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are credited with theirs;
-    what falls to the pool's own workers stays the pool's."""
+    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls
+    to the pool's own workers stays the pool's."""
+
+    payout_threshold_stroops: Annotated[int, Field(ge=1)] = 100_000_000
+    """KALE from which on a miner is paid, in stroops (100,000,000 are 10 KALE), unless it has set more itself."""
+
+    payout_wish_stroops: Annotated[int, Field(ge=1)] = 10_000_000
+    """KALE from which on a miner is paid when it asks for it, in stroops."""
+
+    payout_days: Positive = 30.0
+    """Days after which a miner is paid what it has earned, however little."""
+
+    payout_change_hours: Annotated[float, Field(ge=0)] = 72.0
+    """Hours until a miner's new payout wallet counts that the old one did not sign for."""
 
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""

@@ -19,6 +19,7 @@ from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
     csv_exports,
+    earnings,
     farmers,
     farming,
     keys,
@@ -114,6 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
         sep10,
         keys,
         miner,
+        earnings,
         operator,
         page,
         metrics,

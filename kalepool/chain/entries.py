@@ -9,7 +9,7 @@ from typing import Any
 from stellar_sdk import Address, Asset, Keypair, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
-from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits
+from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits, Payee
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, Key, Pail, block_key, pail_key
 
 MAX_KEYS = 200
@@ -66,6 +66,25 @@ def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
     return entry.data.data_value.data_value
 
 
+def payee(
+    account: stellar_xdr.LedgerEntryData | None,
+    line: stellar_xdr.LedgerEntryData | None,
+    memo: stellar_xdr.LedgerEntryData | None,
+) -> Payee:
+    """What an account can be paid, by its entry, its trustline and its word on memos."""
+    if account is None or line is None or line.trust_line is None:
+        return Payee(exists=account is not None, trusts=False)
+    found = line.trust_line
+    buying = found.ext.v1.liabilities.buying.int64 if found.ext.v1 is not None else 0
+    return Payee(
+        exists=True,
+        trusts=True,
+        authorised=bool(found.flags.uint32 & 1),
+        room_stroops=max(found.limit.int64 - found.balance.int64 - buying, 0),
+        memo_required=memo is not None and data_value(memo) == b"1",
+    )
+
+
 def limit_keys() -> list[str]:
     """Keys of the network settings that limit one contract call."""
     ids = stellar_xdr.ConfigSettingID
@@ -74,6 +93,7 @@ def limit_keys() -> list[str]:
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_V0,
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_EXT_V0,
         ids.CONFIG_SETTING_CONTRACT_EVENTS_V0,
+        ids.CONFIG_SETTING_STATE_ARCHIVAL,
     )
     return [
         stellar_xdr.LedgerKey(
@@ -98,6 +118,8 @@ def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
             found["footprint_entries"] = ext.tx_max_footprint_entries.uint32
         if (events := setting.contract_events) is not None:
             found["events_bytes"] = events.tx_max_contract_events_size_bytes.uint32
+        if (archival := setting.state_archival_settings) is not None:
+            found["temporary_ttl"] = archival.min_temporary_ttl.uint32
     return Limits(**found)
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from kalepool.errors import KalepoolError
-from kalepool.protocol.model import Block
+from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block
 
 BASE_RESERVE_STROOPS = 5_000_000
 """What an account must keep per entry it owns, and twice for itself."""
@@ -89,6 +89,17 @@ class Receiver:
 
 
 @dataclass(frozen=True, slots=True)
+class Payee:
+    """What an account can be paid in KALE. `memo_required`: only with a memo, or by an M… address (SEP-29)."""
+
+    exists: bool
+    trusts: bool
+    authorised: bool = False
+    room_stroops: int = 0
+    memo_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FeeBids:
     """What was paid for inclusion in recent ledgers, in stroops per operation."""
 
@@ -117,6 +128,7 @@ class Limits:
     write_entries: int = 50
     write_bytes: int = 132_096
     events_bytes: int = 16_384  # of the events emitted, with the return value
+    temporary_ttl: int = TEMPORARY_TTL_LEDGERS  # ledgers that a new temporary entry lives, as Block and Pail
 
 
 @dataclass(frozen=True, slots=True)

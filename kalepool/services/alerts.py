@@ -22,14 +22,15 @@ from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.endurance import WARN_HOURS, Endurance
-from kalepool.policy.timing import blocks_per_day
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
+from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
+from kalepool.services.mining.payouts import NO_TROUBLE, PayoutTrouble, payout_trouble
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -106,6 +107,7 @@ class Observation:
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
     books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
+    payouts: PayoutTrouble = NO_TROUBLE
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
     suspicions: Sequence[tuple[UUID, str, str]] = ()  # (miner, its name, what was found)
@@ -193,6 +195,15 @@ def _unsettled(seen: Observation) -> list[Condition]:
     found = []
     if seen.books:
         found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
+    if seen.payouts.stuck:
+        said = f"{seen.payouts.stuck} payouts to miners were begun an hour ago and more, and are not paid: see the log."
+        found.append(Condition("payout-stuck", "payout-stuck", said))
+    if seen.payouts.short_stroops:
+        said = (
+            f"The treasury lacks {kale(seen.payouts.short_stroops)} KALE for what miners are due after all fees that "
+            "farmers owe are collected."
+        )
+        found.append(Condition("treasury-short", "treasury-short", said))
     if seen.gaps:
         found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
@@ -396,16 +407,18 @@ class Alerts:
         silent = 0.0
         farm: Farm | None = None
         poor: dict[str, int] = {}
+        living = 0
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 farm = await self._ctx.chain.read_farm()
                 poor = await self._poor_farmers()
+                living = await harvest.living_blocks(self._ctx)
             self._answered = time.monotonic()
         except (ChainError, TimeoutError):
             silent = max(time.monotonic() - self._answered, 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
-            first, last = farm.index - blocks_per_day(self._ctx.settings.chain), farm.index - 1
+            first, last = farm.index - living, farm.index - 1
             started = datetime.fromtimestamp(farm.farm_block.timestamp, UTC)
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)
@@ -426,6 +439,7 @@ class Alerts:
             endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
+            payouts=await payout_trouble(database),
             books=await held.lasting(database, self._ctx.settings.chain),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],

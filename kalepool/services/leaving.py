@@ -22,6 +22,7 @@ from kalepool.chain import Account, Prepared, Receiver, Signer
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.policy import departing
+from kalepool.services.books import collecting
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming import harvest
@@ -111,6 +112,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
         async with ctx.wallet(farmer.farmer_id):
             await _settle(ctx, farmer)
             await _harvest(ctx, farmer)
+            await collecting.settle_fees(ctx, [farmer])
             await _pay_out(ctx, farmer)
     except KalepoolError as error:
         refused = isinstance(error, TransactionFailedError)
@@ -145,7 +147,7 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
     wallet = farmer.custodial_wallet
     current = (await ctx.chain.read_farm()).index or 0
     rows = await ctx.database.fetch_all("select_pails_left", farmer_id=farmer.farmer_id)
-    oldest = max(current - harvest.living_blocks(ctx), 0)
+    oldest = max(current - await harvest.living_blocks(ctx), 0)
     pails = await ctx.chain.read_pails([(wallet, index) for index in range(oldest, current + 2)])
     worked = {index for (_, index), pail in pails.items() if pail.zeros is not None or index >= current}
     left = sorted({row["block_index"] for row in rows} | worked)

@@ -37,6 +37,8 @@ CHANNEL_LOW_STROOPS = 10_000_000
 """Below this a channel is filled up again."""
 POOL_SPARE_STROOPS = 100_000_000
 """What the pool's account should have left for fees once its channels are filled: 10 XLM."""
+TREASURY_STROOPS = 20_000_000
+"""What the treasury is made with: its reserve of 1.5 XLM, and some to spare. The pool's account pays its fees."""
 RESERVE = 2 * BASE_RESERVE_STROOPS
 """What Stellar locks in a plain account."""
 OPERATIONS = 100
@@ -150,6 +152,8 @@ class PoolAccounts:
         """Signs for the account that pays the fees; None until it is on the ledger."""
         self.channels = Channels(chain)
         """Submit what needs no farmer's signature, one transaction at a time each."""
+        self.treasury: Signer | None = None
+        """Holds what is the pool's and its miners'; None until it is on the ledger, with its trustline."""
         self.to_be_made: int | None = None
         """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
@@ -211,6 +215,36 @@ class PoolAccounts:
         if todo.needed <= todo.spare and pool not in busy:
             await self._create_and_fill(signers, todo)
         return self.needs
+
+    async def ensure_treasury(self) -> Signer | None:
+        """Makes the treasury, with its KALE trustline, as soon as the pool's account can pay for it. Idempotent.
+
+        Raises as `ensure`, and as carry."""
+        if self.treasury is not None or self.pool is None:
+            return self.treasury
+        [row] = await named_accounts(
+            self._database, self._custody, self._chain, [(Purpose.TREASURY, Purpose.TREASURY.value)]
+        )
+        signer = self._custody.signer(row.binding, row.secret_sealed)
+        signer.check()
+        found = await self._chain.read_accounts([row.address, self.pool.public_key])
+        account, payer = found.get(row.address), found.get(self.pool.public_key)
+        if account is None:
+            if payer is None or payer.spendable_stroops < TREASURY_STROOPS + CHANNEL_LOW_STROOPS:
+                return None
+            created = [(row.address, TREASURY_STROOPS)]
+            async with self._chain.pool_lock:
+                await self._carry(
+                    ActionName.CREATE_ACCOUNT,
+                    created,
+                    partial(self._chain.prepare_create_accounts, created, pool=self.payer),
+                )
+        if account is None or account.kale_stroops is None:
+            prepare = partial(self._chain.prepare_trustline, signer, pool=self.payer)
+            await self._carry(ActionName.TRUSTLINE, [(row.address, 0)], prepare)
+            log.info("treasury_made", address=row.address)
+        self.treasury = signer
+        return signer
 
     async def _measure(self, spare_stroops: int) -> None:
         row = await self._database.fetch_one("select_fees_burned", seconds=MEASURED_SECONDS)
