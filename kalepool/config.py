@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     contract_id: str | None = None
     """Id of the KALE contract, which is planted, worked and harvested at."""
 
+    contract_wasm: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the KALE contract's code, where it is another than the pool knows: an operator's consent to it."""
+
+    pause_on_new_contract: bool = True
+    """Whether nothing is planted while the KALE contract's code is another than the pool knows. Operators are told in
+    any case."""
+
     asset_code: str | None = None
     """Code of the asset that is farmed."""
 
@@ -379,6 +386,7 @@ class Settings(BaseSettings):
             "passphrase": self.network_passphrase,
             "rpc_url": self.rpc_url,
             "contract_id": self.contract_id,
+            "contract_wasm": self.contract_wasm,
             "asset_code": self.asset_code,
             "asset_issuer": self.asset_issuer,
             "asset_contract_id": self.asset_contract_id,

@@ -144,6 +144,14 @@ def farm_state(instance: stellar_xdr.LedgerEntryData) -> tuple[int | None, Block
     return index, farm_block, paused
 
 
+def contract_wasm(instance: stellar_xdr.LedgerEntryData) -> str | None:
+    """SHA-256 of the code of a contract's instance, in hex; None for one that has none of its own."""
+    assert instance.contract_data is not None
+    assert instance.contract_data.val.instance is not None
+    code = instance.contract_data.val.instance.executable.wasm_hash
+    return None if code is None else code.hash.hex()
+
+
 def block(entry: stellar_xdr.LedgerEntryData) -> Block:
     assert entry.contract_data is not None
     return _block(entry.contract_data.val)

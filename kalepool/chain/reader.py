@@ -174,7 +174,8 @@ class ChainReader:
             if index is None or index in block_keys:
                 entry = found.get(block_keys[index]) if index is not None else None
                 block = None if entry is None else self._decoded(entries.block, entry)
-                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused)
+                wasm = self._decoded(entries.contract_wasm, found[instance_key])
+                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused, wasm)
         raise RpcUnavailableError("the farm's index kept moving while it was read")
 
     async def read_blocks(self, indexes: Iterable[int]) -> dict[int, Block]:
