@@ -301,6 +301,16 @@ async def test_a_payee_that_goes_bad_after_the_look_keeps_nobody_else_from_being
     assert await right(farm) == []
 
 
+async def test_a_full_transaction_fits_into_a_ledger(farm) -> None:
+    """With its fee bump it is one operation more, and a ledger may have room for a hundred."""
+    wallet = await payee(farm)
+    count = payouts.MOST
+    await credited(farm, *[20 * KALE] * count, wallets=[wallet] * count)
+    assert await payouts.pay(farm.ctx) == count
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payout'") == [(1,)]
+    assert await kale_of(farm, wallet) == [count * 20 * KALE]
+
+
 async def test_a_wish_is_paid_once_for_its_key(farm) -> None:
     ((miner, wallet),) = await credited(farm, 2 * KALE)
     assert await payouts.pay(farm.ctx) == 0, "below the threshold"
