@@ -31,8 +31,8 @@ from kalepool.services.journal.intents import Intent, Item
 log = structlog.get_logger()
 
 MOST = 50
-"""Payments in one transaction. It takes a hundred; but with a fee bump those are more operations than a whole ledger has
-room for, where a network allows it a hundred."""
+"""Payments in one transaction. It takes a hundred; but with a fee bump those are more operations than a whole ledger
+has room for, where a network allows it a hundred."""
 
 RETRY_SECONDS = 3600.0
 """When a miner that could not be paid is looked at again."""
