@@ -11,8 +11,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from kalepool.policy.price_gate import PailFees
 from kalepool.protocol.model import STROOPS_PER_KALE, Block
-from kalepool.simulation.block import Others, PailFees
+from kalepool.simulation.block import Others
 from kalepool.simulation.luck import Rng
 
 LEDGER_SECONDS = 5.1

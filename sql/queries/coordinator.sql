@@ -100,7 +100,7 @@ SELECT b.block_index, b.started_at, b.min_gap, b.max_gap, b.min_stake_stroops, b
        b.staked_total_stroops, b.normalized_total, b.others_staked_stroops, ours.stakes, ours.gaps, ours.zeros
 FROM blocks b
 CROSS JOIN LATERAL (
-    SELECT array_agg(p.stake_stroops ORDER BY p.farmer_id) AS stakes, array_agg(w.gap ORDER BY p.farmer_id) AS gaps,
+    SELECT array_agg(p.stake_stroops::numeric ORDER BY p.farmer_id) AS stakes, array_agg(w.gap ORDER BY p.farmer_id) AS gaps,
            array_agg(w.zeros ORDER BY p.farmer_id) AS zeros
     FROM plantings p
     CROSS JOIN LATERAL (

@@ -9,12 +9,13 @@ import pytest
 
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
+from kalepool.policy.price_gate import PailFees
 from kalepool.policy.schedule import ScheduleSettings
 from kalepool.protocol.lifecycle import new_block
 from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
 from kalepool.protocol.rewards import normalise
 from kalepool.simulation import mainnet
-from kalepool.simulation.block import Ledgers, Others, PailFees, SimulatedBlock, points_of
+from kalepool.simulation.block import Ledgers, Others, SimulatedBlock, points_of
 from kalepool.simulation.luck import Luck
 from kalepool.simulation.mainnet import Mainnet, Reaction
 from kalepool.simulation.player import Pool, ScheduledBlock, by_schedule
