@@ -11,7 +11,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-ray chaos fuzz check fix lock clean
+.PHONY: help setup run test test-ray chaos fuzz check audit fix lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: setup ## the whole API and all property tests, 200 examples of each, other
 check: setup ## formatting, lint, types, import direction, lock file
 	@$(BIN)/python tools/check.py
 
+audit: setup .venv/audit/.ready ## ask for known vulnerabilities of the locked dependencies (needs the network)
+	@$(BIN)/python tools/audit.py
+
 fix: setup ## format, mend what can be mended, and write docs/settings.md
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -46,6 +49,8 @@ fix: setup ## format, mend what can be mended, and write docs/settings.md
 lock: setup ## resolve the dependencies of pyproject.toml again
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
+	@echo pip-audit | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade - -o audit.lock
 
 clean: ## remove .venv and caches (the pool's data stays)
 	rm -rf .venv .coverage* .pytest_cache .ruff_cache .hypothesis
@@ -62,4 +67,10 @@ clean: ## remove .venv and caches (the pool's data stays)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python .venv --no-build-isolation --no-deps -e .
+	@touch $@
+
+# In an environment of its own: what it needs is nothing the pool has to live with.
+.venv/audit/.ready: .venv/.ready audit.lock
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/audit
+	@$(BIN)/uv pip install --quiet --python .venv/audit --require-hashes -r audit.lock
 	@touch $@

@@ -149,6 +149,8 @@ async def running_pool(folder: Path, rate_per_miner: float) -> AsyncIterator[Poo
             "KALEPOOL_RPC_URL": "http://127.0.0.1:9",  # no chain: nothing here needs one
             "KALEPOOL_API_PORT": str(port),
             "KALEPOOL_REQUESTS_PER_MINUTE": "1000000",
+            "KALEPOOL_API_CONNECTIONS": "100000",
+            "KALEPOOL_API_CONNECTIONS_PER_ADDRESS": "100000",  # all miners are on this machine
             "KALEPOOL_MINER_SHARE_SECONDS": str(1 / rate_per_miner),
             "KALEPOOL_LOG_LEVEL": "error",
         }

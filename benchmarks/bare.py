@@ -56,7 +56,7 @@ class _Search:
     def __init__(self) -> None:
         os.nice(NICENESS)
         self.template = kernels.Template(1, os.urandom(32), os.urandom(32))
-        self.backend = next(name for name in kernels.backends() if not name.startswith("cuda"))
+        self.backend = next(name for name in kernels.backends() if not kernels.is_of_cards(name))
         self.threads = len(os.sched_getaffinity(0))
         self.next = 0
         self.hash(2**20)

@@ -38,6 +38,7 @@ import structlog
 
 import kernels
 from benchmarks.bare import BareKernel
+from kalepool.cluster.claims import read_hello, read_report
 from kalepool.cluster.fleet import SYSTEM_CONFIG, connect
 from kalepool.cluster.members import Cluster, Handle, Member
 from kalepool.cluster.messages import Hello, WorkerJob, WorkerReport, code_version
@@ -226,21 +227,20 @@ class Swarm:
         # One process unpacks for thousands: a job that all of them hold is unpacked once.
         WorkerJob.unpack = staticmethod(functools.lru_cache(8)(WorkerJob.unpack))
 
-    async def start(self) -> None:
+    async def start(self) -> bytes:
         """Begin to hash; before, all of them are to have joined."""
         self.loop = asyncio.get_running_loop()
         threading.Thread(target=self._hash, daemon=True).start()
+        return b""
 
-    async def hello(self, number: int, serial: int) -> Hello:
+    async def hello(self, number: int, serial: int) -> bytes:
         self.workers[number] = SlowWorker(serial, self)
-        return Hello(code_version(), f"simulated-{number}", os.getpid(), self.workers[number].backend, 1)
+        return Hello(code_version(), f"simulated-{number}", os.getpid(), self.workers[number].backend, 1).pack()
 
     async def assign(self, number: int, packed: bytes) -> None:
         self.workers[number].assign(packed)
 
-    async def exchange(
-        self, number: int, packed: bytes | None, serial: int | None, wait_seconds: float
-    ) -> WorkerReport:
+    async def exchange(self, number: int, packed: bytes | None, serial: int | None, wait_seconds: float) -> bytes:
         worker = self.workers[number]
         worker.news.clear()
         if packed:
@@ -250,11 +250,12 @@ class Swarm:
                 await worker.news.wait()
         except TimeoutError:
             pass
-        return worker._report()
+        return worker._report().pack()
 
-    async def times(self) -> dict[int, float]:
+    async def times(self) -> bytes:
+        """When each nonce was found since the last call, as JSON."""
         found, self.found = self.found, {}
-        return found
+        return json.dumps(list(found.items())).encode()
 
     def _hash(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
@@ -270,10 +271,14 @@ class SwarmHandle:
         self._actor, self._number, self._serial = actor, number, serial
 
     async def hello(self) -> Hello:
-        return await self._actor.hello.remote(self._number, self._serial)
+        hello = read_hello(await self._actor.hello.remote(self._number, self._serial))
+        assert isinstance(hello, Hello)
+        return hello
 
     async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
-        return await self._actor.exchange.remote(self._number, packed, serial, wait_seconds)
+        report = read_report(await self._actor.exchange.remote(self._number, packed, serial, wait_seconds))
+        assert isinstance(report, WorkerReport)
+        return report
 
     def assign(self, packed: bytes) -> None:
         self._actor.assign.remote(self._number, packed)
@@ -335,7 +340,7 @@ async def coordinate(count: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
         elapsed = time.monotonic() - began
         used = _cpu_seconds() - cpu
-        found = await fleet.actor.times.remote()
+        found = dict(json.loads(await fleet.actor.times.remote()))
         delays = [commits[nonce] - at for nonce, at in found.items() if nonce in commits]
         result = {
             "workers": count,

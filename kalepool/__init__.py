@@ -18,6 +18,7 @@ mine/               hashing for a pool over HTTP
 simulation/         blocks of KALE as the pool would play them, without a network
 bench.py            `kalepool bench`: how fast this machine hashes
 database.py         the one door to PostgreSQL, and the queries of sql/
+dumps.py            copies of the database as files
 notices.py          what processes tell each other over PostgreSQL
 postgres.py         the embedded PostgreSQL
 policy/             what the pool decides, pure
@@ -31,5 +32,7 @@ networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
 heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
+hardening.py        what keeps others out of a process that holds secrets
+names.py            what people may call things
 units.py            amounts, rates and times as people read them
 """

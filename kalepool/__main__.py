@@ -9,15 +9,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from kalepool.hardening import keep_private
+
 # Command, where it lives, and what the list of commands says of it.
 COMMANDS = [
     ("up", "kalepool.commands.up:up", "Start and watch everything that is not configured elsewhere, and mine."),
     ("status", "kalepool.commands.status:status", "Show the block, the farmers, the workers and the last blocks."),
-    ("farmer", "kalepool.commands.farmer:farmer", "Add, list and show farmers, and let them go."),
-    ("pooler", "kalepool.commands.pooler:pooler", "Add poolers."),
-    ("miner", "kalepool.commands.miner:miner", "Add external miners."),
+    ("pause", "kalepool.commands.pause:pause", "Plant nothing more; --wait until it is safe to stop."),
+    ("resume", "kalepool.commands.pause:resume", "Plant again."),
+    ("doctor", "kalepool.commands.doctor:doctor", "Look for everything that can be wrong, and say the way out."),
+    ("logs", "kalepool.commands.logs:logs", "Show the logs of the pool's parts."),
+    ("farmer", "kalepool.commands.farmer:farmer", "Add, list, show and change farmers, and let them go."),
+    ("pooler", "kalepool.commands.pooler:pooler", "Add, list, open and close poolers."),
+    ("miner", "kalepool.commands.miner:miner", "Add, list and show external miners, and make their keys."),
     ("books", "kalepool.commands.books:books", "Check, show and export the pool's books."),
-    ("operator", "kalepool.commands.operator:operator", "Make keys for operators."),
+    ("operator", "kalepool.commands.operator:operator", "Make and list operators' keys."),
+    ("key", "kalepool.commands.key:key", "List and revoke keys for the API."),
+    ("backup", "kalepool.commands.backup:backup", "Write the pool's database to a file, also while it runs."),
+    ("restore", "kalepool.commands.backup:restore", "Put a backup back."),
+    ("move", "kalepool.commands.backup:move", "Copy the pool's database to another PostgreSQL."),
     ("mine", "kalepool.commands.mine:mine", "Hash for a pool over HTTP, as an external miner."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
     ("api", "kalepool.commands.api:api", "Run the API and custody."),
@@ -75,7 +85,11 @@ for _name, _, _help in COMMANDS:
 
 
 def main() -> None:
-    """Run a command. What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest."""
+    """Run a command: most hold a secret, so none leaves a core dump or a file for others.
+
+    What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest.
+    """
+    keep_private()
     try:
         status = typer.main.get_command(app).main(prog_name="kalepool", standalone_mode=False)
     except Exception as error:

@@ -65,7 +65,7 @@ class Measurement:
 
 def bench(
     backend: Annotated[
-        list[str] | None, typer.Option(help="Only this backend (avx512, avx2, …, cuda). May be given again.")
+        list[str] | None, typer.Option(help="Only this backend (avx512, avx2, …, cuda, opencl). May be given again.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Only this many threads; by default one and all cores.")
@@ -94,7 +94,7 @@ def bench(
         search_contender(name, count)
         for name in names
         for count in counts
-        if not (name.startswith("cuda") and count != counts[0])  # a card is driven by one thread
+        if not (kernels.is_of_cards(name) and count != counts[0])  # a card is driven by one thread
     ]
     if peer:
         contenders += [peer_contender(peer, count) for count in counts]
@@ -212,7 +212,7 @@ def show(results: Sequence[Measurement], clock: float | None) -> None:
         table.add_column(name, justify="right")
     for result in results:
         rate = result.hashes_per_second
-        on_clock = clock and result.backend != PEER and not result.backend.startswith("cuda")
+        on_clock = clock and result.backend != PEER and not kernels.is_of_cards(result.backend)
         row = [
             result.backend,
             str(result.threads),
@@ -234,7 +234,7 @@ def report(results: Sequence[Measurement], clock: float | None, peer: str | None
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "cuda_cards": list(kernels.devices()),
+        "cards": kernels.devices(),
         "clock_hertz": clock,
         "peer": peer,
         "results": [

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kalepool.errors import ConfigError
@@ -23,12 +25,30 @@ from kalepool.networks import NETWORKS, Network
 ENV_FILE = "KALEPOOL_ENV_FILE"
 """Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
 
-NOT_OURS = re.compile(r"KALEPOOL_(BACKEND|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)")
+NOT_OURS = re.compile(
+    r"KALEPOOL_(BACKEND|OPENCL_CPU|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)"
+)
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
 KalePrice = Literal["pool"] | Positive
 """XLM for a KALE: a number, or read from the chain's liquidity pool."""
+
+
+def _require_web_address(value: str) -> str:
+    """Raises ValueError for what no HTTP client could reach, an example's "https://…" among it."""
+    try:
+        parts = urlsplit(value)
+        host = (parts.hostname or "").encode("idna").strip(b".")  # "…" is three dots there
+        is_one = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:  # it may hold a key, so it is not repeated
+        raise ValueError("no web address: write it as https://host or https://host:port/path")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(_require_web_address)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,7 @@ class Settings(BaseSettings):
     network: Annotated[Literal["devnet", "testnet", "mainnet"], Heading("The chain")] = "devnet"
     """The Stellar network to farm on. `devnet` is an offline one that `kalepool up` starts on this machine."""
 
-    rpc_url: str | None = None
+    rpc_url: WebAddress | None = None
     """Address of the Stellar RPC server. Mainnet has no public one: choose yours."""
 
     network_passphrase: str | None = None
@@ -85,7 +105,7 @@ class Settings(BaseSettings):
     tractor_id: str | None = None
     """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
 
-    friendbot_url: str | None = None
+    friendbot_url: WebAddress | None = None
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
@@ -128,11 +148,20 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8737
     """Port that the API listens on; 0 takes a free one. `kalepool up` takes another where the default is taken."""
 
-    api_url: str | None = None
+    api_url: WebAddress | None = None
     """Address of the API for the coordinator and the commands."""
 
-    public_url: str | None = None
-    """Address of the API as wallets reach it, as https://pool.example."""
+    public_url: WebAddress | None = None
+    """Address of the API as wallets reach it, as https://pool.example. Needed where KALEPOOL_API_HOST opens it to
+    others."""
+
+    trusted_proxies: str = ""
+    """Addresses or networks of the proxies in front of the API, separated by commas: what they say in X-Forwarded-For
+    is believed. By default nobody's is."""
+
+    api_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port on this machine where the API gives the pool's metrics to Prometheus without a key. Without one they take an
+    operator's."""
 
     home_domain: str | None = None
     """Domain where wallets look for stellar.toml, as pool.example."""
@@ -143,6 +172,10 @@ class Settings(BaseSettings):
     ray_address: str | None = None
     """Ray cluster to search on: host:port, or `auto` for the one on this machine. Without one the coordinator starts a
     Ray of its own here; `none` starts none, for external miners only."""
+
+    ray_user: str | None = None
+    """User of this machine that coordinator, Ray and workers run as where root starts `kalepool up`: who takes over a
+    worker then has neither the master key nor the database's files. Without one they run as the API does."""
 
     ray_cpus: Annotated[int, Field(ge=0)] = 0
     """Cores to ask the Ray cluster's autoscaler for. 0 asks for none: what is there is searched on."""
@@ -209,6 +242,10 @@ class Settings(BaseSettings):
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
 
+    least_withdrawal_stroops: Annotated[int, Field(ge=1)] = 10_000_000
+    """The least that a farmer withdraws at once, in stroops of KALE or XLM (10,000,000 are 1). Who leaves is paid any
+    rest."""
+
     registration_hours: Positive = 24.0
     """Hours after which a registration lapses that nothing came for, unless it was an operator's."""
 
@@ -220,6 +257,13 @@ class Settings(BaseSettings):
 
     pooler_requests_per_minute: Annotated[int, Field(ge=1)] = 6000
     """Requests a minute that the API takes from a pooler's or an operator's key."""
+
+    api_connections: Annotated[int, Field(ge=1)] = 10_000
+    """Most connections to the API at the same time."""
+
+    api_connections_per_address: Annotated[int, Field(ge=1)] = 500
+    """Most connections to the API from one address at the same time; requests under way, of one behind a trusted
+    proxy."""
 
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. It is reckoned and shown, and settled by the
@@ -386,6 +430,25 @@ def names_in(file: Path) -> Iterator[tuple[str, str]]:
             raise ConfigError(f"{file}, line {line}: not a setting: write NAME=value")
         if binding.key is not None:
             yield f"{file}, line {line}", binding.key
+
+
+def require_public_url(settings: Settings) -> None:
+    """Raises ConfigError where the API is open to others and does not know its address: wallets would be sent to this
+    machine's inner one."""
+    host = settings.api_host
+    if not is_local(host) and settings.public_url is None:
+        raise ConfigError(
+            f"KALEPOOL_API_HOST={host} opens the API to other machines: set KALEPOOL_PUBLIC_URL to the address that "
+            "they reach it at, as https://pool.example"
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether this address is for this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def local_url(host: str, port: int) -> str:

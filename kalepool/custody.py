@@ -1,10 +1,10 @@
 """Secret keys: made here, sealed at rest, opened only to sign. Used by the API process alone.
 
 A secret is sealed with XChaCha20-Poly1305 under the master key, with what it may be used for as associated data: its
-row, purpose, address, and the wallet that its money goes to. Where one of them was changed in the database, or the
-secret was copied to another row, it does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file, never in
-the database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open, and all
-bring back the accounts that were made under them.
+row, purpose, address, and the wallet and memo that its money goes to. Where one of them was changed in the database,
+or the secret was copied to another row, it does not open. The master key is in KALEPOOL_MASTER_KEY or in a 0600 file,
+never in the database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open,
+and all bring back the accounts that were made under them.
 
 Earlier versions bound a secret to its row alone. Such seals are made anew once, as the rows are then. Afterwards they
 open no more, else an old one could be put back beside another payout wallet: the key file remembers it by its first
@@ -54,7 +54,7 @@ class Purpose(StrEnum):
 class Binding:
     """What a sealed secret may be used for, by its row. A secret that was sealed for something else does not open.
 
-    name: of one of the pool's own accounts. payout_wallet: where a farmer's money goes.
+    name: of one of the pool's own accounts. payout_wallet, payout_memo: where a farmer's money goes.
     """
 
     row_id: UUID
@@ -62,10 +62,12 @@ class Binding:
     address: str
     name: str | None = None
     payout_wallet: str | None = None
+    payout_memo: str | None = None
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
-        return cls(row["row_id"], Purpose(row["purpose"]), row["address"], row["name"], row["payout_wallet"])
+        parts = (row["address"], row["name"], row["payout_wallet"], row["payout_memo"])
+        return cls(row["row_id"], Purpose(row["purpose"]), *parts)
 
     def associated_data(self) -> bytes:
         """The same bytes for the same binding and for no other. What is None is left out."""
@@ -75,6 +77,7 @@ class Binding:
             "address": self.address,
             "name": self.name,
             "payout": self.payout_wallet,
+            "memo": self.payout_memo,
         }
         given = {key: value for key, value in parts.items() if value is not None}
         return b"kalepool seal\0" + json.dumps(given, sort_keys=True).encode()
@@ -156,6 +159,7 @@ class Custody:
         *,
         name: str | None = None,
         payout_wallet: str | None = None,
+        payout_memo: str | None = None,
         address: str | None = None,
     ) -> tuple[str, bytes, str]:
         """The account of a path for the row `row_id`: (address, sealed secret, master_key_id), to be stored there.
@@ -167,7 +171,7 @@ class Custody:
         keypair = next((each for each in made if address in (None, each.public_key)), None)
         if keypair is None:
             raise CustodyError(f"no master key that is here makes {address} of {path}")
-        binding = Binding(row_id, purpose, keypair.public_key, name, payout_wallet)
+        binding = Binding(row_id, purpose, keypair.public_key, name, payout_wallet, payout_memo)
         sealed, key_id = self._seal(binding.associated_data(), keypair.raw_secret_key())
         return keypair.public_key, sealed, key_id
 
@@ -311,8 +315,17 @@ async def _store(session: Session, binding: Binding, sealed: bytes, key_id: str)
     await session.execute(query, row_id=binding.row_id, secret_sealed=sealed, master_key_id=key_id)
 
 
-async def change_payout(custody: Custody, session: Session, farmer_id: UUID, payout_wallet: str) -> str:
+async def change_payout(
+    custody: Custody,
+    session: Session,
+    farmer_id: UUID,
+    payout_wallet: str,
+    *,
+    payout_memo: str | None = None,
+    owner_wallet: str | None = None,
+) -> str:
     """Has a farmer's money go to another wallet, and its secret sealed for that. Returns the wallet before.
+    `owner_wallet`: who signs in for it from now on.
 
     Raises NotFoundError, ConflictError where the farmer has left, and CustodyError where the row was changed.
     """
@@ -321,11 +334,15 @@ async def change_payout(custody: Custody, session: Session, farmer_id: UUID, pay
         raise NotFoundError(f"no farmer {farmer_id}")
     if row["status"] == "departed":
         raise ConflictError(f"farmer {farmer_id} has left: there is nothing to pay out")
-    sealed, key_id = custody.seal_again(Binding.of_row(row), row["secret_sealed"], payout_wallet=payout_wallet)
+    sealed, key_id = custody.seal_again(
+        Binding.of_row(row), row["secret_sealed"], payout_wallet=payout_wallet, payout_memo=payout_memo
+    )
     await session.execute(
         "update_farmer_payout",
         row_id=farmer_id,
         payout_wallet=payout_wallet,
+        payout_memo=payout_memo,
+        owner_wallet=owner_wallet,
         secret_sealed=sealed,
         master_key_id=key_id,
     )

@@ -88,6 +88,7 @@ class Postgres:
     socket_dir: Path
     process: subprocess.Popen[bytes]
     passwords: dict[str, str] = field(repr=False)
+    shared_socket_dir: Path | None = None
 
     @classmethod
     def start(
@@ -97,11 +98,13 @@ class Postgres:
         programs: Path | None = None,
         log_file: Path | None = None,
         settings: dict[str, str] | None = None,
+        shared_with: int | None = None,
         timeout: float = 30.0,
     ) -> Postgres:
         """Start a server on `data_dir`, which is made on first use. Call it from the main thread.
 
         programs: folder with another PostgreSQL's `postgres` and `initdb`. settings: server settings over ours.
+        shared_with: a group that may reach it as well, through a socket in a folder of its own; for root alone.
         Raises DatabaseError when it does not answer within `timeout` seconds; the message ends with its last words.
         """
         data_dir = data_dir.absolute()
@@ -114,13 +117,15 @@ class Postgres:
         _clear_stale(data_dir)
         if not _logins_file(data_dir).exists():
             _set_passwords(data_dir, programs, prefix)
-        socket_dir = _socket_dir(data_dir)
+        socket_dir = _socket_dir(data_dir, data_dir)
+        shared = None if shared_with is None else _shared_socket_dir(data_dir, shared_with)
+        listening = ",".join(f'"{folder}"' for folder in (socket_dir, shared) if folder)
         log_file = log_file or data_dir / "server.log"
         arguments = [*prefix, str(programs / "postgres"), "-D", str(data_dir)]
-        for name, value in {**SERVER_SETTINGS, "unix_socket_directories": str(socket_dir), **(settings or {})}.items():
+        for name, value in {**SERVER_SETTINGS, "unix_socket_directories": listening, **(settings or {})}.items():
             arguments += ["-c", f"{name}={value}"]
         process = spawn(arguments, death_signal=signal.SIGINT, environment=_environment(), log=log_file)
-        server = cls(data_dir, socket_dir, process, _read_passwords(data_dir))
+        server = cls(data_dir, socket_dir, process, _read_passwords(data_dir), shared)
         try:
             server._wait_until_ready(timeout, log_file)
             server._ensure_logins()
@@ -132,6 +137,10 @@ class Postgres:
     def url(self, database: str = "kalepool", login: Login = Login.SERVER) -> str:
         """The address of one database, for libpq. It holds the login's password."""
         return _url(self.socket_dir, database, login, self.passwords)
+
+    def shared_url(self, login: Login) -> str:
+        """The same for who is in the group that the server is shared with; for all where it is not shared."""
+        return _url(self.shared_socket_dir or self.socket_dir, "kalepool", login, self.passwords)
 
     def create_pool_database(self, name: str = "kalepool") -> None:
         """Make the pool's database unless it exists. It is of who migrates, and open to the pool's logins alone."""
@@ -400,22 +409,31 @@ def _clear_stale(data_dir: Path) -> None:
     pid_file.unlink(missing_ok=True)
 
 
-def _socket_path(data_dir: Path) -> Path:
-    """The data folder itself where its path is short enough, else a folder in /tmp named after it."""
-    if len(os.fsencode(data_dir / ".s.PGSQL.5432.lock")) <= SOCKET_PATH_LIMIT:
-        return data_dir
-    return Path("/tmp") / f"kalepool-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"  # noqa: S108
+def _socket_path(wanted: Path) -> Path:
+    """The folder itself where its path is short enough, else one in /tmp named after it."""
+    if len(os.fsencode(wanted / ".s.PGSQL.5432.lock")) <= SOCKET_PATH_LIMIT:
+        return wanted
+    return Path("/tmp") / f"kalepool-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"  # noqa: S108
 
 
-def _socket_dir(data_dir: Path) -> Path:
-    folder = _socket_path(data_dir)
+def _shared_socket_dir(data_dir: Path, group: int) -> Path:
+    """A folder that the server and this group may enter, and nobody else."""
+    folder = _socket_dir(data_dir, data_dir.with_name(f"{data_dir.name}.sockets"), 0o010)
+    _give(folder, data_dir.stat().st_uid, group)
+    folder.chmod(0o710)
+    return folder
+
+
+def _socket_dir(data_dir: Path, wanted: Path, allowed: int = 0) -> Path:
+    """The folder for the socket; `allowed` is what others than its owner may do there, as a mode."""
+    folder = _socket_path(wanted)
     owner = data_dir.stat()
     if folder != data_dir:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.lstat().st_uid == os.geteuid():
             _give(folder, owner.st_uid, owner.st_gid)
         status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.st_uid or status.st_mode & 0o077:
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.st_uid or status.st_mode & 0o077 & ~allowed:
             raise DatabaseError(
                 f"{folder} is in the way: somebody else made it. Remove it, or use a shorter data folder"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -23,8 +24,11 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
     pipe: bool = False,
+    user: pwd.struct_passwd | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    user: whom it runs as, with no other group than the user's own; for root alone. Its working directory is / then.
 
     On Linux the kernel sends it `death_signal` when the calling THREAD ends, even by kill -9: call this from the main
     thread. Standard error, and standard output unless `pipe`, are appended to `log` (None: thrown away).
@@ -45,7 +49,11 @@ def spawn(
             stderr=output,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way to set it
+            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way, and it comes after setuid
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            cwd="/" if user else None,
         )
 
 
@@ -89,23 +97,33 @@ def carrying(variable: str, value: str) -> list[int]:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether the process itself listens on this TCP port; True where the system does not tell."""
+    """Whether the process itself listens on this TCP port; True where the system does not tell.
+
+    One of ours that lets nobody look into it has its port already (hardening.py): then the port's user has to do.
+    """
     if sys.platform != "linux":
         return True
-    held: set[str] = set()
+    held: set[str] | None = set()
     tables: list[str] = []
-    for entry in Path(f"/proc/{pid}/fd").glob("*"):
-        with contextlib.suppress(OSError):  # closed meanwhile
-            held.add(str(entry.readlink()))
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                held.add(str(entry.readlink()))
+    except PermissionError:
+        held = None
+    except OSError:
+        return False  # it has ended
     for name in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):  # the process has ended, or the system has no such addresses
+        with contextlib.suppress(OSError):  # the system has no such addresses
             tables.append(Path(f"/proc/{pid}/net/{name}").read_text())
     if not tables:
         return is_alive(pid)
-    # Columns: number, local address:port, remote, state (0A: listening), …, inode as the tenth.
+    # Columns: number, local address:port, remote, state (0A: listening), …, user as the eighth, inode as the tenth.
     lines = [line.split() for table in tables for line in table.splitlines()[1:]]
     return any(
-        line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port and f"socket:[{line[9]}]" in held
+        line[3] == "0A"
+        and int(line[1].rpartition(":")[2], 16) == port
+        and (int(line[7]) == os.getuid() if held is None else f"socket:[{line[9]}]" in held)
         for line in lines
     )
 

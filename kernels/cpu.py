@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from kernels import keccak, machine, vector
 from kernels.cache import KernelCache
-from kernels.model import Scan, Template
+from kernels.model import Scan, SlicePace, Template
 from kernels.vector import Layout, Value
 
 _SIGNATURE = types.UniTuple(types.uint64, 2)(*[types.uint64] * 5, types.boolean)
@@ -42,13 +42,10 @@ def load(name: str) -> _CpuBackend:
 
 
 class _CpuBackend:
-    slice_seconds = 0.008
-
     def __init__(self, name: str) -> None:
         self.layout = layout(name)
         self.kernel = _compile(name, self.layout)
-        self.slice_nonces = 2**14
-        self.grain = self.layout.nonces
+        self.paces = (SlicePace(0.008, 2**14, self.layout.nonces),)
 
         self.scan = functools.lru_cache(maxsize=512)(self._scan)
 

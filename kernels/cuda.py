@@ -24,18 +24,20 @@ from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 from numba import types
 
 from kernels import keccak, machine
-from kernels.keccak import Ops, W
-from kernels.model import KernelError, Scan, Template
-from kernels.vector import I32, I64, NONCE_LANE, table
+from kernels.model import Scan, SlicePace, Template
+from kernels.vector import I32, I64, table
 
 cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
 
 PARTS = 2
 THREADS = 128  # of a block; a power of two
+MOST_REGISTERS: int | None = None  # of a thread; None leaves it to the assembler
+ROUNDS_A_TURN = 2  # of the loop over the 22 whole rounds
 RUN = 16  # consecutive nonces a thread hashes in one go
+SLICE_SECONDS = 0.025  # a launch and its answer cost some 30 µs
 NONE = 2**64 - 1  # no nonce found
 WORD_MASK = 2**32 - 1
-SIMULATED = machine.cuda_cards() == ("simulator",)
+SIMULATED = [card.name for card in machine.cuda_cards()] == ["simulator"]
 
 
 class _Registers:
@@ -70,22 +72,6 @@ class _Ints32:
         return (a << count & WORD_MASK) | a >> (32 - count)
 
 
-def _first_round(ops: Ops[W], lanes: Sequence[W], delta: Sequence[W], constant: Sequence[W]) -> list[list[W]]:
-    """The state after round 1: `lanes` are the 50 words of its linear half, to which the nonce lane adds `delta`."""
-    state: list[list[W]] = []
-    for lane, turns in enumerate(keccak.influence(NONCE_LANE)):
-        words: list[W] = []
-        for part in range(PARTS):
-            turned = [keccak.rotate(ops, delta.__getitem__, turn, part, PARTS) for turn in turns]
-            words.append(ops.xor(lanes[PARTS * lane + part], *turned))
-        state.append(words)
-    for first in range(0, 25, 5):
-        rows = [keccak.chi_row(ops, [lane[part] for lane in state[first : first + 5]]) for part in range(PARTS)]
-        state[first : first + 5] = [list(words) for words in zip(*rows, strict=True)]
-    state[0] = [ops.xor(word, more) for word, more in zip(state[0], constant, strict=True)]
-    return state
-
-
 CONSTANTS = [keccak.split(constant, PARTS) for constant in keccak.ROUND_CONSTANTS]
 
 
@@ -100,16 +86,17 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Sequence[An
         return [builder.load(builder.gep(constants, [I32(0), place])) for place in places]
 
     lanes = [builder.extract_value(tuple_, number) for number in range(25 * PARTS)]
-    state = _first_round(ops, lanes, [even, odd], [I32(word) for word in CONSTANTS[0]])
+    state = keccak.first_round(ops, lanes, [even, odd], [I32(word) for word in CONSTANTS[0]])
 
     before, loop, last = builder.block, builder.append_basic_block("rounds"), builder.append_basic_block("last")
     builder.branch(loop)
     builder.position_at_end(loop)
     number = builder.phi(I32)
     inputs = [[builder.phi(I32) for _ in range(PARTS)] for _ in range(25)]
-    outputs = keccak.keccak_round(ops, inputs, constant(number, 0), ternary=True)
-    outputs = keccak.keccak_round(ops, outputs, constant(number, 1), ternary=True)
-    following = builder.add(number, I32(2))
+    outputs = inputs
+    for offset in range(ROUNDS_A_TURN):
+        outputs = keccak.keccak_round(ops, outputs, constant(number, offset), ternary=True)
+    following = builder.add(number, I32(ROUNDS_A_TURN))
     phis = [number, *(word for lane in inputs for word in lane)]
     firsts = [I32(1), *(word for lane in state for word in lane)]
     agains = [following, *(word for lane in outputs for word in lane)]
@@ -125,7 +112,7 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Sequence[An
 
 def _simulated_first_lane(lanes: Sequence[int], even: int, odd: int) -> int:
     ops = _Ints32()
-    state = _first_round(ops, [int(word) for word in lanes], [int(even), int(odd)], CONSTANTS[0])
+    state = keccak.first_round(ops, [int(word) for word in lanes], [int(even), int(odd)], CONSTANTS[0])
     words = _int_rounds()([word for lane in state for word in lane], CONSTANTS[1:-1])
     state = [words[place : place + PARTS] for place in range(0, 25 * PARTS, PARTS)]
     even, odd = keccak.first_lane(ops, state, CONSTANTS[-1], ternary=True)
@@ -251,25 +238,17 @@ SIGNATURE = types.void(
 
 
 @functools.cache
-def load(name: str) -> _CudaBackend:
-    """All cards for `cuda`, one for `cuda:0`, `cuda:1`, …; raises KernelError where there is no such card."""
-    cards = range(len(machine.cuda_cards()))
-    _, colon, number = name.partition(":")
-    if colon:
-        if not number.isdecimal() or int(number) not in cards:
-            raise KernelError(f"backend {name!r}: this machine has the CUDA cards 0 to {len(cards) - 1}")
-        cards = [int(number)]
+def load(cards: tuple[int, ...]) -> _CudaBackend:
+    """The cards of these numbers."""
     return _CudaBackend([_Card(card) for card in cards])
 
 
 class _CudaBackend:
     """The cards that search together, each driven by a host thread of its own."""
 
-    slice_seconds = 0.025  # a launch and its answer cost some 30 µs
-
     def __init__(self, cards: Sequence[_Card]) -> None:
         self.cards = cards
-        self.slice_nonces = self.grain = max(card.turn for card in cards)
+        self.paces = [SlicePace(SLICE_SECONDS, card.turn, card.turn) for card in cards]
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         return [card.scan(template) for card in self.cards]
@@ -284,7 +263,9 @@ class _Card:
             if SIMULATED:
                 self.blocks, self.threads, self.kernel = 1, 2, cuda.jit(search_kernel)
             else:
-                self.kernel = cuda.jit(SIGNATURE, lto=False)(search_kernel)  # by way of PTX, as it is tested
+                self.kernel = cuda.jit(SIGNATURE, lto=False, max_registers=MOST_REGISTERS)(
+                    search_kernel
+                )  # by way of PTX, as it is tested
                 registers = -(-self.kernel.get_regs_per_thread(SIGNATURE) // 8) * 8  # given out in eights
                 device = cuda.get_current_device()
                 resident = device.MAX_REGISTERS_PER_MULTIPROCESSOR // (registers * THREADS)

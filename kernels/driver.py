@@ -6,6 +6,7 @@ length, slices short enough to stop between them, threads, ties, and digests wit
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -13,19 +14,41 @@ import time
 from collections.abc import Sequence
 
 from kernels import keccak, machine
-from kernels.model import Backend, Best, KernelError, Progress, Scan, SearchStoppedError, Stop, Template, check_int
+from kernels.model import (
+    Backend,
+    Best,
+    KernelError,
+    Progress,
+    Scan,
+    SearchStoppedError,
+    SlicePace,
+    Stop,
+    Template,
+    check_int,
+)
 
 WINDOW = 2**32  # nonces with one high word; a scan's range lies inside one
 
 
 def backends() -> tuple[str, ...]:
-    """The backends this machine can run, fastest first; `search` takes the first one by default."""
-    return ("cuda",) * bool(machine.cuda_cards()) + machine.cpu_backends() + ("portable", "python")
+    """The backends this machine can run, those of cards first; `search` takes the first one by default."""
+    return (
+        ("cuda",) * bool(machine.cuda_cards())
+        + ("opencl",) * bool(machine.opencl_cards())
+        + machine.cpu_backends()
+        + ("portable", "python")
+    )
 
 
-def devices() -> tuple[str, ...]:
-    """The CUDA cards of this machine by name; card i alone is the backend `cuda:i`."""
-    return machine.cuda_cards()
+def devices() -> dict[str, str]:
+    """The names of this machine's cards, by the backend that is this card alone: `cuda:0`, `opencl:0`, …"""
+    found = {"cuda": machine.cuda_cards(), "opencl": machine.opencl_cards()}
+    return {f"{kind}:{number}": card.name for kind, cards in found.items() for number, card in enumerate(cards)}
+
+
+def is_of_cards(backend: str) -> bool:
+    """Whether a backend's name, with a card's number or without, stands for cards."""
+    return backend.partition(":")[0] in ("cuda", "opencl")
 
 
 def search(
@@ -43,8 +66,8 @@ def search(
     Args:
         start, count: any range inside the 64-bit nonces; it may be empty.
         above_zeros: −1 to 64; by default any nonce counts.
-        backend: one of `backends()`; by default what KALEPOOL_BACKEND says, else the first of them.
-        threads: how many threads hash (CPU backends; `cuda` has one for each card).
+        backend: one of `backends()`; by default what KALEPOOL_BACKEND says, else the first of them that works.
+        threads: how many threads hash (CPU backends; those of cards have one for each card).
         stop: looked at every few milliseconds, so that another thread can end the search.
     Raises:
         TypeError, ValueError: an argument does not fit; nothing has run.
@@ -102,19 +125,45 @@ def load_backend(name: str | None = None) -> Backend:
 @functools.cache
 def _load(name: str | None) -> Backend:
     if name is None:
-        name = backends()[0]
+        return _first_that_works()
     if name == "python":
         return _PythonBackend()
-    card = name.startswith("cuda:")
-    if ("cuda" if card else name) not in backends():
+    kind = name.partition(":")[0] if is_of_cards(name) else name
+    if kind not in backends():
         raise KernelError(f"backend {name!r} does not exist on this machine: it has {', '.join(backends())}")
-    if card or name == "cuda":
+    cards = _cards_of(name, kind)
+    if kind == "cuda":
         from kernels import cuda
 
-        return cuda.load(name)
+        return cuda.load(cards)
+    if kind == "opencl":
+        from kernels import opencl
+
+        return opencl.load(cards)
     from kernels import cpu
 
     return cpu.load(name)
+
+
+def _first_that_works() -> Backend:
+    """Cards may have drivers that do not work; the processor goes on without them."""
+    for name in backends():
+        if not is_of_cards(name):
+            return _load(name)
+        with contextlib.suppress(KernelError):
+            return _load(name)
+    raise KernelError("this machine has no backend")
+
+
+def _cards_of(name: str, kind: str) -> tuple[int, ...]:
+    """The numbers of the cards that a backend's name means. Raises KernelError where there is no such card."""
+    cards = tuple(range(sum(device.startswith(f"{kind}:") for device in devices())))
+    _, colon, number = name.partition(":")
+    if not colon:
+        return cards
+    if not number.isdecimal() or int(number) not in cards:
+        raise KernelError(f"backend {name!r}: this machine has the {kind} cards 0 to {len(cards) - 1}")
+    return (int(number),)
 
 
 def _search(
@@ -139,7 +188,7 @@ def _search(
         _check(template, start, count, threads)
         check_int("above_zeros", above_zeros, -1, 64)
     chosen = _load(backend) if backend else load_backend()
-    is_one_slice = count <= chosen.slice_nonces and start >> 32 == start + count - 1 >> 32
+    is_one_slice = count <= chosen.paces[0].nonces and start >> 32 == start + count - 1 >> 32
     if is_one_slice and threads == 1 and count and not (stop and stop.is_set()):
         # A short call is not to wait for what threads would share.
         return _best_of_slice(chosen.scans(template, 1)[0], template, start, count, above_zeros), count
@@ -207,33 +256,34 @@ class _Run:
         scans = backend.scans(self.template, threads)
         errors: list[BaseException] = []
 
-        def work(scan: Scan) -> None:
+        def work(number: int) -> None:
             try:
-                self.work(backend, scan)
+                self.work(scans[number], backend.paces[number % len(backend.paces)])
             except BaseException as error:  # handed to the caller's thread below
                 errors.append(error)
                 self.end = self.position
 
-        helpers = [threading.Thread(target=work, args=(scan,), name="kernel", daemon=True) for scan in scans[1:]]
+        helpers = [
+            threading.Thread(target=work, args=(number,), name="kernel", daemon=True) for number in range(1, len(scans))
+        ]
         for helper in helpers:
             helper.start()
-        work(scans[0])
+        work(0)
         for helper in helpers:
             helper.join()
         if errors:
             raise errors[0]
 
-    def work(self, backend: Backend, scan: Scan) -> None:
+    def work(self, scan: Scan, pace: SlicePace) -> None:
         """Take slices in order until none is left; so what was tried is always one piece from the start on."""
-        size = backend.slice_nonces
+        size = pace.nonces
         while taken := self.take(size):
             start, count, best = taken
             began = time.perf_counter()
             found = self.best_of_slice(scan, start, count, best)
             seconds = time.perf_counter() - began
             if count == size:  # a full slice, so its time tells
-                size = int(size * min(backend.slice_seconds / max(seconds, 1e-6), 4))
-                size = backend.slice_nonces = max(size - size % backend.grain, backend.grain)
+                size = pace.adapt(size, seconds)
             with self.lock:
                 self.tried += count
                 if found and (not self.best or (-found.zeros, found.nonce) < (-self.best.zeros, self.best.nonce)):
@@ -260,9 +310,7 @@ class _Run:
 class _PythonBackend:
     """The readable hash, one nonce after the other."""
 
-    slice_seconds = 0.008
-    slice_nonces = 32
-    grain = 1
+    paces = (SlicePace(0.008, 32, 1),)
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:

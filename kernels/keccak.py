@@ -27,6 +27,7 @@ ROUNDS = 24
 RATE = 136  # bytes of a Keccak-256 block
 MESSAGE_SIZE = 76  # index u32, nonce u64 (both big-endian), entropy 32, farmer 32
 LANE_MASK = 2**64 - 1
+NONCE_LANE = 1  # its low 32 bits are the nonce's low word, bytes reversed
 
 
 class Ops(Protocol[W]):
@@ -179,6 +180,27 @@ def influence(lane: int) -> tuple[tuple[int, ...], ...]:
     ops = _Turns()
     reached = next_linear(ops, [[frozenset({0} if number == lane else ())] for number in range(25)])
     return tuple(tuple(sorted(turns)) for turns in reached)
+
+
+def first_round(ops: Ops[W], lanes: Sequence[W], delta: Sequence[W], constant: Sequence[W]) -> list[list[W]]:
+    """The state after round 1, of nonces that share their high word.
+
+    lanes: the 25·parts words after the round's linear half with a low word of zero, those of a lane side by side.
+    delta: the nonce lane's low 32 bits, in parts. constant: the round's, in parts.
+    """
+    parts = len(delta)
+    state: list[list[W]] = []
+    for lane, turns in enumerate(influence(NONCE_LANE)):
+        words: list[W] = []
+        for part in range(parts):
+            turned = [rotate(ops, delta.__getitem__, turn, part, parts) for turn in turns]
+            words.append(ops.xor(lanes[parts * lane + part], *turned) if turned else lanes[parts * lane + part])
+        state.append(words)
+    for first in range(0, 25, 5):
+        rows = [chi_row(ops, [lane[part] for lane in state[first : first + 5]]) for part in range(parts)]
+        state[first : first + 5] = [list(words) for words in zip(*rows, strict=True)]
+    state[0] = [ops.xor(word, more) for word, more in zip(state[0], constant, strict=True)]
+    return state
 
 
 def affine_bits(lane: int, bits: Sequence[int]) -> int:

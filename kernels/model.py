@@ -71,12 +71,28 @@ class Stop(Protocol):
 Scan = Callable[[int, int, int, bool], "tuple[int, int] | None"]
 
 
+@dataclass(slots=True)
+class SlicePace:
+    """How much a thread computes before it looks at the stop flag."""
+
+    seconds: float
+    nonces: int  # in that time: a first guess, adapted while it runs
+    grain: int  # slices are a multiple of this where they can be
+
+    def adapt(self, nonces: int, seconds: float) -> int:
+        """The next slice's nonces after one of so many took so long: at most four times as many."""
+        nonces = int(nonces * min(self.seconds / max(seconds, 1e-6), 4))
+        self.nonces = max(nonces - nonces % self.grain, self.grain)
+        return self.nonces
+
+
 class Backend(Protocol):
     """A search backend, ready to run on this machine."""
 
-    slice_seconds: float  # how long a thread computes before it looks at the stop flag
-    slice_nonces: int  # how many nonces that is: a first guess, adapted while it runs
-    grain: int  # slices are a multiple of this where they can be
+    @property
+    def paces(self) -> Sequence[SlicePace]:
+        """Of its threads, in turn: one where all are alike, or one for each card."""
+        ...
 
     def scans(self, template: Template, threads: int) -> Sequence[Scan]:
         """A scan for every host thread that is to drive this backend."""

@@ -30,11 +30,11 @@ import numpy as np
 from llvmlite import ir  # pyright: ignore[reportMissingTypeStubs]
 
 from kernels import keccak
+from kernels.keccak import NONCE_LANE
 
 Value = Any  # of llvmlite's, which says little about its types
 
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
-NONCE_LANE = 1  # its low 32 bits are the nonce's low word, bytes reversed
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ BEGIN
         FOR kept IN
             SELECT * FROM (VALUES
                 ('farmers', ARRAY['farmer_id', 'pooler_id', 'custodial_wallet', 'payout_wallet', 'registered_at',
-                                  'registered_by', 'deposit_stroops']),
+                                  'registered_by', 'deposit_stroops', 'payout_memo', 'owner_wallet']),
                 ('accounts', ARRAY['account_id', 'purpose', 'name', 'address', 'created_at']),
                 ('withdrawals', ARRAY['withdrawal_id', 'farmer_id', 'idempotency_key', 'asset', 'amount_stroops',
                                       'destination', 'created_at']),

@@ -1,5 +1,6 @@
 """Programs for who works on the project.
 
+audit.py          what `make audit` runs: known vulnerabilities of the dependencies
 check.py          what `make check` runs
 covered.py        what `make test` does last: coverage, held to a floor for each package
 names.py          its step that looks for one name of two things

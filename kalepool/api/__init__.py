@@ -5,7 +5,10 @@ server.py     serve: the process
 routes/       the endpoints, one router an audience
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
-limits.py     rates, sizes, times
+limits.py     requests a minute, and at the same time
+bodies.py     how large and how late a body may be
+connections.py  how many connections there may be, and how late a head
+proxies.py    trusted proxies, and their clients
 head.py       HEAD wherever GET works
 problems.py   errors as application/problem+json
 models.py     types that several routers share

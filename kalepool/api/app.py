@@ -12,8 +12,10 @@ from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
+from kalepool.api.bodies import BodyLimits
 from kalepool.api.head import HeadAsGet
-from kalepool.api.limits import BodyLimits, RateLimits
+from kalepool.api.limits import RateLimits, UnderWay
+from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
     csv_exports,
@@ -95,8 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.metrics_port = None
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
+    app.add_middleware(UnderWay, settings.api_connections_per_address)
+    app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
     app.add_middleware(HeadAsGet)
     audiences = (
         public,

@@ -56,7 +56,9 @@ def may_see(caller: Principal, farmer: farmers.Farmer) -> bool:
         case Role.POOLER:
             return caller.subject_id == farmer.pooler_id
         case Role.FARMER:
-            return caller.subject_id == farmer.farmer_id or caller.subject_wallet == farmer.payout_wallet
+            return caller.subject_id == farmer.farmer_id or (
+                caller.subject_wallet is not None and caller.subject_wallet == farmer.owner_wallet
+            )
         case _:
             return False
 

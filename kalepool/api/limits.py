@@ -1,27 +1,22 @@
-"""What a caller may ask for: requests per minute, the size of a body, and how long it may take to arrive."""
+"""What a caller may ask for: requests a minute, and requests at the same time."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
+from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
-from typing import Any
 from uuid import UUID
 
 from fastapi import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalepool.api.problems import Problem
 from kalepool.config import Settings
 from kalepool.services.keys import Role
 
-MOST_BYTES = 1 << 20
-"""The largest body: 1 MiB."""
-
-BODY_SECONDS = 15.0
-"""A body must have arrived within this time."""
-
+UNKNOWN = "unknown"
+"""The address of who has none."""
 
 MOST_KNOWN = 100_000
 """Callers remembered; beyond it those who have their full allowance are forgotten."""
@@ -74,7 +69,7 @@ class RateLimits:
 
 def address_of(request: Request) -> str:
     """The network that a request came from."""
-    return network_of(request.client.host) if request.client else "unknown"
+    return network_of(request.client.host) if request.client else UNKNOWN
 
 
 def network_of(host: str) -> str:
@@ -96,52 +91,55 @@ async def per_address(request: Request) -> None:
     limits.hit_address(request)
 
 
-class BodyLimits:
-    """ASGI middleware: answers 413 to a body over MOST_BYTES, 408 to one that takes longer than BODY_SECONDS."""
+class Holders:
+    """Counts what each address holds of something, and lets none hold more than `most`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held: Counter[str] = Counter()
+
+    def __getitem__(self, network: str) -> int:
+        return self._held[network]
+
+    def has_room(self, network: str) -> bool:
+        return self._held[network] < self.most
+
+    def take(self, network: str) -> None:
+        """One more."""
+        self._held[network] += 1
+
+    def give_back(self, network: str) -> None:
+        """One less; who has none left is forgotten."""
+        self._held[network] -= 1
+        if not self._held[network]:
+            del self._held[network]
+
+
+class UnderWay:
+    """ASGI middleware: answers 503 to an address that has its most requests under way, streams among them. Needed for
+    who comes through a proxy, whose connections are many people's."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
+        self._holders = Holders(most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            whole = await _read(scope, receive)
-        except Problem as problem:
+        network = network_of(scope["client"][0]) if scope.get("client") else UNKNOWN
+        if not self._holders.has_room(network):
+            problem = too_busy(f"{network} has {self._holders.most} requests under way, the most it may")
             await problem.response()(scope, receive, send)
             return
-        pending: list[Message] = [{"type": "http.request", "body": whole, "more_body": False}]
-
-        async def replay() -> Message:
-            return pending.pop() if pending else await receive()
-
-        await self._app(scope, replay, send)
-
-
-async def _read(scope: Scope, receive: Receive) -> bytes:
-    headers: dict[bytes, Any] = dict(scope["headers"])
-    announced = headers.get(b"content-length", b"0")
-    if not announced.isdigit() or int(announced) > MOST_BYTES:
-        raise _too_large()
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Problem(400, "bad-request", "the connection was closed before the body had arrived")
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > MOST_BYTES:
-                    raise _too_large()
-                if not message.get("more_body", False):
-                    return b"".join(chunks)
-    except TimeoutError:
-        headers_408 = {"Connection": "close"}
-        raise Problem(408, "request-timeout", f"no body within {BODY_SECONDS:g} s", headers=headers_408) from None
+        self._holders.take(network)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._holders.give_back(network)
 
 
-def _too_large() -> Problem:
-    return Problem(413, "too-large", f"a body has at most {MOST_BYTES} bytes", headers={"Connection": "close"})
+def too_busy(detail: str, retry_seconds: int = 10) -> Problem:
+    """Problem 503 where as many are here as may be. The connection is closed: what else comes on it is not read."""
+    headers = {"Retry-After": str(retry_seconds), "Connection": "close"}
+    return Problem(503, "busy", detail, headers=headers)

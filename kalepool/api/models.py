@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from kalepool.chain import require_destination
 from kalepool.errors import InputError
 from kalepool.protocol.model import U32_MAX, U64_MAX
 from kalepool.services.farmers import require_account_address
@@ -187,6 +188,37 @@ AccountAddress = Annotated[
     ),
 ]
 
+
+def _destination(address: str) -> str:
+    try:
+        return require_destination(address).address
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+PayoutAddress = Annotated[
+    str,
+    AfterValidator(_destination),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "stellar-address",
+            "pattern": "^(G[A-Z2-7]{55}|M[A-Z2-7]{68}|C[A-Z2-7]{55})$",
+            "description": "A Stellar account (G…), one with a number of its own (M…), or a contract (C…).",
+            "examples": ["GB4DUS2LV6BFK2COCY6H6C5XIKX452SIWSLPISSOK6EYG3HPXXCGBAPF"],
+        }
+    ),
+]
+
+PayoutMemo = Annotated[
+    str,
+    StringConstraints(min_length=4, max_length=100, pattern=_TEXT),
+    Field(
+        description="The memo that goes with every payment to a G… payout wallet, as `text:…`, `id:…` or `hash:…`: "
+        "exchanges ask for one.",
+        examples=["id:1234"],
+    ),
+]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 

@@ -66,10 +66,15 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail, self.headers, self.extra = status, code, detail, headers, extra
 
+    @property
+    def phrase(self) -> str:
+        """What HTTP calls the status."""
+        return HTTPStatus(self.status).phrase
+
     def response(self) -> JSONResponse:
         body = {
             "type": f"urn:kalepool:problem:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": self.phrase,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,

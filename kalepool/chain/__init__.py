@@ -3,12 +3,14 @@
 entries.py     ledger keys, and what the entries under them say     (pure)
 building.py    calls, operations, fees, signatures -> Prepared      (pure)
 decoding.py    result codes and diagnostic events -> typed errors   (pure)
+destinations.py  where money goes, and the memo with it          (pure)
 records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
+purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
 channels.py    Channels: which of the pool's accounts carries what
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
@@ -33,6 +36,7 @@ from kalepool.chain.records import (
     Limits,
     Outcome,
     Prepared,
+    Receiver,
     RpcHealth,
     Signer,
     Status,
@@ -46,6 +50,7 @@ __all__ = [
     "ChainReader",
     "Channels",
     "Charge",
+    "Destination",
     "Farm",
     "FeeBids",
     "Fees",
@@ -56,9 +61,11 @@ __all__ = [
     "PastPart",
     "PastTransaction",
     "Prepared",
+    "Receiver",
     "RpcHealth",
     "Signer",
     "Status",
     "expired",
     "may_retry",
+    "require_destination",
 ]

@@ -27,6 +27,7 @@ from stellar_sdk import (
 from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.address import Address
 from stellar_sdk.decorated_signature import DecoratedSignature
+from stellar_sdk.memo import Memo
 from stellar_sdk.operation import (
     AccountMerge,
     ChangeTrust,
@@ -97,8 +98,15 @@ def tractor_call(tractor_id: str, farmer: str, indexes: Sequence[int]) -> Call:
     return Call(tractor_id, "harvest_many", "harvest", (scval.to_address(farmer), pails))
 
 
-def payment(destination: str, asset: Asset, amount_stroops: int) -> Operation:
-    return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops))
+def transfer_call(asset_contract_id: str, source: str, contract: str, amount_stroops: int) -> Call:
+    """The asset contract's transfer(from, to, amount): the way to pay a contract."""
+    arguments = (scval.to_address(source), scval.to_address(contract), scval.to_int128(amount_stroops))
+    return Call(asset_contract_id, "transfer", "transfer", arguments)
+
+
+def payment(destination: str, asset: Asset, amount_stroops: int, source: str | None = None) -> Operation:
+    """`source`: None for the transaction's own."""
+    return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops), source)
 
 
 def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
@@ -127,10 +135,11 @@ def envelope(
     fee_stroops: int = MIN_FEE_STROOPS,
     valid_until: datetime | None = None,
     soroban_data: stellar_xdr.SorobanTransactionData | None = None,
+    memo: Memo | None = None,
 ) -> TransactionEnvelope:
     bounds = None if valid_until is None else Preconditions(TimeBounds(0, int(valid_until.timestamp())))
     transaction = Transaction(
-        source, sequence, fee_stroops, operations, preconditions=bounds, soroban_data=soroban_data
+        source, sequence, fee_stroops, operations, memo, preconditions=bounds, soroban_data=soroban_data
     )
     return TransactionEnvelope(transaction, passphrase)
 
@@ -218,8 +227,10 @@ def signed(
     valid_until: datetime,
     function: str | None = None,
     forecast: int | tuple[int, ...] | None = None,
+    others: Sequence[Signer] = (),
 ) -> Prepared:
-    """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here.
+    """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here. `others`: whose
+    accounts operations of it are of, too.
 
     `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
     minimum, which is never charged.
@@ -229,6 +240,8 @@ def signed(
     count = len(transaction.operations)
     transaction.fee = count * (MIN_FEE_STROOPS if payer else bid_stroops) + resource_fee
     inner_hash = _sign(inner, source)
+    for other in others:
+        _sign(inner, other)
     outer: TransactionEnvelope | FeeBumpTransactionEnvelope = inner
     outer_hash, bid_total = inner_hash, count * bid_stroops
     if payer is not None:
@@ -248,6 +261,8 @@ def signed(
         fee_bid_stroops=bid_total,
         function=function,
         forecast=forecast,
+        payer=source.public_key if payer is None else payer.public_key,
+        max_fee_stroops=bid_total + resource_fee,
     )
 
 

@@ -9,11 +9,14 @@ from typing import Self
 
 import structlog
 from stellar_sdk import Operation
+from stellar_sdk.memo import Memo
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
+from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
+from kalepool.chain.purses import Purses
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.config import Settings
 from kalepool.errors import (
@@ -22,6 +25,7 @@ from kalepool.errors import (
     ChainError,
     ConfigError,
     DeadlinePassedError,
+    FeeUnpaidError,
     FootprintStaleError,
     InputError,
     KalepoolError,
@@ -51,6 +55,8 @@ class Chain(PastReader):
     def __init__(self, network: Network, *, fee_cap_stroops: int, timeout_seconds: float = 10.0) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._fee_cap_stroops = fee_cap_stroops
+        self._purses = Purses()
+        self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
         self.pool_lock = asyncio.Lock()
         """Held while the pool's own account is the source of a transaction."""
         self.note_restore: Callable[[str, int], Awaitable[None]] | None = None
@@ -134,7 +140,7 @@ class Chain(PastReader):
     async def prepare_payment(
         self,
         source: Signer,
-        destination: str,
+        destination: Destination | str,
         *,
         kale_stroops: int = 0,
         native_stroops: int = 0,
@@ -142,38 +148,90 @@ class Chain(PastReader):
         deadline: datetime,
         attempt: int = 1,
     ) -> Prepared:
-        """Pay KALE, XLM or both to one account, all or nothing; `pool` pays the fee where given."""
+        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given.
+
+        A contract is paid through the asset's own, and one asset at a time.
+        """
+        to = Destination(destination) if isinstance(destination, str) else destination
+        if not (kale_stroops or native_stroops) or min(kale_stroops, native_stroops) < 0:
+            raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
+        if to.is_contract:
+            if kale_stroops and native_stroops:
+                raise InputError("a contract is paid KALE or XLM in one transaction, not both")
+            contract = self.network.asset_contract_id if kale_stroops else self._native_contract_id
+            amount = kale_stroops or native_stroops
+            call = building.transfer_call(contract, source.public_key, to.address, amount)
+            return await self._prepare_call(
+                ActionName.PAYMENT, call, source, payer=pool, deadline=deadline, attempt=attempt
+            )
         operations = [
-            building.payment(destination, asset, stroops)
+            building.payment(to.address, asset, stroops)
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
             if stroops
         ]
-        if not operations or min(kale_stroops, native_stroops) < 0:
-            raise InputError(f"a payment of {kale_stroops} stroops KALE and {native_stroops} stroops XLM")
-        return await self._prepare_classic(ActionName.PAYMENT, operations, source, pool, deadline, attempt)
+        return await self._prepare_classic(
+            ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
+        )
 
-    async def prepare_merge(
+    async def prepare_limit(
         self,
         source: Signer,
-        destination: str,
+        destination: Destination,
         *,
-        kale_stroops: int | None = None,
-        pool: Signer | None = None,
+        kale_stroops: int,
+        limit_stroops: int,
+        pool: Signer,
         deadline: datetime,
         attempt: int = 1,
     ) -> Prepared:
-        """Close an account and give its XLM to `destination`, in one transaction, all or nothing.
+        """Pay so much KALE, if any, and let the source's trustline take no more than up to a limit, above 0."""
+        operations: list[Operation] = []
+        if kale_stroops:
+            operations.append(building.payment(destination.address, self.asset, kale_stroops))
+        operations.append(building.trustline(self.asset, limit_stroops))
+        action = ActionName.PAYMENT if kale_stroops else ActionName.TRUSTLINE
+        return await self._prepare_classic(
+            action, operations, source, pool, deadline, attempt, memo=destination.as_memo()
+        )
 
-        `kale_stroops` is its whole KALE balance, paid to `destination` first, and the trustline removed; None: it has
-        no trustline.
+    async def prepare_close(
+        self,
+        source: Signer,
+        destination: Destination,
+        *,
+        kale_stroops: int | None,
+        native_stroops: int,
+        pool: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Close an account, in one transaction, all or nothing: it is merged into the pool's own, which pays all its
+        XLM to `destination`, for many credit nothing that comes by a merge.
+
+        `kale_stroops` is its whole KALE balance, paid first, and the trustline removed; None: it has no trustline. A
+        contract is paid nothing by this: it has had the KALE before, dust that came since goes to the issuer, and its
+        XLM has to be passed on.
         """
         operations: list[Operation] = []
         if kale_stroops:
-            operations.append(building.payment(destination, self.asset, kale_stroops))
+            to = self.network.asset_issuer if destination.is_contract else destination.address
+            operations.append(building.payment(to, self.asset, kale_stroops))
         if kale_stroops is not None:
             operations.append(building.trustline(self.asset, 0))
-        operations.append(building.merge(destination))
-        return await self._prepare_classic(ActionName.MERGE, operations, source, pool, deadline, attempt)
+        operations.append(building.merge(pool.public_key))
+        others: list[Signer] = []
+        if not destination.is_contract:
+            operations.append(
+                building.payment(destination.address, building.NATIVE, native_stroops, source=pool.public_key)
+            )
+            others.append(pool)
+        return await self._prepare_classic(
+            ActionName.MERGE, operations, source, pool, deadline, attempt, memo=destination.as_memo(), others=others
+        )
+
+    @property
+    def _native_contract_id(self) -> str:
+        return building.NATIVE.contract_id(self.network.passphrase)
 
     async def fund(self, address: str, *, kale_stroops: int = 0) -> None:
         """Ask the network's friendbot for an account with free XLM; or a devnet's for KALE, where there is a trustline.
@@ -217,6 +275,7 @@ class Chain(PastReader):
         while True:
             try:
                 prepared = await prepare(attempt)
+                has_room = self._purses.take(prepared, await self._spare_of(prepared.payer))
             except DeadlinePassedError:
                 if outcome is not None:
                     return outcome
@@ -229,8 +288,14 @@ class Chain(PastReader):
                 log.info("prepare_again", attempt=attempt, reason=str(error))
                 await asyncio.sleep(min(self.network.ledger_seconds / 2, 1.0))
                 continue
-            await record(prepared)
-            outcome = await self.submit(prepared)
+            if not has_room:
+                await self._await_purse(prepared, deadline)
+                continue
+            try:
+                await record(prepared)
+                outcome = await self.submit(prepared)
+            finally:
+                self._purses.give_back(prepared)
             await close(prepared, outcome)
             if not may_retry(outcome) or self._reckon() >= deadline:
                 return outcome
@@ -240,6 +305,28 @@ class Chain(PastReader):
             attempt += 1
 
     # How it is done
+
+    async def _spare_of(self, payer: str) -> int:
+        """XLM that an account can pay fees with, asked for once a ledger, and only where something is pending."""
+        if not self._purses.pending_stroops(payer):
+            return 0
+        ledger, spare = self._spares.get(payer, (0, 0))
+        if ledger < self._highest or not ledger:
+            account = (await self.read_accounts([payer])).get(payer)
+            spare = 0 if account is None else account.spendable_stroops
+            self._spares[payer] = self._highest, spare
+        return spare
+
+    async def _await_purse(self, prepared: Prepared, deadline: datetime) -> None:
+        """Until a ledger has taken some of what is pending. Raises FeeUnpaidError when it is too late for that."""
+        if self._reckon() + timedelta(seconds=2 * self.network.ledger_seconds) >= deadline:
+            raise FeeUnpaidError(
+                f"{prepared.payer} has {self._spares.get(prepared.payer, (0, 0))[1]} stroops of XLM for fees, and "
+                f"{self._purses.pending_stroops(prepared.payer)} may be taken by what is pending already: fund it",
+                result_code="txINSUFFICIENT_BALANCE",
+            )
+        log.info("payer_at_its_limit", payer=prepared.payer, action=prepared.action)
+        await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
 
     async def _prepare_call(
         self,
@@ -288,6 +375,9 @@ class Chain(PastReader):
         payer: Signer | None,
         deadline: datetime,
         attempt: int,
+        *,
+        memo: Memo | None = None,
+        others: Sequence[Signer] = (),
     ) -> Prepared:
         await self._in_time(deadline)
         count = len(operations) + (payer is not None)
@@ -295,7 +385,7 @@ class Chain(PastReader):
         sequence = await self._next_sequence(source.public_key)
         valid_until = await self._in_time(deadline)
         inner = building.envelope(
-            source.public_key, sequence, operations, self.network.passphrase, valid_until=valid_until
+            source.public_key, sequence, operations, self.network.passphrase, valid_until=valid_until, memo=memo
         )
         return building.signed(
             inner,
@@ -305,6 +395,7 @@ class Chain(PastReader):
             bid_stroops=bid,
             ledger=self._highest,
             valid_until=valid_until,
+            others=others,
         )
 
     async def _in_time(self, deadline: datetime) -> datetime:

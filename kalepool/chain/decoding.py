@@ -28,10 +28,11 @@ from kalepool.errors import (
 )
 from kalepool.networks import Network
 
-ASSET_NUMBERS = {"plant": {1, 2, 9, 10, 11, 12, 13}, "harvest": {1, 6, 8, 11, 12, 13}}
+ASSET_NUMBERS = {"plant": {1, 2, 9, 10, 11, 12, 13}, "harvest": {1, 6, 8, 11, 12, 13}, "transfer": set(range(1, 14))}
 """Numbers that, where no event names the failing contract, can only be the asset contract's in a call of that function.
 
 plant burns and harvest mints; neither then raises the KALE contract's errors of those numbers. work calls no other.
+transfer is the asset contract's own.
 """
 
 _HOST_ERROR = re.compile(r"Error\((\w+), (?:#(\d+)|(\w+))\)")
@@ -51,7 +52,11 @@ _NO_TRUSTLINE = {
     "CHANGE_TRUST_TRUST_LINE_MISSING",
 }
 _NO_ACCOUNT = {"txNO_ACCOUNT", "opNO_ACCOUNT", "PAYMENT_NO_DESTINATION", "ACCOUNT_MERGE_NO_ACCOUNT"}
-_STALE = {"INVOKE_HOST_FUNCTION_RESOURCE_LIMIT_EXCEEDED", "INVOKE_HOST_FUNCTION_ENTRY_ARCHIVED"}
+_STALE = {
+    "INVOKE_HOST_FUNCTION_RESOURCE_LIMIT_EXCEEDED",
+    "INVOKE_HOST_FUNCTION_ENTRY_ARCHIVED",
+    "INVOKE_HOST_FUNCTION_INSUFFICIENT_REFUNDABLE_FEE",  # rent of what was extended meanwhile
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,19 @@ def trustline_key(address: str, asset: Asset) -> str:
     return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.TRUSTLINE, trust_line=trustline).to_xdr()
 
 
+def data_key(address: str, name: str) -> str:
+    """Of a named value that an account has put on the ledger."""
+    data = stellar_xdr.LedgerKeyData(
+        Keypair.from_public_key(address).xdr_account_id(), stellar_xdr.String64(name.encode())
+    )
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.DATA, data=data).to_xdr()
+
+
+def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
+    assert entry.data is not None
+    return entry.data.data_value.data_value
+
+
 def limit_keys() -> list[str]:
     """Keys of the network settings that limit one contract call."""
     ids = stellar_xdr.ConfigSettingID
@@ -160,6 +173,7 @@ def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEnt
         spendable_stroops=max(native - selling - reserve, 0),
         kale_stroops=None if trustline is None else trustline.trust_line.balance.int64,  # pyright: ignore[reportOptionalMemberAccess]
         subentries=subentries,
+        kale_limit_stroops=None if trustline is None else trustline.trust_line.limit.int64,  # pyright: ignore[reportOptionalMemberAccess]
     )
 
 

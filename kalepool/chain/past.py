@@ -29,7 +29,7 @@ from kalepool.protocol.model import pail_key
 @dataclass(frozen=True, slots=True)
 class PastPart:
     """What a transaction was to do with one wallet (and block). `amount_stroops`: the stake of a plant, what was paid;
-    `kale`: whether that was in KALE."""
+    `kale`: whether that was in KALE. `native_stroops`: XLM that a closed account was paid out in."""
 
     wallet: str
     block_index: int | None = None
@@ -38,6 +38,7 @@ class PastPart:
     destination: str | None = None
     nonce: int | None = None
     digest: bytes | None = None
+    native_stroops: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,16 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
     match operations:
         case [InvokeHostFunction(host_function=function)] if function.invoke_contract is not None:
             return _call(function.invoke_contract, transaction, network)
-        case [*_, AccountMerge(destination=destination)]:
-            paid = sum(_stroops(each) for each in operations if isinstance(each, Payment))
-            return ActionName.MERGE, (PastPart(source, amount_stroops=paid, destination=_account(destination)),)
-        case [Payment(), *_] if all(isinstance(each, Payment) for each in operations):
+        case [*_, AccountMerge()] | [*_, AccountMerge(), Payment()]:
+            return ActionName.MERGE, (_departure(source, operations, kale),)
+        case [Payment(), *_] if all(isinstance(each, Payment | ChangeTrust) for each in operations):
             payments = [each for each in operations if isinstance(each, Payment)]
             return ActionName.PAYMENT, tuple(
                 PastPart(
                     source,
                     amount_stroops=_stroops(each),
                     kale=each.asset == kale,
-                    destination=_account(each.destination),
+                    destination=_address(each.destination),
                 )
                 for each in payments
             )
@@ -108,15 +108,32 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
             return None, ()
 
 
+def _departure(source: str, operations: Sequence[Operation], kale: Asset) -> PastPart:
+    """What an account that was closed paid, and whom: who was paid last."""
+    payments = [each for each in operations if isinstance(each, Payment)]
+    closed = next(each.destination for each in operations if isinstance(each, AccountMerge))
+    return PastPart(
+        source,
+        amount_stroops=sum(_stroops(each) for each in payments if each.asset == kale),
+        destination=_address(payments[-1].destination if payments else closed),
+        native_stroops=sum(_stroops(each) for each in payments if each.asset != kale),
+    )
+
+
 def _call(
     call: stellar_xdr.InvokeContractArgs, transaction: Transaction, network: Network
 ) -> tuple[ActionName | None, tuple[PastPart, ...]]:
     contract = Address.from_xdr_sc_address(call.contract_address).address
     arguments: list[Any] = [scval.to_native(argument) for argument in call.args]
     name = call.function_name.sc_symbol.decode()
+    wallet = getattr(arguments[0], "address", "") if arguments else ""
+    native = Asset.native().contract_id(network.passphrase)
+    if name == "transfer" and contract in (network.asset_contract_id, native) and len(arguments) == 3:
+        to = getattr(arguments[1], "address", "")
+        part = PastPart(wallet, amount_stroops=arguments[2], kale=contract != native, destination=to)
+        return ActionName.PAYMENT, (part,)
     if contract not in (network.contract_id, network.tractor_id) or not arguments:
         return None, ()
-    wallet = getattr(arguments[0], "address", "")
     match name, arguments[1:]:
         case "plant", [int(amount)]:
             return ActionName.PLANT, (PastPart(wallet, _index(transaction, wallet), amount),)
@@ -143,9 +160,9 @@ def _index(transaction: Transaction, wallet: str) -> int | None:
     return None
 
 
-def _account(address: MuxedAccount) -> str:
+def _address(address: MuxedAccount) -> str:
     assert StrKey.is_valid_ed25519_public_key(address.account_id)
-    return address.account_id
+    return address.account_muxed or address.account_id
 
 
 def _stroops(payment: Payment) -> int:

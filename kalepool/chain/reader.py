@@ -20,7 +20,8 @@ from stellar_sdk.soroban_rpc import (
 )
 
 from kalepool.chain import entries
-from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, RpcHealth
+from kalepool.chain.destinations import MEMO_REQUIRED, Destination
+from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Receiver, RpcHealth
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
@@ -206,6 +207,19 @@ class ChainReader:
                 if key in found
             }
         return accounts
+
+    async def read_receiver(self, destination: Destination) -> Receiver:
+        """What there is where money is to go."""
+        if destination.account is None:
+            key = entries.instance_key(destination.address)
+            found, _ = await self._read_entries([key])
+            return Receiver(key in found)
+        account = destination.account
+        key, line = entries.account_key(account), entries.trustline_key(account, self.asset)
+        asks = entries.data_key(account, MEMO_REQUIRED)
+        found, _ = await self._read_entries([key, line, asks])
+        wants_memo = asks in found and self._decoded(entries.data_value, found[asks]) == b"1"
+        return Receiver(key in found, line in found or account == self.network.asset_issuer, wants_memo)
 
     async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
         """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""

@@ -63,7 +63,8 @@ class Farm:
 class Account:
     """An account and its KALE trustline.
 
-    `spendable_stroops` is XLM beyond reserve and liabilities, 0 at least; `kale_stroops` is None without a trustline.
+    `spendable_stroops` is XLM beyond reserve and liabilities, 0 at least. `kale_stroops` is None without a trustline,
+    and so is `kale_limit_stroops`, the most that it takes.
     """
 
     address: str
@@ -72,6 +73,19 @@ class Account:
     spendable_stroops: int
     kale_stroops: int | None
     subentries: int
+    kale_limit_stroops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What the ledger says of where money is to go. A contract trusts KALE by itself, and wants no memo.
+
+    `is_there`: it is on the ledger. `wants_memo`: it loses track of what is sent without (SEP-29).
+    """
+
+    is_there: bool
+    trusts_kale: bool = True
+    wants_memo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,7 @@ class Prepared:
     `transaction_hash` is the hex hash of what is sent: the fee-bump's where there is one, and then `inner_hash` is the
     inner transaction's. `sequence` belongs to `source`. No ledger that closes after `valid_until` can take it.
     `ledger` is the one it was simulated against (0: none). `forecast` is the return value of the simulation.
+    `payer` pays its fee, `max_fee_stroops` at most.
     """
 
     action: str
@@ -125,6 +140,8 @@ class Prepared:
     fee_bid_stroops: int
     function: str | None = None
     forecast: int | tuple[int, ...] | None = None
+    payer: str = ""
+    max_fee_stroops: int = 0
 
 
 class Status(StrEnum):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from typing import TypeVar
 
 import structlog
 from stellar_sdk.soroban_rpc import (
@@ -43,6 +45,10 @@ FIRST_LEDGERS = 2
 """A server whose oldest ledger is one of these remembers everything."""
 
 
+A = TypeVar("A")
+B = TypeVar("B")
+
+
 class _Sent(Enum):
     TAKEN = auto()  # the network has it, or has had it
     LATER = auto()  # not taken, to be sent again
@@ -61,6 +67,7 @@ class Submitter(ChainReader):
         super().__init__(network, timeout_seconds=timeout_seconds)
         self._sequences: dict[str, int] = {}
         self._unsettled: dict[str, datetime] = {}
+        self._told_unread = False
 
     async def submit(self, prepared: Prepared) -> Outcome:
         """Send and follow until the outcome is known. Never raises for what the network does.
@@ -211,7 +218,8 @@ class Submitter(ChainReader):
         return Outcome(prepared.transaction_hash, Status.FAILED, result_code=result.code, error=error)
 
     def _found(self, transaction_hash: str, answer: GetTransactionResponse, function: str | None) -> Outcome:
-        """The outcome of a transaction that a ledger has."""
+        """The outcome of a transaction that a ledger has, by its result alone: what it returned is None where its meta
+        cannot be read, which is told of once."""
         result = decoding.read_result(answer.result_xdr or "")
         applied = Outcome(
             transaction_hash,
@@ -221,11 +229,27 @@ class Submitter(ChainReader):
             result_code=result.code,
             fee_stroops=result.fee_stroops,
         )
-        if answer.status is GetTransactionStatus.SUCCESS:
-            return replace(applied, return_value=decoding.return_value(answer.result_meta_xdr))
-        events = answer.diagnostic_events_xdr or decoding.meta_events(answer.result_meta_xdr)
-        error = decoding.applied_error(result, events, self.network, function, transaction_hash)
+        if result.success:
+            return replace(applied, return_value=self._read(decoding.return_value, answer.result_meta_xdr))
+        events = answer.diagnostic_events_xdr or self._read(decoding.meta_events, answer.result_meta_xdr)
+        error = self._read(
+            lambda found: decoding.applied_error(result, found, self.network, function, transaction_hash), events
+        ) or decoding.applied_error(result, [], self.network, function, transaction_hash)
         return replace(applied, status=Status.FAILED, error=error)
+
+    def _read(self, decode: Callable[[A], B], value: A) -> B | None:
+        """None for what this version cannot read."""
+        try:
+            return decode(value)
+        except (ValueError, TypeError, KeyError, EOFError, AttributeError, AssertionError) as error:
+            if not self._told_unread:
+                self._told_unread = True
+                log.error(
+                    "answer_unreadable",
+                    reason=f"{type(error).__name__}: {error}",
+                    then="what transactions return is reckoned instead: install a version that knows this protocol",
+                )
+            return None
 
 
 def expired(transaction_hash: str, valid_until: datetime) -> Outcome:

@@ -19,11 +19,13 @@ from typing import Any, ClassVar, TypeVar
 
 import structlog
 
-from kalepool.cluster.members import FleetLostError, Handle, WorkerError
-from kalepool.cluster.messages import Hello, WorkerReport
+from kalepool.cluster.claims import read_hello, read_report
+from kalepool.cluster.members import FalseReportError, FleetLostError, Handle, WorkerError
+from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, Hello, WorkerFailure, WorkerReport
 from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
-from kalepool.cluster.worker import Worker, drop_secrets
+from kalepool.cluster.worker import WorkerActor, drop_secrets
 from kalepool.errors import ConfigError
+from kalepool.units import plain
 
 NAMESPACE = "kalepool"
 OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel inside the calls
@@ -40,7 +42,7 @@ Ray looks at several times a second for clusters with many short tasks, it looks
 cores are for hashing.
 """
 
-AnswerT = TypeVar("AnswerT")
+MessageT = TypeVar("MessageT")
 
 log = structlog.get_logger()
 
@@ -58,7 +60,9 @@ class RayFleet:
         self._ray = ray
         self._own_node: str = ray.get_runtime_context().get_node_id()
         # A job gets through while a report is waited for. Ray keeps no record of every call: there is one a second.
-        self._worker_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, enable_task_events=False)(Worker)
+        self._actor_class = ray.remote(concurrency_groups={"report": 1, "ctl": 1}, enable_task_events=False)(
+            WorkerActor
+        )
 
     async def places(self) -> list[WorkerPlace]:
         """One for the cores of each node that offers CPUs to Ray, one for each of its GPUs.
@@ -78,7 +82,7 @@ class RayFleet:
         """A worker on this very node. It dies with this process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        actor = self._worker_class.options(
+        actor = self._actor_class.options(
             **resources_for(place),
             scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
             max_restarts=0,
@@ -94,11 +98,11 @@ class RayHandle:
         self._actor = actor
 
     async def hello(self) -> Hello:
-        return await _result(self._actor.hello.options(concurrency_group="ctl").remote())
+        return await _message(self._actor.hello.options(concurrency_group="ctl").remote(), read_hello)
 
     async def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> WorkerReport:
         call = self._actor.exchange.options(concurrency_group="report")
-        return await _result(call.remote(packed, serial, wait_seconds))
+        return await _message(call.remote(packed, serial, wait_seconds), read_report)
 
     def assign(self, packed: bytes) -> None:
         self._actor.assign.options(concurrency_group="ctl").remote(packed)
@@ -108,16 +112,25 @@ class RayHandle:
             self._ray.kill(self._actor)
 
 
-async def _result(reference: Awaitable[AnswerT]) -> AnswerT:
-    from ray.exceptions import RayError, RayTaskError
+async def _message(reference: Awaitable[object], read: Callable[[bytes], MessageT | WorkerFailure]) -> MessageT:
+    """What a worker answers, which is not believed yet. Raises WorkerError, FalseReportError."""
+    from kalepool.cluster.plain_bytes import NoAnswerError, NotPlainBytesError
 
     try:
-        return await reference
-    except RayError as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        # A traceback from a worker ends with what it is about; Ray's own words begin with it.
-        said = reason[-1] if isinstance(error, RayTaskError) else reason[0].partition(". ")[0]
-        raise WorkerError(f"{type(error).__name__}: {said[:300]}") from None
+        answer = await reference
+    except NotPlainBytesError as error:
+        raise FalseReportError(f"the worker is not listened to: {error}") from None
+    except NoAnswerError as error:
+        raise WorkerError(str(error)) from None
+    if type(answer) is not bytes:
+        raise FalseReportError(f"the worker is not listened to: its answer is {type(answer).__name__}, not bytes")
+    try:
+        message = read(answer)
+    except ValueError as error:
+        raise FalseReportError(f"the worker is not listened to: {error}") from None
+    if isinstance(message, WorkerFailure):
+        raise WorkerError(plain(message.failure)[:MOST_FAILURE_CHARACTERS])
+    return message
 
 
 @contextlib.asynccontextmanager
@@ -127,8 +140,9 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
     Our own asks for a token, sends no usage statistics, has no dashboard, gets no secret from our environment and ends
     with this process. A cluster's autoscaler is asked to have `cpus` and `gpus` in all, where it has one. When it is
     left, it can be entered again.
-    Raises ConfigError when there is no such cluster, or Ray does not start or take us, for whatever reason, and
-    StuckRayError when it does not let us go.
+    From here on this process takes plain bytes from Ray and nothing else: see plain_bytes.py.
+    Raises ConfigError when there is no such cluster, Ray does not start or take us, for whatever reason, or is of a
+    version that cannot be held to that, and StuckRayError when it does not let us go.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -156,6 +170,10 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
 
     import ray  # after its environment is set
 
+    from kalepool.cluster.plain_bytes import prove, take_nothing_else
+
+    take_nothing_else()
+
     def start() -> None:
         with _without_secrets():
             ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -169,6 +187,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
         except Exception as error:  # Ray raises anything, from plain Exception to its own AuthenticationError
             raise ConfigError(_why_not(error, options["address"])) from None
         _restore_signals()
+        await prove(ray)
         yield RayFleet(ray)
     finally:
         try:

@@ -1,16 +1,29 @@
-"""What the coordinator and its workers tell each other: plain data, pickled by Ray."""
+"""What the coordinator and its workers tell each other.
+
+A job goes out pickled: workers run what the coordinator gives them anyway. What comes back is JSON in plain bytes: the
+coordinator runs nothing that a worker gives it. `claims.py` reads it.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
 import kernels
 from kalepool.protocol.model import Block
+
+MOST_FINDS = 5000
+"""In a report; more wait for the next one."""
+
+MOST_BYTES = 1_000_000
+"""Of a message from a worker: a find takes a hundred."""
+
+MOST_FAILURE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,12 @@ class WorkerReport:
     working_seconds: float
     needs_serial: bool
 
+    def pack(self) -> bytes:
+        """The report as it travels."""
+        finds = [(find.farmer.hex(), find.zeros, str(find.nonce)) for find in self.finds]
+        rest = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "finds"}
+        return json.dumps({**rest, "finds": finds}).encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -78,6 +97,25 @@ class Hello:
     pid: int
     backend: str
     threads: int
+
+    def pack(self) -> bytes:
+        """The hello as it travels."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailure:
+    """What a worker says in place of anything else once its code has failed."""
+
+    failure: str
+
+    @classmethod
+    def of(cls, error: Exception) -> WorkerFailure:
+        return cls(f"{type(error).__name__}: {error}"[:MOST_FAILURE_CHARACTERS])
+
+    def pack(self) -> bytes:
+        """The failure as it travels."""
+        return json.dumps(asdict(self)).encode()
 
 
 @functools.cache

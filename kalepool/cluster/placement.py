@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+# A node says of itself what it likes.
+MOST_CORES = 4096
+MOST_CARDS = 64
+NAME_CHARACTERS = 64
+UNUSUAL = re.compile(r"[^\w.-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,9 @@ def places_on(nodes: Iterable[Mapping[str, Any]]) -> list[WorkerPlace]:
     for node in nodes:
         if not node["Alive"]:
             continue
-        resources, host = node["Resources"], f"{node['NodeManagerHostname']}/{node['NodeID'][:6]}"
-        cores, cards = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        resources, name = node["Resources"], UNUSUAL.sub("?", node["NodeManagerHostname"])[:NAME_CHARACTERS]
+        host = f"{name}/{node['NodeID'][:6]}"
+        cores, cards = min(int(resources.get("CPU", 0)), MOST_CORES), min(int(resources.get("GPU", 0)), MOST_CARDS)
         if cores:
             places.append(WorkerPlace(node["NodeID"], host, "cpu", 0, cores))
         places.extend(WorkerPlace(node["NodeID"], host, "cuda", number, 1) for number in range(cards))

@@ -6,14 +6,16 @@ Imports the kernels and the pure rules only. No key, no database and no chain is
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import kernels
-from kalepool.cluster.messages import Find, Hello, WorkerJob, WorkerReport, code_version
+from kalepool.cluster.messages import MOST_FINDS, Find, Hello, WorkerFailure, WorkerJob, WorkerReport, code_version
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
 
@@ -24,13 +26,25 @@ NEWS_SECONDS = 0.15  # until all workers know of a find: a report, a new job, th
 NICENESS = 19  # services on the same machine go first; search takes what is left
 
 SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
-HARMLESS = {"KALEPOOL_BACKEND"}
+HARMLESS = {"KALEPOOL_BACKEND", "KALEPOOL_OPENCL_CPU"}
 
 
 def drop_secrets() -> dict[str, str]:
     """Take our settings and the usual credentials out of this process's environment; returns what was taken."""
     names = [name for name in os.environ if name.startswith(SECRET_PREFIXES) and name not in HARMLESS]
     return {name: os.environ.pop(name) for name in names}
+
+
+def _backend_of_cores() -> str:
+    """What the node's KALEPOOL_BACKEND says, else the fastest of the CPU's.
+
+    `cuda` there says nothing of the cores: Ray gives such cards workers of their own. `opencl` gives the place of the
+    cores to cards that Ray does not know.
+    """
+    wished = os.environ.get("KALEPOOL_BACKEND")
+    if wished and not wished.startswith("cuda"):
+        return wished
+    return next(name for name in kernels.backends() if not kernels.is_of_cards(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +61,15 @@ class _Call:
 class Worker:
     """Searches with `threads` threads from its making until its process ends. Any thread may call its methods.
 
-    serial: names the worker's own range of nonces. backend: a kernel's name; None takes the node's KALEPOOL_BACKEND, or
-    else the fastest of the CPU's. One for cards says nothing of the cores.
+    serial: names the worker's own range of nonces. backend: a kernel's name, where "cuda" stands for any card; None is
+    for the cores of a node, see `_backend_of_cores`.
     """
 
     def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
         drop_secrets()
-        wished = backend or os.environ.get("KALEPOOL_BACKEND")
-        if not wished or (backend is None and wished.startswith("cuda")):
-            wished = next(name for name in kernels.backends() if not name.startswith("cuda"))
-        self.backend = wished
+        self.backend = backend or _backend_of_cores()
+        if backend == "cuda" and "opencl" in kernels.backends() and "cuda" not in kernels.backends():
+            self.backend = "opencl"  # Ray counts the cards of other makers too
         self.threads = threads
         self._changed = threading.Condition()
         self._searcher = Searcher(serial)
@@ -140,16 +153,17 @@ class Worker:
         for number, since in self._busy_since.items():  # a call that never ends is no idleness
             self._busy_seconds += now - since
             self._busy_since[number] = now
+        told = dict(itertools.islice(self._finds.items(), MOST_FINDS))
         report = WorkerReport(
             index=self._job.index if self._job else -1,
-            finds=tuple(self._finds.values()),
+            finds=tuple(told.values()),
             hashes=self._hashes,
             seconds=now - self._reported_at,
             busy_seconds=self._busy_seconds,
             working_seconds=min(self._working_seconds(), self._busy_seconds),
             needs_serial=self._needs_serial,
         )
-        self._finds.clear()
+        self._finds = {farmer: find for farmer, find in self._finds.items() if farmer not in told}
         self._urgent = False
         self._hashes, self._busy_seconds, self._reported_at = 0, 0.0, now
         return report
@@ -157,7 +171,7 @@ class Worker:
     def _working_seconds(self) -> float:
         """The processor time that the threads had since the last report; a card's is not told, nor by every system."""
         # The clock of a thread that has ended must not be asked for.
-        if self._ended or self.backend.startswith("cuda") or not hasattr(time, "pthread_getcpuclockid"):
+        if self._ended or kernels.is_of_cards(self.backend) or not hasattr(time, "pthread_getcpuclockid"):
             return self._busy_seconds
         before, self._processor_seconds = self._processor_seconds, 0.0
         for thread in self._threads:
@@ -178,7 +192,7 @@ class Worker:
 
     def _search(self, number: int) -> None:
         # A thread's own time, lest calls get shorter when other programs take the core; a card's work is not in it.
-        clock = time.perf_counter if self.backend.startswith("cuda") else time.thread_time
+        clock = time.perf_counter if kernels.is_of_cards(self.backend) else time.thread_time
         count = FIRST_CALL
         while call := self._take(number, count):
             template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
@@ -224,3 +238,33 @@ class Worker:
             if best.zeros >= call.job.report_zeros:
                 self._urgent = True
                 self._changed.notify_all()
+
+
+class WorkerActor:
+    """A worker as Ray runs it. Whatever it answers, failures too, is JSON in plain bytes: the coordinator takes nothing
+    else, and raising here would be a pickle."""
+
+    def __init__(self, serial: int, threads: int, backend: str | None = None) -> None:
+        self._made: Worker | WorkerFailure
+        try:
+            self._made = Worker(serial, threads, backend)
+        except Exception as error:
+            self._made = WorkerFailure.of(error)
+
+    def hello(self) -> bytes:
+        return self._answer(lambda worker: worker.hello())
+
+    def assign(self, packed: bytes) -> None:
+        if isinstance(self._made, Worker):
+            self._made.assign(packed)
+
+    def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> bytes:
+        return self._answer(lambda worker: worker.exchange(packed, serial, wait_seconds))
+
+    def _answer(self, ask: Callable[[Worker], Hello | WorkerReport]) -> bytes:
+        if isinstance(self._made, WorkerFailure):
+            return self._made.pack()
+        try:
+            return ask(self._made).pack()
+        except Exception as error:
+            return WorkerFailure.of(error).pack()

@@ -2,11 +2,16 @@
 
 up.py          the whole pool on this machine
 status.py      one look at the pool
-farmer.py      add, list and show farmers, and let them go
-pooler.py      add poolers
-miner.py       add external miners
+pause.py       pause and resume planting, for the whole pool
+doctor.py      everything that can be wrong, with the way out
+logs.py        what the parts of `up` wrote
+backup.py      backup, restore and move: the database as a file, and somewhere else
+farmer.py      add, list, show and change farmers, and let them go
+pooler.py      add, list, open and close poolers
+miner.py       add, list and show external miners, and make their keys
 books.py       the double-entry books: checked, shown, exported
-operator.py    make keys for operators
+operator.py    make and list operators' keys
+key.py         list and revoke everybody's keys
 mine.py        hash for a pool over HTTP
 api.py         the API and custody as a process
 coordinate.py  the coordinator as a process

@@ -48,21 +48,26 @@ def bind() -> None:
 @custody.command()
 def payout(
     farmer: Annotated[UUID, typer.Argument(help="The farmer's id.")],
-    wallet: Annotated[str, typer.Argument(help="The wallet that is to be paid out to from now on, G….")],
+    wallet: Annotated[str, typer.Argument(help="The wallet that is to be paid out to from now on: G…, M… or C….")],
+    memo: Annotated[
+        str | None, typer.Option(help="A memo that goes with it, as text:…, id:… or hash:…: exchanges ask for one.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Have a farmer's money go to another wallet. Needs the master key: no writer of the database can do it."""
+    from kalepool.chain import require_destination
     from kalepool.custody import open_custody
     from kalepool.services.seals import change_payout_wallet
 
     settings = read_settings()
 
     async def change(database: Database) -> str:
-        return await change_payout_wallet(await open_custody(settings, database), database, farmer, wallet)
+        return await change_payout_wallet(await open_custody(settings, database), database, farmer, wallet, memo)
 
+    to = require_destination(wallet, memo)
     if not yes:
-        typer.confirm(f"Everything that farmer {farmer} owns is to go to {wallet} from now on. Go on?", abort=True)
-    typer.echo(f"paid out to {wallet} from now on, no more to {with_database_open(settings, change, Login.MIGRATE)}")
+        typer.confirm(f"Everything that farmer {farmer} owns is to go to {to} from now on. Go on?", abort=True)
+    typer.echo(f"paid out to {to} from now on, no more to {with_database_open(settings, change, Login.MIGRATE)}")
 
 
 @custody.command()

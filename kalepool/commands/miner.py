@@ -2,40 +2,109 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from kalepool.commands.pool import SHOWN_ONCE, read_settings, with_database_open
+from kalepool.commands.pool import (
+    ALL,
+    SHOWN_ONCE,
+    AsJson,
+    ask_api,
+    operate,
+    read_settings,
+    show_json,
+    show_rows,
+    with_database_open,
+)
+from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConflictError
+from kalepool.errors import ConflictError, NotFoundError
+from kalepool.names import require_name
+from kalepool.services.keys import Role
+from kalepool.units import plain
 
-miner = typer.Typer(add_completion=False, no_args_is_help=True, help="Add external miners.")
+miner = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show external miners.")
 
-
-@miner.callback()
-def _miner() -> None:
-    """Add external miners."""
+Called = Annotated[str, typer.Argument(metavar="MINER", help="Its id or name: see `miner list`.")]
 
 
 @miner.command("add")
 def miner_add(
     name: Annotated[str, typer.Argument(help="What the pool calls it: a name that no other miner has.")],
     payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
     from kalepool.services.mining.miners import NewMiner, create_invite, find_miner, register
 
+    require_name(name, "a miner")
     settings = read_settings()
 
     async def add(database: Database) -> NewMiner:
         if other := await find_miner(database, name):
             raise ConflictError(
                 f"miner {other} is called {name!r} already: choose another name; for another key of the "
-                "same miner see POST /operator/keys"
+                f"same miner: kalepool miner key {other}"
             )
         invite = await create_invite(database, name, uses=1, valid_seconds=60)
         return await register(database, settings, name, payout_wallet, invite.invite)
 
     new = with_database_open(settings, add)
-    typer.echo(f"miner_id  {new.miner.miner_id}\nkey       {new.key}\n{SHOWN_ONCE}")
+    if as_json:
+        show_json({"miner_id": new.miner.miner_id, "key": new.key})
+    else:
+        typer.echo(f"miner_id  {new.miner.miner_id}\nkey       {new.key}\n{SHOWN_ONCE}")
+
+
+@miner.command("list")
+def miner_list(as_json: AsJson = False) -> None:
+    """List external miners, in the order of their registration."""
+    rows = operate(lambda _settings, database: _all(database))
+    show_rows(rows, ("name", "miner_id", "status", "payout_wallet", "banned_until", "last_seen_at"), as_json=as_json)
+
+
+@miner.command("show")
+def miner_show(called: Called, as_json: AsJson = False) -> None:
+    """Show an external miner: where it is paid to, whether it is banned and why, when it was last heard of."""
+    found = operate(lambda _settings, database: _find(database, called))
+    if as_json:
+        show_json(found)
+        return
+    for name, value in found.items():
+        typer.echo(f"{name:<16}  {'-' if value is None else plain(str(value))}")
+
+
+@miner.command("key")
+def miner_key(called: Called, as_json: AsJson = False) -> None:
+    """Make another key for a miner and print it, once. Keys that it has go on: `kalepool key revoke` ends one."""
+
+    async def make(settings: Settings, database: Database) -> dict[str, Any]:
+        found = await _find(database, called)
+        body = {"role": Role.MINER, "subject_id": str(found["miner_id"]), "label": found["name"]}
+        return await ask_api(settings, database, "POST", "/operator/keys", body)
+
+    made = operate(make)
+    if as_json:
+        show_json({"key_id": made["key_id"], "key": made["api_key"]})
+    else:
+        typer.echo(f"key_id  {made['key_id']}\nkey     {made['api_key']}\n{SHOWN_ONCE}")
+
+
+async def _all(database: Database) -> list[dict[str, Any]]:
+    from kalepool.services.mining.miners import miners_page
+
+    return [asdict(found) for found in await miners_page(database, after=None, limit=ALL)]
+
+
+async def _find(database: Database, called: str) -> dict[str, Any]:
+    """The one miner of this id or name. Raises NotFoundError, ConflictError where several are called so."""
+    rows = await _all(database)
+    found = [row for row in rows if called == row["name"] or called == str(row["miner_id"])]
+    if not found:
+        raise NotFoundError(f"no miner has the id or name {called!r}: see `kalepool miner list`")
+    if len(found) > 1:
+        ids = ", ".join(str(row["miner_id"]) for row in found)
+        raise ConflictError(f"{len(found)} miners are called {called!r}: name one by its id: {ids}")
+    return found[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from uuid import UUID
 import typer
 from pydantic import SecretStr
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from kalepool.config import Settings
 from kalepool.database import Database
@@ -21,12 +24,23 @@ from kalepool.log import configure
 from kalepool.logins import Login
 from kalepool.postgres import Postgres, running_url
 from kalepool.services.keys import Role
+from kalepool.units import plain
 from kalepool.up.folder import DataFolder, Running, find_running
 
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
 OWN_POOLER = "home"
+
+
+ALL = 1_000_000
+"""Rows of a list: a command shows it whole."""
 
 
 SHOWN_ONCE = "The key is not kept and cannot be shown again."
@@ -141,7 +155,7 @@ async def ask_api(
                 f"the API does not answer at {url} ({error}): start `kalepool up` or `kalepool api`"
             ) from None
     if answer.is_success:
-        return answer.json()
+        return answer.json() if answer.content else {}
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError):
@@ -149,6 +163,42 @@ async def ask_api(
     if answer.status_code < 500:
         raise InputError(f"the API says {answer.status_code}: {detail}")
     raise KalepoolError(f"the API says {answer.status_code}: {detail}")
+
+
+def operate(work: Callable[[Settings, Database], Awaitable[T]]) -> T:
+    """Run `work` with the settings and the open database of the pool that is meant."""
+    settings = read_settings()
+    return with_database_open(settings, lambda database: work(settings, database))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost, unless --yes was given. Ends the command with status 1 at a no."""
+    if not yes and not typer.confirm(question):
+        typer.echo("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """A list as a table of these columns, or whole as JSON."""
+    if as_json:
+        show_json(rows)
+        return
+    table = Table(box=None, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row[column])) for column in columns))
+    show(table)
+
+
+def show_json(found: Any) -> None:
+    typer.echo(json.dumps(found, indent=1, default=str))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value in (None, "") else plain(str(value))
 
 
 def show(*parts: Any) -> None:

@@ -24,6 +24,9 @@ TOO_LATE = frozenset({"block-over", "deadline-passed", "timeout", "in-flight", "
 answer is none: it says nothing of ledgers."""
 MAYBE_OVER = frozenset({"pail-missing", "hash-invalid"})  # so the next block refuses works of the one before
 
+PAUSED = "planting-paused"
+"""An operator paused planting: no failure."""
+
 log = structlog.get_logger()
 
 
@@ -48,6 +51,7 @@ class Acting:
         self._works_per_call = works_per_call
         self._on_change = on_change
         self._calls: set[asyncio.Task[None]] = set()
+        self._said_paused = False
 
     def start(self, actions: Sequence[Action], ledger: int) -> None:
         """Begin all of these; their answers arrive in the state. `ledger`: the one they were decided in."""
@@ -105,6 +109,7 @@ class Acting:
                     state.sits_out(wallet, index)
                     continue
                 state.failed(ActionName.PLANT, wallet, index, "not-eligible", now)
+            self._said_paused = False
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))
         except Exception as error:
             await self._failed(ActionName.PLANT, ((index, wallet) for wallet in wallets), error)
@@ -184,7 +189,12 @@ class Acting:
 
     async def _failed(self, action: ActionName, targets: Iterable[tuple[int, str]], error: Exception) -> None:
         """A call failed as a whole; each of its targets may be tried again after a while."""
-        if isinstance(error, ApiError):
+        if isinstance(error, ApiError) and error.problem_code == PAUSED:
+            code = PAUSED  # it is asked again and again, as nothing else tells when it goes on
+            if not self._said_paused:
+                self._said_paused = True
+                log.info("planting_paused", block=self._state.index)
+        elif isinstance(error, ApiError):
             code = error.problem_code
             log.warning(f"{action}_failed", reason=str(error))
         else:  # an answer unlike what the API promises: it must not be asked again at once either

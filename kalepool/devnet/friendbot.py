@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 
-from stellar_sdk import Asset, StrKey
+from stellar_sdk import Asset, StrKey, scval
 
 from kalepool.devnet import wire
 from kalepool.devnet.genesis import FRIENDBOT_MINIONS, derived_keypair
@@ -42,11 +42,16 @@ class Friendbot:
     async def fund(self, address: str, kale: str | None = None) -> dict[str, object]:
         """Creates the account with 10,000 XLM, or pays it `kale` KALE where that is asked for.
 
+        A contract needs neither an account nor a trustline: it is paid.
+
         Returns testnet friendbot's answer once the transaction was applied. FriendbotError where it cannot be,
         TimeoutError where no ledger takes it.
         """
+        if StrKey.is_valid_contract(address):
+            amount = STARTING_XLM if kale is None else _read_amount(kale)
+            return _answer(await self._give(lambda wallet: self._transfer(wallet, address, amount, kale is not None)))
         if not StrKey.is_valid_ed25519_public_key(address):
-            raise FriendbotError(f"The address must be a valid G... account, not {address!r}")
+            raise FriendbotError(f"The address must be a valid G... account or C... contract, not {address!r}")
         if kale is None:
             if self._node.ledger.view.account(wire.account_key(address)) is not None:
                 raise FriendbotError(f"createAccountAlreadyExist: {address}")
@@ -72,6 +77,12 @@ class Friendbot:
         return await wallet.send(
             lambda builder: builder.append_create_account_op(address, STARTING_XLM, source=source), self._banker
         )
+
+    async def _transfer(self, wallet: Wallet, address: str, amount: str, kale: bool) -> AppliedTransaction:
+        giver, asset = (self._issuer, _KALE) if kale else (self._banker, Asset.native())
+        stroops = scval.to_int128(int(Decimal(amount) * 10**7))
+        args = scval.to_address(giver.public_key), scval.to_address(address), stroops
+        return await wallet.invoke(asset.contract_id(DEVNET.passphrase), "transfer", *args, source=giver)
 
     async def _pay(self, wallet: Wallet, address: str, amount: str) -> AppliedTransaction:
         source = self._issuer.public_key

@@ -28,6 +28,9 @@ FRIENDBOT_MINIONS = 32
 _FRIENDBOT_BALANCE = TOTAL_COINS // 2
 _MINION_BALANCE = 10_000 * 10_000_000
 _ISSUER_BALANCE = 1_000 * 10_000_000
+_NULL_KEY = bytes(32)
+"""GAAA…WHF: whom SDKs name as the source of what they only simulate. Nobody has its key."""
+_NULL_BALANCE = 1_000 * 10_000_000
 
 
 def derived_keypair(network: Network, name: str) -> Keypair:
@@ -69,7 +72,8 @@ def genesis(close_time: int, capacity: int, network: Network = DEVNET) -> Genesi
     friendbot = derived_keypair(network, "friendbot").raw_public_key()
     minions = [derived_keypair(network, f"friendbot {n}").raw_public_key() for n in range(FRIENDBOT_MINIONS)]
     sequence = GENESIS_SEQUENCE << 32
-    funded = [(friendbot, _FRIENDBOT_BALANCE), (issuer, _ISSUER_BALANCE), *((key, _MINION_BALANCE) for key in minions)]
+    funded = [(friendbot, _FRIENDBOT_BALANCE), (issuer, _ISSUER_BALANCE), (_NULL_KEY, _NULL_BALANCE)]
+    funded += [(key, _MINION_BALANCE) for key in minions]
     rest = TOTAL_COINS - sum(balance for _, balance in funded)
     data: list[Data] = [AccountEntry(key, balance, sequence) for key, balance in funded]
     data.append(AccountEntry(root_keypair(network).raw_public_key(), rest, sequence))

@@ -19,7 +19,8 @@ from kalepool.devnet.ledger.soroban_calls import LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.settings import TX_MAX_INSTRUCTIONS
 from kalepool.devnet.soroban import scv
-from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance, pack_balance
+from kalepool.devnet.soroban.asset_balances import Holding, pack_balance
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
 from kalepool.devnet.soroban.authorisation import AuthHost
 from kalepool.devnet.soroban.host import CallError, Contract, SorobanHost
 from kalepool.devnet.soroban.kale_contract import (
@@ -54,6 +55,9 @@ class _TraceToken(AssetContract):
 
     def holds_for(self, address: str) -> bool:
         return True
+
+    def issuer_has(self, host: SorobanHost, flag: int) -> bool:
+        return False
 
 
 class _Everybody:
@@ -154,7 +158,7 @@ class DevnetWorld:
         self._asset = contract
         self._contracts[contract] = self._token
         data: list[Data] = [pack_asset_instance(contract, self._token, DEVNET.contract_id)]
-        data += [pack_balance(contract, address, amount) for address, amount in balances.items()]
+        data += [pack_balance(contract, address, Holding(amount)) for address, amount in balances.items()]
         for item in data:
             self._entries[item.ledger_key] = LedgerEntry(item, self._sequence, self._sequence)
 

@@ -51,9 +51,15 @@ class Wallet:
         envelope = compose(self._builder()).build()
         return await self._submit(envelope, *signers)
 
-    async def invoke(self, contract: str, function: str, *args: xdr.SCVal) -> AppliedTransaction:
-        """Simulates a contract call, sends it and waits until it is applied. WalletError where it fails."""
-        builder = self._builder().append_invoke_contract_function_op(contract, function, list(args))
+    async def invoke(
+        self, contract: str, function: str, *args: xdr.SCVal, source: Keypair | None = None
+    ) -> AppliedTransaction:
+        """Simulates a contract call, sends it and waits until it is applied. WalletError where it fails.
+
+        `source` calls it instead of this account, which then pays the fee only.
+        """
+        caller = None if source is None else source.public_key
+        builder = self._builder().append_invoke_contract_function_op(contract, function, list(args), source=caller)
         envelope = builder.build()
         ledger = self._node.ledger
         simulated = simulate(
@@ -72,7 +78,7 @@ class Wallet:
         operation = envelope.transaction.operations[0]
         entries = [xdr.SorobanAuthorizationEntry.from_xdr_bytes(entry) for entry in simulated.auth]
         operation.auth = entries  # pyright: ignore[reportAttributeAccessIssue]
-        return await self._submit(envelope)
+        return await self._submit(envelope, *(() if source is None else (source,)))
 
     def _builder(self) -> TransactionBuilder:
         account = self._node.ledger.view.account(wire.account_key(self.address))

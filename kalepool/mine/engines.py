@@ -11,13 +11,14 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from kalepool.errors import ConfigError
 from kalepool.mine.job import PoolJob
 from kalepool.processes import end, spawn
-from kernels import KernelError, SearchStoppedError, Template, backends, devices, find, keccak
+from kernels import KernelError, SearchStoppedError, Template, backends, devices, driver, find, is_of_cards, keccak
 
 TRIAL_SECONDS = 0.3  # an engine's speed is measured this long before the first job, which is made for it
 
@@ -43,7 +44,7 @@ class KernelEngine:
 
     def __init__(self, backend: str, threads: int) -> None:
         self.backend, self.threads = backend, threads
-        self.name = backend if backend.startswith("cuda") else f"{backend} × {threads}"
+        self.name = backend if is_of_cards(backend) else f"{backend} × {threads}"
 
     def find(self, job: PoolJob, start: int, count: int, stop: threading.Event) -> tuple[int | None, int]:
         try:
@@ -139,16 +140,25 @@ class CommandEngine:
         return nonce, max(nonce - start + 1, 1)
 
 
-def choose_engines(backend: str | None, threads: int, command: str | None) -> list[Engine]:
-    """What is to hash: `command` alone if given, else `backend`, else every CUDA card and the best CPU backend."""
+def choose_engines(
+    backend: str | None, threads: int, command: str | None, say: Callable[[str], None] = print
+) -> list[Engine]:
+    """What is to hash: `command` alone if given, else `backend`, else every card and the best CPU backend.
+
+    A card that nobody asked for and that does not work is left out, with a word to `say`.
+    """
     threads = threads or os.cpu_count() or 1
     if command is not None:
         return [CommandEngine(command, threads)]
     if backend is not None or (backend := os.environ.get("KALEPOOL_BACKEND")):
         return [KernelEngine(backend, threads)]
-    cpu = next(name for name in backends() if not name.startswith("cuda"))
-    cards = devices()
-    if not cards:
-        return [KernelEngine(cpu, threads)]
+    engines: list[Engine] = []
+    for name in filter(is_of_cards, backends()):
+        try:
+            driver.load_backend(name)
+            engines.append(KernelEngine(name, 1))
+        except KernelError as error:
+            say(f"mining without {name}: {error}")
+    cpu = next(name for name in backends() if not is_of_cards(name))
     # each card's thread needs some of a core to stay fed
-    return [KernelEngine("cuda", 1), KernelEngine(cpu, max(threads - len(cards), 1))]
+    return [*engines, KernelEngine(cpu, max(threads - len(devices()) if engines else threads, 1))]

@@ -6,6 +6,8 @@ price_gate.py     whether something is worth its fees: one test for all that is 
 foresight.py      what a block should bring: rivals and zeros foreseen
 stake.py          one stake for all farmers of the pool, block by block
 planting.py       how many to plant in a block, and with what stake
+endurance.py      how long the pool's XLM lasts
+departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
 turns.py          the order among equals: the most owed first

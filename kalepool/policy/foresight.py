@@ -64,8 +64,8 @@ class PastBlock:
 class Rivals:
     """Everybody else, foreseen. `fixed`: points for gap and zeros. `staked`: what they stake in all whatever counts, in
     stroops, and `following`: how many more stake all that counts, as far as they were `seen` to. `most`: the largest
-    stake of a rival. Beyond what was seen nobody is taken to follow: if that is wrong, it is seen in the next block.
-    """
+    stake of a rival. `left`: stakes of a block that nobody worked, which its reward is raised by. Beyond what was seen
+    nobody is taken to follow: if that is wrong, it is seen in the next block."""
 
     fixed: float = 0.0
     staked: float = 0.0
@@ -73,6 +73,7 @@ class Rivals:
     seen: int = 0
     most: int = 0
     our_gap: float = PRIOR_GAP
+    left: float = 0.0
 
     @property
     def are_none(self) -> bool:
@@ -101,8 +102,9 @@ class Rivals:
             for p in late
         )
         gaps = [gap for p in late if (gap := p.our_gap) is not None]
+        left = fmean(p.block.staked_total for p in late)
         seen = max(p.stake_range for p in past)
-        return cls(rest, staked, following, seen, _most(late), fmean(gaps) if gaps else PRIOR_GAP)
+        return cls(rest, staked, following, seen, _most(late), fmean(gaps) if gaps else PRIOR_GAP, left)
 
 
 def _split(seen: Sequence[PastBlock]) -> tuple[float, float]:

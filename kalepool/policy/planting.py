@@ -52,7 +52,8 @@ class PlantingPlan:
 class PlantingQuestion:
     """What a plan is made from. `block`: the one to be planted, with its bounds. `ceilings`: the most each farmer
     stakes, in stroops, in the order of their turns. `hashes`: what the pool tries until works leave. `miss`: the part
-    of pails not worked in time. `budget_stroops`: XLM that plants may still cost; None for no budget."""
+    of pails not worked in time. `pot`: the block's reward. `budget_stroops`: XLM that plants may still cost; None for
+    no budget."""
 
     index: int
     block: Block
@@ -93,27 +94,37 @@ def plan_block(question: PlantingQuestion) -> PlantingPlan:
     )
 
 
+def _pot(question: PlantingQuestion) -> int:
+    return question.pot + round(question.rivals.left)
+
+
 def _stake(question: PlantingQuestion) -> int:
     farmers = len(question.ceilings)
     zeros = paying_zeros(question.hashes, farmers, question.block)
     other = farmers * question.rivals.our_gap + zeros
     return common_stake(
-        StakeQuestion(question.ceilings, question.rivals, other, question.pot, question.miss, question.block.max_stake)
+        StakeQuestion(
+            question.ceilings, question.rivals, other, _pot(question), question.miss, question.block.max_stake
+        )
     )
 
 
 def _rewards(question: PlantingQuestion, stake: int) -> list[float]:
-    """What none, the first, the first two and so on bring together, less the stakes that may be lost, in stroops."""
+    """What none, the first, the first two and so on bring together, less the stakes that may be lost, in stroops.
+
+    With the bound that this stake keeps up block after block: by the present one a pool that sat out once, and whose
+    stakes raise the bound no more, would think itself poorer than it is.
+    """
     block, rivals, miss = question.block, question.rivals, question.miss
-    range_ = max(block.max_stake - block.min_stake, 1)
-    theirs = rivals.points(range_)
+    range_ = max(stake_of(stake, max(question.ceilings, default=0)), rivals.most, 1)
+    theirs, pot = rivals.points(range_), _pot(question)
     staked, counted, rewards = 0, 0.0, [0.0]
     for number, ceiling in enumerate(question.ceilings, 1):
         mine = stake_of(stake, ceiling)
         staked += mine
-        counted += min(max(mine - block.min_stake, 0), range_) / range_
+        counted += mine / range_
         ours = number * rivals.our_gap + paying_zeros(question.hashes, number, block) + counted
-        rewards.append((1 - miss) * question.pot * ours / max(theirs + ours, 1e-9) - miss * staked)
+        rewards.append((1 - miss) * pot * ours / max(theirs + ours, 1e-9) - miss * staked)
     return rewards
 
 

@@ -13,8 +13,9 @@ from kalepool.policy.snapshot import FailureState
 RETRY_SECONDS = 1.0
 """Wait after a failure; it doubles with every further one, up to a ledger."""
 
-UNFIT_RETRY_LEDGERS = 4.0
-"""Wait in ledgers before another plant of a farmer that cannot be planted until somebody mends it."""
+SLOW_RETRY_LEDGERS = 4.0
+"""Wait in ledgers before another plant of a farmer that cannot be planted until somebody mends it, and before another
+look for a pail that was not there."""
 
 HOPELESS = {
     ActionName.PLANT: frozenset({"pail-exists", "plant-amount-too-low"}),
@@ -35,13 +36,17 @@ UNFIT = frozenset({"asset-contract", "account-missing", "underfunded", "custody"
 """Codes of plants that fail until somebody mends what is wanting (a deposit, a key, a limit): retried slowly."""
 
 
+UNCONFIRMED = frozenset({"absence-unconfirmed"})
+"""Codes of harvests that wait for a second and third look: retried slowly."""
+
+
 def may_retry(action: ActionName, failure: FailureState | None, index: int, time: float, ledger_seconds: float) -> bool:
     """Whether an action of block `index` that last failed so may be tried (again) at Unix time `time`."""
     if failure is None or failure.index != index:
         return True
     if failure.code in HOPELESS[action]:
         return False
-    if action == ActionName.PLANT and failure.code in UNFIT:
-        return time >= failure.failed_at.timestamp() + UNFIT_RETRY_LEDGERS * ledger_seconds
+    if (action == ActionName.PLANT and failure.code in UNFIT) or failure.code in UNCONFIRMED:
+        return time >= failure.failed_at.timestamp() + SLOW_RETRY_LEDGERS * ledger_seconds
     wait = min(RETRY_SECONDS * 2.0 ** (failure.count - 1), max(ledger_seconds, RETRY_SECONDS))
     return time >= failure.failed_at.timestamp() + wait

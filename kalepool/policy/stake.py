@@ -66,14 +66,15 @@ class _Worth:
 
 
 def common_stake(question: StakeQuestion) -> int:
-    """The stake of all farmers that can afford it, in stroops; each its ceiling where no rival was ever seen."""
+    """The stake of all farmers that can afford it, in stroops; where no rival was ever seen, what counts."""
     if not question.ceilings:
         return 0
-    if question.rivals.are_none:  # whatever is staked, the pool gets all there is
-        return max(question.ceilings)
+    most = max(question.ceilings)
+    if question.rivals.are_none:
+        # Where somebody staked, what counts is enough for a start; else the pool is alone, whatever it stakes.
+        return min(question.bound or most, most)
     worth = _Worth(question)
     best = max(_candidates(question), key=lambda stake: (worth(stake), -stake))
-    most = max(question.ceilings)
     kept = min(question.bound, most)
     gain = worth(best) - worth(kept)
     return kept if 0 < gain <= WORTH_A_CHANGE * abs(worth(kept)) else best

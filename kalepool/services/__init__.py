@@ -10,6 +10,7 @@ lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
+wallet_turns.py   whose turn it is at a farmer's wallet: plants before payments
 withdrawals.py    paid out to a farmer while it stays
 seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own
@@ -22,6 +23,7 @@ keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data
 presence.py       when the pool itself was away
+absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
 retention.py      what is kept for how long

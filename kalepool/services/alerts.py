@@ -20,6 +20,7 @@ from kalepool.config import Settings, WebhookForm
 from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
+from kalepool.policy.endurance import WARN_HOURS, Endurance
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
@@ -97,6 +98,7 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
+    endurance: Endurance | None = None  # how long the pool's XLM lasts
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
@@ -151,7 +153,7 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
-    found += _unsettled(seen)
+    found += [*_running_out(seen.endurance), *_unsettled(seen)]
     for machine, kind in seen.gone_machines:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
@@ -164,6 +166,21 @@ def conditions(seen: Observation) -> list[Condition]:
         )
         found.append(Condition("seal-broken", f"seal-broken:{binding.row_id}", said))
     return found
+
+
+def _running_out(lasts: Endurance | None) -> list[Condition]:
+    """Each of the hours that the pool's XLM does not last is told of by itself."""
+    if lasts is None or lasts.short_of is None:
+        return []
+    said = (
+        f"The pool's XLM lasts for less than {{}} hours: {kale(lasts.spare_stroops)} XLM are left, and fees take "
+        f"{kale(lasts.daily_stroops)} a day. GET /health names the pool's account."
+    )
+    return [
+        Condition("xlm-runs-out", f"xlm-runs-out:{hours}", said.format(hours))
+        for hours in WARN_HOURS
+        if lasts.short_of <= hours
+    ]
 
 
 def _unsettled(seen: Observation) -> list[Condition]:
@@ -400,6 +417,7 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
+            endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
             books=await held.lasting(database, self._ctx.settings.chain),

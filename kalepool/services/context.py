@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody
 from kalepool.database import Database
+from kalepool.services.absences import Absences
 from kalepool.services.journal.gaps import note_restore
 from kalepool.services.journal.state import Journal
 from kalepool.services.lookups import Lookups
 from kalepool.services.pool_accounts import PoolAccounts
+from kalepool.services.wallet_turns import WalletTurns
 
 
 @dataclass
@@ -35,6 +39,8 @@ class Context:
     """What may be asked of the chain on a caller's behalf."""
     broken_seals: list[Binding] = field(default_factory=list)
     """Rows that somebody changed in the database, past us; see seals.py."""
+    absences: Absences = field(default_factory=Absences)
+    """Pails that the chain was asked for and did not have."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
@@ -43,6 +49,7 @@ class Context:
         self.accounts = PoolAccounts(self.settings, self.chain, self.custody, self.database, self.journal)
         self.lookups = Lookups(self.chain)
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[UUID, WalletTurns] = WeakValueDictionary()
 
     def lock(self, *key: Hashable) -> asyncio.Lock:
         """The lock of this name: the same request twice runs one after the other, and the second finds it done."""
@@ -50,3 +57,14 @@ class Context:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+    @asynccontextmanager
+    async def wallet(
+        self, farmer_id: UUID, *, first: bool = False, within_seconds: float | None = None
+    ) -> AsyncIterator[None]:
+        """A farmer's wallet for oneself: see WalletTurns.take."""
+        turns = self._turns.get(farmer_id)
+        if turns is None:
+            turns = self._turns[farmer_id] = WalletTurns()
+        async with turns.take(first=first, within_seconds=within_seconds):
+            yield

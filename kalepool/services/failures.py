@@ -25,6 +25,12 @@ class InFlightError(ChainError):
     code = "in-flight"
 
 
+class UnconfirmedError(ChainError):
+    """The RPC server knows of no such pail; it is looked for again before that is believed."""
+
+    code = "absence-unconfirmed"
+
+
 class CallTimeoutError(ChainError):
     """The time for one call was over before anything was sent."""
 

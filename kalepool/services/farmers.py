@@ -15,7 +15,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from kalepool.actions import ActionName
-from kalepool.chain import BASE_RESERVE_STROOPS, Account
+from kalepool.chain import BASE_RESERVE_STROOPS, Account, Destination, require_destination
 from kalepool.custody import Binding, Purpose
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
@@ -79,6 +79,15 @@ class Farmer:
     secret_sealed: bytes = field(repr=False)
     deposit_stroops: int = 0
     """KALE that it has to bring before the pool pays for anything; 0 for those that an operator registered."""
+    payout_memo: str | None = None
+    """Goes with every payment to the payout wallet."""
+    owner_wallet: str | None = None
+    """Who signs in for it; None: nobody does."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where everything that is the farmer's own goes."""
+        return Destination(self.payout_wallet, self.payout_memo)
 
     @property
     def pays_itself(self) -> bool:
@@ -88,7 +97,13 @@ class Farmer:
     @property
     def binding(self) -> Binding:
         """What its secret must have been sealed for."""
-        return Binding(self.farmer_id, Purpose.FARMER, self.custodial_wallet, payout_wallet=self.payout_wallet)
+        return Binding(
+            self.farmer_id,
+            Purpose.FARMER,
+            self.custodial_wallet,
+            payout_wallet=self.payout_wallet,
+            payout_memo=self.payout_memo,
+        )
 
     def stake_of(self, kale_stroops: int) -> int:
         """The stake for a balance, in stroops, rounded down."""
@@ -140,18 +155,20 @@ async def register(
     *,
     by: Role = Role.OPERATOR,
     address: str | None = None,
+    payout_memo: str | None = None,
+    owner_wallet: str | None = None,
 ) -> Registered:
     """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it; `address`: and from where,
-    if by itself.
+    if by itself. `owner_wallet`: who signs in for it, by default the payout wallet.
 
     It holds no place until it has brought what it must, which is nothing where an operator registers it.
 
     A pooler learns no key of the farmer's, and decides over no more of its balance than the pool's usual part: the
-    farmer signs in with its payout wallet. Raises InputError for a wallet that is no G… address, ForbiddenError for a
+    farmer signs in with its payout wallet. Raises InputError for what is no address or memo, ForbiddenError for a
     larger part by a pooler, ConflictError for a wallet that is a farmer's custodial one, NoPlaceError, and as
     poolers.active_pooler, gaps.require_whole and wallets.new_wallet.
     """
-    require_account_address(payout_wallet)
+    destination = require_destination(payout_wallet, payout_memo)
     usual = ctx.settings.stake_percentage
     if by == Role.POOLER and stake_percentage > Decimal(str(usual)):
         raise ForbiddenError(
@@ -162,14 +179,14 @@ async def register(
     async with ctx.lock("register", pooler_id):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         async with ctx.database.transaction() as tx:
-            await require_outside_wallet(tx, payout_wallet)
+            await require_outside_wallet(tx, destination)
             count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
         assert count is not None
         taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
         if taken >= pooler.max_farmers:
             raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
         await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
-        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, payout_wallet)
+        made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, destination)
         async with ctx.database.transaction() as tx:
             farmer = await tx.fetch_one(
                 "insert_farmer",
@@ -180,6 +197,8 @@ async def register(
                 secret_sealed=made.secret_sealed,
                 master_key_id=made.master_key_id,
                 payout_wallet=payout_wallet,
+                payout_memo=payout_memo,
+                owner_wallet=owner_wallet or owner_of(destination),
                 stake_percentage=stake_percentage,
                 metadata=Jsonb(metadata or {}),
                 registered_by=by,
@@ -196,11 +215,18 @@ async def register(
     return Registered(farmer, missing, key)
 
 
-async def require_outside_wallet(session: Session, address: str) -> None:
+def owner_of(destination: Destination) -> str | None:
+    """Whose sign-in counts for a farmer that is paid there, where nothing else is said: its account's. With a memo
+    that is somebody who keeps many people's money, and a contract does not sign in."""
+    return None if destination.memo is not None else destination.account
+
+
+async def require_outside_wallet(session: Session, destination: Destination) -> None:
     """ConflictError for a wallet that the pool keeps for a farmer."""
-    if await session.fetch_one("select_wallet_owner", custodial_wallet=address):
+    if await session.fetch_one("select_wallet_owner", custodial_wallet=destination.account):
         raise ConflictError(
-            f"{address} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key you have"
+            f"{destination.address} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
+            "you have"
         )
 
 
@@ -303,19 +329,21 @@ async def register_oneself(
     metadata: dict[str, Any],
     *,
     address: str,
+    owner_wallet: str,
+    payout_memo: str | None = None,
 ) -> Registered:
-    """A farmer for who signed in with this payout wallet, from this network address.
+    """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
 
     Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers,
     TooManyWaitingError, and as `register`.
     """
-    async with ctx.lock("self-registration", payout_wallet), ctx.lock("registration from", address):
+    async with ctx.lock("self-registration", owner_wallet), ctx.lock("registration from", address):
         if not await poolers.is_open(ctx.database, pooler_id):
             raise NotFoundError(f"no pooler {pooler_id} that is open to farmers: see GET /farmer/poolers")
-        count = await ctx.database.fetch_one("count_farmers_of_wallet", payout_wallet=payout_wallet)
+        count = await ctx.database.fetch_one("count_farmers_of_wallet", owner_wallet=owner_wallet)
         if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
             raise ConflictError(
-                f"wallet {payout_wallet} has {count['farmers']} farmers already, the most it may register"
+                f"wallet {owner_wallet} has {count['farmers']} farmers already, the most it may register"
             )
         waiting = await ctx.database.fetch_one("count_waiting_from", registered_from=address)
         if waiting is not None and waiting["farmers"] >= ctx.settings.waiting_per_address:
@@ -324,7 +352,15 @@ async def register_oneself(
                 "fund one of them first"
             )
         return await register(
-            ctx, pooler_id, payout_wallet, stake_percentage, metadata, by=Role.FARMER, address=address
+            ctx,
+            pooler_id,
+            payout_wallet,
+            stake_percentage,
+            metadata,
+            by=Role.FARMER,
+            address=address,
+            payout_memo=payout_memo,
+            owner_wallet=owner_wallet,
         )
 
 
@@ -365,11 +401,11 @@ async def farmers_page(
 
 
 async def farmers_of_wallet(
-    database: Database, payout_wallet: str | None, *, after: UUID | None, limit: int
+    database: Database, owner_wallet: str | None, *, after: UUID | None, limit: int
 ) -> list[Farmer]:
-    """A page of those that pay out to this wallet, in the order of their registration."""
+    """A page of those that this wallet signs in for, in the order of their registration."""
     return await database.fetch_all(
-        "select_farmers_of_wallet", row=Farmer, payout_wallet=payout_wallet, after=after, limit=limit
+        "select_farmers_of_wallet", row=Farmer, owner_wallet=owner_wallet, after=after, limit=limit
     )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
+from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
 from kalepool.services.journal import gaps
 from kalepool.units import amount
@@ -136,7 +137,13 @@ class Health:
             return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
         if self._ctx.accounts.pool is None or not ready:
             return "waiting", waiting_for_accounts(self._ctx.accounts.to_be_made)
-        return "up", f"{ready} of {wanted} channel accounts"
+        said, lasts = f"{ready} of {wanted} channel accounts", self._ctx.accounts.endurance
+        if lasts is None or lasts.hours is None:
+            return "up", said
+        said = f"{said}; XLM for {lasts.hours:,.0f} hours at {amount(lasts.daily_stroops)} a day"
+        if lasts.short_of is not None:
+            said = f"{said}: send some to the pool's account {self._ctx.accounts.payer.public_key}"
+        return "waiting" if lasts.short_of == min(WARN_HOURS) else "up", said
 
     async def _journal(self) -> tuple[str, str]:
         found = self._ctx.journal.gaps

@@ -1,22 +1,27 @@
 """Farmers leave: leaving → departed, by itself, a step at a time, from what the ledger and the journal say.
 
 No new plants (the database refuses them), the last harvests, then one transaction that pays all KALE and XLM to the
-payout wallet and closes the account. Whatever stops it is told as `code` and `message`, and it goes on when mended.
+payout wallet and closes the account; several where somebody sends it dust to hold that up (policy/departing.py), or a
+contract is to be paid. Whatever stops it is told as `code` and `message`, and it goes on when mended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from random import SystemRandom
 from uuid import UUID
 
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Account
+from kalepool.chain import Account, Prepared, Receiver, Signer
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
+from kalepool.policy import departing
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming import harvest
@@ -29,7 +34,13 @@ log = structlog.get_logger()
 WAIT_LEDGERS = 3
 """How often it is looked whether what a farmer waits for has come."""
 RETRY_SECONDS = 300.0
-"""When a pay-out that the network refused is tried again: each try costs the pool a fee."""
+"""About when a pay-out that the network refused is tried again: each try costs the pool a fee."""
+TRIES = 12
+"""Transactions of one farmer before it is told what holds it up."""
+CAME_IN = "CHANGE_TRUST_INVALID_LIMIT"
+"""Result code where something came to the wallet that was not known when the transaction was made."""
+RANDOM = SystemRandom()
+"""Nobody can tell when a try comes."""
 
 
 class UnderWayError(ConflictError):
@@ -50,10 +61,16 @@ class HarvestWaitsError(ConflictError):
     code = "harvest-waits"
 
 
+class DepositsError(ConflictError):
+    """Deposits keep coming to a wallet that is to be closed."""
+
+    code = "deposits-come"
+
+
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """How far a farmer is. `code` and `message`: what it waits for. `transaction_hash`: of the pay-out, once applied,
-    which paid `kale_stroops` and all the XLM."""
+    """How far a farmer is. `code` and `message`: what it waits for. `transaction_hash`: of the one that closed the
+    account, once applied. `kale_stroops`: what was paid on the way out."""
 
     status: FarmerStatus
     leaving_at: datetime | None
@@ -91,18 +108,19 @@ async def advance(ctx: Context) -> int:
 
 async def _advance(ctx: Context, farmer: Farmer) -> bool:
     try:
-        async with ctx.lock("wallet", farmer.farmer_id):
+        async with ctx.wallet(farmer.farmer_id):
             await _settle(ctx, farmer)
             await _harvest(ctx, farmer)
             await _pay_out(ctx, farmer)
     except KalepoolError as error:
         refused = isinstance(error, TransactionFailedError)
+        wait = RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.settings.chain.ledger_seconds
         await ctx.database.execute(
             "note_leaving",
             farmer_id=farmer.farmer_id,
             code=error.code,
             message=str(error),
-            retry_seconds=RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.settings.chain.ledger_seconds,
+            retry_seconds=wait * RANDOM.uniform(0.7, 1.3),
         )
         return False
     async with ctx.database.transaction() as tx:
@@ -148,35 +166,91 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
 async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     """Everything to the payout wallet, and the account closed. Nothing to do where the account is not there.
 
-    Raises PayoutAccountError, PayoutTrustlineError, CustodyError where the payout wallet was changed past us, and as
-    carry.
+    Raises PayoutAccountError, PayoutTrustlineError, MemoRequiredError, CustodyError where the payout wallet was changed
+    past us, DepositsError, and as carry.
     """
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     signer.check()
-    accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
-    account: Account | None = accounts.get(farmer.custodial_wallet)
-    if account is None:
-        return
-    check_payout(farmer.payout_wallet, accounts.get(farmer.payout_wallet), kale=bool(account.kale_stroops))
-    item = Item(
-        farmer_id=farmer.farmer_id,
-        amount_stroops=account.kale_stroops or 0,
-        destination=farmer.payout_wallet,
-        asset="KALE",
+    failures, failed = 0, False
+    for _ in range(TRIES):
+        accounts, receiver = await asyncio.gather(
+            ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
+        )
+        account = accounts.get(farmer.custodial_wallet)
+        if account is None:
+            await _pass_on(ctx, farmer, receiver)
+            return
+        check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
+        step = departing.next_step(
+            account.kale_stroops,
+            account.kale_limit_stroops,
+            failures=failures,
+            failed=failed,
+            to_contract=farmer.destination.is_contract,
+        )
+        try:
+            await _take(ctx, farmer, signer, account, step)
+            failed = False
+        except TransactionFailedError as error:
+            if error.result_code != CAME_IN:
+                raise
+            failures, failed = failures + 1, True
+            log.info("leaving_held_up", farmer=str(farmer.farmer_id), tries=failures)
+            await asyncio.sleep(RANDOM.uniform(0, ctx.settings.chain.ledger_seconds))
+    raise DepositsError(
+        f"somebody keeps sending KALE to {farmer.custodial_wallet}: {failures} tries to close it failed"
     )
+
+
+async def _take(ctx: Context, farmer: Farmer, signer: Signer, account: Account, step: departing.Step) -> None:
+    """One step of the way, as a transaction."""
+    pool, to = ctx.accounts.payer, farmer.destination
+    kale = account.kale_stroops or 0
+    item = Item(farmer_id=farmer.farmer_id, amount_stroops=kale, destination=to.address, asset="KALE")
+    match step:
+        case departing.PayFirst():
+            action, prepare = ActionName.PAYMENT, partial(ctx.chain.prepare_payment, signer, to, kale_stroops=kale)
+        case departing.LowerLimit(limit):
+            if to.is_contract:
+                kale, item = 0, replace(item, amount_stroops=None)
+            action = ActionName.PAYMENT if kale else ActionName.TRUSTLINE
+            prepare = partial(ctx.chain.prepare_limit, signer, to, kale_stroops=kale, limit_stroops=limit)
+        case departing.Close():
+            action, item = ActionName.MERGE, replace(item, native_stroops=account.native_stroops)
+            prepare = partial(
+                ctx.chain.prepare_close,
+                signer,
+                to,
+                kale_stroops=account.kale_stroops,
+                native_stroops=account.native_stroops,
+            )
+    await _carry(ctx, Intent(action, farmer.pooler_id, [item]), partial(prepare, pool=pool))
+
+
+async def _pass_on(ctx: Context, farmer: Farmer, receiver: Receiver) -> None:
+    """The XLM of an account that was closed, where a contract is to have it. By the journal, so once."""
+    row = await ctx.database.fetch_one("select_to_be_passed_on", farmer_id=farmer.farmer_id)
+    due = row["native_stroops"] if row else 0
+    if due <= 0:
+        return
+    check_payout(farmer.destination, receiver, kale=False)
+    item = Item(farmer_id=farmer.farmer_id, destination=farmer.payout_wallet, native_stroops=due, asset="XLM")
+    pool, to = ctx.accounts.payer, farmer.destination
+    async with ctx.chain.pool_lock:
+        await _carry(
+            ctx,
+            Intent(ActionName.PAYMENT, farmer.pooler_id, [item]),
+            partial(ctx.chain.prepare_payment, pool, to, native_stroops=due),
+        )
+
+
+async def _carry(ctx: Context, intent: Intent, prepare: Callable[..., Awaitable[Prepared]]) -> None:
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(
         ctx.journal,
-        Intent(ActionName.MERGE, farmer.pooler_id, [item]),
-        lambda attempt: ctx.chain.prepare_merge(
-            signer,
-            farmer.payout_wallet,
-            kale_stroops=account.kale_stroops,
-            pool=ctx.accounts.payer,
-            deadline=deadline,
-            attempt=attempt,
-        ),
+        intent,
+        lambda attempt: prepare(deadline=deadline, attempt=attempt),
         deadline=deadline,
         timeout_seconds=timeout,
     )

@@ -23,6 +23,7 @@ from kalepool.custody import Binding, Custody, Purpose
 from kalepool.database import Database, new_id
 from kalepool.derivation import account_path
 from kalepool.errors import DuplicateRowError
+from kalepool.policy.endurance import MEASURED_SECONDS, Endurance, endurance
 from kalepool.services.failures import CallTimeoutError, NotReadyError
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
@@ -153,6 +154,8 @@ class PoolAccounts:
         """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
         """What the operator has to send before the pool can work, or soon; None when all is well."""
+        self.endurance: Endurance | None = None
+        """How long the pool's XLM lasts; None while nobody has looked."""
 
     @property
     def payer(self) -> Signer:
@@ -191,6 +194,7 @@ class PoolAccounts:
             await self._chain.fund(pool)
             accounts |= await self._chain.read_accounts([pool])
         todo = plan(accounts.get(pool), channels, accounts)
+        await self._measure(sum(account.spendable_stroops for account in accounts.values()))
         self.needs = Needs(pool, todo.needed) if todo.needed else None
         self.to_be_made = len(todo.create) + (pool not in accounts)
         if pool not in accounts:
@@ -207,6 +211,13 @@ class PoolAccounts:
         if todo.needed <= todo.spare and pool not in busy:
             await self._create_and_fill(signers, todo)
         return self.needs
+
+    async def _measure(self, spare_stroops: int) -> None:
+        row = await self._database.fetch_one("select_fees_burned", seconds=MEASURED_SECONDS)
+        assert row is not None
+        self.endurance = endurance(
+            spare_stroops, row["fee_stroops"], row["seconds"], self._settings.chain.block_seconds
+        )
 
     async def _create_and_fill(self, signers: Mapping[str, Signer], todo: Plan) -> None:
         """Carries the plan out: channels created a hundred at a time, filled up one by one."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
+from kalepool.names import require_name
 from kalepool.services.keys import Role, create_key
 
 
@@ -46,13 +47,14 @@ class NewPooler:
 
 
 async def add_pooler(database: Database, name: str, max_farmers: int) -> NewPooler:
-    """Makes a pooler and its first key. ConflictError when the name is taken."""
+    """Makes a pooler and its first key. InputError for a wrong name, ConflictError when it is taken."""
     async with database.transaction() as session:
         return await insert_pooler(session, name, max_farmers)
 
 
 async def insert_pooler(session: Session, name: str, max_farmers: int) -> NewPooler:
     """As add_pooler, in a transaction that is open."""
+    require_name(name, "a pooler")
     pooler_id = new_id()
     if not await session.execute("insert_pooler", pooler_id=pooler_id, name=name, max_farmers=max_farmers):
         raise ConflictError(f"a pooler named {name!r} exists already")

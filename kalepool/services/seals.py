@@ -7,10 +7,11 @@ from uuid import UUID
 
 import structlog
 
+from kalepool.chain import require_destination
 from kalepool.custody import Custody, broken_seals, change_payout
 from kalepool.database import Database
 from kalepool.services.context import Context
-from kalepool.services.farmers import require_account_address, require_outside_wallet
+from kalepool.services.farmers import owner_of, require_outside_wallet
 from kalepool.services.keys import Role, create_key
 from kalepool.services.operators import record
 
@@ -29,18 +30,22 @@ async def look(ctx: Context) -> int:
     return len(ctx.broken_seals)
 
 
-async def change_payout_wallet(custody: Custody, database: Database, farmer_id: UUID, payout_wallet: str) -> str:
-    """Has a farmer's money go to another wallet from now on. Returns the one before.
+async def change_payout_wallet(
+    custody: Custody, database: Database, farmer_id: UUID, payout_wallet: str, payout_memo: str | None = None
+) -> str:
+    """Has a farmer's money go to another wallet from now on, whose owner signs in for it. Returns the one before.
 
     For who has the master key at hand, not for the API: what the database says of keys and signatures is no proof where
-    its writer is the attacker. Raises InputError for what is no G… address, NotFoundError, ConflictError for a farmer
-    that has left and for a wallet that the pool keeps, CustodyError where the row was changed before.
+    its writer is the attacker. Raises InputError for what is no address or memo, NotFoundError, ConflictError for a
+    farmer that has left and for a wallet that the pool keeps, CustodyError where the row was changed before.
     """
-    require_account_address(payout_wallet)
+    destination = require_destination(payout_wallet, payout_memo)
     soon = datetime.now(UTC) + timedelta(minutes=1)
     async with database.transaction() as tx:
-        await require_outside_wallet(tx, payout_wallet)
-        before = await change_payout(custody, tx, farmer_id, payout_wallet)
+        await require_outside_wallet(tx, destination)
+        before = await change_payout(
+            custody, tx, farmer_id, payout_wallet, payout_memo=payout_memo, owner_wallet=owner_of(destination)
+        )
         key = await create_key(tx, Role.OPERATOR, label="command line", expires_at=soon)
-        await record(tx, key.key_id, "change-payout", farmer_id, before=before, payout_wallet=payout_wallet)
+        await record(tx, key.key_id, "change-payout", farmer_id, before=before, payout_wallet=str(destination))
     return before

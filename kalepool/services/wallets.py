@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
-from kalepool.chain import Account, ChainReader
+from kalepool.chain import Account, ChainReader, Destination
 from kalepool.custody import Custody, Purpose
 from kalepool.database import Database, new_id
 from kalepool.derivation import farmer_path
@@ -47,14 +47,20 @@ class DerivedWallet:
 
 
 async def new_wallet(
-    chain: ChainReader, custody: Custody, database: Database, farmer_id: UUID, payout_wallet: str
+    chain: ChainReader, custody: Custody, database: Database, farmer_id: UUID, destination: Destination
 ) -> SealedWallet:
     """The next number's wallet for a farmer. One that is on the ledger already is some other farmer's, from a
     database newer than this: it is passed over. Raises RpcUnavailableError, DatabaseError."""
     while True:
         number = await _next_number(database, 1)
         made = SealedWallet(
-            *custody.create_sealed(farmer_id, Purpose.FARMER, farmer_path(number), payout_wallet=payout_wallet)
+            *custody.create_sealed(
+                farmer_id,
+                Purpose.FARMER,
+                farmer_path(number),
+                payout_wallet=destination.address,
+                payout_memo=destination.memo,
+            )
         )
         if not await chain.read_accounts([made.address]):
             return made

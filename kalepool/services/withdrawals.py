@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Account
+from kalepool.chain import Account, Destination, Receiver
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import (
     AccountMissingError,
+    AssetContractError,
     ConflictError,
     Fault,
     InsufficientBalanceError,
@@ -49,6 +50,27 @@ class PayoutTrustlineError(ConflictError):
     """The payout wallet has no trustline for KALE, and cannot be paid in it."""
 
     code = "payout-trustline-missing"
+    fault = Fault.FARMER
+
+
+class MemoRequiredError(ConflictError):
+    """The payout wallet loses track of what comes without a memo, and the farmer has none."""
+
+    code = "memo-required"
+    fault = Fault.FARMER
+
+
+class WithdrawalOpenError(ConflictError):
+    """The farmer has a withdrawal that is on its way: one at a time."""
+
+    code = "withdrawal-open"
+    fault = Fault.FARMER
+
+
+class TooLittleError(ConflictError):
+    """Less than the least that is withdrawn."""
+
+    code = "amount-too-low"
     fault = Fault.FARMER
 
 
@@ -108,42 +130,83 @@ class Withdrawal:
 async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: Asset, amount_stroops: int) -> Withdrawal:
     """Pays an amount to the farmer's payout wallet. The same key again gives the same withdrawal.
 
-    Raises PayoutAccountError, PayoutTrustlineError, TooMuchError (nothing was begun then), KeyReusedError,
-    FarmerLeavesError, CustodyError where the farmer's row was changed past us, ChainError where the balances cannot be
-    read.
+    Raises PayoutAccountError, PayoutTrustlineError, MemoRequiredError, TooMuchError, TooLittleError,
+    WithdrawalOpenError (nothing was begun then), KeyReusedError, FarmerLeavesError, CustodyError where the farmer's row
+    was changed past us, ChainError where the balances cannot be read.
     """
     ctx.custody.signer(farmer.binding, farmer.secret_sealed).check()
-    withdrawal_id = new_id()
     wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
-    async with ctx.lock("wallet", farmer.farmer_id):
-        found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
-        if found is None:
-            if farmer.pays_itself:
-                raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
-            if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
-                raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
-            accounts = await ctx.chain.read_accounts([farmer.custodial_wallet, farmer.payout_wallet])
-            wallet, payout = accounts.get(farmer.custodial_wallet), accounts.get(farmer.payout_wallet)
-            check_payout(farmer.payout_wallet, payout, kale=asset == "KALE")
-            check_balance(wallet, asset, amount_stroops)
-            await ctx.database.execute(
-                "insert_withdrawal", withdrawal_id=withdrawal_id, asset=asset, amount_stroops=amount_stroops, **wish
-            )
-            found = await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
-            if found is None:
-                raise FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.payout_wallet}")
-            log.info("withdrawal_begun", withdrawal=str(found.withdrawal_id), asset=asset, stroops=amount_stroops)
-        if (found.asset, found.amount_stroops) != (asset, amount_stroops):
-            raise KeyReusedError(f"this key stands for {found.amount_stroops} stroops of {found.asset}; take another")
-        return await _pay(ctx, farmer, found)
+    # Written down before it waits for the wallet: what is refused holds nothing up.
+    found = await _find(ctx, wish) or await _begin(ctx, farmer, wish, asset, amount_stroops)
+    if (found.asset, found.amount_stroops) != (asset, amount_stroops):
+        raise KeyReusedError(f"this key stands for {found.amount_stroops} stroops of {found.asset}; take another")
+    if found.status != "open":
+        return found
+    async with ctx.wallet(farmer.farmer_id):
+        return await _pay(ctx, farmer, await read(ctx, farmer.farmer_id, found.withdrawal_id))
 
 
-def check_payout(address: str, account: Account | None, *, kale: bool) -> None:
-    """Raises PayoutAccountError, and PayoutTrustlineError where `kale` is to be paid, unless it can be."""
-    if account is None:
+async def _find(ctx: Context, wish: dict[str, Any]) -> Withdrawal | None:
+    return await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
+
+
+async def _require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amount_stroops: int) -> None:
+    if farmer.pays_itself:
+        raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
+    if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
+        raise _leaves(farmer)
+    least = ctx.settings.least_withdrawal_stroops
+    if amount_stroops < least:
+        raise TooLittleError(
+            f"{amount_stroops} stroops of {asset} are less than the {least} that are withdrawn at least: a farmer that "
+            "leaves is paid the rest"
+        )
+    await _require_none_open(ctx, farmer)
+
+
+async def _require_none_open(ctx: Context, farmer: Farmer) -> None:
+    row = await ctx.database.fetch_one("select_open_withdrawal", farmer_id=farmer.farmer_id)
+    if row is not None:
+        raise WithdrawalOpenError(f"withdrawal {row['withdrawal_id']} is on its way: wait until it is paid")
+
+
+def _leaves(farmer: Farmer) -> FarmerLeavesError:
+    return FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.destination}")
+
+
+async def _begin(ctx: Context, farmer: Farmer, wish: dict[str, Any], asset: Asset, amount_stroops: int) -> Withdrawal:
+    """Writes the wish down."""
+    await _require_may_withdraw(ctx, farmer, asset, amount_stroops)
+    accounts, receiver = await asyncio.gather(
+        ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
+    )
+    check_payout(farmer.destination, receiver, kale=asset == "KALE")
+    check_balance(accounts.get(farmer.custodial_wallet), asset, amount_stroops)
+    await ctx.database.execute(
+        "insert_withdrawal", withdrawal_id=new_id(), asset=asset, amount_stroops=amount_stroops, **wish
+    )
+    found = await _find(ctx, wish)
+    if found is None:
+        await _require_none_open(ctx, farmer)
+        raise _leaves(farmer)
+    log.info("withdrawal_begun", withdrawal=str(found.withdrawal_id), asset=asset, stroops=amount_stroops)
+    return found
+
+
+def check_payout(destination: Destination, receiver: Receiver, *, kale: bool) -> None:
+    """Unless it can be paid raises PayoutAccountError, PayoutTrustlineError (for `kale`), MemoRequiredError."""
+    address = destination.address
+    if not receiver.is_there:
+        if destination.is_contract:
+            raise PayoutAccountError(f"the contract {address}, which is to be paid, is not on the ledger")
         raise PayoutAccountError(f"the payout wallet {address} is not on the ledger: create it, with 1 XLM or more")
-    if kale and account.kale_stroops is None:
+    if kale and not receiver.trusts_kale:
         raise PayoutTrustlineError(f"the payout wallet {address} has no KALE trustline: add it")
+    if receiver.wants_memo and not destination.tells_whose:
+        raise MemoRequiredError(
+            f"the payout wallet {address} asks for a memo (SEP-29), and would lose what comes without: an operator can "
+            "set one by `kalepool custody payout`"
+        )
 
 
 def check_balance(account: Account | None, asset: Asset, amount_stroops: int) -> None:
@@ -163,7 +226,7 @@ async def resume(ctx: Context) -> int:
 
 
 async def _resume(ctx: Context, withdrawal_id: UUID, farmer_id: UUID) -> None:
-    async with ctx.lock("wallet", farmer_id):
+    async with ctx.wallet(farmer_id):
         farmer = await find_farmer(ctx.database, farmer_id)
         assert farmer is not None
         await _pay(ctx, farmer, await read(ctx, farmer_id, withdrawal_id))
@@ -203,6 +266,7 @@ def is_final(error: KalepoolError) -> bool:
         InsufficientBalanceError,
         TrustlineMissingError,
         TransactionFailedError,
+        AssetContractError,
         PayoutChangedError,
     )
 
@@ -228,7 +292,7 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         ctx.journal,
         Intent(ActionName.PAYMENT, farmer.pooler_id, [item]),
         lambda attempt: ctx.chain.prepare_payment(
-            signer, wanted.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
+            signer, farmer.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
         ),
         deadline=deadline,
         timeout_seconds=timeout,

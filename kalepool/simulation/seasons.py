@@ -18,7 +18,7 @@ from kalepool.simulation.luck import Luck
 from kalepool.simulation.mainnet import Mainnet
 from kalepool.simulation.player import Pool
 
-WARM_UP_BLOCKS = 3
+WARM_UP_BLOCKS = 12  # so many blocks are looked back on to foresee rivals
 BLOCKS_A_DAY = 284
 TICK_SECONDS = 1.0  # what is decided hangs on the ledger, so more often changes little
 

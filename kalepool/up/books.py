@@ -12,10 +12,9 @@ from kalepool.chain import ChainReader
 from kalepool.database import Database
 from kalepool.services.farmers import list_farmers
 from kalepool.up.report import Movement, RunReport, close
-from kalepool.view.moment import BlockSummary, read_blocks
+from kalepool.view.moment import BlockSummary, count_under_way, read_blocks
 
 SETTLE_SECONDS = 60.0  # for transactions on their way; each is bound to a few ledgers
-GRACE_SECONDS = 30.0  # beyond its time bound, in which what became of one is found out
 
 
 class Books:
@@ -76,7 +75,6 @@ async def _settle(database: Database) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
-                row = await database.fetch_one("count_open_submissions", grace_seconds=GRACE_SECONDS)
-                if not row or not row["open"]:
+                if not await count_under_way(database):
                     return
                 await asyncio.sleep(0.1)

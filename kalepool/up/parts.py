@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic import SecretStr
 
-from kalepool.config import ENV_FILE, Settings, local_url
+from kalepool.config import ENV_FILE, Settings, local_url, require_public_url
 from kalepool.errors import ConfigError
 from kalepool.heartbeat import ADDRESS, NOT_INHERITED
 from kalepool.logins import Login
@@ -51,7 +53,8 @@ class DatabaseUrls:
 
     @classmethod
     def of_embedded(cls, server: Postgres) -> DatabaseUrls:
-        return cls(*(server.url(login=login) for login in (Login.MIGRATE, Login.API, Login.COORDINATOR)))
+        own, api, coordinator = Login.MIGRATE, Login.API, Login.COORDINATOR
+        return cls(server.url(login=own), server.url(login=api), server.shared_url(coordinator))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,21 @@ class Parts:
     network: Network  # with the URLs of what is started here
     api_port: int
     run_id: str
+    ray_user: pwd.struct_passwd | None = None
 
     @classmethod
     def plan(cls, settings: Settings, folder: DataFolder) -> Parts:
-        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken."""
+        """Choose ports for what is to be started here. Raises ConfigError when the API's is taken, or open to others
+        without an address."""
+        require_public_url(settings)
         network = settings.chain
         if needs_devnet(settings):
             url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"
             network = replace(network, rpc_url=url, friendbot_url=f"{url}/friendbot")
         elif network.rpc_url is None:
             raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
-        return cls(settings, folder, network, _api_port(settings), run_id=secrets.token_hex(8))
+        user = ray_user(settings, folder)
+        return cls(settings, folder, network, _api_port(settings), run_id=secrets.token_hex(8), ray_user=user)
 
     @property
     def rpc_url(self) -> str:
@@ -96,11 +103,21 @@ class Parts:
     def postgres(self) -> tuple[Service, DatabaseUrls]:
         """The embedded server, and its database's addresses. The server is started by this call."""
         data, log = self.folder.path / "postgres", self.folder.logs / "postgres.log"
+        group = None if self.ray_user is None else self.ray_user.pw_gid
+
+        def start_server() -> Postgres:
+            return Postgres.start(data, programs=self.settings.postgres_bin, log_file=log, shared_with=group)
 
         def start() -> subprocess.Popen[bytes]:
-            return Postgres.start(data, programs=self.settings.postgres_bin, log_file=log).process
+            return start_server().process
 
-        server = Postgres.start(data, programs=self.settings.postgres_bin, log_file=log)
+        server = start_server()
+        if self.ray_user is not None and data.stat().st_uid == self.ray_user.pw_uid:
+            server.stop()
+            raise ConfigError(
+                f"KALEPOOL_RAY_USER: {self.ray_user.pw_name} owns {data}, and could change every balance in it: "
+                "name a user that nothing else runs as"
+            )
         server.create_pool_database()
         service = Service("postgres", start, log, stop_signal=signal.SIGINT, seconds=1.5)
         service.process = server.process
@@ -137,10 +154,20 @@ class Parts:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
         if heartbeats:
             told[ADDRESS] = heartbeats
-        return self._service("coordinator", ["coordinate"], told, without=(*SECRETS, *DATABASE), seconds=3.5)
+        user, without = self.ray_user, (*SECRETS, *DATABASE)
+        if user is not None:
+            told |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+        return self._service("coordinator", ["coordinate"], told, without=without, seconds=3.5, user=user)
 
     def _service(
-        self, name: str, arguments: list[str], told: dict[str, str], *, without: tuple[str, ...], seconds: float
+        self,
+        name: str,
+        arguments: list[str],
+        told: dict[str, str],
+        *,
+        without: tuple[str, ...],
+        seconds: float,
+        user: pwd.struct_passwd | None = None,
     ) -> Service:
         mark = f"{self.run_id}:{name}"
         # Settings are read whatever their case.
@@ -163,9 +190,55 @@ class Parts:
         log = self.folder.logs / f"{name}.log"
 
         def start() -> subprocess.Popen[bytes]:
-            return spawn([sys.executable, "-m", "kalepool", *arguments], environment=environment, log=log)
+            return spawn([sys.executable, "-m", "kalepool", *arguments], environment=environment, log=log, user=user)
 
         return Service(name, start, log, mark=mark, seconds=seconds)
+
+
+LOOK_AROUND = "import sys, os, kalepool; sys.exit(0 if os.access(sys.argv[1], os.F_OK) else 3)"
+
+
+def ray_user(settings: Settings, folder: DataFolder) -> pwd.struct_passwd | None:
+    """Whom coordinator, Ray and workers are to run as, where that is not who runs this; who may pass through the data
+    folder to the database's socket then. Raises ConfigError."""
+    name = settings.ray_user
+    if name is None:
+        return None
+    if os.getuid() != 0:
+        raise ConfigError(
+            "KALEPOOL_RAY_USER: only root can start processes as another user; an ordinary user starts the parts as "
+            "services of their own (deploy/)"
+        )
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(
+            f"KALEPOOL_RAY_USER: there is no user {name!r}: useradd --system --create-home {name}"
+        ) from None
+    if user.pw_uid == 0:
+        raise ConfigError("KALEPOOL_RAY_USER: root is not to be it")
+    folder.path.chmod(0o711)
+    look = [sys.executable, "-c", LOOK_AROUND, str(folder.logs)]
+    as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+    try:
+        status = subprocess.run(look, capture_output=True, check=False, **as_user).returncode
+    except OSError:
+        status = 1
+    if status == 3:
+        raise ConfigError(
+            f"KALEPOOL_RAY_USER: {name} cannot reach {folder.path}: put it where every user may pass, as in /var/lib"
+        )
+    if status != 0:
+        raise ConfigError(
+            f"KALEPOOL_RAY_USER: {name} cannot run {sys.executable} with kalepool: install it where every user may "
+            "read it, as in /opt/kalepool"
+        )
+    return user
+
+
+def shares_user(settings: Settings) -> bool:
+    """Whether what runs in Ray runs as the API's user, with something of worth at hand."""
+    return settings.network != "devnet" and settings.ray_user is None and settings.ray_address != "none"
 
 
 def needs_devnet(settings: Settings) -> bool:

@@ -28,7 +28,7 @@ from kalepool.up.books import Books
 from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder, Running
 from kalepool.up.follow import LOOK_PATIENCE_SECONDS, RunWatch, Voice, show
-from kalepool.up.parts import DatabaseUrls, Parts, needs_devnet
+from kalepool.up.parts import DatabaseUrls, Parts, needs_devnet, shares_user
 from kalepool.up.pulse import minded
 from kalepool.up.report import RunReport, blocks_table, close, farmers_table, with_search
 from kalepool.up.supervisor import Supervisor
@@ -111,6 +111,8 @@ async def _run(
 ) -> int:
     alarms = Alarms(settings)
     parts = Parts.plan(settings, folder)
+    if shares_user(settings):
+        voice.say("Ray runs as the API's user here: who takes over a worker can read the master key (SECURITY.md)")
     urls = await _start_database(parts, supervisor, voice)
     if needs_devnet(settings):
         supervisor.add(parts.devnet(options.rivals))

@@ -57,7 +57,7 @@ def choose(farmers: Sequence[NamedFarmer], called: str, farmer_id: UUID | None) 
 
 def describe(farmer: Mapping[str, Any], leaving: Mapping[str, Any] | None) -> list[Line]:
     """What the API says of a farmer and, of one that leaves or has departed, of its way out."""
-    done = farmer["performance"]
+    done, memo = farmer["performance"], farmer.get("payout_memo")
     blocks = (f"{done[f'blocks_{step}']} {step}" for step in ("planted", "worked", "harvested"))
     lines = [
         ("name", plain(str(farmer["metadata"].get("name") or "-"))),
@@ -65,7 +65,7 @@ def describe(farmer: Mapping[str, Any], leaving: Mapping[str, Any] | None) -> li
         ("status", farmer["status"]),
         ("stake", farmer["stake"].removeprefix("stakes ")),
         ("custodial wallet", farmer["custodial_wallet"]),
-        ("payout wallet", farmer["payout_wallet"]),
+        ("payout wallet", farmer["payout_wallet"] + (f" with the memo {plain(memo)}" if memo else "")),
         ("pooler_id", farmer["pooler_id"]),
         ("registered", _moment(farmer["registered_at"])),
         ("active since", _moment(farmer["activated_at"])),

@@ -28,6 +28,9 @@ BLOCKS = 60
 PATIENCE_SECONDS = 3.0
 """A chain that takes longer to answer is silent."""
 
+GRACE_SECONDS = 30.0
+"""So long after its time bound a transaction's outcome may still be asked for; after that it waits for somebody."""
+
 SLOW_SECONDS = 10.0
 """What waiting farmers lack is read again when it is older."""
 
@@ -165,7 +168,7 @@ class Moment:
     `ledger`: None where the chain was never read; then only what the database knows is there, and `index` is its newest
     block. `block`: None before the first plant ever. `paused`: by the contract; `planting_paused`: by an operator.
     `lost`: in the newest block with plants that is over. `trouble`: why the chain does not answer now; what it said
-    last is shown then. It is for who runs the pool.
+    last is shown then. It is for who runs the pool. `under_way`: transactions that may still land.
     """
 
     at: datetime
@@ -182,6 +185,7 @@ class Moment:
     searchers: tuple[ActiveSearcher, ...]
     lost: LostStakes | None = None
     trouble: str | None = None
+    under_way: int = 0
     plans: tuple[PlantingPlan, ...] = ()  # of this block and the next, as far as they are made
 
     @property
@@ -195,6 +199,11 @@ class Moment:
         """How many farmers sit the block out and why, in words; empty where nobody does."""
         said = in_words(self.plan) if self.plan else ""
         return said and said[0].upper() + said[1:]
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether the pool loses nothing if it ends now: nothing new is planted, and no stake waits for a work."""
+        return self.planting_paused and not self.is_silent and not self.unworked and not self.under_way
 
     @property
     def is_silent(self) -> bool:
@@ -251,6 +260,12 @@ class Moment:
     def last_over(self) -> BlockSummary | None:
         """The newest block that can be harvested."""
         return next((block for block in self.blocks if block.block_index < (self.index or 0)), None)
+
+
+async def count_under_way(database: Database) -> int:
+    """Transactions of ours that may still land, of those whose time bound is not long over. Raises DatabaseError."""
+    row = await database.fetch_one("count_open_submissions", grace_seconds=GRACE_SECONDS)
+    return row["open"] if row else 0
 
 
 class MomentReader:
@@ -311,6 +326,7 @@ class MomentReader:
             plans=tuple(
                 await database.fetch_all("select_block_plans", row=PlantingPlan, pooler_id=pooler_id, block_index=shown)
             ),
+            under_way=await count_under_way(database),
         )
 
     async def _ask(self) -> str | None:

@@ -12,6 +12,8 @@ Level = Literal["good", "busy", "warn", "bad"]
 
 PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
 
+SAFE_TO_STOP = ("Paused, safe to stop", "Nothing is planted or on its way, and all that was planted is worked.")
+
 NOBODY_MINES = "Nobody is mining"
 
 STARTING_SECONDS = 10.0
@@ -57,7 +59,7 @@ def _judge_block(moment: Moment) -> PoolVerdict:
     if moment.paused:
         return PoolVerdict("warn", "Farm paused", "The KALE contract takes no plants.")
     if moment.planting_paused and not moment.unworked:
-        return PoolVerdict("warn", *PAUSED)
+        return PoolVerdict("warn", *(SAFE_TO_STOP if moment.may_stop else PAUSED))
     if not moment.planted:
         return _unplanted(moment, left)
     return _unworked(moment, left) if moment.unworked else _safe(moment, left)

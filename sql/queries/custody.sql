@@ -8,24 +8,25 @@ SELECT master_key_id FROM farmers WHERE secret_sealed <> '';
 
 -- name: select_sealed
 -- Every secret that may be needed, with what it is sealed for.
-SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, secret_sealed FROM accounts
+SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, NULL AS payout_memo, secret_sealed FROM accounts
 UNION ALL
-SELECT farmer_id, 'farmer', custodial_wallet, NULL, payout_wallet, secret_sealed FROM farmers WHERE status <> 'departed';
+SELECT farmer_id, 'farmer', custodial_wallet, NULL, payout_wallet, payout_memo, secret_sealed FROM farmers
+WHERE status <> 'departed';
 
 -- name: lock_sealed_accounts
 -- Every account's secret; nobody else changes these rows within the transaction.
-SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, secret_sealed, master_key_id
+SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, NULL AS payout_memo, secret_sealed, master_key_id
 FROM accounts WHERE secret_sealed <> '' ORDER BY account_id FOR UPDATE;
 
 -- name: lock_sealed_farmers
 -- As lock_sealed_accounts.
-SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, secret_sealed,
-       master_key_id
+SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, payout_memo,
+       secret_sealed, master_key_id
 FROM farmers WHERE secret_sealed <> '' ORDER BY farmer_id FOR UPDATE;
 
 -- name: lock_sealed_farmer
-SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, secret_sealed,
-       status
+SELECT farmer_id AS row_id, 'farmer' AS purpose, custodial_wallet AS address, NULL AS name, payout_wallet, payout_memo,
+       secret_sealed, status
 FROM farmers WHERE farmer_id = %(farmer_id)s FOR UPDATE;
 
 -- name: update_account_secret
@@ -35,5 +36,6 @@ UPDATE accounts SET secret_sealed = %(secret_sealed)s, master_key_id = %(master_
 UPDATE farmers SET secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s WHERE farmer_id = %(row_id)s;
 
 -- name: update_farmer_payout
-UPDATE farmers SET payout_wallet = %(payout_wallet)s, secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s
+UPDATE farmers SET payout_wallet = %(payout_wallet)s, payout_memo = %(payout_memo)s, owner_wallet = %(owner_wallet)s,
+                   secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s
 WHERE farmer_id = %(row_id)s;

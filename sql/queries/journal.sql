@@ -8,9 +8,10 @@ VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequ
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
-                              destination, nonce, hash, zeros, withdrawal_id, asset)
+                              destination, nonce, hash, zeros, withdrawal_id, asset, native_stroops)
 VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
-        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s, %(asset)s);
+        %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s, %(asset)s,
+        %(native_stroops)s);
 
 -- name: close_submission
 -- Touches no row where it was closed before.
@@ -31,7 +32,8 @@ SELECT submission_id, action, pooler_id, source_account, sequence, transaction_h
 FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
 
 -- name: select_submission_items
-SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id, asset
+SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id, asset,
+       native_stroops
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
 
 -- name: select_open_item

@@ -7,17 +7,31 @@ WHERE farmer_id = %(farmer_id)s AND status <> 'leaving';
 
 -- name: select_leaving_farmers
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_retry_at <= now()) ORDER BY leaving_at, farmer_id;
 
 -- name: select_leaving
--- How far a farmer is on its way out.
+-- How far a farmer is on its way out: the last time, where it left more than once.
 SELECT f.status, f.leaving_at, f.departed_at, f.leaving_code AS code, f.leaving_message AS message,
-       encode(s.transaction_hash, 'hex') AS transaction_hash, i.amount_stroops AS kale_stroops
+       closed.transaction_hash, CASE WHEN closed.transaction_hash IS NOT NULL THEN paid.kale_stroops END AS kale_stroops
 FROM farmers f
-LEFT JOIN submission_items i ON i.farmer_id = f.farmer_id AND i.action = 'merge' AND i.status = 'applied'
-LEFT JOIN submissions s USING (submission_id)
+LEFT JOIN LATERAL (
+    SELECT encode(s.transaction_hash, 'hex') AS transaction_hash
+    FROM submission_items i JOIN submissions s USING (submission_id)
+    WHERE i.farmer_id = f.farmer_id AND i.action = 'merge' AND i.status = 'applied'
+    ORDER BY s.created_at DESC LIMIT 1) closed ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum(i.amount_stroops), 0) AS kale_stroops
+    FROM submission_items i JOIN submissions s USING (submission_id)
+    WHERE i.farmer_id = f.farmer_id AND i.status = 'applied' AND s.created_at >= f.leaving_at
+      AND (i.action = 'merge' OR (i.action = 'payment' AND i.withdrawal_id IS NULL))) paid ON true
 WHERE f.farmer_id = %(farmer_id)s;
+
+-- name: select_to_be_passed_on
+-- XLM of closed accounts of a farmer that the pool has and a contract is to have.
+SELECT coalesce(sum(CASE action WHEN 'merge' THEN native_stroops ELSE -native_stroops END), 0) AS native_stroops
+FROM submission_items
+WHERE farmer_id = %(farmer_id)s AND status = 'applied' AND destination LIKE 'C%%' AND action IN ('merge', 'payment');
 
 -- name: select_left_behind
 -- What a farmer who leaves still has under way: transactions and withdrawals without an outcome.

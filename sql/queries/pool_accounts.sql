@@ -6,3 +6,9 @@ SELECT account_id, purpose, name, address, secret_sealed FROM accounts ORDER BY 
 -- name: insert_account
 INSERT INTO accounts (account_id, purpose, name, address, secret_sealed, master_key_id)
 VALUES (%(account_id)s, %(purpose)s, %(name)s, %(address)s, %(secret_sealed)s, %(master_key_id)s);
+
+-- name: select_fees_burned
+-- What the network took of late for transactions of the pool's, and since when.
+SELECT coalesce(sum(fee_stroops), 0) AS fee_stroops,
+       coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS seconds
+FROM submissions WHERE created_at > now() - make_interval(secs => %(seconds)s::float) AND fee_stroops IS NOT NULL;

@@ -14,7 +14,7 @@ SELECT custodial_wallet, farmer_id FROM farmers;
 
 -- name: insert_farmer_brought_back
 -- A wallet found by the master key alone. It becomes active by itself.
-INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
-                     metadata)
+INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, owner_wallet,
+                     stake_percentage, metadata)
 VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %(master_key_id)s, %(payout_wallet)s,
-        %(stake_percentage)s, %(metadata)s);
+        %(payout_wallet)s, %(stake_percentage)s, %(metadata)s);

@@ -1,11 +1,16 @@
 -- services/withdrawals.py: what is paid out to a farmer while it stays.
 
 -- name: insert_withdrawal
--- Nothing where the farmer leaves, or has used this idempotency key.
+-- Nothing where the farmer leaves, has one that is on its way, or has used this idempotency key.
 INSERT INTO withdrawals (withdrawal_id, farmer_id, idempotency_key, asset, amount_stroops, destination)
 SELECT %(withdrawal_id)s, farmer_id, %(idempotency_key)s, %(asset)s, %(amount_stroops)s, payout_wallet
-FROM farmers WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active') FOR SHARE
+FROM farmers WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active')
+  AND NOT EXISTS (SELECT FROM withdrawals w WHERE w.farmer_id = farmers.farmer_id AND w.closed_at IS NULL) FOR SHARE
 ON CONFLICT DO NOTHING;
+
+-- name: select_open_withdrawal
+-- A farmer's that is not known to be paid or given up.
+SELECT withdrawal_id FROM withdrawals WHERE farmer_id = %(farmer_id)s AND closed_at IS NULL LIMIT 1;
 
 -- name: select_withdrawal
 -- By its id, or by the farmer's idempotency key.

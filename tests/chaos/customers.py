@@ -66,7 +66,7 @@ class Customers:
 
     def _withdraw(self, farmer_id: str, wallet: Keypair) -> None:
         self.asked += 1
-        key, amount = f"wish-{self.asked}", self._rng.randint(1, 30_000_000)
+        key, amount = f"wish-{self.asked}", self._rng.randint(10_000_000, 40_000_000)
         body = {"asset": "KALE", "amount_stroops": str(amount)}
         give_up_at = time.monotonic() + 60.0
         while not self._ended.is_set() and time.monotonic() < give_up_at:

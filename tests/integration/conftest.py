@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Chain, Status
+from kalepool.chain import Chain, Destination, Status
 from kalepool.config import Settings
 from kalepool.custody import change_payout, load_custody
 from kalepool.database import Database
@@ -24,6 +24,7 @@ from kalepool.devnet.testing import RunningDevnet, running_devnet
 from kalepool.networks import DEVNET
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.services import farmers, poolers
+from kalepool.services.absences import Absences
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
 from kalepool.up.supervisor import Supervisor
@@ -96,10 +97,17 @@ class FarmUnderTest:
         """The database as who owns it opens it, and not as the API."""
         return Database.open(self.database_url, role=None, connections=1)
 
-    async def pay_out_to(self, farmer: Farmer, wallet: str) -> None:
+    async def pay_out_to(self, farmer: Farmer, wallet: str, memo: str | None = None) -> None:
         """Has the farmer's money go to this wallet."""
         async with self.as_owner() as database, database.transaction() as tx:
-            await change_payout(self.ctx.custody, tx, farmer.farmer_id, wallet)
+            await change_payout(
+                self.ctx.custody,
+                tx,
+                farmer.farmer_id,
+                wallet,
+                payout_memo=memo,
+                owner_wallet=farmers.owner_of(Destination(wallet, memo)),
+            )
 
     async def give(self, wallet: str, kale_stroops: int) -> None:
         chain = self.ctx.chain
@@ -135,7 +143,9 @@ class FarmUnderTest:
 async def open_context(stack: AsyncExitStack, settings: Settings, database_url: str) -> Context:
     database = await stack.enter_async_context(Database.open(database_url))
     chain = await stack.enter_async_context(Chain.of(settings))
-    return Context(settings, chain, load_custody(settings), database)
+    ctx = Context(settings, chain, load_custody(settings), database)
+    ctx.absences = Absences(seconds=0.0, looks=1)  # what is not there is gone: test_absences.py is of the rest
+    return ctx
 
 
 @pytest.fixture

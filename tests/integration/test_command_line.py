@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import json
 import re
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
-from kalepool.__main__ import main
 from kalepool.commands import status
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command printed, and its exit status."""
-
-    status: int
-    output: str
-    errors: str
-
-
-Run = Callable[..., Done]
+from tests.support.command_line import Run, command_line
 
 
 @pytest.fixture
 def kalepool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs a command in this process, which is quick, on a data folder of the test's own."""
-    for name in os.environ:
-        if name.startswith(("KALEPOOL_", "DATABASE_", "PG")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KALEPOOL_DATA_DIR", str(tmp_path / "data"))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*arguments: str, **variables: str) -> Done:
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
-            patch.setattr(sys, "argv", ["kalepool", *arguments])
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Done(ended.value.code, printed.out, printed.err)
-
-    yield run
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    with command_line(tmp_path, monkeypatch, capsys) as run:
+        yield run
 
 
 @pytest.mark.parametrize(
@@ -70,6 +34,15 @@ def kalepool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         (["coordinate"], {}, 2, "set DATABASE_URL, or start `kalepool up`"),
         (["migrate"], {"KALEPOOL_NETWORK": "moonnet"}, 2, "KALEPOOL_NETWORK"),
         (["up"], {"KALEPOOL_NETWORK": "mainnet"}, 2, "KALEPOOL_RPC_URL"),
+        (["up"], {"KALEPOOL_NETWORK": "testnet", "KALEPOOL_RPC_URL": "https://…"}, 2, "_RPC_URL: Value error, no web"),
+        (["up"], {"KALEPOOL_FRIENDBOT_URL": "bot.example/hunter2"}, 2, "KALEPOOL_FRIENDBOT_URL"),
+        (["miner", "add", " "], {}, 2, "is no name for a miner"),
+        (["pooler", "add", ""], {}, 2, "is no name for a pooler"),
+        (["operator", "add", ""], {}, 2, "is no name for an operator"),
+        (["farmer", "add", "G", "--name", "a\nb"], {}, 2, "is no name for a farmer"),
+        (["restore", "nothing.dump"], {}, 2, "there is no file nothing.dump"),
+        (["logs", "ap"], {}, 2, "no log of ap"),
+        (["pause"], {"KALEPOOL_API_URL": "http://127.0.0.1:1"}, 2, "no pool here"),
         (["up", "--rivals", "3"], {"KALEPOOL_RPC_URL": "http://127.0.0.1:1"}, 2, "--rivals"),
         (["mine", "--url", "http://127.0.0.1:1", "--key", "k", "--threads", "100000"], {}, 2, "--threads"),
         (["bench", "--seconds", "inf"], {}, 2, "--seconds"),
@@ -109,6 +82,46 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     rotated = kalepool("custody", "rotate")
     assert rotated.output == "0 secrets sealed again\n"
     assert (tmp_path / "data" / "master.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_is_put_back_elsewhere(kalepool: Run, tmp_path: Path) -> None:
+    assert kalepool("migrate").status == 0
+    assert kalepool("pooler", "add", "north").status == 0
+    (key,) = [json.loads(kalepool("operator", "add", "me", "--json").output)["key_id"]]
+    wrote = kalepool("backup", "pool.dump")
+    assert wrote.status == 0 and "It holds no master key" in wrote.output, wrote.errors
+    assert Path("pool.dump").stat().st_mode & 0o777 == 0o600
+    again = kalepool("backup", "pool.dump")
+    assert again.status == 2 and "is there already" in again.errors
+
+    elsewhere = {"KALEPOOL_DATA_DIR": str(tmp_path / "elsewhere")}
+    back = kalepool("restore", "pool.dump", **elsewhere)
+    assert back.status == 0 and "was put back" in back.output, back.errors
+    poolers = json.loads(kalepool("pooler", "list", "--json", **elsewhere).output)
+    assert [pooler["name"] for pooler in poolers] == ["north"]
+    assert [row["key_id"] for row in json.loads(kalepool("operator", "list", "--json", **elsewhere).output)] == [key]
+
+    refused = kalepool("restore", "pool.dump", **elsewhere)
+    assert refused.status == 2 and "there is a database already" in refused.errors
+    Path("broken.dump").write_bytes(Path("pool.dump").read_bytes()[:2000])
+    broken = kalepool("restore", "broken.dump", "--replace", "--yes", **elsewhere)
+    assert broken.status == 1 and "pg_restore failed" in broken.errors
+    assert "north" in kalepool("pooler", "list", **elsewhere).output, "nothing was lost"
+    assert kalepool("restore", "pool.dump", "--replace", "--yes", **elsewhere).status == 0
+
+
+def test_the_doctor_names_what_is_wrong_and_the_way_out(kalepool: Run, tmp_path: Path) -> None:
+    assert kalepool("migrate").status == 0
+    assert kalepool("custody", "rotate").status == 0
+    chain = {"KALEPOOL_NETWORK": "testnet", "KALEPOOL_RPC_URL": "http://127.0.0.1:1"}
+    found = kalepool("doctor", "--json", KALEPOOL_API_URL="http://127.0.0.1:1", **chain)
+    states = {finding["what"]: finding["state"] for finding in json.loads(found.output)}
+    assert found.status == 1
+    assert (states["database"], states["master key"], states["chain"], states["api"]) == ("ok", "ok", "wrong", "wrong")
+
+    (tmp_path / "data" / "master.key").chmod(0o644)
+    said = kalepool("doctor", KALEPOOL_API_URL="http://127.0.0.1:1", **chain).output
+    assert re.search(r"^wrong +master key .*\n +put the file back", said, re.MULTILINE), said
 
 
 def test_status_waits_for_no_silent_chain(kalepool: Run, monkeypatch: pytest.MonkeyPatch) -> None:

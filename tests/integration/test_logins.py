@@ -201,7 +201,13 @@ async def test_one_login_for_all_steps_down(database: Database, database_url: st
             await stepped_down.fetch_all("select_accounts")
     with pytest.raises(DatabaseError, match="permission denied"):
         await database.execute(
-            "update_farmer_payout", row_id=new_id(), payout_wallet="", secret_sealed=b"", master_key_id=""
+            "update_farmer_payout",
+            row_id=new_id(),
+            payout_wallet="",
+            payout_memo=None,
+            owner_wallet=None,
+            secret_sealed=b"",
+            master_key_id="",
         )
 
 

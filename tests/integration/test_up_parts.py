@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pwd
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import kalepool
+from kalepool.api import serve
 from kalepool.config import Settings, local_url
-from kalepool.database import Database
+from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError
 from kalepool.processes import listens, spawn
 from kalepool.services.poolers import active_pooler
 from kalepool.up import parts as parts_module
 from kalepool.up.demo import ensure_pooler
 from kalepool.up.folder import DataFolder, Running, find_running
-from kalepool.up.parts import Parts
+from kalepool.up.parts import Parts, shares_user
 from kalepool.up.run import _start_api
 from kalepool.up.supervisor import Service, Supervisor
 
@@ -117,13 +124,23 @@ def can_listen(host: str) -> bool:
 def test_any_address_of_this_machine_will_do(host: str, folder: DataFolder) -> None:
     if host.startswith(":") and not can_listen(host):
         pytest.skip("no IPv6 here")
-    assert Parts.plan(Settings.load(api_host=host, api_port=0), folder).api_port > 0
+    settings = Settings.load(api_host=host, api_port=0, public_url="https://pool.example")
+    assert Parts.plan(settings, folder).api_port > 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "pool.example"])
+def test_nobody_else_is_let_in_before_the_pool_knows_its_address(host: str, folder: DataFolder) -> None:
+    settings = Settings.load(api_host=host, api_port=0, database_url="postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(ConfigError, match="KALEPOOL_PUBLIC_URL"):
+        Parts.plan(settings, folder)
+    with pytest.raises(ConfigError, match="KALEPOOL_PUBLIC_URL"):
+        serve(settings)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
 def test_another_machines_address_is_told(host: str, folder: DataFolder) -> None:
     with pytest.raises(ConfigError, match="KALEPOOL_API_HOST"):
-        Parts.plan(Settings.load(api_host=host), folder)
+        Parts.plan(Settings.load(api_host=host, public_url="https://pool.example"), folder)
 
 
 def test_an_address_to_call_it_at() -> None:
@@ -202,3 +219,110 @@ def test_the_data_folder_is_closed_to_others(tmp_path: Path) -> None:
         with DataFolder(path) as made:
             assert made.path.stat().st_mode & 0o066 == 0, "others neither list it nor write to it"
             assert made.logs.stat().st_mode & 0o077 == 0
+
+
+# Coordinator, Ray and workers as another user
+
+TAKEN_OVER = """
+import json, os, sys
+import psycopg
+with psycopg.connect(os.environ["KALEPOOL_DATABASE_URL"]) as connection:
+    seen = {"logged in as": connection.execute("SELECT current_user").fetchone()[0]}
+seen["user"] = [os.getuid(), os.getgroups(), os.environ["HOME"]]
+for path in sys.argv[1:]:
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path, "rb").close()
+        seen[path] = "read"
+    except PermissionError:
+        seen[path] = "refused"
+try:
+    os.kill(os.getppid(), 0)
+    seen["parent"] = "may be ended"
+except PermissionError:
+    seen["parent"] = "refused"
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, pwd.struct_passwd]]:
+    """A data folder and an ordinary user who may pass through it and run a Python with kalepool."""
+    if os.getuid() != 0:
+        pytest.skip("only root can start processes as another user")
+    user = pwd.getpwnam("games")
+    as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(kalepool.__file__).parents[1]), *sys.path[1:]]))
+    for python in (sys.executable, "/usr/bin/python3"):
+        with contextlib.suppress(OSError):
+            if subprocess.run([python, "-c", "import kalepool, psycopg"], check=False, **as_user).returncode == 0:
+                monkeypatch.setattr(sys, "executable", python)
+                break
+    else:
+        pytest.skip("no Python here that another user may run")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name) / "data", user
+
+
+def test_what_runs_in_ray_reads_neither_key_nor_database_files(
+    stranger: tuple[Path, pwd.struct_passwd], folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, user = stranger
+    with DataFolder(data) as made:
+        made.path.chmod(0o700)  # as under a closed umask
+        parts = Parts.plan(Settings.load(api_port=0, ray_user=user.pw_name), made)
+        service, urls = parts.postgres()
+        try:
+            key = made.path / "master.key"
+            key.write_text("5e" * 32)
+            key.chmod(0o600)
+            asyncio.run(migrate(urls.migrate))
+            given = environment_of(parts.coordinator(urls.coordinator, "kp_key"), monkeypatch)
+            assert not urls.api.startswith(urls.coordinator)
+            closed = [key, made.path, made.logs, made.path / "postgres", made.path / "postgres.logins"]
+            log = made.logs / "coordinator.log"
+            command = [sys.executable, "-c", TAKEN_OVER, *map(str, closed)]
+            spawn(command, environment=given, log=log, user=parts.ray_user).wait(30)
+            seen = json.loads(log.read_text())
+            assert seen == {
+                "logged in as": "kalepool_coordinator",
+                "user": [user.pw_uid, [], user.pw_dir],
+                "parent": "refused",
+                **{str(path): "refused" for path in closed},
+            }
+        finally:
+            assert service.process
+            service.process.send_signal(signal.SIGINT)
+            service.process.wait(10)
+
+
+def test_a_user_for_ray_that_does_not_separate_is_told(
+    stranger: tuple[Path, pwd.struct_passwd], folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, user = stranger
+    with DataFolder(data) as made:
+        for name, said in (("root", "root is not to be it"), ("nobody-of-that-name", "useradd")):
+            with pytest.raises(ConfigError, match=said):
+                Parts.plan(Settings.load(api_port=0, ray_user=name), made)
+        with monkeypatch.context() as patch, pytest.raises(ConfigError, match="cannot run"):
+            patch.setattr(sys, "executable", "/no/such/python")
+            Parts.plan(Settings.load(api_port=0, ray_user=user.pw_name), made)
+        with monkeypatch.context() as patch, pytest.raises(ConfigError, match="only root"):
+            patch.setattr(os, "getuid", lambda: 1000)
+            Parts.plan(Settings.load(api_port=0, ray_user=user.pw_name), made)
+        data.parent.chmod(0o700)
+        with pytest.raises(ConfigError, match="cannot reach"):
+            Parts.plan(Settings.load(api_port=0, ray_user=user.pw_name), made)
+
+
+@pytest.mark.parametrize(
+    ("given", "shared"),
+    [
+        ({"network": "devnet"}, False),
+        ({"network": "testnet"}, True),
+        ({"network": "testnet", "ray_user": "games"}, False),
+        ({"network": "mainnet", "ray_address": "none"}, False),
+    ],
+)
+def test_who_has_ray_beside_the_key_is_told(given: dict[str, Any], shared: bool, folder: DataFolder) -> None:
+    assert shares_user(Settings.load(**given)) is shared

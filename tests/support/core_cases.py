@@ -13,14 +13,17 @@ from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
-from stellar_sdk import Account, Keypair, MuxedAccount, TransactionBuilder, TransactionEnvelope, xdr
+from stellar_sdk import Account, Asset, Keypair, MuxedAccount, TransactionBuilder, TransactionEnvelope, xdr
 
 from kalepool.devnet.genesis import contracts, derived_keypair, genesis
-from kalepool.devnet.ledger.closing import Closed, DevnetLedger
+from kalepool.devnet.ledger.closing import Closed, DevnetLedger, asset_contract_id
 from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.ledger.meta import Header, TransactionRecord
 from kalepool.devnet.ledger.queue import QueueAnswer
+from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
+from kalepool.devnet.soroban.authorisation import AuthMode
 from kalepool.devnet.soroban.invoke import apply
+from kalepool.devnet.soroban.simulation import Simulated, simulate
 from kalepool.networks import DEVNET
 
 CORE_VERSION = "v27.1.0"
@@ -298,7 +301,8 @@ class Fork:
     """A ledger that goes its own way from a state; what it closes is kept nowhere."""
 
     def __init__(self, entries: dict[bytes, LedgerEntry], header: Header) -> None:
-        run = partial(apply, contracts=contracts(60))
+        self.contracts = {**contracts(60), **_asset_contracts()}
+        run = partial(apply, contracts=self.contracts)
         self.ledger = DevnetLedger(DEVNET.passphrase, run, entries, header, capacity=100, keep=lambda closed: None)
         self.closed: Closed | None = None
         self._first: bytes | None = None
@@ -349,6 +353,44 @@ class Fork:
                 assert made.balance_id.v0 is not None
                 self._first = made.balance_id.v0.hash
 
+    def simulate(self, envelope: TransactionEnvelope) -> Simulated:
+        return simulate(
+            self.ledger.parse(envelope.to_xdr_object().to_xdr_bytes()),
+            self.ledger.view,
+            self.ledger.info,
+            self.contracts,
+            mode=AuthMode.RECORD,
+            upgraded_auth=True,
+            instruction_leeway=0,
+        )
+
+    def build_call(self, source: str, contract: xdr.Asset, function: str, args: Sequence[xdr.SCVal]) -> Any:
+        """An unsigned call of an asset's contract."""
+        account = self.ledger.view.account(keypair(source).raw_public_key())
+        assert account is not None
+        builder = TransactionBuilder(Account(keypair(source).public_key, account.sequence), DEVNET.passphrase)
+        address = Asset.from_xdr_object(contract).contract_id(DEVNET.passphrase)
+        return builder.append_invoke_contract_function_op(address, function, list(args)).add_time_bounds(0, 0).build()
+
+    def invoke(
+        self, source: str, contract: xdr.Asset, function: str, *args: xdr.SCVal, seconds: int = 1
+    ) -> tuple[str | None, xdr.SCVal | None, TransactionRecord | None]:
+        """Calls an asset's contract: (the simulation's error, the value returned, the record where it was applied)."""
+        envelope = self.build_call(source, contract, function, args)
+        simulated = self.simulate(envelope)
+        if simulated.error is not None:
+            return simulated.error.partition("\n")[0], None, None
+        assert simulated.return_value is not None
+        envelope.transaction.soroban_data = xdr.SorobanTransactionData.from_xdr_bytes(simulated.transaction_data)
+        envelope.transaction.fee = 100 + simulated.resource_fee
+        envelope.transaction.operations[0].auth = [
+            xdr.SorobanAuthorizationEntry.from_xdr_bytes(entry) for entry in simulated.auth
+        ]
+        envelope.sign(keypair(source))
+        refused, result, record = self.send(envelope, seconds)
+        assert not refused and record is not None and record.success, names(result)
+        return None, xdr.SCVal.from_xdr_bytes(simulated.return_value), record
+
     def step(self, step: Step) -> None:
         """A transaction that must succeed."""
         envelope = self.build(step.source, step.operations)
@@ -389,12 +431,26 @@ def _name(item: xdr.OperationResult) -> str:
     return next(arms).code.name
 
 
+def _asset_contracts() -> dict[bytes, AssetContract]:
+    """The contracts of assets that the devnet itself knows nothing of."""
+    found: dict[bytes, AssetContract] = {}
+    for item in (STRICT, OPEN):
+        asset = Asset.from_xdr_object(item)
+        code = AssetContract(asset.code, Keypair.from_public_key(asset.issuer or "").raw_public_key())
+        found[asset_contract_id(sha256(DEVNET.passphrase.encode()).digest(), item.to_xdr_bytes())] = code
+    return found
+
+
 class World:
     """Accounts of every kind that cases ask for. Forks of it cost next to nothing."""
 
     def __init__(self) -> None:
         first = genesis(1_800_000_000, 100)
-        fork = Fork(dict(first.entries), first.header)
+        entries = dict(first.entries)
+        for contract, code in _asset_contracts().items():
+            data = pack_asset_instance(contract, code, code.issuer)
+            entries[data.ledger_key] = LedgerEntry(data, 1, 3_000_000)
+        fork = Fork(entries, first.header)
         for step in _STEPS:
             fork.step(step)
         self._entries, self._header = fork.ledger.entries, fork.ledger.header

@@ -13,15 +13,15 @@ import psutil
 
 from kalepool.cluster.fleet import SYSTEM_CONFIG
 
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+"""Clusters ask for a token, as those of users do. A process reads Ray's settings once: all clusters that one test
+process talks to have to agree on them."""
+
 
 @contextlib.contextmanager
 def ray_nodes(count: int = 0) -> Iterator[Any]:
-    """A head without cores to search on, and `count` nodes of one core. Ends with everything under it.
-
-    Clusters ask for a token, as those of users do. It stays in the environment: a process reads Ray's settings once, so
-    all clusters that one test process talks to have to agree on them.
-    """
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, RAY_USAGE_STATS_ENABLED="0")
+    """A head without cores to search on, and `count` nodes of one core. Ends with everything under it."""
+    os.environ.update(TOKEN, RAY_USAGE_STATS_ENABLED="0")
     from ray.cluster_utils import Cluster  # after its environment is set
 
     Path("/tmp/ray").mkdir(exist_ok=True)  # it notes its address there, whatever its own folder is

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kalepool.config import Settings, WebhookForm
 from kalepool.errors import ConfigError
+from kalepool.policy.endurance import Endurance
 from kalepool.services.alerts import (
     DOWN_SECONDS,
     LASTING,
@@ -38,6 +39,7 @@ EVERYTHING = Observation(
     wrong_forecasts=[Amount(39, 1, 10_000_000, 10_000_001)],
     poor_farmers={"GABC": 5_000_000},
     pool_lacks_stroops=100_000_000,
+    endurance=Endurance(10**7, 10**7),
     gone_machines=[("10.0.0.7", "cuda")],
     undecided=[(UUID(int=7), "payment", "ab" * 32)],
     to_check=2,
@@ -91,6 +93,8 @@ def test_each_trouble_is_said_in_words() -> None:
         "forecast-off": "Block 39: 1 farmer received 1.0000000 KALE where 1.0000001 were forecast.",
         "farmer-out-of-xlm": "Farmer GABC lacks 0.50 XLM and is not planted for.",
         "pool-out-of-xlm": "The pool's account needs 10.00 XLM; GET /health says where to send it.",
+        "xlm-runs-out": "The pool's XLM lasts for less than 3 hours: 1.00 XLM are left, and fees take 24.00 a day. "
+        "GET /health names the pool's account.",
         "worker-gone": "No cuda worker on 10.0.0.7 any more.",
         "outcome-unknown": f"The RPC server has forgotten transaction {'ab' * 32} (payment). Look it up in an "
         f"explorer, then say with PUT /operator/submissions/{UUID(int=7)}/outcome if it was applied or failed, and in "

@@ -69,7 +69,7 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
         f"KALEPOOL_FRIENDBOT_URL=https://{secret}@bot.example",
         f"KALEPOOL_API_URL=http://{secret}:{secret}@api.example:80?{secret}",
         f"KALEPOOL_RAY_ADDRESS=ray:{secret}@ray.example",
-        f"KALEPOOL_PUBLIC_URL=https://pool.example:{secret}",
+        f"KALEPOOL_PUBLIC_URL=https://{secret}@pool.example",
     ]
     Path(".env").write_text("\n".join(lines))
     Path(".env").chmod(0o600)

@@ -15,9 +15,10 @@ from kalepool.api.models import (
     POOLER,
     STAKE_PART,
     WALLET,
-    AccountAddress,
     Described,
     Metadata,
+    PayoutAddress,
+    PayoutMemo,
     Sent,
     StakePart,
     StakeWish,
@@ -48,7 +49,8 @@ class Registration(Sent):
     )
 
     pooler_id: UUID
-    payout_wallet: AccountAddress
+    payout_wallet: PayoutAddress
+    payout_memo: PayoutMemo | None = None
     stake_percentage: StakeWish | None = Field(
         default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
@@ -71,6 +73,7 @@ class FarmerView(Described):
     custodial_wallet: str = Field(description="Send XLM here; the farmer's KALE lives here.")
     pooler_id: UUID
     payout_wallet: str
+    payout_memo: str | None = None
     stake_percentage: StakePart
     status: Status
     metadata: dict[str, Any]
@@ -133,7 +136,15 @@ async def register(request: Request, body: Registration, caller: PoolerOrOperato
     caller.require_pooler(body.pooler_id)
     ctx = context(request)
     part = stake_part(body.stake_percentage, ctx.settings.stake_percentage)
-    made = await farmers.register(ctx, body.pooler_id, body.payout_wallet, part, dict(body.metadata), by=caller.role)
+    made = await farmers.register(
+        ctx,
+        body.pooler_id,
+        body.payout_wallet,
+        part,
+        dict(body.metadata),
+        by=caller.role,
+        payout_memo=body.payout_memo,
+    )
     view = FarmerView.model_validate(made.farmer)
     return RegisteredFarmer(
         **view.model_dump(), needs_funding=bool(made.missing), missing=Missing.model_validate(made.missing)

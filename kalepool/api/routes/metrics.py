@@ -1,8 +1,7 @@
 """`GET /metrics` for Prometheus: what the whole pool does, from the database, so that counters outlive restarts.
 
-For operators: asked from this machine itself, or with an operator's key. A proxy on this machine must add
-`X-Forwarded-For` or `Forwarded`, as they do by default: what carries one is not taken for this machine.
-The coordinator has metrics of its own, on KALEPOOL_METRICS_PORT.
+For operators: with a key of theirs, or on a port of this machine that is for metrics (KALEPOOL_API_METRICS_PORT). The
+coordinator has metrics of its own, on KALEPOOL_METRICS_PORT.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -22,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
+from kalepool.policy.endurance import Endurance
 from kalepool.policy.timing import blocks_per_day
 from kalepool.services.context import Context
 from kalepool.services.health import Health, disk_room
@@ -97,6 +96,7 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            *_of_endurance(self._ctx.accounts.endurance),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
         ]
@@ -127,6 +127,16 @@ def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
             buckets.append((bound, below))
         delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
     yield delays
+
+
+def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:
+    if lasts is None:
+        return
+    yield _gauge(
+        "xlm_spare_stroops", "XLM of the pool's accounts that fees can be paid with", [], {(): lasts.spare_stroops}
+    )
+    if lasts.hours is not None:
+        yield _gauge("xlm_hours_left", "How long that lasts, by the last day's fees", [], {(): lasts.hours})
 
 
 def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:
@@ -165,21 +175,13 @@ def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, flo
 async def for_operators(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
-    """Problem 401 or 403 unless it is asked from this machine itself, or with an operator's key."""
-    if credentials is None and _is_local(request):
+    """Problem 401 or 403 unless it is asked on the port for metrics, or with an operator's key."""
+    server: tuple[str, int | None] | None = request.scope.get("server")
+    if server is not None and server[1] is not None and server[1] == request.app.state.metrics_port:
         return
     caller = await principal(request, credentials)
     if caller.role != Role.OPERATOR:
         raise Problem(403, "forbidden", "metrics are for operators")
-
-
-def _is_local(request: Request) -> bool:
-    if "x-forwarded-for" in request.headers or "forwarded" in request.headers or request.client is None:
-        return False
-    try:
-        return ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
 
 
 @router.get("/metrics", dependencies=[Depends(for_operators)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from math import ceil
 from typing import Annotated
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
+from kalepool import names
 from kalepool.api.auth import Principal, bearer, costs, principal, record, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
@@ -38,7 +39,7 @@ router = APIRouter(prefix="/miner", tags=["miners"])
 require_miner = require(Role.MINER)
 Miner = Annotated[Principal, Depends(require_miner)]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=names.MAX_LENGTH, pattern=names.PATTERN)]
 Hashes = Annotated[int, Field(description="A number of hashes.")]
 
 MOST_SHARES = 100
@@ -249,13 +250,14 @@ async def stream(request: Request, rig: CallersRig) -> AsyncIterator[ServerSentE
     `banned`, with a problem, is the last one. With a key that was ended no more are sent.
     """
     try:
-        async for given in _mining(request).jobs(rig):
-            if not await still_valid(request):
-                return
-            if given is None:
-                yield ServerSentEvent(event="idle", raw_data="{}")
-            else:
-                yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
+        async with aclosing(_mining(request).jobs(rig)) as jobs:
+            async for given in jobs:
+                if not await still_valid(request):
+                    return
+                if given is None:
+                    yield ServerSentEvent(event="idle", raw_data="{}")
+                else:
+                    yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
     except BannedError as error:
         yield ServerSentEvent(event="banned", raw_data=bytes(_wait_problem(error).response().body).decode())
 

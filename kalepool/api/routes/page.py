@@ -22,10 +22,10 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
-from kalepool.api.limits import per_address
-from kalepool.api.problems import Problem
+from kalepool.api.limits import Holders, address_of, per_address, too_busy
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
+from kalepool.policy.endurance import Endurance
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.services.farmers import FarmerStatus
@@ -40,6 +40,7 @@ SILENCE_SECONDS = 15.0
 """A stream that has nothing to say sends a comment after so long, so that nobody between takes it for dead."""
 
 MOST_VIEWERS = 2000
+MOST_VIEWERS_OF_ADDRESS = 50
 ROWS = 50
 EVENTS = 16
 """On the first page."""
@@ -101,7 +102,11 @@ TEMPLATES = _environment()
 
 
 def render_parts(
-    moment: Moment, history: History, events: Sequence[Mapping[str, Any]], explorer_url: str | None
+    moment: Moment,
+    history: History,
+    events: Sequence[Mapping[str, Any]],
+    explorer_url: str | None,
+    endurance: Endurance | None = None,
 ) -> dict[str, str]:
     """The page's parts as HTML, by id."""
     known: dict[str, Any] = {
@@ -109,6 +114,7 @@ def render_parts(
         "verdict": judge(moment),
         "events": events,
         "explorer_url": explorer_url,
+        "endurance": endurance,
         "hashrate": hashrate_chart(history),
         "rewards": reward_chart(moment.blocks),
         "farmers": sorted(moment.farmers, key=_trouble_first),
@@ -133,8 +139,9 @@ class Viewing:
     def __init__(self, ctx: Context) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
+        self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
         self.reads = 0
-        self._database = ctx.database
+        self._database, self._accounts = ctx.database, ctx.accounts
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._parts: dict[str, tuple[int, str]] = {}
@@ -150,9 +157,22 @@ class Viewing:
         await self._refresh()
         return {name: html for name, (_, html) in self._parts.items()}
 
-    async def changes(self) -> AsyncGenerator[dict[str, str]]:
-        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does."""
+    def require_room(self, network: str) -> None:
+        """Problem 503 where as many look as may, from there or in all."""
+        if self.viewers >= MOST_VIEWERS:
+            raise too_busy("too many look already; reload later", 60)
+        if not self._holders.has_room(network):
+            raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
+
+    async def changes(self, network: str) -> AsyncGenerator[dict[str, str]]:
+        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does.
+
+        `network`: where the viewer is.
+        """
+        if self.viewers >= MOST_VIEWERS or not self._holders.has_room(network):
+            return  # many came at once
         self.viewers += 1
+        self._holders.take(network)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
         seen = 0
@@ -168,6 +188,7 @@ class Viewing:
                     yield fresh
         finally:
             self.viewers -= 1
+            self._holders.give_back(network)
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
@@ -202,7 +223,9 @@ class Viewing:
             events = await read_events(self._database, None, EVENTS)
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = await asyncio.to_thread(render_parts, moment, history, events, self.explorer_url)
+            found = await asyncio.to_thread(
+                render_parts, moment, history, events, self.explorer_url, self._accounts.endurance
+            )
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
             if changed:
                 async with self._changed:
@@ -251,11 +274,11 @@ async def show_pool(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Server-sent events: parts of the page as JSON, by id, whenever they change."""
     viewing: Viewing = request.app.state.viewing
-    if viewing.viewers >= MOST_VIEWERS:
-        raise Problem(503, "busy", "too many look already; reload later", headers={"Retry-After": "60"})
+    network = address_of(request)
+    viewing.require_room(network)
 
     async def told() -> AsyncIterator[str]:
-        async with aclosing(viewing.changes()) as changes:
+        async with aclosing(viewing.changes(network)) as changes:
             async for parts in changes:
                 yield f"data: {json.dumps(parts)}\n\n" if parts else ": still here\n\n"
 

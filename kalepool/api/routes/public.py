@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
 from kalepool.api.auth import PoolerOrOperator
-from kalepool.api.limits import MOST_BYTES, per_address
+from kalepool.api.bodies import MOST_BYTES
+from kalepool.api.limits import per_address
 from kalepool.api.models import STAKE_PART, Described, Hash, Stroops
 from kalepool.api.problems import documented
 from kalepool.errors import ChainError, NotFoundError

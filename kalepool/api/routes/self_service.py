@@ -12,7 +12,18 @@ from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 from kalepool.api.auth import Anyone, SignedIn, record, require_sign_in
 from kalepool.api.calls import context, finish, visible_farmer
 from kalepool.api.limits import address_of
-from kalepool.api.models import STAKE_PART, Described, Metadata, Nonce, Sent, StakeWish, Stroops, stake_part
+from kalepool.api.models import (
+    STAKE_PART,
+    Described,
+    Metadata,
+    Nonce,
+    PayoutAddress,
+    PayoutMemo,
+    Sent,
+    StakeWish,
+    Stroops,
+    stake_part,
+)
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
@@ -60,6 +71,10 @@ class SelfRegistration(Sent):
     """A farmer to be registered for the wallet that signed in."""
 
     pooler_id: UUID
+    payout_wallet: PayoutAddress | None = Field(
+        default=None, description="Where its money goes. The wallet that signed in where absent."
+    )
+    payout_memo: PayoutMemo | None = None
     stake_percentage: StakeWish | None = Field(
         default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
@@ -79,7 +94,8 @@ class OwnFarmer(RegisteredFarmer):
     responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
 async def register(request: Request, body: SelfRegistration, caller: SignedIn) -> OwnFarmer:
-    """A farmer with a custodial wallet of its own; everything it earns can only go to the wallet that signed in.
+    """A farmer with a custodial wallet of its own; everything it earns can only go to its payout wallet: the one that
+    signed in, or another that is named now and stays. Who signed in lets it withdraw and leave.
 
     Send the custodial wallet what `missing` names, the KALE once it has its trustline: it becomes active by itself
     within a few ledgers, and holds no place with its pooler before. What nothing comes for lapses. Each call makes
@@ -90,7 +106,14 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
     assert wallet is not None
     percentage = stake_part(body.stake_percentage, ctx.settings.stake_percentage)
     made = await farmers.register_oneself(
-        ctx, body.pooler_id, wallet, percentage, body.metadata, address=address_of(request)
+        ctx,
+        body.pooler_id,
+        body.payout_wallet or wallet,
+        percentage,
+        body.metadata,
+        address=address_of(request),
+        owner_wallet=wallet,
+        payout_memo=body.payout_memo,
     )
     assert made.api_key is not None
     return OwnFarmer(
@@ -103,7 +126,7 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
 
 @router.get("/farmer/farmers", summary="My farmers", responses=documented(401, 403, 422, 429, 503))
 async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Page[FarmerView]:
-    """The farmers that pay out to the wallet that signed in, in the order of their registration."""
+    """The farmers of the wallet that signed in, in the order of their registration."""
     rows = await farmers.farmers_of_wallet(
         context(request).database, caller.subject_wallet, after=paging.after, limit=paging.limit
     )
@@ -229,8 +252,8 @@ async def withdraw(
 ) -> WithdrawalView:
     """Pays to the payout wallet, and to no other; the pool pays the fee. Takes a sign-in, a key is not enough.
 
-    409, and nothing is begun: `payout-account-missing`, `payout-trustline-missing`, `balance-too-low`,
-    `idempotency-key-reused`, `farmer-leaves`, `not-active`.
+    One at a time. 409, and nothing is begun: `payout-account-missing`, `payout-trustline-missing`, `memo-required`,
+    `balance-too-low`, `amount-too-low`, `withdrawal-open`, `idempotency-key-reused`, `farmer-leaves`, `not-active`.
     """
     farmer = await visible_farmer(request, caller, farmer_id)
     ctx = context(request)
@@ -270,8 +293,9 @@ async def show_withdrawal(request: Request, farmer_id: UUID, withdrawal_id: UUID
 
 class LeavingView(Described):
     """How far a farmer is on its way out. `code` and `message` say what it waits for: `pail-open`, `harvest-waits`,
-    `under-way`, `payout-account-missing`, `payout-trustline-missing`, or why the network refused the pay-out. It goes
-    on by itself when that is mended. `transaction_hash`: of the pay-out, which brought `kale_stroops` and all the XLM.
+    `under-way`, `payout-account-missing`, `payout-trustline-missing`, `memo-required`, `deposits-come`, or why the
+    network refused the pay-out. It goes on by itself when that is mended. `transaction_hash`: of the transaction that
+    closed the account. `kale_stroops`: what was paid on the way out, with all the XLM.
     """
 
     status: Status

@@ -5,6 +5,7 @@ event_rows.py      events as they are kept, in getEvents' order
 closing.py         the last ledger and how the next is closed: fees, transactions, refunds
 queue.py           the pending transactions, until a ledger takes them
 checks.py          what a transaction must pass to be queued and to be applied
+soroban_limits.py  what resources a Soroban transaction may declare
 signatures.py      whose signatures a transaction bears, and whether they weigh enough
 operations.py      the classic operations by type, and the thresholds they are signed with
 classic/           what each of them does: payments, trustlines, options, claimable balances

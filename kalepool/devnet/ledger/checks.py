@@ -6,38 +6,30 @@ Order of checks and result codes follow stellar-core's TransactionFrame and FeeB
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stellar_sdk import xdr
 
-from kalepool.devnet.ledger.fees import non_refundable_fee
 from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.ledger.operation_results import default_result
-from kalepool.devnet.ledger.operations import Level, malformed, threshold_level
+from kalepool.devnet.ledger.operations import Level, is_supported, malformed, threshold_level
 from kalepool.devnet.ledger.signatures import SignatureChecker
+from kalepool.devnet.ledger.soroban_limits import soroban_problem
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import (
     AnyResult,
     Code,
     FeeBump,
     OuterResult,
-    SorobanData,
     Transaction,
     TransactionResult,
 )
-from kalepool.devnet.settings import (
-    BASE_FEE,
-    TX_MAX_DISK_READ_BYTES,
-    TX_MAX_DISK_READ_ENTRIES,
-    TX_MAX_FOOTPRINT_ENTRIES,
-    TX_MAX_INSTRUCTIONS,
-    TX_MAX_SIZE_BYTES,
-    TX_MAX_WRITE_BYTES,
-    TX_MAX_WRITE_ENTRIES,
-)
+from kalepool.devnet.settings import BASE_FEE
 from kalepool.devnet.wire import i32
 
-OP_BAD_AUTH = -1
-OP_NO_ACCOUNT = -2
+_Outer = xdr.OperationResultCode
+_I64_MAX = 2**63 - 1
+_MAX_RESOURCE_FEE = 2**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,100 +41,142 @@ class Conditions:
     late_seconds: int = 0
 
 
-def check(transaction: Transaction, view: StateView, conditions: Conditions, *, applying: bool) -> AnyResult | None:
-    """The result a transaction fails with, or None where it is valid.
+class LedgerVerdict(NamedTuple):
+    """What a ledger says to a transaction before its operations run; `result` None where they may.
 
-    `applying`: fees have been taken from the balance already.
+    `uses_sequence`: whether its sequence number is used up all the same.
     """
+
+    result: TransactionResult | None
+    uses_sequence: bool = True
+
+
+def has_valid_fees(transaction: Transaction) -> bool:
+    """Whether the fees in it can be reckoned with at all."""
+    if transaction.fee_bump is not None and transaction.full_fee < 0:
+        return False
+    if not transaction.is_soroban:
+        return True
+    return transaction.soroban is not None and 0 <= transaction.resource_fee <= _MAX_RESOURCE_FEE
+
+
+def check(transaction: Transaction, view: StateView, conditions: Conditions) -> AnyResult | None:
+    """The result a transaction is refused with by the queue and by whoever makes a ledger; None where it is valid."""
+    if not has_valid_fees(transaction):
+        return transaction.refusal(Code.MALFORMED)
+    fee = transaction.minimum_fee
     if transaction.fee_bump is not None:
-        code = _check_fee_bump(transaction, transaction.fee_bump, view, applying=applying)
-        if code is not None:
-            return OuterResult(code)
+        refused = _check_fee_bump(transaction, transaction.fee_bump, view, fee)
+        if refused is not None:
+            return refused
     checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
-    code = _check_source(transaction, view, conditions, checker, applying=applying)
-    if code is not None:
-        return TransactionResult(code)
-    failed = check_operations(transaction, view, checker) or _malformed_operations(transaction)
-    if failed is not None:
-        return failed
-    return None if checker.all_used else TransactionResult(Code.BAD_AUTH_EXTRA)
+    verdict = _check_source(transaction, view, conditions, checker, applying=False)
+    if verdict.result is not None:
+        return TransactionResult(verdict.result.code, (), fee)
+    for index in range(len(transaction.operations)):
+        problem = _operation_problem(transaction, index, view, checker)
+        if problem is not None:  # the first one decides: others are not looked at
+            return TransactionResult(Code.FAILED, _results(transaction, {index: problem}), fee)
+    return None if checker.all_used else TransactionResult(Code.BAD_AUTH_EXTRA, (), fee)
+
+
+def check_applying(transaction: Transaction, view: StateView, conditions: Conditions) -> LedgerVerdict:
+    """What the ledger that takes a transaction says to it. Fees have been taken, by a fee-bump's own rules too.
+
+    All signatures are checked here, before the first operation changes who may sign.
+    """
+    checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
+    verdict = _check_source(transaction, view, conditions, checker, applying=True)
+    if verdict.result is not None:
+        return verdict
+    problems: dict[int, bytes] = {}
+    for index in range(len(transaction.operations)):
+        problem = _signature_problem(transaction, index, view, checker)
+        if problem is not None:
+            problems[index] = problem
+    if problems:
+        return LedgerVerdict(TransactionResult(Code.FAILED, _results(transaction, problems)))
+    if not checker.all_used:
+        return LedgerVerdict(TransactionResult(Code.BAD_AUTH_EXTRA))
+    return LedgerVerdict(None)
+
+
+def _results(transaction: Transaction, problems: dict[int, bytes]) -> tuple[bytes, ...]:
+    """Results of all operations, of which those without a problem were not looked at."""
+    return tuple(problems.get(n) or default_result(item) for n, item in enumerate(transaction.operations))
+
+
+def _operation_problem(
+    transaction: Transaction, index: int, view: StateView, checker: SignatureChecker
+) -> bytes | None:
+    if not is_supported(transaction.operations[index]):
+        return i32(_Outer.opNOT_SUPPORTED)
+    return _signature_problem(transaction, index, view, checker) or malformed(transaction, index)
+
+
+def _signature_problem(
+    transaction: Transaction, index: int, view: StateView, checker: SignatureChecker
+) -> bytes | None:
+    operation, source = transaction.operations[index], transaction.operation_sources[index]
+    account = view.account(source)
+    if account is None and operation.source_account is None:
+        return i32(_Outer.opNO_ACCOUNT)
+    if account is None:
+        signed = checker.check_master(source)
+    else:
+        signed = checker.check(account, threshold_level(operation))
+    return None if signed else i32(_Outer.opBAD_AUTH)
 
 
 def _check_source(
     transaction: Transaction, view: StateView, conditions: Conditions, checker: SignatureChecker, *, applying: bool
-) -> Code | None:
+) -> LedgerVerdict:
     """What forbids its source account to send the transaction in that ledger, whatever its operations do."""
     code = _check_before_sequence(transaction) or _check_time(transaction, conditions)
     if code is not None:
-        return code
-    if transaction.fee_bump is None and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return Code.INSUFFICIENT_FEE
+        return LedgerVerdict(TransactionResult(code), False)
+    charged = transaction.fee_bump is None
+    if charged and transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
+        return LedgerVerdict(TransactionResult(Code.INSUFFICIENT_FEE), False)
     account = view.account(transaction.source)
     if account is None:
-        return Code.NO_ACCOUNT
-    if not _is_next(transaction, account):
-        return Code.BAD_SEQ
+        return LedgerVerdict(TransactionResult(Code.NO_ACCOUNT), False)
+    if not _is_next(transaction, account, conditions.sequence - (0 if applying else 1)):
+        return LedgerVerdict(TransactionResult(Code.BAD_SEQ), False)
     if _too_early_for_account(transaction, account, conditions):
-        return Code.BAD_MIN_SEQ_AGE_OR_GAP
+        return LedgerVerdict(TransactionResult(Code.BAD_MIN_SEQ_AGE_OR_GAP))
     if not checker.check(account, Level.LOW) or not _extra_signers_signed(transaction, checker):
-        return Code.BAD_AUTH
-    if transaction.fee_bump is None and account.available_balance < (0 if applying else transaction.full_fee):
-        return Code.INSUFFICIENT_BALANCE
-    return None
+        return LedgerVerdict(TransactionResult(Code.BAD_AUTH))
+    if charged and account.available_balance < (0 if applying else transaction.full_fee):
+        return LedgerVerdict(TransactionResult(Code.INSUFFICIENT_BALANCE))
+    return LedgerVerdict(None)
 
 
-def check_operations(transaction: Transaction, view: StateView, checker: SignatureChecker) -> TransactionResult | None:
-    """FAILED where an operation's source does not exist or has not signed."""
-    errors: list[int] = []
-    for operation, source in zip(transaction.operations, transaction.operation_sources, strict=True):
-        account = view.account(source)
-        if account is None:
-            errors.append(0 if checker.check_master(source) else OP_BAD_AUTH)
-        else:
-            errors.append(0 if checker.check(account, threshold_level(operation)) else OP_BAD_AUTH)
-    if not any(errors):
-        return None
-    results = zip(errors, transaction.operations, strict=True)
-    return TransactionResult(
-        Code.FAILED,
-        tuple(i32(error) if error else default_result(operation) for error, operation in results),
-    )
-
-
-def _malformed_operations(transaction: Transaction) -> TransactionResult | None:
-    for position, operation in enumerate(transaction.operations):
-        refused = malformed(operation, transaction.operation_sources[position])
-        if refused is not None:
-            results = [default_result(other) for other in transaction.operations]
-            results[position] = refused
-            return TransactionResult(Code.FAILED, tuple(results))
-    return None
-
-
-def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, *, applying: bool) -> Code | None:
-    if transaction.inclusion_fee < BASE_FEE * transaction.operation_count:
-        return Code.INSUFFICIENT_FEE
+def _check_fee_bump(transaction: Transaction, bump: FeeBump, view: StateView, fee: int) -> AnyResult | None:
+    minimum = BASE_FEE * transaction.operation_count
+    if transaction.inclusion_fee < minimum:
+        return OuterResult(Code.INSUFFICIENT_FEE, fee)
     inner_fee = transaction.body.fee.uint32 - transaction.resource_fee
     inner_minimum = BASE_FEE * max(1, len(transaction.operations))
     if inner_fee >= 0:
-        if transaction.inclusion_fee * inner_minimum < inner_fee * BASE_FEE * transaction.operation_count:
-            return Code.INSUFFICIENT_FEE
+        if transaction.inclusion_fee * inner_minimum < inner_fee * minimum:
+            return OuterResult(Code.INSUFFICIENT_FEE, min(_I64_MAX, -(-inner_fee * minimum // inner_minimum)))
     elif not transaction.is_soroban:
-        return Code.FEE_BUMP_INNER_FAILED
+        return OuterResult(Code.FEE_BUMP_INNER_FAILED, fee)
     account = view.account(bump.source)
     if account is None:
-        return Code.NO_ACCOUNT
+        return OuterResult(Code.NO_ACCOUNT, fee)
     checker = SignatureChecker(transaction, transaction.hash, bump.signatures)
     if not checker.check(account, Level.LOW):
-        return Code.BAD_AUTH
-    if not checker.all_used:
-        return Code.BAD_AUTH_EXTRA
-    if account.available_balance < (0 if applying else transaction.full_fee):
-        return Code.INSUFFICIENT_BALANCE
-    return None
+        return OuterResult(Code.BAD_AUTH, fee)
+    if account.available_balance < transaction.full_fee:
+        return OuterResult(Code.INSUFFICIENT_BALANCE, fee)
+    return None if checker.all_used else OuterResult(Code.BAD_AUTH_EXTRA, fee)
 
 
 def _check_before_sequence(transaction: Transaction) -> Code | None:
+    if _extra_signers_malformed(transaction):
+        return Code.MALFORMED
     if not transaction.operations:
         return Code.MISSING_OPERATION
     soroban = transaction.is_soroban
@@ -154,51 +188,22 @@ def _check_before_sequence(transaction: Transaction) -> Code | None:
     return Code.SOROBAN_INVALID if soroban_problem(transaction, transaction.soroban) else None
 
 
-def soroban_problem(transaction: Transaction, soroban: SorobanData) -> str | None:
-    """Why the declared resources are not acceptable, in stellar-core's words; None where they are."""
-    footprint = soroban.footprint
-    keys = footprint.read_only + footprint.read_write
-    resources = soroban.resources(len(transaction.envelope))
-    limits = (
-        (soroban.instructions, TX_MAX_INSTRUCTIONS, "transaction instructions resources exceed network config limit"),
-        (
-            soroban.disk_read_bytes,
-            TX_MAX_DISK_READ_BYTES,
-            "transaction byte-read resources exceed network config limit",
-        ),
-        (soroban.write_bytes, TX_MAX_WRITE_BYTES, "transaction byte-write resources exceed network config limit"),
-        (
-            len(keys),
-            TX_MAX_FOOTPRINT_ENTRIES,
-            "the number of entries in transaction footprint exceeds the network config limit",
-        ),
-        (
-            resources.disk_read_entries,
-            TX_MAX_DISK_READ_ENTRIES,
-            "transaction entry-disk-read resources exceed network config limit",
-        ),
-        (
-            len(footprint.read_write),
-            TX_MAX_WRITE_ENTRIES,
-            "transaction entry-write resources exceed network config limit",
-        ),
-        (len(transaction.envelope), TX_MAX_SIZE_BYTES, "total transaction size exceeds network config limit"),
-    )
-    for value, limit, message in limits:
-        if value > limit:
-            return message
-    if len(set(keys)) != len(keys):
-        return "Found duplicate key in the Soroban footprint; every key has to be unique."
-    memo_or_muxed = transaction.body.memo.type is not xdr.MemoType.MEMO_NONE or (
-        transaction.body.source_account.med25519 is not None
-    )
-    if memo_or_muxed:
-        return "Soroban transactions are not allowed to use memo or muxed source account"
-    if transaction.fee_bump is None and soroban.resource_fee > transaction.full_fee:
-        return "transaction `sorobanData.resourceFee` is higher than the full transaction fee"
-    if soroban.resource_fee < non_refundable_fee(resources):
-        return "transaction `sorobanData.resourceFee` is lower than the actual Soroban resource fee"
-    return None
+def _extra_signers(transaction: Transaction) -> list[xdr.SignerKey]:
+    v2 = transaction.body.cond.v2
+    return [] if v2 is None else v2.extra_signers
+
+
+def _extra_signers_malformed(transaction: Transaction) -> bool:
+    """Whether two extra signers are the same one, or one signs nothing."""
+    signers = _extra_signers(transaction)
+    payloads = [key.ed25519_signed_payload for key in signers]
+    empty = any(payload is not None and not payload.payload for payload in payloads)
+    return empty or len({key.to_xdr_bytes() for key in signers}) != len(signers)
+
+
+def _extra_signers_signed(transaction: Transaction, checker: SignatureChecker) -> bool:
+    signers = _extra_signers(transaction)
+    return not signers or checker.check_signers({key.to_xdr_bytes(): 1 for key in signers}, len(signers))
 
 
 def _check_time(transaction: Transaction, conditions: Conditions) -> Code | None:
@@ -220,7 +225,10 @@ def _check_time(transaction: Transaction, conditions: Conditions) -> Code | None
     return None
 
 
-def _is_next(transaction: Transaction, account: AccountEntry) -> bool:
+def _is_next(transaction: Transaction, account: AccountEntry, ledger: int) -> bool:
+    """Whether its sequence number may follow the account's. No one may be the first number of a ledger's accounts."""
+    if transaction.sequence == ledger << 32:
+        return False
     v2 = transaction.body.cond.v2
     if v2 is not None and v2.min_seq_num is not None:
         return v2.min_seq_num.sequence_number.int64 <= account.sequence < transaction.sequence
@@ -234,8 +242,3 @@ def _too_early_for_account(transaction: Transaction, account: AccountEntry, cond
     age = conditions.close_time - account.sequence_time
     gap = conditions.sequence - (account.sequence_ledger or 0)
     return age < v2.min_seq_age.duration.uint64 or gap < v2.min_seq_ledger_gap.uint32
-
-
-def _extra_signers_signed(transaction: Transaction, checker: SignatureChecker) -> bool:
-    v2 = transaction.body.cond.v2
-    return v2 is None or all(checker.check_signers({key.to_xdr_bytes(): 1}, 1) for key in v2.extra_signers)

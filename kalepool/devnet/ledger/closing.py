@@ -16,17 +16,17 @@ import structlog
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger import meta, operations
-from kalepool.devnet.ledger.checks import Conditions, check
+from kalepool.devnet.ledger.checks import Conditions, check_applying
 from kalepool.devnet.ledger.classic.operation_context import OperationContext
 from kalepool.devnet.ledger.fees import non_refundable_fee
 from kalepool.devnet.ledger.ledger_entries import LedgerEntry
 from kalepool.devnet.ledger.meta import Header, OperationMeta, SorobanMeta, TransactionRecord
 from kalepool.devnet.ledger.operation_results import is_success
 from kalepool.devnet.ledger.queue import Queue, QueueAnswer
-from kalepool.devnet.ledger.signatures import SignatureChecker
+from kalepool.devnet.ledger.signatures import one_time_signer
 from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView, pack_changes
-from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult, parse
+from kalepool.devnet.ledger.transactions import AnyResult, Code, Transaction, TransactionResult, parse
 from kalepool.devnet.settings import PROTOCOL_VERSION
 from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
 
@@ -255,21 +255,22 @@ class DevnetLedger:
 
     def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
-        refused = check(transaction, state, conditions, applying=True)
-        if refused is not None and (isinstance(refused, OuterResult) or refused.code not in _USES_SEQUENCE):
-            item.result = refused
-            return
         before = StateView(state)
-        account = before.account(transaction.source)
-        assert account is not None
-        used = replace(
-            account,
-            sequence=transaction.sequence,
-            sequence_ledger=conditions.sequence,
-            sequence_time=conditions.close_time,
-        )
-        before.put(LedgerEntry(used, conditions.sequence))
-        _spend_preauthorised(before, transaction, conditions.sequence)
+        if transaction.fee_bump is not None:
+            _drop_signer(before, transaction.fee_source, one_time_signer(transaction.hash), conditions.sequence)
+        refused, uses_sequence = check_applying(transaction, before, conditions)
+        if uses_sequence:
+            account = before.account(transaction.source)
+            assert account is not None
+            used = replace(
+                account,
+                sequence=transaction.sequence,
+                sequence_ledger=conditions.sequence,
+                sequence_time=conditions.close_time,
+            )
+            before.put(LedgerEntry(used, conditions.sequence))
+        for source in {transaction.source, *transaction.operation_sources}:
+            _drop_signer(before, source, one_time_signer(transaction.contents_hash), conditions.sequence)
         item.changes_before = pack_changes(before)
         before.merge()
         if refused is not None:
@@ -283,16 +284,11 @@ class DevnetLedger:
         transaction = item.transaction
         work = StateView(state)
         results, metas = [], []
-        checker = SignatureChecker(transaction, transaction.contents_hash, transaction.signatures)
         for index, operation in enumerate(transaction.operations):
             view = StateView(work)
             context = OperationContext(
                 view, transaction, index, conditions.sequence, conditions.close_time, self.asset_contract
             )
-            account = view.account(context.source)
-            if account is not None and not checker.check(account, operations.threshold_level(operation)):
-                results.append(wire.i32(-1))
-                continue
             result = operations.apply(operation, context)
             results.append(result)
             if is_success(result):
@@ -310,6 +306,10 @@ class DevnetLedger:
         view = StateView(state)
         fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
         item.refund = transaction.resource_fee - fixed  # all of it where the call raises
+        malformed = operations.malformed(transaction, 0)
+        if malformed is not None:
+            item.result = TransactionResult(Code.FAILED, (malformed,))
+            return
         applied = self._run_soroban(transaction, view, info)
         item.refund -= applied.refundable_fee
         item.diagnostics = applied.diagnostics
@@ -348,23 +348,17 @@ def asset_contract_id(network_id: bytes, asset: bytes) -> bytes:
     return sha256(wire.u32(8) + network_id + wire.ONE + asset).digest()
 
 
-_USES_SEQUENCE = (Code.FAILED, Code.BAD_AUTH, Code.BAD_AUTH_EXTRA, Code.BAD_MIN_SEQ_AGE_OR_GAP)
-"""What a transaction may fail with in its ledger and still use up its sequence number."""
-
-
 def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tuple[Transaction, int]]:
     """Classic before Soroban, each in an order nobody can choose."""
     return sorted(chosen, key=lambda item: (item[0].is_soroban, sha256(salt + item[0].hash).digest()))
 
 
-def _spend_preauthorised(view: StateView, transaction: Transaction, sequence: int) -> None:
-    """Removes the transaction's hash from the signers of its sources: a pre-authorisation holds once."""
-    signer = wire.ONE + transaction.contents_hash
-    for key in {transaction.source, *transaction.operation_sources}:
-        account = view.account(key)
-        if account is not None and any(known == signer for known, _ in account.signers):
-            signers = tuple(item for item in account.signers if item[0] != signer)
-            view.put(LedgerEntry(replace(account, signers=signers, subentries=account.subentries - 1), sequence))
+def _drop_signer(view: StateView, key: bytes, signer: bytes, sequence: int) -> None:
+    """Removes a pre-authorised transaction from an account's signers: it holds once, whatever came of it."""
+    account = view.account(key)
+    if account is not None and any(known == signer for known, _ in account.signers):
+        signers = tuple(item for item in account.signers if item[0] != signer)
+        view.put(LedgerEntry(replace(account, signers=signers, subentries=account.subentries - 1), sequence))
 
 
 def _record(item: _Running) -> TransactionRecord:

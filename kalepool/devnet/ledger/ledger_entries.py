@@ -203,15 +203,24 @@ class LedgerEntry:
     """Data, the ledger that changed it last and, for contract entries, the last ledger they live in.
 
     `sponsor` is the raw key of the account that pays the reserve of an entry which belongs to no account.
+    `extended` is the ledger that set `live_until`: a life is an entry of its own in the network's ledger.
     """
 
-    __slots__ = ("_packed", "data", "live_until", "modified", "sponsor")
+    __slots__ = ("_packed", "data", "extended", "live_until", "modified", "sponsor")
 
-    def __init__(self, data: Data, modified: int, live_until: int | None = None, sponsor: bytes | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        modified: int,
+        live_until: int | None = None,
+        sponsor: bytes | None = None,
+        extended: int | None = None,
+    ) -> None:
         self.data = data
         self.modified = modified
         self.live_until = live_until
         self.sponsor = sponsor
+        self.extended = modified if extended is None else extended
         self._packed: bytes | None = None
 
     @property

@@ -111,13 +111,21 @@ class Header:
 
 
 def transaction_set(previous_hash: bytes, classic: list[bytes], soroban: list[bytes]) -> bytes:
-    """GeneralizedTransactionSet of packed envelopes: a classic phase, and a Soroban one of one stage and cluster."""
+    """GeneralizedTransactionSet of packed envelopes: a classic phase, and a Soroban one of one stage and cluster.
+
+    They are in the order of their hashes, which is not the one they are applied in.
+    """
+    classic, soroban = (sorted(envelopes, key=_envelope_hash) for envelopes in (classic, soroban))
     no_discount = ZERO
     component = ZERO + no_discount + array(classic)
     classic_phase = ZERO + array([component] if classic else [])
     stages = array([array([array(soroban)])] if soroban else [])
     soroban_phase = ONE + no_discount + stages
     return ONE + previous_hash + array([classic_phase, soroban_phase])
+
+
+def _envelope_hash(envelope: bytes) -> bytes:
+    return sha256(envelope).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from typing import Any
 
 from stellar_sdk import xdr
 
+from kalepool.devnet import wire
 from kalepool.devnet.ledger.classic import account_settings, claimable_balances, payments, trust
 from kalepool.devnet.ledger.classic.operation_context import NOT_SUPPORTED, Ended, OperationContext, Outcome, Outer
 from kalepool.devnet.ledger.operation_results import outcome
+from kalepool.devnet.ledger.transactions import Transaction
+from kalepool.devnet.settings import MAX_ENTRY_TTL
 from kalepool.devnet.wire import i32
 
 Type = xdr.OperationType
@@ -86,10 +89,11 @@ def threshold_level(operation: xdr.Operation) -> Level:
     return _SOROBAN_LEVELS.get(body.type, Level.MEDIUM) if kind is None else kind.level
 
 
-def malformed(operation: xdr.Operation, source: bytes) -> bytes | None:
-    """The result of a classic operation that can be refused without looking at the ledger; None where it cannot."""
+def malformed(transaction: Transaction, index: int) -> bytes | None:
+    """The result of an operation that can be refused without looking at the ledger; None where it cannot."""
+    operation, source = transaction.operations[index], transaction.operation_sources[index]
     if operation.body.type in _SOROBAN_LEVELS:
-        return None
+        return _malformed_footprint(operation, transaction)
     kind = _KINDS.get(operation.body.type)
     if kind is None:
         return _pack(operation, NOT_SUPPORTED)
@@ -97,11 +101,34 @@ def malformed(operation: xdr.Operation, source: bytes) -> bytes | None:
     return _pack(operation, ended) if ended else None
 
 
+def _malformed_footprint(operation: xdr.Operation, transaction: Transaction) -> bytes | None:
+    """The result of an operation on lifetimes whose footprint has keys that it cannot mean."""
+    assert transaction.soroban is not None
+    read_only, read_write = transaction.soroban.footprint.read_only, transaction.soroban.footprint.read_write
+    extend = operation.body.extend_footprint_ttl_op
+    if extend is not None:
+        contracts = all(key[:4] in _WITH_LIFETIME for key in read_only)
+        if read_write or not contracts or extend.extend_to.uint32 > MAX_ENTRY_TTL - 1:
+            return outcome(operation.body.type, xdr.ExtendFootprintTTLResultCode.EXTEND_FOOTPRINT_TTL_MALFORMED)
+    elif operation.body.restore_footprint_op is not None and (read_only or not all(map(_is_persistent, read_write))):
+        return outcome(operation.body.type, xdr.RestoreFootprintResultCode.RESTORE_FOOTPRINT_MALFORMED)
+    return None
+
+
+_WITH_LIFETIME = (wire.LEDGER_KEY_CONTRACT_DATA, wire.LEDGER_KEY_CONTRACT_CODE)
+
+
+def _is_persistent(key: bytes) -> bool:
+    return key[:4] == wire.LEDGER_KEY_CONTRACT_CODE or (
+        key[:4] == wire.LEDGER_KEY_CONTRACT_DATA and key[-4:] == wire.u32(wire.PERSISTENT)
+    )
+
+
 def apply(operation: xdr.Operation, context: OperationContext) -> bytes:
     """Runs a classic operation and returns its packed OperationResult."""
     if context.view.account(context.source) is None:
         return i32(Outer.opNO_ACCOUNT)
-    refused = malformed(operation, context.source)
+    refused = malformed(context.transaction, context.index)
     if refused is not None:
         return refused
     kind = _KINDS[operation.body.type]

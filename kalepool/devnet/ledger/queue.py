@@ -12,9 +12,10 @@ from enum import StrEnum
 import structlog
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.checks import Conditions, check, soroban_problem
+from kalepool.devnet.ledger.checks import Conditions, check, has_valid_fees
+from kalepool.devnet.ledger.soroban_limits import SorobanProblem, resources_problem, soroban_problem
 from kalepool.devnet.ledger.state_view import StateView
-from kalepool.devnet.ledger.transactions import AnyResult, Code, OuterResult, Transaction, TransactionResult
+from kalepool.devnet.ledger.transactions import AnyResult, Code, Transaction
 from kalepool.devnet.settings import (
     BASE_FEE,
     LEDGER_MAX_INSTRUCTIONS,
@@ -22,7 +23,6 @@ from kalepool.devnet.settings import (
     LEDGER_MAX_WRITE_BYTES,
     LEDGER_MAX_WRITE_ENTRIES,
 )
-from kalepool.devnet.wire import BUDGET_EXCEEDED
 
 log = structlog.get_logger()
 
@@ -74,24 +74,30 @@ class Queue:
 
     def add(self, transaction: Transaction, view: StateView, conditions: Conditions) -> QueueAnswer:
         """Takes the transaction in, or says why not. `view` is the state of the last closed ledger."""
-        if any(transaction.hash in banned for banned in self._banned):
+        if not has_valid_fees(transaction):
+            return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.MALFORMED))
+        if any(transaction.envelope in banned for banned in self._banned):
             return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
-        if min(transaction.full_fee, transaction.resource_fee, transaction.inclusion_fee) < 0:
-            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.MALFORMED))
+        if min(transaction.full_fee, transaction.inclusion_fee) < 0:
+            return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.MALFORMED))
         waiting = self._pending.get(transaction.source)
         if waiting is not None:
             answer = _against(transaction, waiting.transaction)
             if answer is not None:
                 return answer
-        failed = check(transaction, view, conditions, applying=False)
+        evicted = None if waiting is not None else self._cheapest_in_a_full_lane(transaction)
+        if evicted is not None and _bid(transaction) <= _bid(evicted):
+            self._banned[0].add(transaction.envelope)
+            needed = int(_bid(evicted) * transaction.operation_count) + 1 + transaction.resource_fee
+            return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.INSUFFICIENT_FEE, needed))
+        failed = check(transaction, view, conditions)
         if failed is not None:
             return QueueAnswer(SendStatus.ERROR, failed, _diagnostics(transaction, failed))
         if not self._can_pay(transaction, waiting, view):
-            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_BALANCE))
-        if waiting is None:
-            answer = self._make_room(transaction)
-            if answer is not None:
-                return answer
+            return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.INSUFFICIENT_BALANCE))
+        if evicted is not None:
+            del self._pending[evicted.source]
+            self._banned[0].add(evicted.envelope)
         self._pending[transaction.source] = _Pending(transaction)
         return QueueAnswer(SendStatus.PENDING)
 
@@ -104,19 +110,11 @@ class Queue:
         payer = view.account(transaction.fee_source)
         return payer is not None and payer.available_balance >= fees
 
-    def _make_room(self, transaction: Transaction) -> QueueAnswer | None:
+    def _cheapest_in_a_full_lane(self, transaction: Transaction) -> Transaction | None:
+        """What must give way where as many of its kind wait as may; None where there is room."""
         lane = [p.transaction for p in self._pending.values() if p.transaction.is_soroban == transaction.is_soroban]
         used = sum(1 if t.is_soroban else t.operation_count for t in lane)
-        if used < self.capacity * QUEUE_LEDGERS:
-            return None
-        cheapest = min(lane, key=_bid)
-        if _bid(transaction) <= _bid(cheapest):
-            self._banned[0].add(transaction.hash)
-            needed = int(_bid(cheapest) * transaction.operation_count) + 1
-            return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, needed))
-        del self._pending[cheapest.source]
-        self._banned[0].add(cheapest.hash)
-        return None
+        return None if used < self.capacity * QUEUE_LEDGERS else min(lane, key=_bid)
 
     def select(
         self, view: StateView, conditions: Conditions
@@ -143,21 +141,21 @@ class Queue:
             waiting = self._pending.get(transaction.source)
             if waiting is not None and waiting.transaction.sequence <= transaction.sequence:
                 del self._pending[transaction.source]
-            self._banned[0].add(transaction.hash)
+            self._banned[0].add(transaction.envelope)
         for transaction in invalid:
             self._pending.pop(transaction.source, None)
-            self._banned[0].add(transaction.hash)
+            self._banned[0].add(transaction.envelope)
         for source, pending in list(self._pending.items()):
             pending.age += 1
             if pending.age >= PENDING_LEDGERS:
                 del self._pending[source]
-                self._banned[0].add(pending.transaction.hash)
+                self._banned[0].add(pending.transaction.envelope)
 
 
 def _is_valid(transaction: Transaction, view: StateView, conditions: Conditions) -> bool:
     """Whether the next ledger may take it. One that cannot even be checked is dropped: it must not stop the others."""
     try:
-        return check(transaction, view, conditions, applying=False) is None
+        return check(transaction, view, conditions) is None
     except Exception:
         log.exception("transaction_raised", hash=transaction.hash.hex())
         return False
@@ -189,27 +187,34 @@ def _fit(lane: list[Transaction], capacity: int) -> list[Transaction]:
 
 def _against(transaction: Transaction, waiting: Transaction) -> QueueAnswer | None:
     """The answer to a transaction whose source has another one waiting; None where it may replace that."""
-    if transaction.hash == waiting.hash:
+    if transaction.is_same_as(waiting):
         return QueueAnswer(SendStatus.DUPLICATE)
+    if transaction.is_soroban != waiting.is_soroban:
+        return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
     if transaction.sequence < waiting.sequence:
-        return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.BAD_SEQ))
+        return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.BAD_SEQ))
+    problem = None if transaction.soroban is None else resources_problem(transaction, transaction.soroban)
+    if problem is not None:
+        return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.SOROBAN_INVALID), (_event(problem),))
     if transaction.fee_bump is None or transaction.sequence != waiting.sequence:
         return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
-    needed = REPLACE_FEE_FACTOR * _bid(waiting) * transaction.operation_count
-    if transaction.inclusion_fee < needed:
-        return QueueAnswer(SendStatus.ERROR, _failure(transaction, Code.INSUFFICIENT_FEE, int(needed)))
+    needed = REPLACE_FEE_FACTOR * waiting.inclusion_fee * transaction.operation_count
+    if transaction.inclusion_fee * waiting.operation_count < needed:
+        fee = -(-needed // waiting.operation_count) + transaction.resource_fee
+        return QueueAnswer(SendStatus.ERROR, transaction.refusal(Code.INSUFFICIENT_FEE, fee))
     return None
-
-
-def _failure(transaction: Transaction, code: Code, fee: int = 0) -> AnyResult:
-    return TransactionResult(code, (), fee) if transaction.fee_bump is None else OuterResult(code, fee)
 
 
 def _diagnostics(transaction: Transaction, failed: AnyResult) -> tuple[bytes, ...]:
     """The event that explains why a Soroban transaction's declared resources were refused."""
     if failed.code is not Code.SOROBAN_INVALID or transaction.soroban is None:
         return ()
-    message = soroban_problem(transaction, transaction.soroban) or ""
-    topics = (wire.sc_symbol("error"), wire.sc_error(*BUDGET_EXCEEDED))
-    event = wire.contract_event(None, wire.EventKind.DIAGNOSTIC, topics, wire.sc_vec([wire.sc_string(message)]))
-    return (wire.diagnostic_event(False, event),)
+    problem = soroban_problem(transaction, transaction.soroban)
+    return () if problem is None else (_event(problem),)
+
+
+def _event(problem: SorobanProblem) -> bytes:
+    topics = (wire.sc_symbol("error"), wire.sc_error(*problem.error))
+    text = wire.sc_string(problem.message)
+    data = wire.sc_vec([text, *map(wire.sc_u64, problem.numbers)]) if problem.numbers else text
+    return wire.diagnostic_event(False, wire.contract_event(None, wire.EventKind.DIAGNOSTIC, topics, data))

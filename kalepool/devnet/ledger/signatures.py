@@ -8,6 +8,10 @@ from kalepool.devnet.ledger.ledger_entries import AccountEntry
 from kalepool.devnet.ledger.transactions import Signatures, Transaction
 from kalepool.devnet.wire import ZERO, u32
 
+_ED25519, _PRE_AUTHORISED, _HASH, _SIGNED_PAYLOAD = ZERO, u32(1), u32(2), u32(3)
+"""SignerKeyType."""
+_MAX_WEIGHT = 255
+
 
 class SignatureChecker:
     """Counts weights of the signatures that belong to an account, and knows at the end which were used at all."""
@@ -35,24 +39,43 @@ class SignatureChecker:
         return self.check_signers({ZERO + key: 1}, 0)
 
     def check_signers(self, signers: dict[bytes, int], needed: int) -> bool:
+        """Whether those of the signers (packed SignerKey -> weight) that have signed weigh enough.
+
+        As soon as they do, no other signature is looked at. Of each kind of signer all signatures are tried.
+        """
         weight = 0
-        remaining = dict(signers)
-        if remaining.pop(u32(1) + self._message, None) is not None:  # a pre-authorised hash needs no signature
-            weight += signers[u32(1) + self._message]
+        pre_authorised = signers.get(one_time_signer(self._message))
+        if pre_authorised is not None:  # the hash itself is authorised: it needs no signature
+            weight += min(pre_authorised, _MAX_WEIGHT)
             if weight >= needed:
                 return True
-        for position, (hint, signature) in enumerate(self._signatures):
-            for key in list(remaining):
-                if key[-4:] == hint and self._matches(key, signature):
+        for kind in (_HASH, _ED25519, _SIGNED_PAYLOAD):
+            remaining = {key: value for key, value in signers.items() if key[:4] == kind}
+            for position in range(len(self._signatures) if remaining else 0):
+                key = next((key for key in remaining if self._matches(key, position)), None)
+                if key is not None:
                     self._used[position] = True
-                    weight += min(remaining.pop(key), 255)
+                    weight += min(remaining.pop(key), _MAX_WEIGHT)
                     if weight >= needed:
                         return True
-                    break
         return False
 
-    def _matches(self, key: bytes, signature: bytes) -> bool:
+    def _matches(self, key: bytes, position: int) -> bool:
+        """Whether a signature is that signer's."""
+        hint, signature = self._signatures[position]
         kind, raw = key[:4], key[4:36]
-        if kind == ZERO:
+        if kind == _SIGNED_PAYLOAD:
+            payload = key[40 : 40 + int.from_bytes(key[36:40], "big")]
+            tail = payload[-4:].ljust(4, b"\0")
+            expected = bytes(a ^ b for a, b in zip(raw[-4:], tail, strict=True))
+            return hint == expected and self._transaction.has_signed(raw, payload, signature)
+        if hint != raw[-4:]:
+            return False
+        if kind == _ED25519:
             return self._transaction.has_signed(raw, self._message, signature)
-        return kind == u32(2) and sha256(signature).digest() == raw
+        return sha256(signature).digest() == raw
+
+
+def one_time_signer(digest: bytes) -> bytes:
+    """The packed SignerKey that authorises the transaction with this hash."""
+    return _PRE_AUTHORISED + digest

@@ -60,8 +60,9 @@ def ttl_key(key: bytes) -> bytes:
     return wire.LEDGER_KEY_TTL + sha256(key).digest()
 
 
-def _ttl_entry(key: bytes, live_until: int, modified: int) -> bytes:
-    return u32(modified) + wire.LEDGER_KEY_TTL + sha256(key).digest() + u32(live_until) + ZERO
+def _ttl_entry(key: bytes, entry: LedgerEntry) -> bytes:
+    assert entry.live_until is not None
+    return u32(entry.extended) + wire.LEDGER_KEY_TTL + sha256(key).digest() + u32(entry.live_until) + ZERO
 
 
 _CREATED = u32(0)
@@ -85,17 +86,17 @@ def _changes(view: StateView) -> Iterator[bytes]:
             yield _STATE + before.pack()
             yield _REMOVED + key
             if before.live_until is not None:
-                yield _STATE + _ttl_entry(key, before.live_until, before.modified)
+                yield _STATE + _ttl_entry(key, before)
                 yield _REMOVED + ttl_key(key)
             continue
         if before is None:
             yield _CREATED + after.pack()
             if after.live_until is not None:
-                yield _CREATED + _ttl_entry(key, after.live_until, after.modified)
+                yield _CREATED + _ttl_entry(key, after)
             continue
         if before.data is not after.data:
             yield _STATE + before.pack()
             yield _UPDATED + after.pack()
         if after.live_until is not None and before.live_until is not None and after.live_until != before.live_until:
-            yield _STATE + _ttl_entry(key, before.live_until, before.modified)
-            yield _UPDATED + _ttl_entry(key, after.live_until, after.modified)
+            yield _STATE + _ttl_entry(key, before)
+            yield _UPDATED + _ttl_entry(key, after)

@@ -28,7 +28,8 @@ RETENTION_LEDGERS = 17_280
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (
-    key BLOB PRIMARY KEY, data BLOB NOT NULL, modified INTEGER NOT NULL, live_until INTEGER, sponsor BLOB);
+    key BLOB PRIMARY KEY, data BLOB NOT NULL, modified INTEGER NOT NULL, live_until INTEGER, sponsor BLOB,
+    extended INTEGER);
 CREATE TABLE ledgers (
     sequence INTEGER PRIMARY KEY, close_time INTEGER NOT NULL, header TEXT NOT NULL, fees TEXT NOT NULL,
     evicted BLOB NOT NULL);
@@ -45,6 +46,9 @@ CREATE TABLE events (
     PRIMARY KEY (toid, position)) WITHOUT ROWID;
 CREATE INDEX events_ledger ON events (ledger);
 """
+
+_LATER_COLUMNS = ("sponsor BLOB", "extended INTEGER")
+"""What a database of an older version lacks."""
 
 _SELECT_TRANSACTIONS = """
 SELECT t.ledger, l.close_time, t.position, t.hash, t.inner_hash, t.success, t.soroban, t.envelope, t.result, t.meta,
@@ -126,9 +130,11 @@ class Store:
                     f"the devnet's data was made with {name} {kept.get(name)!r}, not {value!r}: use another data folder"
                 )
         row = self._db.execute("SELECT header FROM ledgers ORDER BY sequence DESC LIMIT 1").fetchone()
-        if "sponsor" not in (column[1] for column in self._db.execute("PRAGMA table_info(entries)")):
-            self._db.execute("ALTER TABLE entries ADD COLUMN sponsor BLOB")  # made before there were claimable balances
-        rows = self._db.execute("SELECT key, data, modified, live_until, sponsor FROM entries")
+        present = {column[1] for column in self._db.execute("PRAGMA table_info(entries)")}
+        for column in _LATER_COLUMNS:
+            if column.partition(" ")[0] not in present:
+                self._db.execute(f"ALTER TABLE entries ADD COLUMN {column}")
+        rows = self._db.execute("SELECT key, data, modified, live_until, sponsor, extended FROM entries")
         entries = {key: LedgerEntry(unpack_data(data), *rest) for key, data, *rest in rows}
         self._read_range()
         return _header_from_json(row[0]), entries
@@ -155,13 +161,13 @@ class Store:
         db, sequence = self._db, closed.header.sequence
         gone = [(key,) for key, entry in closed.changes.items() if entry is None]
         kept = [
-            (key, entry.pack_data(), entry.modified, entry.live_until, entry.sponsor)
+            (key, entry.pack_data(), entry.modified, entry.live_until, entry.sponsor, entry.extended)
             for key, entry in closed.changes.items()
             if entry is not None
         ]
         if gone:
             db.executemany("DELETE FROM entries WHERE key = ?", gone)
-        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", kept)
+        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", kept)
         fees = {kind: [] for kind in ("classic", "soroban")}
         for record in closed.transactions:
             if record.inclusion_fee is not None:

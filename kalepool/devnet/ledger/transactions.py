@@ -12,6 +12,7 @@ from kalepool.devnet import wire
 from kalepool.devnet.ledger.account_ids import muxed_key
 from kalepool.devnet.ledger.ed25519 import verify_signature
 from kalepool.devnet.ledger.fees import Resources
+from kalepool.devnet.settings import BASE_FEE
 from kalepool.devnet.wire import ZERO, array, i32, i64, u32
 
 
@@ -80,12 +81,13 @@ class SorobanData:
 
 @dataclass(frozen=True, slots=True)
 class FeeBump:
-    """The wrapping of a fee-bump: who pays how much at most, and the inner transaction's own hash."""
+    """The wrapping of a fee-bump: who pays how much at most, and the inner transaction's own hash and envelope."""
 
     source: bytes
     fee: int
     signatures: Signatures
     inner_hash: bytes
+    inner_envelope: bytes
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class Transaction:
     source: bytes
     soroban: SorobanData | None
     operation_sources: list[bytes]
-    _checked: dict[tuple[bytes, bytes], bool] = field(default_factory=dict)
+    _checked: dict[tuple[bytes, bytes, bytes], bool] = field(default_factory=dict)
 
     @property
     def sequence(self) -> int:
@@ -137,8 +139,23 @@ class Transaction:
         return max(1, len(self.operations)) + (1 if self.fee_bump else 0)
 
     @property
+    def minimum_fee(self) -> int:
+        """What it costs at least, and what a refusal of it names as charged."""
+        return self.resource_fee + BASE_FEE * self.operation_count
+
+    @property
     def is_soroban(self) -> bool:
         return any(op.body.type in _SOROBAN_OPERATIONS for op in self.operations)
+
+    def is_same_as(self, other: Transaction) -> bool:
+        """Whether it is the other one again, signatures included, or what the other one bumps."""
+        if self.fee_bump is None and other.fee_bump is not None:
+            return self.envelope == other.fee_bump.inner_envelope
+        return self.envelope == other.envelope
+
+    def refusal(self, code: Code, fee: int = 0) -> AnyResult:
+        """The result of a transaction that is refused before its operations are looked at."""
+        return TransactionResult(code, (), fee) if self.fee_bump is None else OuterResult(code, fee)
 
     @property
     def source_strkey(self) -> str:
@@ -146,29 +163,44 @@ class Transaction:
 
     def has_signed(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the signature is the key's; each is computed once in the transaction's life."""
-        key = (public_key, signature)
+        key = (public_key, message, signature)
         if key not in self._checked:
             self._checked[key] = verify_signature(public_key, message, signature)
         return self._checked[key]
 
 
-class UnsupportedEnvelopeError(ValueError):
-    """An envelope of before protocol 13."""
-
-
 def parse(envelope: bytes, network_id: bytes) -> Transaction:
-    """Reads a TransactionEnvelope. ValueError where it is not one, UnsupportedEnvelopeError for version 0."""
+    """Reads a TransactionEnvelope; one of version 0 is made into one of version 1. ValueError where it is none."""
     try:
         parsed = xdr.TransactionEnvelope.from_xdr_bytes(envelope)
     except Exception as error:  # the SDK's decoder raises EOFError, struct.error, ValueError and others of its own
         raise ValueError(f"not a transaction envelope: {error}") from None
     if parsed.fee_bump is not None:
         return _parse_fee_bump(envelope, parsed.fee_bump, network_id)
-    if parsed.v1 is None:
-        raise UnsupportedEnvelopeError("envelope version 0 is no longer supported")
+    if parsed.v0 is not None:
+        parsed = _convert(parsed.v0)
+        envelope = parsed.to_xdr_bytes()
+    assert parsed.v1 is not None
     signatures = _signatures(parsed.v1.signatures)
     contents = envelope[4 : len(envelope) - _signatures_size(signatures)]
     return _transaction(envelope, _hash(network_id, 2, contents), parsed.v1, signatures, None)
+
+
+def _convert(old: xdr.TransactionV0Envelope) -> xdr.TransactionEnvelope:
+    body, bounds = old.tx, old.tx.time_bounds
+    kind = xdr.PreconditionType.PRECOND_NONE if bounds is None else xdr.PreconditionType.PRECOND_TIME
+    source = xdr.MuxedAccount(xdr.CryptoKeyType.KEY_TYPE_ED25519, ed25519=body.source_account_ed25519)
+    converted = xdr.Transaction(
+        source_account=source,
+        fee=body.fee,
+        seq_num=body.seq_num,
+        cond=xdr.Preconditions(kind, time_bounds=bounds),
+        memo=body.memo,
+        operations=body.operations,
+        ext=xdr.TransactionExt(0),
+    )
+    envelope = xdr.TransactionV1Envelope(converted, old.signatures)
+    return xdr.TransactionEnvelope(xdr.EnvelopeType.ENVELOPE_TYPE_TX, v1=envelope)
 
 
 def _parse_fee_bump(envelope: bytes, parsed: xdr.FeeBumpTransactionEnvelope, network_id: bytes) -> Transaction:
@@ -179,12 +211,14 @@ def _parse_fee_bump(envelope: bytes, parsed: xdr.FeeBumpTransactionEnvelope, net
     inner = _signatures(inner_v1.signatures)
     # FeeBumpTransaction: fee source (36 or 44 bytes), fee, the inner envelope's type, the inner envelope, ext.
     start = (36 if parsed.tx.fee_source.ed25519 is not None else 44) + 12
-    inner_contents = contents[start : len(contents) - 4 - _signatures_size(inner)]
+    inner_envelope = contents[start - 4 : -4]
+    inner_contents = inner_envelope[4 : len(inner_envelope) - _signatures_size(inner)]
     bump = FeeBump(
         source=muxed_key(parsed.tx.fee_source),
         fee=parsed.tx.fee.int64,
         signatures=outer,
         inner_hash=_hash(network_id, 2, inner_contents),
+        inner_envelope=inner_envelope,
     )
     return _transaction(envelope, _hash(network_id, 5, contents), inner_v1, inner, bump)
 

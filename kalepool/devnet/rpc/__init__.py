@@ -13,6 +13,8 @@ get_transactions.py      getTransactions
 get_version_info.py      getVersionInfo
 send_transaction.py      sendTransaction
 simulate_transaction.py  simulateTransaction
+json_rpc.py              requests read and answered, as JSON-RPC asks
+cross_origin.py          requests of web pages
 http_server.py           the routes, and serving a node until a block ends
 params.py                a method's parameters, read as Go reads them
 pagination.py            start ledger, cursor and limit of getTransactions and getLedgers

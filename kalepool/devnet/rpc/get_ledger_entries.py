@@ -9,11 +9,12 @@ from kalepool.devnet import wire
 from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, take, take_format
-from kalepool.devnet.rpc.rpc_errors import INVALID_PARAMS, RpcError
+from kalepool.devnet.rpc.rpc_errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
 from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
 
 MAX_KEYS = 200
+_CORE_REFUSES = "could not query captive core"
 
 
 def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
@@ -22,13 +23,17 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
     keys = take(params, "keys", list)
     if len(keys) > MAX_KEYS:
         raise RpcError(INVALID_PARAMS, f"key count ({len(keys)}) exceeds maximum supported ({MAX_KEYS})")
+    if not keys:
+        raise RpcError(INTERNAL_ERROR, f"{_CORE_REFUSES}: no keys specified in request")
     told, lies = node.told(), node.faults.is_active(FaultKind.LIE, "getLedgerEntries")
     entries, sequence = [], told.header.sequence
+    asked: set[bytes] = set()
     for position, text in enumerate(keys):
         key = _read_key(text, position)
         entry = told.entries.get(key) or CONFIG_SETTINGS.get(key)
         if entry is None:
             _check_key(key, text, position)
+        asked.add(key)
         if entry is None or entry.has_expired(sequence) or lies:
             continue
         found: dict[str, Any] = {
@@ -40,6 +45,8 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
             found["liveUntilLedgerSeq"] = entry.live_until
         found["extXdr"] = b64encode(entry.pack_extension()).decode()
         entries.append(as_json(found, _JSON) if json else found)
+    if len(asked) < len(keys):  # stellar-core takes a set of keys, and no key twice
+        raise RpcError(INTERNAL_ERROR, f"{_CORE_REFUSES}: http request failed with non-200 status code (404)")
     return {"entries": entries, "latestLedger": sequence}
 
 

@@ -15,15 +15,11 @@ from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
 from kalepool.devnet.rivals import farming
+from kalepool.devnet.rpc.cross_origin import allow_origin, answer_preflight
+from kalepool.devnet.rpc.json_rpc import RpcCall, failure, read_calls, success
 from kalepool.devnet.rpc.methods import METHODS
-from kalepool.devnet.rpc.rpc_errors import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    PARSE_ERROR,
-    RpcError,
-)
+from kalepool.devnet.rpc.params import Params, read_params
+from kalepool.devnet.rpc.rpc_errors import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from kalepool.errors import ConfigError, InputError
 
 log = structlog.get_logger()
@@ -31,7 +27,8 @@ log = structlog.get_logger()
 MAX_REQUEST_BYTES = 512 * 1024
 _FOR_EVER_SECONDS = 86_400.0
 _PAGE = "<html><body><h1>Welcome</h1></body></html>"
-_HEADERS = {"Access-Control-Allow-Origin": "*"}
+_JSON_TYPE = "application/json"
+_CHARSETS = (None, "utf-8", "utf8")
 
 
 class HttpServer:
@@ -43,9 +40,9 @@ class HttpServer:
         self._with_faults = with_faults
 
     def make_app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        app.router.add_post("/", self.serve_rpc)
-        app.router.add_route("OPTIONS", "/", self.serve_preflight)
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[answer_preflight])
+        app.on_response_prepare.append(allow_origin)
+        app.router.add_route("*", "/", self.serve_rpc)
         app.router.add_get("/friendbot", self.serve_friendbot)
         app.router.add_post("/friendbot", self.serve_friendbot)
         if self._with_faults:
@@ -57,52 +54,63 @@ class HttpServer:
 
     # --- JSON-RPC
 
-    async def serve_preflight(self, request: web.Request) -> web.Response:
-        allowed = {"Access-Control-Allow-Headers": "*", "Access-Control-Allow-Methods": "POST, OPTIONS"}
-        return web.Response(status=204, headers={**_HEADERS, **allowed})
-
     async def serve_rpc(self, request: web.Request) -> web.StreamResponse:
+        response = await self._serve_rpc(request)
+        if not response.prepared:
+            response.headers["Accept-Post"] = _JSON_TYPE
+        return response
+
+    async def _serve_rpc(self, request: web.Request) -> web.StreamResponse:
+        if request.method != "POST":
+            return web.Response(status=405)
+        if request.content_type != _JSON_TYPE or "Content-Type" not in request.headers:
+            return web.Response(status=415, text="content-type must be application/json\n")
+        if request.charset not in _CHARSETS:
+            return web.Response(status=415, text="invalid content-type charset\n")
         try:
-            body = json.loads(await request.read())
-        except ValueError:
-            return _json(_error(None, PARSE_ERROR, "invalid request value"))
-        if not isinstance(body, list):
-            answer = await self._serve_one(request, body)
-            if answer is None:
-                return web.Response(status=204, headers=_HEADERS)
-            method = body.get("method") if isinstance(body, dict) else None
-            return await self._spoil(request, str(method), _json(answer))
-        if not body:
-            return _json(_error(None, INVALID_REQUEST, "empty request batch"))
-        answers = [answer for item in body if (answer := await self._serve_one(request, item)) is not None]
-        return _json(answers) if answers else web.Response(status=204, headers=_HEADERS)
+            calls, batch = read_calls(await request.read())
+        except RpcError as error:
+            return _json(failure(None, error))
+        answers = [failure(call.identity, call.error) for call in calls if call.error is not None]
+        for call in calls:
+            answer = None if call.error is not None else await self._serve_one(request, call)
+            if answer is not None:
+                answers.append(answer)
+        if not answers:
+            return web.Response(status=204)
+        if batch:
+            return _json(answers)
+        return await self._spoil(request, calls[0].method, _json(answers[0]))
 
-    async def _serve_one(self, request: web.Request, call: Any) -> dict[str, Any] | None:
-        if not isinstance(call, dict) or call.get("jsonrpc") != "2.0" or not isinstance(call.get("method"), str):
-            return _error(call.get("id") if isinstance(call, dict) else None, INVALID_REQUEST, "invalid request")
-        name, identity = call["method"], call.get("id")
-        await self._fail_before(request, name)
-        answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take(FaultKind.DUPLICATE, name):
-            answer = self.call(name, call.get("params"), identity)
-        if self.node.faults.take(FaultKind.DROP_ANSWER, name):
+    async def _serve_one(self, request: web.Request, call: RpcCall) -> dict[str, Any] | None:
+        """The answer to a call; None to a notification."""
+        await self._fail_before(request, call.method)
+        answer = self.call(call)
+        if self.node.faults.take(FaultKind.DUPLICATE, call.method):
+            answer = self.call(call)
+        if self.node.faults.take(FaultKind.DROP_ANSWER, call.method):
             _hang_up(request)
-        return None if "id" not in call else answer
+        return None if call.identity is None else answer
 
-    def call(self, name: str, params: Any, identity: Any) -> dict[str, Any]:
+    def call(self, call: RpcCall) -> dict[str, Any]:
         """The answer to one call."""
+        try:
+            return success(call.identity, self._run(call.method, call.params))
+        except RpcError as error:
+            return failure(call.identity, error)
+        except Exception as error:
+            log.exception("request_failed", method=call.method)
+            message = f"[{INTERNAL_ERROR}] {type(error).__name__}"
+            return failure(call.identity, RpcError(INTERNAL_ERROR, message))
+
+    def _run(self, name: str, params: Any) -> dict[str, Any]:
+        if not name:
+            raise RpcError(INVALID_REQUEST, "empty method name")
         method = METHODS.get(name)
         if method is None:
-            return _error(identity, METHOD_NOT_FOUND, "no such method", data=name)
-        if params is not None and not isinstance(params, dict):
-            return _error(identity, INVALID_PARAMS, "invalid parameters")
-        try:
-            return {"jsonrpc": "2.0", "id": identity, "result": method(self.node, params or {})}
-        except RpcError as error:
-            return _error(identity, error.code, error.message)
-        except Exception as error:
-            log.exception("request_failed", method=name)
-            return _error(identity, INTERNAL_ERROR, f"[{INTERNAL_ERROR}] {type(error).__name__}")
+            raise RpcError(METHOD_NOT_FOUND, "method not found", name)
+        read: Params = read_params(name, params)
+        return method(self.node, read)
 
     async def _fail_before(self, request: web.Request, method: str) -> None:
         faults = self.node.faults
@@ -121,10 +129,10 @@ class HttpServer:
         """What becomes of the answer on its way back."""
         faults = self.node.faults
         if faults.take(FaultKind.GARBAGE, method):
-            return web.Response(text=_PAGE, content_type="text/html", headers=_HEADERS)
+            return web.Response(text=_PAGE, content_type="text/html")
         if faults.take(FaultKind.CUT, method):
             body = bytes(response.body)  # pyright: ignore[reportArgumentType]  # _json gives text
-            cut = web.StreamResponse(headers={**_HEADERS, "Content-Type": "application/json"})
+            cut = web.StreamResponse(headers={"Content-Type": _JSON_TYPE})
             cut.content_length = len(body)
             await cut.prepare(request)
             await cut.write(body[: len(body) // 2])
@@ -191,14 +199,7 @@ def _hang_up(request: web.Request) -> None:
 
 def _json(body: Any, status: int = 200) -> web.Response:
     text = json.dumps(body, separators=(",", ":"))
-    return web.Response(text=text, status=status, content_type="application/json", headers=_HEADERS)
-
-
-def _error(identity: Any, code: int, message: str, data: Any = None) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": code, "message": message}
-    if data is not None:
-        error["data"] = data
-    return {"jsonrpc": "2.0", "id": identity, "error": error}
+    return web.Response(text=text, status=status, content_type=_JSON_TYPE)
 
 
 @asynccontextmanager

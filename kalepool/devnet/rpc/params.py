@@ -10,6 +10,20 @@ T = TypeVar("T")
 
 Params = dict[str, Any]
 
+_JSON_KINDS = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object"}
+_GO_TYPES = {str: "string", int: "uint", bool: "bool", list: "[]string", dict: "struct"}
+
+
+def read_params(method: str, params: Any) -> Params:
+    """A call's parameters by name. RpcError where they are a list: new ones could not be added then."""
+    if isinstance(params, list):
+        kind = f"protocol.{method[:1].upper()}{method[1:]}Request"
+        raise RpcError(INVALID_PARAMS, _INVALID, f"json: cannot unmarshal array into Go value of type {kind}")
+    return params or {}
+
+
+_INVALID = "invalid parameters"
+
 
 def take(params: Params, name: str, kind: type[T]) -> T:
     """The parameter, or the type's zero where it is missing or null. RpcError where it has another type."""
@@ -17,14 +31,17 @@ def take(params: Params, name: str, kind: type[T]) -> T:
     if value is None:
         return kind()
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise RpcError(INVALID_PARAMS, f"invalid parameters: {name} must be a {kind.__name__}")
+        found, wanted = _JSON_KINDS.get(type(value), "value"), _GO_TYPES.get(kind, kind.__name__)
+        detail = f"json: cannot unmarshal {found} into Go struct field {name} of type {wanted}"
+        raise RpcError(INVALID_PARAMS, _INVALID, detail)
     return value
 
 
 def take_u32(params: Params, name: str) -> int:
     value = take(params, name, int)
     if not 0 <= value < 2**32:
-        raise RpcError(INVALID_PARAMS, f"invalid parameters: {name} must be an unsigned 32-bit number")
+        detail = f"json: cannot unmarshal number {value} into Go struct field {name} of type uint32"
+        raise RpcError(INVALID_PARAMS, _INVALID, detail)
     return value
 
 

@@ -6,6 +6,9 @@ kale_contract.py     the KALE contract: `kalepool.protocol` decides, this stores
 kale_state.py        the farm and the pails as the ledger holds them, read without a transaction
 tractor_contract.py  many pails harvested in one transaction
 asset_contract.py    the Stellar asset contract: an asset's balances behind a token interface
+asset_balances.py    those balances: of accounts and of contracts, authorised and clawed back
+asset_allowances.py  what somebody may spend of another's balance
+asset_errors.py      the asset contract's errors
 host.py              one transaction's calls: footprint, storage, events, lifetimes, what was used
 authorisation.py     who authorised which calls: enforced, or recorded by a simulation
 scv.py               packed ScVals read into plain values and into text

@@ -1,49 +1,49 @@
-"""The Stellar asset contract: an asset's ledger balances behind a token interface, with errors of its own.
+"""The Stellar asset contract: an asset's balances behind a token interface, with errors of its own.
 
 Order of checks, error numbers and event forms are those of soroban-env-host's builtin contract.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import AUTHORIZED_FLAG, AccountEntry, ContractData, TrustLine
+from kalepool.devnet.ledger.ledger_entries import ContractData
 from kalepool.devnet.soroban import scv
-from kalepool.devnet.soroban.host import COST_BUILTIN_CALL, Error, SorobanHost, instance_key, read_args
+from kalepool.devnet.soroban.asset_allowances import read_allowance, spend_allowance, write_allowance
+from kalepool.devnet.soroban.asset_balances import AssetBalances
+from kalepool.devnet.soroban.asset_errors import NEGATIVE_AMOUNT, NOT_SUPPORTED
+from kalepool.devnet.soroban.host import COST_BUILTIN_CALL, SorobanHost, instance_key, read_args
+from kalepool.devnet.soroban.scv import MuxedAddress
 from kalepool.devnet.wire import (
     sc_addr,
     sc_bool,
     sc_bytes,
-    sc_i64,
     sc_i128,
     sc_map,
     sc_string,
     sc_symbol,
     sc_u32,
+    sc_u64,
     sc_vec,
 )
-
-NOT_SUPPORTED: Error = (0, 2)
-ACCOUNT_MISSING: Error = (0, 6)
-NEGATIVE_AMOUNT: Error = (0, 8)
-BALANCE: Error = (0, 10)
-DEAUTHORIZED: Error = (0, 11)
-OVERFLOW: Error = (0, 12)
-TRUSTLINE_MISSING: Error = (0, 13)
 
 _DAY_OF_LEDGERS = 17_280
 _INSTANCE_EXTEND = 7 * _DAY_OF_LEDGERS
 _INSTANCE_THRESHOLD = _INSTANCE_EXTEND - _DAY_OF_LEDGERS
-_BALANCE_EXTEND = 30 * _DAY_OF_LEDGERS
-_BALANCE_THRESHOLD = _BALANCE_EXTEND - _DAY_OF_LEDGERS
-_I64_MAX = 2**63 - 1
-_I128_MAX = 2**127 - 1
 
 _SIGNATURES: dict[str, tuple[str, ...]] = {
-    "transfer": ("address", "address", "i128"),
+    "transfer": ("address", "any_address", "i128"),
+    "transfer_from": ("address", "address", "address", "i128"),
+    "approve": ("address", "address", "i128", "u32"),
+    "allowance": ("address", "address"),
     "burn": ("address", "i128"),
+    "burn_from": ("address", "address", "i128"),
     "mint": ("address", "i128"),
+    "clawback": ("address", "i128"),
+    "set_authorized": ("address", "bool"),
+    "trust": ("address",),
     "balance": ("address",),
     "authorized": ("address",),
     "set_admin": ("address",),
@@ -54,99 +54,142 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 }
 
 
-class AssetContract:
+class AssetContract(AssetBalances):
     """The asset contract of one asset: XLM where `code` is None."""
-
-    def __init__(self, code: str | None = None, issuer: bytes = b"") -> None:
-        self.issuer = wire.account_strkey(issuer) if code else None
-        self.asset = wire.asset_credit(code, issuer) if code else wire.ASSET_NATIVE
-        self.name = f"{code}:{self.issuer}" if code else "native"
-        self.symbol = code or "native"
 
     def invoke(self, host: SorobanHost, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
         host.charge(COST_BUILTIN_CALL)
         kinds = _SIGNATURES.get(function)
         if kinds is None:
             raise host.error((2, 3), "calling unknown contract function", sc_symbol(function))
-        plain = read_args(host, function, args, kinds)
-        match function:
-            case "transfer":
-                self._transfer(host, args, *plain)
-            case "burn":
-                self._burn(host, args, *plain)
-            case "mint":
-                self._mint(host, args, *plain)
-            case "set_admin":
-                self._set_admin(host, args, *plain)
-            case "balance":
-                self._extend(host)
-                return wire.sc_i128(self._balance(host, *plain))
-            case "authorized":
-                self._extend(host)
-                return sc_bool(self._is_authorized(host, *plain))
-            case "admin":
-                return sc_addr(self._admin(host))
-            case "decimals":
-                return sc_u32(7)
-            case "name":
-                return sc_string(self.name)
-            case _:
-                return sc_string(self.symbol)
-        return wire.SCV_VOID
+        run: Callable[..., bytes | None] = getattr(self, f"_{function}")
+        return run(host, args, *read_args(host, function, args, kinds)) or wire.SCV_VOID
 
-    # --- the functions
+    # --- the functions, by name; `args` are those that were sent, which is what an address signs
 
-    def _transfer(self, host: SorobanHost, args: tuple[bytes, ...], source: str, to: str, amount: int) -> None:
+    def _transfer(
+        self, host: SorobanHost, args: tuple[bytes, ...], source: str, to: str | MuxedAddress, amount: int
+    ) -> None:
         self._check_amount(host, amount)
+        receiver, number = to if isinstance(to, MuxedAddress) else (to, None)
         host.require_auth(source, "transfer", args)
         self._extend(host)
-        self._spend(host, source, amount)
-        self._receive(host, to, amount)
+        self._carry(host, source, receiver, amount, number)
+
+    def _transfer_from(
+        self, host: SorobanHost, args: tuple[bytes, ...], spender: str, source: str, to: str, amount: int
+    ) -> None:
+        self._check_amount(host, amount)
+        host.require_auth(spender, "transfer_from", args)
+        self._extend(host)
+        spend_allowance(host, source, spender, amount)
+        self._carry(host, source, to, amount, None)
+
+    def _carry(self, host: SorobanHost, source: str, to: str, amount: int, number: int | None) -> None:
+        """Moves an amount and says so: a mint where the issuer pays, a burn where it is paid."""
+        self.spend(host, source, amount)
+        self.receive(host, to, amount)
         if source != to and source == self.issuer:
-            self._event(host, "mint", to, data=sc_i128(amount))
+            self._event(host, "mint", to, data=_amount_data(amount, number))
         elif source != to and to == self.issuer:
             self._event(host, "burn", source, data=sc_i128(amount))
         else:
-            self._event(host, "transfer", source, to, data=sc_i128(amount))
+            self._event(host, "transfer", source, to, data=_amount_data(amount, number))
+
+    def _approve(
+        self, host: SorobanHost, args: tuple[bytes, ...], owner: str, spender: str, amount: int, until: int
+    ) -> None:
+        self._check_amount(host, amount)
+        host.require_auth(owner, "approve", args)
+        self._extend(host)
+        write_allowance(host, owner, spender, amount, until)
+        self._event(host, "approve", owner, spender, data=sc_vec([sc_i128(amount), sc_u32(until)]))
+
+    def _allowance(self, host: SorobanHost, args: tuple[bytes, ...], owner: str, spender: str) -> bytes:
+        self._extend(host)
+        return sc_i128(read_allowance(host, owner, spender))
 
     def _burn(self, host: SorobanHost, args: tuple[bytes, ...], source: str, amount: int) -> None:
-        self._check_amount(host, amount)
-        if self.issuer is None:
-            raise host.error(NOT_SUPPORTED, "operation invalid on native asset")
-        self._check_not_issuer(host, source)
+        self._check_burn(host, source, amount)
         host.require_auth(source, "burn", args)
         self._extend(host)
-        self._spend(host, source, amount)
+        self.spend(host, source, amount)
+        self._event(host, "burn", source, data=sc_i128(amount))
+
+    def _burn_from(self, host: SorobanHost, args: tuple[bytes, ...], spender: str, source: str, amount: int) -> None:
+        self._check_burn(host, source, amount)
+        host.require_auth(spender, "burn_from", args)
+        self._extend(host)
+        spend_allowance(host, source, spender, amount)
+        self.spend(host, source, amount)
         self._event(host, "burn", source, data=sc_i128(amount))
 
     def _mint(self, host: SorobanHost, args: tuple[bytes, ...], to: str, amount: int) -> None:
         self._check_amount(host, amount)
         self._check_not_issuer(host, to)
-        host.require_auth(self._admin(host), "mint", args)
-        self._extend(host)
-        self._receive(host, to, amount)
+        self._require_admin(host, "mint", args)
+        self.receive(host, to, amount)
         self._event(host, "mint", to, data=sc_i128(amount))
 
+    def _clawback(self, host: SorobanHost, args: tuple[bytes, ...], source: str, amount: int) -> None:
+        self._check_amount(host, amount)
+        self.check_clawback(host, source)
+        self._check_not_issuer(host, source)
+        self._require_admin(host, "clawback", args)
+        self.take(host, source, amount)
+        self._event(host, "clawback", source, data=sc_i128(amount))
+
+    def _set_authorized(self, host: SorobanHost, args: tuple[bytes, ...], address: str, authorize: bool) -> None:
+        self._require_admin(host, "set_authorized", args)
+        self.set_authorization(host, address, authorize)
+        self._event(host, "set_authorized", address, data=sc_bool(authorize))
+
     def _set_admin(self, host: SorobanHost, args: tuple[bytes, ...], admin: str) -> None:
-        before = self._admin(host)
-        host.require_auth(before, "set_admin", args)
-        self._extend(host)
+        before = self._require_admin(host, "set_admin", args)
         assert host.contract is not None
         host.store(instance_key(host.contract), pack_asset_instance(host.contract, self, admin))
         self._event(host, "set_admin", before, data=sc_addr(admin))
 
+    def _trust(self, host: SorobanHost, args: tuple[bytes, ...], address: str) -> None:
+        self._extend(host)
+        if self.needs_trustline(host, address):
+            host.require_auth(address, "trust", args)
+            self.make_trustline(host, address)
+
+    def _balance(self, host: SorobanHost, args: tuple[bytes, ...], address: str) -> bytes:
+        self._extend(host)
+        return sc_i128(self.balance(host, address))
+
+    def _authorized(self, host: SorobanHost, args: tuple[bytes, ...], address: str) -> bytes:
+        self._extend(host)
+        return sc_bool(self.is_authorized(host, address))
+
+    def _admin(self, host: SorobanHost, args: tuple[bytes, ...]) -> bytes:
+        return sc_addr(self._read_admin(host))
+
+    def _decimals(self, host: SorobanHost, args: tuple[bytes, ...]) -> bytes:
+        return sc_u32(7)
+
+    def _name(self, host: SorobanHost, args: tuple[bytes, ...]) -> bytes:
+        return sc_string(self.name)
+
+    def _symbol(self, host: SorobanHost, args: tuple[bytes, ...]) -> bytes:
+        return sc_string(self.symbol)
+
     def _event(self, host: SorobanHost, name: str, *addresses: str, data: bytes) -> None:
         host.emit((sc_symbol(name), *(sc_addr(a) for a in addresses), sc_string(self.name)), data)
 
-    # --- checks and balances
-
-    def holds_for(self, address: str) -> bool:
-        """Whether the contract itself keeps the address's balance: a contract's, while accounts have trustlines."""
-        return address.startswith("C")
+    # --- checks, and the instance
 
     def _check_amount(self, host: SorobanHost, amount: int) -> None:
         if amount < 0:
             raise host.error(NEGATIVE_AMOUNT, "negative amount is not allowed", sc_i128(amount))
+
+    def _check_burn(self, host: SorobanHost, source: str, amount: int) -> None:
+        self._check_amount(host, amount)
+        if self.issuer is None:
+            raise host.error(NOT_SUPPORTED, "operation invalid on native asset")
+        self._check_not_issuer(host, source)
 
     def _check_not_issuer(self, host: SorobanHost, address: str) -> None:
         if address == self.issuer:
@@ -156,114 +199,32 @@ class AssetContract:
         assert host.contract is not None
         host.extend_ttl(instance_key(host.contract), _INSTANCE_THRESHOLD, _INSTANCE_EXTEND)
 
-    def _admin(self, host: SorobanHost) -> str:
+    def _require_admin(self, host: SorobanHost, function: str, args: tuple[bytes, ...]) -> str:
+        """The admin, who must have authorised the call."""
+        admin = self._read_admin(host)
+        host.require_auth(admin, function, args)
+        self._extend(host)
+        return admin
+
+    def _read_admin(self, host: SorobanHost) -> str:
         assert host.contract is not None
         entry = host.load(instance_key(host.contract))
-        admin = entry.data.native if entry is not None and isinstance(entry.data, ContractData) else None
-        if admin is None and entry is not None and isinstance(entry.data, ContractData):
-            admin = _read_admin(entry.data.value)
+        admin: Any = None
+        if entry is not None and isinstance(entry.data, ContractData):
+            admin = entry.data.native or _unpack_admin(entry.data.value)
         if not admin:
             raise host.error((3, 3), "trying to get non-existing value for contract instance")
         return admin
 
-    def _is_authorized(self, host: SorobanHost, address: str) -> bool:
-        if address == self.issuer or self.issuer is None:
-            return True
-        if self.holds_for(address):
-            # No asset here requires authorisation, so a contract without a balance has it.
-            return True
-        return bool(self._trustline(host, address).flags & AUTHORIZED_FLAG)
 
-    def _spend(self, host: SorobanHost, address: str, amount: int) -> None:
-        if not self._is_authorized(host, address):
-            raise host.error(DEAUTHORIZED, "balance is deauthorized")
-        if self.holds_for(address):
-            balance = self._contract_balance(host, address)
-            if balance < amount:
-                raise host.error(BALANCE, "balance is not sufficient to spend", sc_i128(balance), sc_i128(amount))
-            if amount > 0:
-                self._write_contract_balance(host, address, balance - amount)
-        else:
-            self._transfer_classic(host, address, -amount)
-
-    def _receive(self, host: SorobanHost, address: str, amount: int) -> None:
-        if not self._is_authorized(host, address):
-            raise host.error(DEAUTHORIZED, "balance is deauthorized")
-        if self.holds_for(address):
-            balance = self._contract_balance(host, address)
-            if balance + amount > _I128_MAX:
-                raise host.error(OVERFLOW, "balance overflow in receive_balance")
-            self._write_contract_balance(host, address, balance + amount)
-        else:
-            self._transfer_classic(host, address, amount)
-
-    def _transfer_classic(self, host: SorobanHost, address: str, amount: int) -> None:
-        if not -_I64_MAX <= amount <= _I64_MAX:
-            raise host.error(BALANCE, "amount does not fit an i64 balance", sc_i128(amount))
-        if address == self.issuer:
-            return
-        if self.issuer is None:
-            account = self._account(host, address)
-            self._check_range(host, account.balance + amount, account.minimum_balance, _I64_MAX)
-            host.store(account.ledger_key, replace(account, balance=account.balance + amount), sc_addr(address))
-        else:
-            line = self._trustline(host, address)
-            self._check_range(host, line.balance + amount, 0, line.limit)
-            host.store(line.ledger_key, replace(line, balance=line.balance + amount), sc_addr(address))
-
-    def _check_range(self, host: SorobanHost, balance: int, low: int, high: int) -> None:
-        if not -_I64_MAX <= balance <= _I64_MAX:
-            raise host.error(BALANCE, "resulting balance overflow")
-        if not low <= balance <= high:
-            args = sc_i64(low), sc_i64(balance), sc_i64(high)
-            raise host.error(BALANCE, "resulting balance is not within the allowed range", *args)
-
-    def _balance(self, host: SorobanHost, address: str) -> int:
-        if self.holds_for(address):
-            return self._contract_balance(host, address)
-        if address == self.issuer:
-            return _I64_MAX
-        return self._account(host, address).balance if self.issuer is None else self._trustline(host, address).balance
-
-    def _account(self, host: SorobanHost, address: str) -> AccountEntry:
-        return host.load_account(address)
-
-    def _trustline(self, host: SorobanHost, address: str) -> TrustLine:
-        entry = host.load(wire.key_trustline(wire.account_key(address), self.asset), sc_addr(address))
-        if entry is None or not isinstance(entry.data, TrustLine):
-            raise host.error(TRUSTLINE_MISSING, "trustline entry is missing for account", sc_addr(address))
-        return entry.data
-
-    def _contract_balance(self, host: SorobanHost, address: str) -> int:
-        key = balance_key(host, address)
-        entry = host.load(key, sc_addr(address))
-        if entry is None or not isinstance(entry.data, ContractData):
-            return 0
-        return next(item.value for name, item in scv.decode(entry.data.value).value if name.value == "amount")
-
-    def _write_contract_balance(self, host: SorobanHost, address: str, amount: int) -> None:
-        assert host.contract is not None
-        data = pack_balance(host.contract, address, amount)
-        host.store(data.ledger_key, data, sc_addr(address))
-        host.extend_ttl(data.ledger_key, _BALANCE_THRESHOLD, _BALANCE_EXTEND)
+def _amount_data(amount: int, number: int | None) -> bytes:
+    """An event's data: the amount, and with it the id of the M… address that is paid."""
+    if number is None:
+        return sc_i128(amount)
+    return sc_map([(sc_symbol("amount"), sc_i128(amount)), (sc_symbol("to_muxed_id"), sc_u64(number))])
 
 
-def pack_balance(contract: bytes, address: str, amount: int) -> ContractData:
-    """The entry of a balance that the asset contract with this raw hash keeps itself."""
-    fields = (("amount", sc_i128(amount)), ("authorized", sc_bool(True)), ("clawback", sc_bool(False)))
-    value = sc_map((sc_symbol(name), item) for name, item in fields)
-    key = sc_vec([sc_symbol("Balance"), sc_addr(address)])
-    return ContractData(wire.ONE + contract, key, wire.PERSISTENT, value)
-
-
-def balance_key(host: SorobanHost, address: str) -> bytes:
-    """Packed ledger key of a contract address's balance in the running asset contract."""
-    assert host.contract is not None
-    packed = sc_vec([sc_symbol("Balance"), sc_addr(address)])
-    return wire.key_contract_data(wire.ONE + host.contract, packed, wire.PERSISTENT)
-
-
-def _read_admin(instance: bytes) -> str | None:
+def _unpack_admin(instance: bytes) -> str | None:
     # ContractInstance: kind, executable (4 bytes for an asset contract), optional storage map.
     storage = scv.decode(wire.u32(17) + instance[8:])
     for key, item in storage.value:

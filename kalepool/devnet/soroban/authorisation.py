@@ -215,7 +215,8 @@ def _signature_problem(
 ) -> tuple[int, int] | None:
     """The error of a signature that does not authenticate the address; None when it does."""
     if not tracker.address.startswith("G"):
-        host.error((3, 3), "trying to get non-existing value for contract instance", wire.sc_addr(tracker.address))
+        message = "contract accounts are not supported: no contract of this network has a __check_auth"
+        host.error((3, 3), message, wire.sc_addr(tracker.address))
         return (3, 3)
     try:
         signatures = scv.decode(credentials.signature.to_xdr_bytes())

@@ -13,7 +13,7 @@ from kalepool.devnet.ledger.operation_results import outcome
 from kalepool.devnet.ledger.soroban_calls import Applied, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import SorobanData, Transaction
-from kalepool.devnet.settings import MAX_ENTRY_TTL, TX_MAX_EVENTS_SIZE_BYTES
+from kalepool.devnet.settings import TX_MAX_EVENTS_SIZE_BYTES
 from kalepool.devnet.soroban.authorisation import Enforcing
 from kalepool.devnet.soroban.host import CallError, Contracts, Error, SorobanHost, success_hash_preimage
 from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, sc_string, sc_symbol, sc_u64, sc_vec
@@ -109,11 +109,7 @@ def _apply_ttl(
     changes: list[RentChange] = []
     if operation.body.extend_footprint_ttl_op is not None:
         extend_to = operation.body.extend_footprint_ttl_op.extend_to.uint32
-        if soroban.footprint.read_write or extend_to > MAX_ENTRY_TTL - 1:
-            return Applied(outcome(kind, -1), None, [], [], 0, 0)
         changes = extend_entries(work, soroban.footprint.read_only, ledger.sequence, extend_to)
-    elif soroban.footprint.read_only:
-        return Applied(outcome(kind, -1), None, [], [], 0, 0)
     rent = rent_fee(changes, ledger.sequence)
     if rent > maximum:
         return Applied(outcome(kind, -3), None, [], [], 0, 0)
@@ -128,7 +124,7 @@ def extend_entries(view: StateView, keys: tuple[bytes, ...], sequence: int, exte
         entry = view.get(key)
         if entry is None or entry.live_until is None or not sequence <= entry.live_until < sequence + extend_to:
             continue
-        view.put_at(key, LedgerEntry(entry.data, entry.modified, sequence + extend_to))
+        view.put_at(key, LedgerEntry(entry.data, entry.modified, sequence + extend_to, extended=sequence))
         code = key[:4] == wire.LEDGER_KEY_CONTRACT_CODE
         size = len(entry.pack())
         changes.append(RentChange(not entry.is_temporary, code, size, size, entry.live_until, sequence + extend_to))

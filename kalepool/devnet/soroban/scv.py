@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from stellar_sdk import MuxedAccount
+
 from kalepool.devnet.wire import account_strkey, contract_strkey
 
 ERROR_TYPES = ("Contract", "WasmVm", "Context", "Storage", "Object", "Crypto", "Events", "Budget", "Value", "Auth")
@@ -34,6 +36,16 @@ class Val(NamedTuple):
     value: Any
 
 
+class MuxedAddress(NamedTuple):
+    """An M… address: the account's strkey and the id."""
+
+    account: str
+    number: int
+
+    def __str__(self) -> str:
+        return MuxedAccount(self.account, self.number).account_muxed or self.account
+
+
 class _Reader:
     __slots__ = ("at", "data")
 
@@ -52,6 +64,11 @@ class _Reader:
 
     def u32(self) -> int:
         return self.number(">I", 4)
+
+    def peek_u32(self) -> int:
+        value = self.u32()
+        self.at -= 4
+        return value
 
     def opaque(self) -> bytes:
         size = self.u32()
@@ -91,6 +108,8 @@ def _read(reader: _Reader) -> Val:
         return Val(name, int.from_bytes(reader.take(size), "big", signed=signed))
     if kind in _VOIDS:
         return Val(_VOIDS[kind], None)
+    if kind == _ADDRESS and reader.peek_u32() == _MUXED:
+        return Val("muxed_address", _read_muxed(reader))
     if kind not in _OTHERS:
         raise ValueError(f"cannot read an ScVal of type {kind}")
     name, read = _OTHERS[kind]
@@ -131,6 +150,15 @@ def _read_address(reader: _Reader) -> str:
         return contract_strkey(reader.take(32))
     raise ValueError(f"cannot read an address of type {kind}")
 
+
+def _read_muxed(reader: _Reader) -> MuxedAddress:
+    reader.u32()
+    number = reader.number(">Q", 8)
+    return MuxedAddress(account_strkey(reader.take(32)), number)
+
+
+_ADDRESS, _MUXED = 18, 2
+"""SCV_ADDRESS, SC_ADDRESS_TYPE_MUXED_ACCOUNT."""
 
 _OTHERS: dict[int, tuple[str, Callable[[_Reader], Any]]] = {
     0: ("bool", _read_bool),

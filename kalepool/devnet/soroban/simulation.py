@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.fees import Resources, events_fee, non_refundable_fee, rent_fee
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, LedgerEntry
 from kalepool.devnet.ledger.soroban_calls import LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import Footprint, SorobanData, Transaction
@@ -70,7 +73,7 @@ def simulate(
         auth = Enforcing(invoke.auth, source)
     else:
         auth = Recording(source, allow_nonroot=mode is AuthMode.RECORD_ALLOW_NONROOT, upgraded=upgraded_auth)
-    work = StateView(view)
+    work = StateView(_Grown(view))
     host = SorobanHost(work, ledger, contracts, auth, None, TX_MAX_INSTRUCTIONS)
     try:
         value = run_function(host, invoke.host_function)
@@ -101,6 +104,34 @@ def simulate(
         auth=sent,
         changes=tuple(_state_changes(host, work, view)),
     )
+
+
+class _Grown(Mapping[bytes, LedgerEntry]):
+    """A state whose accounts have all their extensions already.
+
+    An account gets them by its first transaction, before a call in it is measured; so a simulation measures them too.
+    """
+
+    def __init__(self, view: StateView) -> None:
+        self._view = view
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        entry = self._view.get(key)
+        if entry is None or not isinstance(entry.data, AccountEntry) or entry.data.sequence_ledger is not None:
+            return entry
+        return LedgerEntry(replace(entry.data, sequence_ledger=0), entry.modified)
+
+    def __getitem__(self, key: bytes) -> LedgerEntry:
+        entry = self.get(key)
+        if entry is None:
+            raise KeyError(key)
+        return entry
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise NotImplementedError("entries are looked up, never listed")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("entries are looked up, never counted")
 
 
 def _state_changes(host: SorobanHost, work: StateView, view: StateView) -> list[StateChange]:

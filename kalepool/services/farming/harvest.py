@@ -20,7 +20,7 @@ from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward
 from kalepool.services import poolers
 from kalepool.services.context import Context
-from kalepool.services.failures import Failure, InFlightError
+from kalepool.services.failures import Failure, InFlightError, UnconfirmedError
 from kalepool.services.farmers import PRESENT, Farmer, farmers_of_pooler
 from kalepool.services.farming import compensation
 from kalepool.services.journal.carry import carry, events
@@ -241,6 +241,7 @@ async def _harvest_all(
         wallet, index = place(target)
         try:
             ready.append(ripe(target, wallet, farm_index, blocks.get(index), pails.get((wallet, index))))
+            ctx.absences.found(target)
         except Exception as error:
             outcomes.append(
                 await _not_ripe(ctx, pooler_id, target, blocks.get(index), pails.get((wallet, index)), error)
@@ -257,6 +258,8 @@ async def _not_ripe(
     """Why a target cannot be harvested. A lost stake is recorded as owed, or to be checked where nobody can tell any
     more, and a pail somebody else harvested as that."""
     try:
+        if isinstance(error, PailMissingError | BlockMissingError):
+            await _require_gone(ctx, target)
         if isinstance(error, PailMissingError) and block is not None:
             elsewhere = await _harvested_elsewhere(ctx, pooler_id, target, block)
             if elsewhere is not None:
@@ -290,6 +293,16 @@ async def _harvested_elsewhere(ctx: Context, pooler_id: UUID, target: Target, bl
     forecast = reward(block, known, target.block_index)
     await events.insert_found_harvest(ctx.database, pooler_id, target.farmer_id, target.block_index, known, forecast)
     return Harvested(target.block_index, target.farmer_id, forecast, known.stake, forecast, None, already=True)
+
+
+async def _require_gone(ctx: Context, target: Target) -> None:
+    """Raises UnconfirmedError for a pail that we planted, until it was missed often and long enough."""
+    known = await events.read_pail(ctx.database, target.block_index, target.farmer_id)
+    if known is not None and not ctx.absences.miss(target):
+        raise UnconfirmedError(
+            f"the RPC server knows of no pail in block {target.block_index}; it is looked for again before that is "
+            "believed"
+        )
 
 
 async def _require_none_in_flight(ctx: Context, target: Target) -> None:

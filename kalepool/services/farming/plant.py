@@ -27,6 +27,9 @@ from kalepool.units import amount
 
 log = structlog.get_logger()
 
+WALLET_LEDGERS = 2
+"""So long a plant waits for its farmer's wallet, where a withdrawal is under way. Then it is told as failed."""
+
 MARGIN_LEDGERS = 3
 """A plant must be on the ledger this long before its block can end, or there is no time left to work."""
 
@@ -119,15 +122,15 @@ async def _plant_all(
     slots = asyncio.Semaphore(ctx.settings.plant_batch)
 
     async def one(farmer: Farmer) -> Planted | Failure:
-        async with slots:
-            try:
-                wallet = farmer.custodial_wallet
-                pail = pails.get((wallet, block_index))
-                if pail is not None:
-                    return await _found(ctx, block_index, farmer, pail)
+        try:
+            pail = pails.get((farmer.custodial_wallet, block_index))
+            if pail is not None:
+                return await _found(ctx, block_index, farmer, pail)
+            wait = WALLET_LEDGERS * ctx.settings.chain.ledger_seconds + 1
+            async with ctx.wallet(farmer.farmer_id, first=True, within_seconds=wait), slots:
                 return await _plant_one(ctx, block_index, opening, farmer, most)
-            except Exception as error:
-                return Failure.of(error, block_index, farmer.farmer_id)
+        except Exception as error:
+            return Failure.of(error, block_index, farmer.farmer_id)
 
     return await asyncio.gather(*(one(farmer) for farmer in rest))
 
@@ -163,24 +166,24 @@ async def _require_deposit(ctx: Context, farmer: Farmer, account: Account | None
 
 
 async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer, most: int | None) -> Planted:
+    """The wallet is held."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
-    async with ctx.lock("wallet", farmer.farmer_id):
-        # Read only now: what went out of the wallet before is no part of the stake.
-        account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
-        stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
-        stake = min(each for each in (stake, most, ctx.settings.stake_most_stroops) if each is not None)
-        await _require_deposit(ctx, farmer, account)
-        item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
-        outcome = await carry(
-            ctx.journal,
-            Intent(ActionName.PLANT, farmer.pooler_id, [item]),
-            lambda attempt: ctx.chain.prepare_plant(
-                signer, stake, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
-            ),
-            deadline=deadline,
-            timeout_seconds=ctx.settings.plant_timeout_seconds,
-        )
+    # Read only now: what went out of the wallet before is no part of the stake.
+    account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
+    stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+    stake = min(each for each in (stake, most, ctx.settings.stake_most_stroops) if each is not None)
+    await _require_deposit(ctx, farmer, account)
+    item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
+    outcome = await carry(
+        ctx.journal,
+        Intent(ActionName.PLANT, farmer.pooler_id, [item]),
+        lambda attempt: ctx.chain.prepare_plant(
+            signer, stake, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
+        ),
+        deadline=deadline,
+        timeout_seconds=ctx.settings.plant_timeout_seconds,
+    )
     return Planted(farmer.farmer_id, farmer.custodial_wallet, stake, outcome.transaction_hash, outcome.ledger)
 
 

@@ -31,6 +31,7 @@ from kalepool.services.failures import CallTimeoutError, FarmerLeavesError, InFl
 from kalepool.services.journal import events, gaps
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
+from kalepool.services.journal.unread import with_value
 
 log = structlog.get_logger()
 
@@ -74,12 +75,15 @@ async def carry(
                 raise FarmerLeavesError("the farmer leaves the pool") from None
             raise InFlightError(f"a {intent.action} for the same block and farmer is under way or done") from None
 
+    settled: Outcome | None = None
+
     async def close(_: Prepared, outcome: Outcome) -> None:
-        nonlocal open_id
+        nonlocal open_id, settled
         if outcome.status is Status.UNKNOWN or open_id is None:
             return
         try:
-            await settle(journal, open_id, intent, outcome)
+            settled = await with_value(journal, intent.action, intent.items, outcome)
+            await settle(journal, open_id, intent, settled)
         except Exception as error:  # it has happened all the same: recovery tries again to record it
             log.error("not_settled", action=intent.action, transaction=outcome.transaction_hash, exc_info=error)
             raise InFlightError(f"transaction {outcome.transaction_hash} cannot be recorded now") from None
@@ -99,7 +103,7 @@ async def carry(
         if open_id is not None:
             journal.following.discard(open_id)
     if outcome.status is Status.APPLIED:
-        return outcome
+        return settled or outcome
     raise failure_of(outcome)
 
 

@@ -52,7 +52,7 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
         case ActionName.TRUSTLINE if source is not None:
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
-            return await _merge(journal, row, items, source)
+            return await _merge(journal, row, source)
         case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
@@ -80,11 +80,11 @@ async def with_charge(journal: Journal, row: Open, outcome: Outcome) -> Outcome:
     return replace(outcome, ledger=charge.ledger, fee_stroops=charge.fee_stroops)
 
 
-async def _merge(journal: Journal, row: Open, items: Sequence[Item], source: Account | None) -> Outcome | None:
+async def _merge(journal: Journal, row: Open, source: Account | None) -> Outcome | None:
     name = row.transaction_hash.hex()
     if source is None:
-        # Whom it was paid to is there: a server that shows neither of them shows nothing.
-        wanted = [item.destination for item in items if item.destination is not None]
+        # Whom it was merged into is there: a server that shows neither of them shows nothing.
+        wanted = [found["address"] for found in await journal.database.fetch_all("select_payers")]
         return _outcome(name, applied=True) if await journal.chain.read_accounts(wanted) else None
     return _outcome(name, applied=_is_new(source, row.sequence))
 
@@ -96,7 +96,7 @@ def _outcome(name: str, *, applied: bool, ledger: int | None = None, value: int 
     return Outcome(name, Status.FAILED, error=error)
 
 
-async def _pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
+async def read_pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID, int], Pail]:
     """The items' pails that are on the chain, by farmer and block."""
     rows = await journal.database.fetch_all("select_wallets", farmer_ids=[item.farmer_id for item in items])
     wallets: dict[str, UUID] = {row["custodial_wallet"]: row["farmer_id"] for row in rows}
@@ -106,7 +106,7 @@ async def _pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[UUID,
 
 
 async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:
-    for pail in (await _pails(journal, [item])).values():
+    for pail in (await read_pails(journal, [item])).values():
         return _outcome(name, applied=True, ledger=pail.sequence)
     # Before the block is over nobody can have harvested it away.
     current = (await journal.chain.read_farm()).index
@@ -115,7 +115,7 @@ async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:
 
 async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
     assert item.zeros is not None
-    for pail in (await _pails(journal, [item])).values():
+    for pail in (await read_pails(journal, [item])).values():
         zeros = -1 if pail.zeros is None else pail.zeros
         # With more, a later work has covered up what this one did.
         ledger = None if pail.gap is None else pail.sequence + pail.gap
@@ -127,7 +127,7 @@ async def _work(journal: Journal, name: str, item: Item) -> Outcome | None:
 
 async def _harvest(journal: Journal, name: str, items: Sequence[Item]) -> Outcome | None:
     """A pail that is gone while its block is not was harvested, for the reward that was forecast: that was final."""
-    pails = await _pails(journal, items)
+    pails = await read_pails(journal, items)
     blocks = await journal.chain.read_blocks({item.block_index for item in items if item.block_index is not None})
     rewards: list[int] = []
     for item in items:

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Outcome, PastPart, PastTransaction
+from kalepool.chain import Outcome, PastPart, PastTransaction, Status
 from kalepool.database import Session, new_id
 from kalepool.errors import DuplicateRowError
 from kalepool.protocol.hashing import count_zeros
@@ -73,7 +73,10 @@ async def _write_in(
     if isinstance(outcome.return_value, tuple):  # of the tractor: 0 for what it passed over
         parts = tuple(part for part, value in zip(parts, outcome.return_value, strict=True) if value)
         outcome = replace(outcome, return_value=tuple(value for value in outcome.return_value if value))
-    items = [await _item(session, action, part, owners) for part in parts] if is_whole else [None]
+    # What a work or harvest brought is not known where the answer cannot be read: then only that it was made.
+    unread = action in (ActionName.WORK, ActionName.HARVEST) and outcome.return_value is None
+    unread &= outcome.status is Status.APPLIED
+    items = [await _item(session, action, part, owners) for part in parts] if is_whole and not unread else [None]
     whole = [item for item in items if item is not None]
     if len(whole) < len(items):  # without all of them its outcome cannot be told apart
         whole = []
@@ -132,7 +135,11 @@ async def _item(
             )
         case ActionName.MERGE | ActionName.TRUSTLINE:
             return Item(
-                farmer_id=farmer_id, amount_stroops=part.amount_stroops, destination=part.destination, asset="KALE"
+                farmer_id=farmer_id,
+                amount_stroops=part.amount_stroops,
+                destination=part.destination,
+                native_stroops=part.native_stroops,
+                asset="KALE",
             )
         case _:
             return None

@@ -16,7 +16,8 @@ class Item:
     """What a transaction does for one farmer in one block.
 
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
-    reward a harvest is expected to bring. `withdrawal_id`: what a payment pays.
+    reward a harvest is expected to bring. `withdrawal_id`: what a payment pays. `native_stroops`: XLM that a closed
+    account held, or that the pool passes on of that.
     """
 
     block_index: int | None = None
@@ -28,6 +29,7 @@ class Item:
     zeros: int | None = None
     forecast_stroops: int | None = None
     withdrawal_id: UUID | None = None
+    native_stroops: int | None = None
     asset: str | None = None
 
 

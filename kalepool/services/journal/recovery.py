@@ -25,6 +25,7 @@ from kalepool.services.journal import events, forgotten
 from kalepool.services.journal.carry import failure_of, settle, settle_in
 from kalepool.services.journal.intents import Intent, Item, Open
 from kalepool.services.journal.state import Journal
+from kalepool.services.journal.unread import with_value
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
         outcome = await forgotten.with_charge(journal, row, decided)
     if outcome.status is Status.UNKNOWN:
         return False
+    outcome = await with_value(journal, row.action, items, outcome)
     settled = await settle(journal, row.submission_id, Intent(row.action, row.pooler_id, items), outcome)
     await _after(journal, row, items, outcome, settled)
     return True

@@ -39,6 +39,12 @@ class SlowedError(WaitError):
     code = "slowed"
 
 
+class CrowdedError(WaitError):
+    """Too many requests of the rig wait for jobs."""
+
+    code = "too-many-waiting"
+
+
 @dataclass(slots=True)
 class KnownMiner:
     """What is remembered of a miner between requests.

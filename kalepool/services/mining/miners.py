@@ -13,6 +13,7 @@ from uuid import UUID
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
 from kalepool.errors import ForbiddenError, NotFoundError
+from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
 from kalepool.services.keys import Role, create_key
@@ -108,7 +109,8 @@ async def create_invite(database: Database, label: str, uses: int, valid_seconds
 async def register(
     database: Database, settings: Settings, name: str, payout_wallet: str | None = None, invite: str | None = None
 ) -> NewMiner:
-    """A new miner and its key. Raises InviteError, InputError for a wrong payout wallet."""
+    """A new miner and its key. Raises InviteError, InputError for a wrong name or payout wallet."""
+    require_name(name, "a miner")
     if payout_wallet is not None:
         require_account_address(payout_wallet)
     async with database.transaction() as tx:

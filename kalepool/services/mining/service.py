@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from kalepool.policy.timing import blocks_per_day
 from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
 from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
-from kalepool.services.mining.gate import Gate
+from kalepool.services.mining.gate import CrowdedError, Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
 from kalepool.services.owed import read_owed
@@ -36,6 +36,12 @@ log = structlog.get_logger()
 FORGET_SECONDS = 300.0
 SAVE_SECONDS = 30.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
+
+MOST_STREAMS = 4
+"""Requests of one rig that may wait for jobs. It needs one; that another broke off is noticed late."""
+
+CROWDED_SECONDS = 5.0
+"""When to come back where too many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ class Mining:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        Raises ConflictError when the miner has its most rigs, BannedError.
+        Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
         """
         await self.gate.check(miner_id, _now())
         key = (miner_id, name)
@@ -116,6 +122,8 @@ class Mining:
             rig = self._names.get(key)
             if rig is None:
                 rig = await self._load_rig(miner_id, name, hashes_per_second)
+        if rig.streams >= MOST_STREAMS:
+            raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = _now()
         rig.seen_at = now
         if rig.whole_zeros != whole_zeros or not rig.given:
@@ -159,7 +167,7 @@ class Mining:
             rig.streams -= 1
             rig.seen_at = _now()
 
-    async def jobs(self, rig: Rig) -> AsyncIterator[GivenJob | None]:
+    async def jobs(self, rig: Rig) -> AsyncGenerator[GivenJob | None]:
         """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
         rig.streams += 1
         told: str | None = ""

@@ -183,6 +183,31 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     assert made["api_key"] not in said
 
 
+async def test_another_payout_wallet_is_named_when_registering(api) -> None:
+    """As of an exchange, which never signs in: who registered does, and nobody else."""
+    farm = api.farm
+    await wait_ready(api)
+    owner, exchange = await add_wallet(farm, trustline=False), await add_wallet(farm)
+    client = await signed_in(api, owner)
+    for wrong in ({"payout_memo": "1234"}, {"payout_wallet": "GNOBODY"}, {"payout_wallet": owner.secret}):
+        answer = await client.post("/farmer/farmers", json={"pooler_id": await open_pooler(api), **wrong})
+        assert answer.status_code == 422, answer.text
+    made = await register(api, client, payout_wallet=exchange.public_key, payout_memo="id:1234")
+    assert (made["payout_wallet"], made["payout_memo"]) == (exchange.public_key, "id:1234")
+    farmer = f"/farmers/{made['farmer_id']}"
+    await farm.give(made["custodial_wallet"], 50 * KALE)
+    assert [each["farmer_id"] for each in (await client.get("/farmer/farmers")).json()["items"]] == [made["farmer_id"]]
+    stranger = await signed_in(api, exchange)
+    assert (await stranger.get("/farmer/farmers")).json()["items"] == []
+    assert (await stranger.post(f"{farmer}/leave")).status_code == 404
+    order = {"asset": "KALE", "amount_stroops": str(20 * KALE)}
+    paid = await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": "a"})
+    assert paid.json()["status"] == "paid", paid.text
+    await client.post(f"{farmer}/leave")
+    await until(api, client, f"{farmer}/leave", lambda found: found["status"] == "departed")
+    assert (await balances(farm, exchange.public_key))[1] == 50 * KALE
+
+
 async def test_leaving_waits_for_a_wallet_that_can_be_paid(api) -> None:
     farm = api.farm
     await wait_ready(api)
@@ -191,7 +216,7 @@ async def test_leaving_waits_for_a_wallet_that_can_be_paid(api) -> None:
     made = await register(api, client)
     farmer = f"/farmers/{made['farmer_id']}"
     await farm.give(made["custodial_wallet"], 5 * KALE)
-    order = {"asset": "KALE", "amount_stroops": "1"}
+    order = {"asset": "KALE", "amount_stroops": str(KALE)}
     too_early = await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": "a"})
     assert (too_early.status_code, too_early.json()["code"]) == (409, "payout-account-missing")
     await client.post(f"{farmer}/leave")
@@ -215,14 +240,16 @@ async def test_what_cannot_be_withdrawn(api) -> None:
         order = {"asset": asset, "amount_stroops": str(stroops)}
         return await client.post(f"{farmer}/withdrawals", json=order, headers={"Idempotency-Key": key})
 
-    assert (await ask("KALE", 1, "a")).json()["code"] == "payout-trustline-missing"
+    assert (await ask("KALE", KALE, "a")).json()["code"] == "payout-trustline-missing"
+    too_little = await ask("XLM", farm.settings.least_withdrawal_stroops - 1, "a")
+    assert (too_little.status_code, too_little.json()["code"]) == (409, "amount-too-low")
     spendable = (await farm.ctx.chain.read_accounts([made["custodial_wallet"]]))[made["custodial_wallet"]]
     too_much = await ask("XLM", spendable.spendable_stroops + 1, "b")
     assert (too_much.status_code, too_much.json()["code"]) == (409, "balance-too-low")
     assert (await client.get(f"{farmer}/withdrawals")).json()["items"] == []
     paid = (await ask("XLM", spendable.spendable_stroops, "b")).json()
     assert paid["status"] == "paid", "all but the reserve; the key was not used up by the refusal"
-    assert (await ask("XLM", 1, "b")).json()["code"] == "idempotency-key-reused"
+    assert (await ask("XLM", KALE, "b")).json()["code"] == "idempotency-key-reused"
     keyless = await client.post(f"{farmer}/withdrawals", json={"asset": "XLM", "amount_stroops": "1"})
     assert keyless.status_code == 422
     with_key = api.client(made["api_key"])

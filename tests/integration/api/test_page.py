@@ -120,7 +120,7 @@ async def test_a_farmer_that_waits_is_shown_with_what_it_lacks(api) -> None:
 
 async def test_many_viewers_one_reading(api) -> None:
     viewing: Viewing = api.app.state.viewing
-    streams = [viewing.changes() for _ in range(50)]
+    streams = [viewing.changes(f"192.0.2.{number}") for number in range(50)]
     first = await asyncio.gather(*(anext(stream) for stream in streams))
     assert all(set(parts) == set(first[0]) and "verdict" in parts for parts in first)
     before, begun = viewing.reads, asyncio.get_running_loop().time()

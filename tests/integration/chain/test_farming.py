@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Chain, Channels, Outcome, Prepared, Status
+from kalepool.chain import Chain, Channels, Destination, Outcome, Prepared, Status
 from kalepool.contract_errors import (
     GapCountTooLowError,
     HarvestNotReadyError,
@@ -363,7 +363,14 @@ async def test_payments_and_closing_an_account(village: Village):
     assert (too_much.result_code, too_much.status) == ("PAYMENT_UNDERFUNDED", Status.FAILED)
     closed = await village.drive(
         chain.submit(
-            await chain.prepare_merge(farmer, payout, kale_stroops=995 * KALE, pool=village.pool, deadline=deadline)
+            await chain.prepare_close(
+                farmer,
+                Destination(payout),
+                kale_stroops=995 * KALE,
+                native_stroops=49_999_993,
+                pool=village.pool,
+                deadline=deadline,
+            )
         )
     )
     assert closed.status is Status.APPLIED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, Member
 from kalepool.cluster.messages import WorkerJob, WorkerReport
 from kalepool.protocol.model import Block
-from tests.support.ray_nodes import ray_nodes
+from tests.support.ray_nodes import TOKEN, ray_nodes
+
+os.environ.update(TOKEN)  # whichever test is the first to start a Ray
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -79,7 +80,7 @@ async def _check_isolation(handle: Any) -> None:
     """A worker's process knows no secret, and has loaded nothing that could handle one."""
     assert isinstance(handle, RayHandle)
     look = handle._actor.__ray_call__.remote(_look_around)
-    modules, environment = await look
+    modules, environment = json.loads(await look)
     assert not [name for name in environment if name.startswith(("KALEPOOL_", "DATABASE_URL"))]
     forbidden = (
         "stellar_sdk",
@@ -93,8 +94,8 @@ async def _check_isolation(handle: Any) -> None:
     assert not [name for name in modules if name.startswith(forbidden)]
 
 
-def _look_around(_: object) -> tuple[list[str], list[str]]:
-    return sorted(sys.modules), sorted(os.environ)
+def _look_around(_: object) -> bytes:
+    return json.dumps([sorted(sys.modules), sorted(os.environ)]).encode()
 
 
 def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster: Any) -> None:

@@ -36,7 +36,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_table_json_plot_and_a_peer(tmp_path: Path) -> None:
     (tmp_path / "peer.py").write_text(PEER)
     peer = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'peer.py'))} {{threads}}"
-    backends = [name for name in kernels.backends() if not name.startswith("cuda")]
+    backends = [name for name in kernels.backends() if not kernels.is_of_cards(name)]
     chosen = [backends[0], "python"]
     options = [option for name in chosen for option in ("--backend", name)]
     results, plot = tmp_path / "results.json", tmp_path / "plot.png"

@@ -17,7 +17,7 @@ import random, sys
 import numpy as np
 import kernels
 from kernels import cuda, keccak
-assert kernels.devices() == ("simulator",) and kernels.backends()[0] == "cuda"
+assert kernels.devices() == {"cuda:0": "simulator"} and kernels.backends()[0] == "cuda"
 numbers = random.Random(5)
 for job in range(200):
     template = kernels.Template(numbers.getrandbits(32), numbers.randbytes(32), numbers.randbytes(32))

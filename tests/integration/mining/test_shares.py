@@ -19,8 +19,8 @@ from kalepool.policy.vardiff import MIN_DIFFICULTY, Pace
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.dealer import GivenJob, Rig
-from kalepool.services.mining.gate import BannedError, SlowedError
-from kalepool.services.mining.service import Offer
+from kalepool.services.mining.gate import BannedError, CrowdedError, SlowedError
+from kalepool.services.mining.service import MOST_STREAMS, Offer
 from kernels import Template, find
 
 pytestmark = pytest.mark.anyio
@@ -313,3 +313,18 @@ async def test_the_names_of_rigs_that_are_refused_are_not_kept(database: Databas
             with pytest.raises(ConflictError):
                 await mining.claim_rig(miner, f"another {number}")
         assert not mining._claims
+
+
+async def test_a_rig_waits_for_jobs_a_few_times_at_most(mining: Mining, miner_id: UUID):
+    """A key, and one name: as many streams as anybody likes would hold all of the pool's connections."""
+    rig = await mining.claim_rig(miner_id, "a")
+    streams = [mining.jobs(rig) for _ in range(MOST_STREAMS)]
+    for stream in streams:
+        await anext(stream)
+    with pytest.raises(CrowdedError):
+        await mining.claim_rig(miner_id, "a")
+    assert await mining.claim_rig(miner_id, "b")
+    await streams[0].aclose()
+    assert await mining.claim_rig(miner_id, "a") is rig
+    for stream in streams:
+        await stream.aclose()

@@ -317,7 +317,7 @@ async def test_a_stake_is_part_of_what_is_there_when_it_is_planted(farm) -> None
     """A withdrawal is under way when the plant begins: the stake is that of the balance it leaves."""
     (farmer,) = await farm.add_farmers(1, kale_stroops=100 * KALE, stake="1")
     chain = farm.ctx.chain
-    async with farm.ctx.lock("wallet", farmer.farmer_id):
+    async with farm.ctx.wallet(farmer.farmer_id):
         planting = asyncio.create_task(plant.plant(farm.ctx, 0, farm.pooler_id))
         for _ in range(3):
             await farm.wait_ledger()

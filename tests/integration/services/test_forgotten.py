@@ -100,7 +100,7 @@ async def send_payment(farm, farmer: Farmer) -> Withdrawal:
     with pytest.MonkeyPatch.context() as patch:
         arm(ctx, "after send", patch)
         with pytest.raises(CrashError):
-            await withdrawals.withdraw(ctx, farmer, "one", "XLM", 1_000_000)
+            await withdrawals.withdraw(ctx, farmer, "one", "XLM", 10_000_000)
     await farm.wait_ledger()
     [(withdrawal_id,)] = await farm.rows("SELECT withdrawal_id FROM withdrawals")
     return await withdrawals.read(ctx, farmer.farmer_id, withdrawal_id)
@@ -192,7 +192,7 @@ async def test_a_server_that_lost_a_payment_does_not_have_it_made_again(farm, mo
     before = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
     farm.devnet.node.faults.add({"kind": "lie", "method": "getTransaction"})
     for _ in range(3):  # what was called expired is tried again
-        going = asyncio.create_task(withdrawals.withdraw(ctx, farmer, "once", "XLM", 1_000_000))
+        going = asyncio.create_task(withdrawals.withdraw(ctx, farmer, "once", "XLM", 10_000_000))
         await farm.wait_ledger()
         await farm.wait_ledger()
         await farm.pass_time(60)
@@ -200,7 +200,7 @@ async def test_a_server_that_lost_a_payment_does_not_have_it_made_again(farm, mo
         await recover(ctx.journal)
         await withdrawals.resume(ctx)
     after = (await ctx.chain.read_accounts([farmer.payout_wallet]))[farmer.payout_wallet].native_stroops
-    assert after - before == 1_000_000, "paid once"
+    assert after - before == 10_000_000, "paid once"
     assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payment'") == [(1,)]
     assert [action for action, _ in ctx.journal.undecided.values()] == ["payment"], "an operator is told"
     farm.devnet.node.faults.clear()

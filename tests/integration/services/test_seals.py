@@ -56,6 +56,16 @@ async def test_one_update_of_the_payout_wallet_pays_nobody(farm) -> None:
     assert await seals.look(farm.ctx) == 0
 
 
+async def test_nor_does_one_of_the_memo(farm) -> None:
+    """At an exchange the memo is what tells whose the money is."""
+    farmer = await add_farmer(farm)
+    await farm.pay_out_to(farmer, farmer.payout_wallet, "id:1")
+    await farm.rows("UPDATE farmers SET payout_memo = 'id:2' WHERE farmer_id = %s", farmer.farmer_id)
+    with pytest.raises(CustodyError):
+        await withdrawals.withdraw(farm.ctx, await read(farm, farmer), "once", "KALE", 30 * KALE)
+    assert await seals.look(farm.ctx) == 1
+
+
 async def test_a_withdrawal_under_way_goes_to_no_other_wallet(farm) -> None:
     """Its own row names the destination, too."""
     farmer = await add_farmer(farm)

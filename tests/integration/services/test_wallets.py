@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.chain import Destination
 from kalepool.services import farmers, operators, wallets
 from kalepool.services.keys import Role, create_key
 from kalepool.services.pool_accounts import own_accounts
@@ -87,9 +88,9 @@ async def test_accounts_made_under_an_earlier_master_key_are_taken_up_again(farm
 
 async def test_numbers_of_a_newer_database_are_passed_over(farm) -> None:
     ctx = farm.ctx
-    first = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, "G")
+    first = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, Destination("G"))
     await wallets.skip_numbers(ctx.database)
-    second = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, "G")
+    second = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farm.pooler_id, Destination("G"))
     assert first.address == ctx.custody.addresses("farmer/1")[0]
     assert second.address == ctx.custody.addresses(f"farmer/{2 + wallets.SKIPPED}")[0]
     assert wallets.SKIPPED < wallets.GAP, "or the wallets behind would not be found"

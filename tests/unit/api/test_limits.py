@@ -1,4 +1,4 @@
-"""Rates, sizes and times, without a network."""
+"""Rates, sizes and times, without a network; the rest is in tests/integration/api/test_connections.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI, Request
 from httpx2 import ASGITransport, AsyncClient
 
-from kalepool.api import limits, problems
-from kalepool.api.limits import BodyLimits, RateLimits, network_of
+from kalepool.api import bodies, problems
+from kalepool.api.bodies import BodyLimits
+from kalepool.api.limits import RateLimits, network_of
 from kalepool.api.problems import Problem
 from kalepool.config import Settings
 from kalepool.services.keys import Role
@@ -75,15 +76,15 @@ async def slow_body():
 
 async def large_body():
     for _ in range(3):
-        yield bytes(limits.MOST_BYTES // 2)
+        yield bytes(bodies.MOST_BYTES_OF_STRANGERS // 2)
 
 
 async def test_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
     transport = ASGITransport(app=app(), raise_app_exceptions=False)
     async with AsyncClient(transport=transport, base_url="http://pool") as client:
         assert (await client.post("/size", content=bytes(1000))).json() == 1000
-        announced = await client.post("/size", content=bytes(limits.MOST_BYTES + 1))
+        announced = await client.post("/size", content=bytes(bodies.MOST_BYTES_OF_STRANGERS + 1))
         streamed = await client.post("/size", content=large_body())
         late = await client.post("/size", content=slow_body())
         broken = await client.get("/broken")

@@ -6,7 +6,7 @@ import pytest
 from stellar_sdk import Address, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
-from kalepool.chain import decoding
+from kalepool.chain import Outcome, Status, decoding, may_retry
 from kalepool.contract_errors import (
     CONTRACT_ERRORS,
     HarvestNotReadyError,
@@ -153,8 +153,12 @@ def test_an_applied_failure_is_named_by_its_events(events: list[str], expected: 
         assert error.transaction_hash == HASH
 
 
-def test_resources_that_no_longer_fit_mean_another_state():
-    result = decoding.Result(False, "INVOKE_HOST_FUNCTION_RESOURCE_LIMIT_EXCEEDED", 1)
+@pytest.mark.parametrize("code", ["RESOURCE_LIMIT_EXCEEDED", "ENTRY_ARCHIVED", "INSUFFICIENT_REFUNDABLE_FEE"])
+def test_resources_that_no_longer_fit_mean_another_state(code: str):
+    """The last one meets what was simulated before the contract extended its own life, and applied after."""
+    result = decoding.Result(False, f"INVOKE_HOST_FUNCTION_{code}", 1)
+    error = decoding.applied_error(result, [], MAINNET, "plant", HASH)
+    assert may_retry(Outcome(HASH, Status.FAILED, ledger=5, result_code=result.code, error=error)), "simulated again"
     assert type(decoding.applied_error(result, [], MAINNET, "plant", HASH)) is FootprintStaleError
 
 

@@ -27,3 +27,11 @@ def test_a_worker_takes_the_whole_node_or_one_card() -> None:
     cores, card = places_on([node("a", CPU=8.0, GPU=1.0)])
     assert resources_for(cores) == {"num_cpus": 8, "num_gpus": 0}
     assert resources_for(card) == {"num_cpus": 0, "num_gpus": 1}
+
+
+def test_what_a_node_says_of_itself_is_bounded() -> None:
+    """One that was changed must not fill the coordinator's memory, or write to its operator's terminal."""
+    boasting = {**node("a", CPU=1e12, GPU=1e12), "NodeManagerHostname": "\x1b[2J" + "x" * 1000}
+    places = places_on([boasting])
+    assert len(places) == 65 and places[0].threads == 4096
+    assert places[0].host == "??2J" + "x" * 60 + "/aaaaaa"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 from hypothesis import HealthCheck, given, settings
@@ -9,8 +10,12 @@ from hypothesis import strategies as st
 from stellar_sdk import Asset, TransactionBuilder, scval, xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import AccountEntry
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractData, LedgerEntry
 from kalepool.devnet.ledger.meta import ledger_close_meta
+from kalepool.devnet.ledger.soroban_calls import LedgerInfo
+from kalepool.devnet.ledger.state_view import StateView, pack_changes
+from kalepool.devnet.soroban.authorisation import Recording
+from kalepool.devnet.soroban.host import SorobanHost
 from kalepool.networks import DEVNET
 
 
@@ -141,3 +146,41 @@ def _compose(chain, kind, source, to, amount, number):
         return None
     chain.assemble(envelope, simulated)
     return envelope
+
+
+def test_a_transaction_set_is_in_the_order_of_hashes(chain) -> None:
+    """TxSetFrame.cpp of stellar-core: whatever the order transactions are applied in."""
+    people = chain.fund("a", "b", "c", "d", "e", kale=None)
+    for key in people:
+        envelope = chain.build(key, lambda b: b.append_payment_op(chain.issuer.public_key, Asset.native(), "1"))
+        envelope.sign(key)
+        chain.submit(envelope)
+    closed = chain.close()
+    meta = xdr.LedgerCloseMeta.from_xdr_bytes(ledger_close_meta(closed.header, closed.transactions, closed.evicted))
+    assert meta.v2 is not None and meta.v2.tx_set.v1_tx_set is not None
+    components = meta.v2.tx_set.v1_tx_set.phases[0].v0_components
+    assert components is not None
+    (component,) = components
+    assert component.txs_maybe_discounted_fee is not None
+    packed = [envelope.to_xdr_bytes() for envelope in component.txs_maybe_discounted_fee.txs]
+    assert packed == sorted(packed, key=lambda envelope: sha256(envelope).digest())
+    assert sorted(packed) == sorted(record.envelope for record in closed.transactions)
+
+
+def test_a_life_is_an_entry_of_its_own(chain) -> None:
+    """Extending it in ledger 9 changes the TTL entry, and writing the data in ledger 12 does not."""
+    data = ContractData(wire.ONE + bytes(32), wire.sc_u32(1), wire.PERSISTENT, wire.sc_u32(2))
+    view = StateView({data.ledger_key: LedgerEntry(data, 5, 100)})
+    host = SorobanHost(
+        view, LedgerInfo(9, 0, bytes(32)), {}, Recording("", allow_nonroot=True, upgraded=True), None, 10**9
+    )
+    host.extend_ttl(data.ledger_key, 1_000, 2_000)
+    extended = xdr.LedgerEntryChanges.from_xdr_bytes(pack_changes(view)).ledger_entry_changes
+    assert [change.type.name for change in extended] == ["LEDGER_ENTRY_STATE", "LEDGER_ENTRY_UPDATED"]
+    assert extended[0].state is not None and extended[0].state.last_modified_ledger_seq.uint32 == 5
+    assert extended[1].updated is not None and extended[1].updated.last_modified_ledger_seq.uint32 == 9
+    assert extended[1].updated.data.ttl is not None
+    host.ledger = LedgerInfo(12, 0, bytes(32))
+    host.store(data.ledger_key, replace(data, value=wire.sc_u32(3)))
+    written = view.get(data.ledger_key)
+    assert written is not None and (written.modified, written.extended, written.live_until) == (12, 9, 2_009)

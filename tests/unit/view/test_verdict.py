@@ -85,7 +85,10 @@ def test_a_loss_shows_until_the_next_block_is_over() -> None:
 def test_the_operator_s_pause_is_told(farmers: tuple[FarmerProgress, ...]) -> None:
     idle = replace(farmer(None), stake_stroops=None)
     told = judge(moment(planting_paused=True, farmers=(*farmers, idle)))
-    assert (told.level, told.title) == ("warn", "Paused by the operator")
+    waits = any(not farmer.worked for farmer in farmers)
+    assert (told.level, told.title) == ("warn", "Paused by the operator" if waits else "Paused, safe to stop")
+    under_way = judge(moment(planting_paused=True, farmers=(*farmers, idle), under_way=1))
+    assert under_way.title == "Paused by the operator"
     assert judge(moment(planting_paused=True, paused=True)).title == "Farm paused"
 
 
