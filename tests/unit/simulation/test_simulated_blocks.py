@@ -23,7 +23,7 @@ from kalepool.simulation.seasons import Setup, on_mainnet, percent_of
 from kalepool.simulation.summary import spread, summarise
 
 RULES: ScheduleSettings = rules_of(Settings.model_construct())
-BOUNDS = Block(0, entropy=ZERO_ENTROPY, staked_total=0, normalized_total=0, **mainnet.FIRST_BOUNDS)
+BOUNDS = mainnet.BOUNDS
 
 
 @pytest.mark.parametrize("most", [6_500_000, 10**13, 20])
