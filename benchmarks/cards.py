@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import base64
 import importlib.util
-import itertools
 import json
 import os
 import random
@@ -307,35 +306,31 @@ def tune(name: str) -> None:
 def _cuda_shapes() -> Iterator[tuple[str, Callable[[], tuple[Scan, str]]]]:
     from kernels import cuda
 
-    standing = {key: vars(cuda)[key] for key in ("THREADS", "ROUNDS_A_TURN", "MOST_REGISTERS")}
-    shapes = [(128, turn, None) for turn in (1, 2, 11, 22)] + [
-        (64, 2, None),
-        (256, 2, None),
-        (512, 2, 64),
-        (128, 2, 64),
-        (128, 2, 80),
-        (128, 22, 80),
-        (256, 22, None),
+    names = ("THREADS", "WAVES", "ROUNDS_A_TURN", "MOST_REGISTERS")
+    standing = [getattr(cuda, name) for name in names]
+    shapes = [
+        *((256, waves, 2, None) for waves in (1, 2, 4, 8, 16)),
+        *((128, waves, 2, None) for waves in (1, 4, 16)),
+        (64, 4, 2, None),
+        (512, 4, 2, 64),
+        *((256, 4, turn, None) for turn in (1, 11, 22)),
+        *((256, 4, 2, most) for most in (64, 80)),
     ]
-    for (threads, turn, registers), waves in itertools.product(shapes, (1, 4)):
-        if waves > 1 and (threads, turn, registers) != (128, 2, None):
-            continue
+    for shape in shapes:
 
-        def make(
-            threads: int = threads, turn: int = turn, registers: int | None = registers, waves: int = waves
-        ) -> tuple[Scan, str]:
-            for key, value in zip(standing, (threads, turn, registers), strict=True):
-                setattr(cuda, key, value)
+        def make(shape: tuple[int | None, ...] = shape) -> tuple[Scan, str]:
+            for name, value in zip(names, shape, strict=True):
+                setattr(cuda, name, value)
             try:
                 card = cuda._Card(0)
             finally:
-                for key, value in standing.items():
-                    setattr(cuda, key, value)
-            card.blocks *= waves
+                for name, value in zip(names, standing, strict=True):
+                    setattr(cuda, name, value)
             used = card.kernel.get_regs_per_thread(cuda.SIGNATURE)
             return card.scan(TEMPLATE), f"({card.blocks} blocks, {used} registers)"
 
-        yield f"{threads} threads, {turn} rounds a turn, registers ≤ {registers}, {waves} waves", make
+        threads, waves, turn, registers = shape
+        yield f"{threads} threads, {waves} waves, {turn} rounds a turn, registers ≤ {registers}", make
 
 
 def _opencl_shapes() -> Iterator[tuple[str, Callable[[], tuple[Scan, str]]]]:

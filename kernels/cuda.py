@@ -30,12 +30,14 @@ from kernels.vector import I32, I64, table
 cuda: Any = importlib.import_module("numba.cuda")  # with the types it declares, its own examples are errors
 
 PARTS = 2
-THREADS = 128  # of a block; a power of two
+THREADS = 256  # of a block; a power of two
+WAVES = 4  # blocks for each that runs at a time: multiprocessors are not all as quick
 MOST_REGISTERS: int | None = None  # of a thread; None leaves it to the assembler
 ROUNDS_A_TURN = 2  # of the loop over the 22 whole rounds
 RUN = 16  # consecutive nonces a thread hashes in one go
 SLICE_SECONDS = 0.025  # a launch and its answer cost some 30 µs
 NONE = 2**64 - 1  # no nonce found
+NOTHING = np.array([NONE], np.uint64)
 WORD_MASK = 2**32 - 1
 SIMULATED = [card.name for card in machine.cuda_cards()] == ["simulator"]
 
@@ -269,7 +271,8 @@ class _Card:
                 registers = -(-self.kernel.get_regs_per_thread(SIGNATURE) // 8) * 8  # given out in eights
                 device = cuda.get_current_device()
                 resident = device.MAX_REGISTERS_PER_MULTIPROCESSOR // (registers * THREADS)
-                self.blocks, self.threads = device.MULTIPROCESSOR_COUNT * max(resident, 1), THREADS
+                self.blocks, self.threads = WAVES * device.MULTIPROCESSOR_COUNT * max(resident, 1), THREADS
+            self.result = cuda.to_device(NOTHING)
         self.turn = self.blocks * self.threads * RUN  # nonces hashed while every thread makes one run
         self.lock = threading.Lock()
 
@@ -277,10 +280,10 @@ class _Card:
         def scan(start: int, count: int, limit: int, lowest: bool) -> tuple[int, int] | None:
             high, low = start >> 32, start & WORD_MASK
             with self.lock, cuda.gpus[self.number]:
-                result = cuda.to_device(np.array([NONE], np.uint64))
-                arguments = _words(template, high), u64(low), u64(low + count), u64(limit), lowest, result
+                self.result.copy_to_device(NOTHING)
+                arguments = _words(template, high), u64(low), u64(low + count), u64(limit), lowest, self.result
                 self.kernel[self.blocks, self.threads](*arguments)
-                best = int(result.copy_to_host()[0])  # waits for the kernel, without the GIL
+                best = int(self.result.copy_to_host()[0])  # waits for the kernel, without the GIL
             if best == NONE:
                 return None
             nonce = high << 32 | best & WORD_MASK

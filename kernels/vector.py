@@ -62,7 +62,7 @@ def build_scan(module: ir.Module, layout: Layout) -> ir.Function:
     function = _function(module, "scan", [I8.as_pointer(), I64, I64, I64], layout)
     prefix, low, blocks, limit = function.args
     builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
-    words = _Words(builder, layout)
+    words = Words(builder, layout)
     hits = _lane_hits(words, prefix, limit) if layout.parts == 1 else _Interleaved(words, prefix, limit).hits
 
     entry, head, done = builder.block, function.append_basic_block("block"), function.append_basic_block("done")
@@ -90,7 +90,7 @@ def build_score(module: ir.Module) -> ir.Function:
     function = _function(module, "score", [I8.as_pointer(), I64], layout)
     lanes, low = function.args
     builder = cast(Value, ir.IRBuilder(function.append_basic_block("entry")))
-    words = _Words(builder, layout)
+    words = Words(builder, layout)
     prefixes = _lane_prefixes(words, _lanes_of_round_2(words, lanes, words.splat(low)))
     builder.ret(builder.extract_element(prefixes, I32(0)))
     return function
@@ -125,7 +125,7 @@ def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout
     return function
 
 
-class _Words:
+class Words:
     """Keccak's words as LLVM vectors, and what else the two layouts do with vectors."""
 
     def __init__(self, builder: Value, layout: Layout) -> None:
@@ -238,7 +238,7 @@ class _Steps:
     flips the lowest bits up to some bit, so it xors one of a few tables, which are made where a group begins.
     """
 
-    def __init__(self, words: _Words, lanes_at: Callable[[Value], Sequence[Value]]) -> None:
+    def __init__(self, words: Words, lanes_at: Callable[[Value], Sequence[Value]]) -> None:
         self.words, self.lanes_at = words, lanes_at
         self.nonces = words.layout.nonces
         bits = range(self.nonces.bit_length() - 1, 32)  # of the low word; in the nonce lane its bytes are reversed
@@ -285,7 +285,7 @@ class _Steps:
         return self.words.builder.gep(self.memory, [self.words.builder.mul(number, I64(25))])
 
 
-def _lane_hits(words: _Words, prefix: Value, limit: Value) -> Hits:
+def _lane_hits(words: Words, prefix: Value, limit: Value) -> Hits:
     """The layout by lanes."""
     builder, count = words.builder, words.type.count
     limits = words.splat(limit)
@@ -300,12 +300,12 @@ def _lane_hits(words: _Words, prefix: Value, limit: Value) -> Hits:
     return hits
 
 
-def _lane_constant(words: _Words, number: Value) -> list[Value]:
+def _lane_constant(words: Words, number: Value) -> list[Value]:
     constants = table(words.builder.module, I64, keccak.ROUND_CONSTANTS)
     return [words.splat(words.builder.load(words.builder.gep(constants, [I32(0), number])))]
 
 
-def _lanes_of_round_2(words: _Words, prefix: Value, nonces: Value) -> list[Value]:
+def _lanes_of_round_2(words: Words, prefix: Value, nonces: Value) -> list[Value]:
     """The 25 lanes after the linear half of round 2, of a vector of low words."""
     builder, kind = words.builder, words.type
     lanes = builder.bitcast(prefix, I64.as_pointer())
@@ -319,7 +319,7 @@ def _lanes_of_round_2(words: _Words, prefix: Value, nonces: Value) -> list[Value
     return keccak.next_linear(words, [[word] for word in state])
 
 
-def _lane_prefixes(words: _Words, state: Sequence[Value]) -> Value:
+def _lane_prefixes(words: Words, state: Sequence[Value]) -> Value:
     """The first 64 bits, big-endian, of the digests that these lanes of round 2 lead to."""
     state = [word for first in range(0, 25, 5) for word in keccak.chi_row(words, state[first : first + 5])]
     state[0] = words.xor(state[0], *_lane_constant(words, I32(1)))
@@ -332,14 +332,14 @@ def _lane_prefixes(words: _Words, state: Sequence[Value]) -> Value:
     return _swapped(words, word)
 
 
-def _swapped(words: _Words, value: Value) -> Value:
+def _swapped(words: Words, value: Value) -> Value:
     return words.call(f"llvm.bswap.v{words.type.count}i64", words.type, value)
 
 
 class _Stored(Sequence[Value]):
     """The words of a lane in memory, loaded when asked for."""
 
-    def __init__(self, words: _Words, state: Value, lane: int) -> None:
+    def __init__(self, words: Words, state: Value, lane: int) -> None:
         self.words, self.state, self.lane = words, state, lane
 
     def __len__(self) -> int:
@@ -352,7 +352,7 @@ class _Stored(Sequence[Value]):
 class _Interleaved:
     """The interleaved layout. A round is made part by part, out of one of two states in memory into the other."""
 
-    def __init__(self, words: _Words, prefix: Value, limit: Value) -> None:
+    def __init__(self, words: Words, prefix: Value, limit: Value) -> None:
         self.words, self.builder, self.prefix = words, words.builder, prefix
         layout = words.layout
         self.parts = layout.parts

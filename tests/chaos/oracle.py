@@ -152,8 +152,10 @@ def check_settled(case: Case) -> Iterator[Finding]:
         if row["status"] != whole and not (whole == "applied" and row["status"] == "failed"):
             text = f"a part of submission {row['submission_id']} is {row['status']}, the whole {whole}"
             yield Finding(Invariant.SETTLED, text, row["block_index"])
+    planted = {row["block_index"] for row in case.record.plantings if row["outcome"] == "planted"}
     for row in case.record.block_operations:
-        if row["status"] == "open" and row["block_index"] <= case.due:
+        # One that nobody of ours is in is the last that a coordinator saw before it was told to end.
+        if row["status"] == "open" and row["block_index"] <= case.due and row["block_index"] in planted:
             yield Finding(Invariant.SETTLED, f"block {row['block_index']} is open", row["block_index"])
     for row in case.record.withdrawals:
         if row["closed_at"] is None:

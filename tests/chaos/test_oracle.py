@@ -20,18 +20,16 @@ import pytest
 from stellar_sdk import Asset, Keypair
 
 from kalepool.chain import Status, building
-from kalepool.config import Settings
-from kalepool.devnet.testing import running_devnet
 from kalepool.networks import DEVNET
 from kalepool.postgres import Postgres
-from kalepool.services import poolers, upkeep, withdrawals
+from kalepool.services import upkeep, withdrawals
 from kalepool.services.farmers import Farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from tests.chaos.history import History
 from tests.chaos.oracle import Finding, Invariant, judge
 from tests.chaos.record import Record
-from tests.integration.conftest import KALE, FarmUnderTest, open_context
+from tests.integration.conftest import KALE, FarmUnderTest, open_farm
 
 ASSET = Asset(DEVNET.asset_code, DEVNET.asset_issuer)
 LOST_IN = 0
@@ -75,22 +73,8 @@ def truth(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
 async def _happen(url: str, folder: Path) -> History:
     """Three farmers over two blocks; one of them is not worked in the first, and one takes money out."""
     async with AsyncExitStack() as stack:
-        devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
-        settings = Settings(
-            network="devnet",
-            rpc_url=devnet.url,
-            friendbot_url=devnet.friendbot_url,
-            ledger_seconds=0.1,
-            block_seconds=300,
-            channel_accounts=3,
-            data_dir=folder,
-            database_url=url,  # pyright: ignore[reportArgumentType]
-            _env_file=None,  # pyright: ignore[reportCallIssue]
-        )
-        ctx = await open_context(stack, settings, url)
-        assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
-        farm = FarmUnderTest(devnet, settings, url, ctx, new.pooler_id, new.key)
+        farm = await open_farm(stack, url, folder)
+        ctx = farm.ctx
         made = await farm.add_farmers(3)
         for block in (0, 1):
             if block:
@@ -115,7 +99,7 @@ async def _happen(url: str, folder: Path) -> History:
         await _start_block(farm)
         await _withdraw(farm)
         accounts = Record.read(url).own_accounts()
-        return await asyncio.to_thread(History.read, devnet.url, ASSET, accounts)
+        return await asyncio.to_thread(History.read, farm.devnet.url, ASSET, accounts)
 
 
 async def _start_block(farm: FarmUnderTest) -> None:

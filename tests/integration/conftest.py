@@ -148,27 +148,31 @@ async def open_context(stack: AsyncExitStack, settings: Settings, database_url: 
     return ctx
 
 
+async def open_farm(stack: AsyncExitStack, database_url: str, folder: Path) -> FarmUnderTest:
+    """A pool with funded accounts, a pooler and no farmers yet."""
+    devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
+    settings = Settings(
+        network="devnet",
+        rpc_url=devnet.url,
+        friendbot_url=devnet.friendbot_url,
+        ledger_seconds=0.1,
+        block_seconds=300,
+        channel_accounts=5,
+        farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
+        data_dir=folder,
+        database_url=database_url,  # pyright: ignore[reportArgumentType]
+        _env_file=None,  # pyright: ignore[reportCallIssue]
+    )
+    ctx = await open_context(stack, settings, database_url)
+    assert await ctx.accounts.ensure() is None
+    new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
+    return FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+
+
 @pytest.fixture
 async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest]:
-    """A pool with funded accounts, a pooler and no farmers yet."""
     async with AsyncExitStack() as stack:
-        devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
-        settings = Settings(
-            network="devnet",
-            rpc_url=devnet.url,
-            friendbot_url=devnet.friendbot_url,
-            ledger_seconds=0.1,
-            block_seconds=300,
-            channel_accounts=5,
-            farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
-            data_dir=tmp_path,
-            database_url=database_url,  # pyright: ignore[reportArgumentType]
-            _env_file=None,  # pyright: ignore[reportCallIssue]
-        )
-        ctx = await open_context(stack, settings, database_url)
-        assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
-        yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
+        yield await open_farm(stack, database_url, tmp_path)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stellar_sdk import xdr
 
+from kalepool.devnet import wire
 from kalepool.devnet.ledger.account_ids import account_key, muxed_id
 from kalepool.devnet.ledger.classic.validity import is_asset_valid, issuer_of
 from kalepool.devnet.ledger.fees import non_refundable_fee
@@ -26,11 +27,14 @@ from kalepool.devnet.settings import (
     TX_MAX_WRITE_ENTRIES,
 )
 
-_Type = xdr.LedgerEntryType
-
 _STORAGE, _BUDGET, _VALUE = 3, 7, 8
 _INVALID_INPUT, _EXCEEDED_LIMIT, _UNEXPECTED_TYPE = 2, 5, 8
-_FOOTPRINT_TYPES = (_Type.ACCOUNT, _Type.TRUSTLINE, _Type.CONTRACT_DATA, _Type.CONTRACT_CODE)
+_FOOTPRINT_TYPES = (
+    wire.LEDGER_KEY_ACCOUNT,
+    wire.LEDGER_KEY_TRUSTLINE,
+    wire.LEDGER_KEY_CONTRACT_DATA,
+    wire.LEDGER_KEY_CONTRACT_CODE,
+)
 
 
 class SorobanProblem(NamedTuple):
@@ -89,22 +93,26 @@ def _limits(transaction: Transaction, soroban: SorobanData) -> Iterator[tuple[in
     yield _STORAGE, writes, TX_MAX_WRITE_ENTRIES, f"transaction entry-write resources {exceeds}"
 
 
-@lru_cache(maxsize=16_384)  # the same keys come again and again
 def _key_problem(packed: bytes) -> SorobanProblem | None:
-    key = xdr.LedgerKey.from_xdr_bytes(packed)
-    if key.type not in _FOOTPRINT_TYPES:
+    if packed[:4] not in _FOOTPRINT_TYPES:
         message = "transaction footprint contains unsupported ledger key type"
-        return SorobanProblem((_STORAGE, _UNEXPECTED_TYPE), message, (key.type.value,))
-    if key.trust_line is not None:
-        asset = key.trust_line.asset
-        native = asset.type is xdr.AssetType.ASSET_TYPE_NATIVE
-        if not is_asset_valid(asset) or native or issuer_of(asset) == account_key(key.trust_line.account_id):
-            message = "transaction footprint contains invalid trustline asset"
-            return SorobanProblem((_STORAGE, _INVALID_INPUT), message)
+        return SorobanProblem((_STORAGE, _UNEXPECTED_TYPE), message, (int.from_bytes(packed[:4], "big"),))
+    if packed[:4] == wire.LEDGER_KEY_TRUSTLINE and not _is_line_valid(packed):
+        message = "transaction footprint contains invalid trustline asset"
+        return SorobanProblem((_STORAGE, _INVALID_INPUT), message)
     if len(packed) > MAX_CONTRACT_DATA_KEY_BYTES:
         message = "transaction footprint key exceeds network config limit"
         return SorobanProblem((_STORAGE, _EXCEEDED_LIMIT), message, (len(packed), MAX_CONTRACT_DATA_KEY_BYTES))
     return None
+
+
+@lru_cache(maxsize=16_384)  # the same keys come again and again
+def _is_line_valid(packed: bytes) -> bool:
+    """Whether an account can have that trustline."""
+    line = xdr.LedgerKey.from_xdr_bytes(packed).trust_line
+    assert line is not None
+    native = line.asset.type is xdr.AssetType.ASSET_TYPE_NATIVE
+    return is_asset_valid(line.asset) and not native and issuer_of(line.asset) != account_key(line.account_id)
 
 
 def _fee_problem(transaction: Transaction, soroban: SorobanData) -> SorobanProblem | None:

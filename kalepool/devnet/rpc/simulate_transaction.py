@@ -67,7 +67,7 @@ def _read(node: Node, text: str) -> tuple[Transaction | None, str | None]:
             )
     elif kind is not _Type.INVOKE_HOST_FUNCTION:
         name = "".join(part.capitalize() for part in kind.name.split("_"))
-        return None, f"transaction contains unsupported operation type: OperationType{name}"
+        return None, f"Transaction contains unsupported operation type: OperationType{name}"
     return transaction, None
 
 

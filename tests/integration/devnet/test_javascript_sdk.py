@@ -74,3 +74,16 @@ async def test_whole_cycle_with_the_javascript_sdk(node: str) -> None:
     assert int(seen["alice"]) == 300 * 10_000_000 + 12_525_000_000
     assert int(seen["bob"]) == 200 * 10_000_000 + 12_525_000_000
     assert seen["mints"] == ["5000000000", str(12_525_000_000 + 1_000_000_000)]
+
+
+@pytest.mark.timeout(INSTALL_SECONDS + 2 * RUN_SECONDS)
+@pytest.mark.slow(12, "npm installs the SDK, the first time")
+async def test_what_the_javascript_sdk_finds(node: str) -> None:
+    async with running_devnet(ledger_seconds=0.05, block_seconds=60) as devnet:
+        status, out, err = await _run(
+            node, "checks.mjs", devnet.url, DEVNET.asset_contract_id, DEVNET.asset_issuer, seconds=RUN_SECONDS
+        )
+    assert status == 0, err
+    found = json.loads(out)
+    assert {name: problem for name, problem in found.items() if problem is not True} == {}
+    assert len(found) == 19

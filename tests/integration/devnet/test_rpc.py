@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from stellar_sdk import Address, Asset, Keypair, scval, xdr
+from stellar_sdk import Address, Asset, Claimant, ClaimPredicate, Keypair, TextMemo, scval, xdr
 
 from kalepool.networks import DEVNET
 
@@ -313,3 +313,66 @@ async def test_a_server_that_lags_forgets_or_lies(client) -> None:
     assert await stroops() is None
     faults.clear()
     assert (await client.call("getTransaction", hash=first.hash_hex()))["status"] == "SUCCESS"
+
+
+async def test_every_query_answers_after_whatever_was_sent(client) -> None:
+    """Text that is no UTF-8, bytes of every value, codes and domains that are refused: in both formats."""
+    alice, bob = await client.account("alice"), await client.account("bob")
+    odd = bytes(range(256))
+    bad_code = xdr.Asset(
+        xdr.AssetType.ASSET_TYPE_CREDIT_ALPHANUM4,
+        alpha_num4=xdr.AlphaNum4(xdr.AssetCode4(b"\xff\0A\n"), alice.xdr_account_id()),
+    )
+    await client.send(
+        alice, lambda b: b.add_memo(TextMemo(odd[228:])).append_payment_op(bob.public_key, client.kale, "1")
+    )
+    await client.send(
+        alice, lambda b: b.append_manage_data_op("name", odd[:64]).append_manage_data_op("more", odd[192:])
+    )
+    claimant = Claimant(bob.public_key, ClaimPredicate.predicate_before_relative_time(60))
+    await client.send(alice, lambda b: b.append_create_claimable_balance_op(client.kale, "1", [claimant]))
+    for operation in (
+        xdr.OperationBody(xdr.OperationType.PAYMENT, payment_op=xdr.PaymentOp(_muxed(bob), bad_code, xdr.Int64(1))),
+        xdr.OperationBody(
+            xdr.OperationType.MANAGE_DATA, manage_data_op=xdr.ManageDataOp(xdr.String64(b"\xff"), xdr.DataValue(b""))
+        ),
+    ):
+        envelope = await client.build(alice, lambda b: b.append_bump_sequence_op(0))
+        parsed = envelope.to_xdr_object()
+        parsed.v1.tx.operations = [xdr.Operation(None, operation)]
+        for form in ("base64", "json"):
+            sent = await client.call("sendTransaction", transaction=parsed.to_xdr(), xdrFormat=form)
+            assert sent["status"] == "ERROR"
+    start = 1
+    for form in ("base64", "json"):
+        for method in ("getTransactions", "getEvents", "getLedgers"):
+            answer = await client.call(method, startLedger=start, xdrFormat=form)
+            assert answer[method.removeprefix("get").lower()]
+        data = xdr.LedgerKeyData(alice.xdr_account_id(), xdr.String64(b"name"))
+        key = xdr.LedgerKey(xdr.LedgerEntryType.DATA, data=data).to_xdr()
+        (entry,) = (await client.call("getLedgerEntries", keys=[key], xdrFormat=form))["entries"]
+        assert form == "base64" or entry["dataJson"]["data"]["data_value"] == odd[:64].hex()
+        assert await client.call("getFeeStats") and await client.call("getLatestLedger")
+
+
+def _muxed(key: Keypair) -> xdr.MuxedAccount:
+    return xdr.MuxedAccount(xdr.CryptoKeyType.KEY_TYPE_ED25519, ed25519=xdr.Uint256(key.raw_public_key()))
+
+
+async def test_a_claimable_balances_entry_names_who_pays_for_it(client) -> None:
+    alice = await client.account("alice")
+    made = await client.send(
+        alice, lambda b: b.append_create_claimable_balance_op(client.kale, "1", [Claimant(alice.public_key)])
+    )
+    result = xdr.TransactionResult.from_xdr(made.result_xdr).result.results
+    assert result is not None and result[0].tr is not None
+    balance = result[0].tr.create_claimable_balance_result
+    assert balance is not None and balance.balance_id is not None
+    key = xdr.LedgerKey(
+        xdr.LedgerEntryType.CLAIMABLE_BALANCE, claimable_balance=xdr.LedgerKeyClaimableBalance(balance.balance_id)
+    )
+    (entry,) = (await client.call("getLedgerEntries", keys=[key.to_xdr()]))["entries"]
+    extension = xdr.LedgerEntryExt.from_xdr(entry["extXdr"]).v1
+    assert extension is not None and extension.sponsoring_id.sponsorship_descriptor == alice.xdr_account_id()
+    held = xdr.LedgerEntryData.from_xdr(entry["xdr"]).claimable_balance
+    assert held is not None and held.amount.int64 == 10**7
