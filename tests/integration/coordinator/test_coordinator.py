@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -30,7 +31,7 @@ async def pool() -> AsyncIterator[Pool]:
         yield made
 
 
-def settings(pool: Pool, key: str | None = None, **changes: object) -> Settings:
+def settings(pool: Pool, key: str | None = None, **changes: Any) -> Settings:
     return Settings.load(
         network="devnet",
         rpc_url=pool.parts.rpc_url,
@@ -45,7 +46,7 @@ def settings(pool: Pool, key: str | None = None, **changes: object) -> Settings:
 
 
 @asynccontextmanager
-async def running(pool: Pool, **changes: object) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
+async def running(pool: Pool, **changes: Any) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
     fleet = ThreadFleet(WorkerPlace("node", "here", "cpu", 0, 1))
 
     @asynccontextmanager
