@@ -74,6 +74,7 @@ def limit_keys() -> list[str]:
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_V0,
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_EXT_V0,
         ids.CONFIG_SETTING_CONTRACT_EVENTS_V0,
+        ids.CONFIG_SETTING_STATE_ARCHIVAL,
     )
     return [
         stellar_xdr.LedgerKey(
@@ -98,6 +99,8 @@ def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
             found["footprint_entries"] = ext.tx_max_footprint_entries.uint32
         if (events := setting.contract_events) is not None:
             found["events_bytes"] = events.tx_max_contract_events_size_bytes.uint32
+        if (archival := setting.state_archival_settings) is not None:
+            found["temporary_ttl"] = archival.min_temporary_ttl.uint32
     return Limits(**found)
 
 

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 LAG_PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Pauses before a node that is behind another is asked again."""
 
+LIMITS_SECONDS = 600.0
+"""How long the network's settings are taken to stay as they are."""
+
 A = TypeVar("A")
 B = TypeVar("B")
 R = TypeVar("R", bound=BaseModel)
@@ -66,7 +69,7 @@ class ChainReader:
         self._latest_at = 0.0  # and when it was first seen, by the monotonic clock
         self._highest = 0  # the newest ledger that any answer named
         self._index_guess = 0
-        self._limits: Limits | None = None
+        self._limits: tuple[float, Limits] | None = None
         self._fees: tuple[float, Fees] | None = None
         self._lock = asyncio.Lock()  # many who need the same fees or limits ask once
         self._checked_network = False
@@ -183,10 +186,19 @@ class ChainReader:
 
     async def read_pails(self, pails: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Pail]:
         """The pails that exist, by (farmer, index)."""
+        return {name: pail for name, (pail, _) in (await self.read_pails_with_ends(pails)).items()}
+
+    async def read_pails_with_ends(self, pails: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[Pail, int]]:
+        """The pails that exist, by (farmer, index), each with the last ledger that it lives in."""
         contract = self.network.contract_id
         keys = {(farmer, index): entries.pail_entry_key(contract, farmer, index) for farmer, index in pails}
-        found, _ = await self._read_entries(list(keys.values()))
-        return {name: self._decoded(entries.pail, found[key]) for name, key in keys.items() if key in found}
+        ends: dict[str, int] = {}
+        found, ledger = await self._read_entries(list(keys.values()), ends)
+        return {
+            name: (self._decoded(entries.pail, found[key]), ends.get(key, ledger))
+            for name, key in keys.items()
+            if key in found
+        }
 
     # Accounts and fees
 
@@ -244,17 +256,21 @@ class ChainReader:
             return self._fees[1]
 
     async def read_limits(self) -> Limits:
-        """What the network allows one contract call; asked once."""
+        """What the network allows one contract call, and how long its temporary entries live: by its own settings,
+        which validators may change; asked now and then."""
         async with self._lock:
-            if (limits := self._limits) is None:
+            if self._limits is None or time.monotonic() - self._limits[0] >= LIMITS_SECONDS:
                 found, _ = await self._read_entries(entries.limit_keys())
-                limits = self._limits = self._decoded(entries.limits, found.values())
-            return limits
+                self._limits = time.monotonic(), self._decoded(entries.limits, found.values())
+            return self._limits[1]
 
     # How it is done
 
-    async def _read_entries(self, keys: Sequence[str]) -> tuple[entries.Contents, int]:
-        """Live entries by key, and the ledger of the last answer, in batches of MAX_KEYS."""
+    async def _read_entries(
+        self, keys: Sequence[str], ends: dict[str, int] | None = None
+    ) -> tuple[entries.Contents, int]:
+        """Live entries by key, and the ledger of the last answer, in batches of MAX_KEYS. `ends`: gets the last ledger
+        that each lives in, where it has one."""
         found: entries.Contents = {}
         ledger = self._highest
         for batch in entries.batches(keys):
@@ -265,6 +281,8 @@ class ChainReader:
             for entry in answer.entries or ():
                 if entry.live_until_ledger is not None and entry.live_until_ledger < ledger:
                     continue  # a temporary entry past its time is gone
+                if ends is not None and entry.live_until_ledger is not None:
+                    ends[entry.key] = entry.live_until_ledger
                 found[entry.key] = self._decoded(stellar_xdr.LedgerEntryData.from_xdr, entry.xdr)
         return found, ledger
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from kalepool.errors import KalepoolError
-from kalepool.protocol.model import Block
+from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block
 
 BASE_RESERVE_STROOPS = 5_000_000
 """What an account must keep per entry it owns, and twice for itself."""
@@ -117,6 +117,7 @@ class Limits:
     write_entries: int = 50
     write_bytes: int = 132_096
     events_bytes: int = 16_384  # of the events emitted, with the return value
+    temporary_ttl: int = TEMPORARY_TTL_LEDGERS  # ledgers that a new temporary entry lives, as Block and Pail
 
 
 @dataclass(frozen=True, slots=True)

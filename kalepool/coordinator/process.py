@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from kalepool.chain import ChainReader
+from kalepool.chain import ChainReader, Limits
 from kalepool.cluster.fleet import StuckRayError, connect
 from kalepool.cluster.members import Cluster, Fleet, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import WorkerReport
@@ -33,7 +34,7 @@ from kalepool.heartbeat import beat
 from kalepool.logins import Login
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
-from kalepool.policy.timing import blocks_per_day
+from kalepool.policy.timing import blocks_per_day, living_blocks, urgent_blocks
 from kalepool.protocol.model import Block
 from kalepool.services.keys import Role, find_owner
 from kalepool.services.owed import read_owed
@@ -147,6 +148,8 @@ class Coordinator:
         self._api = api
         self._rules = rules_of(settings)
         self._day = blocks_per_day(network)
+        self._living = 0  # blocks that a pail lives
+        self._live_by(Limits())
         self.planner = Planner(settings, self.state, chain, database, pooler_id, self._day, self._rules)
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
@@ -321,6 +324,15 @@ class Coordinator:
             state.works_due, state.works_lost = record["due"], record["lost"]
             state.saw_owed(await read_owed(self._database, index, self._day))
             self._counted_index = index
+            with contextlib.suppress(ChainError):  # then as before
+                self._live_by(await self._chain.read_limits())
+
+    def _live_by(self, limits: Limits) -> None:
+        """How long pails live, and from when on they are urgent."""
+        network = self.settings.chain
+        self._living = living_blocks(limits.temporary_ttl, network)
+        urgent = urgent_blocks(limits.temporary_ttl, network)
+        self._rules = dataclasses.replace(self._rules, urgent_harvest_blocks=urgent)
 
     async def _read_database(self) -> None:
         """Farmers, pails to harvest, and blocks that can be closed."""
@@ -334,7 +346,7 @@ class Coordinator:
         index = state.index
         if index is not None:
             rows = await self._database.fetch_all(
-                "select_unharvested_pails", pooler_id=self.pooler_id, first=index - self._day, last=index - 1
+                "select_unharvested_pails", pooler_id=self.pooler_id, first=index - self._living, last=index - 1
             )
             state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
             await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)

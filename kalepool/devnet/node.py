@@ -22,7 +22,8 @@ from kalepool.devnet.ledger.soroban_calls import LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.store import LedgerRow, Store, TransactionRow
 from kalepool.devnet.ledger.transactions import Transaction
-from kalepool.devnet.settings import LEDGER_CAPACITY
+from kalepool.devnet.settings import LEDGER_CAPACITY, MIN_TEMPORARY_TTL
+from kalepool.devnet.soroban.config_settings import config_settings
 from kalepool.devnet.soroban.invoke import apply
 from kalepool.networks import DEVNET
 
@@ -60,7 +61,9 @@ class Node:
         ledger_seconds: float,
         block_seconds: int,
         capacity: int = LEDGER_CAPACITY,
+        temporary_ttl: int = MIN_TEMPORARY_TTL,
     ) -> None:
+        self.config_settings = config_settings(temporary_ttl)
         self.ledger_seconds = ledger_seconds
         self.block_seconds = block_seconds
         self.faults = Faults()
@@ -76,7 +79,13 @@ class Node:
         self.contracts = contracts(block_seconds)
         apply_soroban = partial(apply, contracts=self.contracts)
         self.ledger = DevnetLedger(
-            DEVNET.passphrase, apply_soroban, entries, header, capacity=capacity, keep=self.store.keep
+            DEVNET.passphrase,
+            apply_soroban,
+            entries,
+            header,
+            capacity=capacity,
+            keep=self.store.keep,
+            temporary_ttl=temporary_ttl,
         )
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
         self._closed = asyncio.Event()

@@ -10,7 +10,7 @@ from pathlib import Path
 from kalepool.devnet.ledger.closing import Closed
 from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.http_server import serving
-from kalepool.devnet.settings import LEDGER_CAPACITY
+from kalepool.devnet.settings import LEDGER_CAPACITY, MIN_TEMPORARY_TTL
 from kalepool.networks import DEVNET
 
 
@@ -39,8 +39,15 @@ async def running_devnet(
     capacity: int = LEDGER_CAPACITY,
     faults: bool = True,
     rivals: int = 0,
+    temporary_ttl: int = MIN_TEMPORARY_TTL,
 ) -> AsyncIterator[RunningDevnet]:
     """Serves a devnet on a free loopback port. `ledger_seconds` 0: ledgers close only by `close_ledger`."""
-    node = Node(folder, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
+    node = Node(
+        folder,
+        ledger_seconds=ledger_seconds,
+        block_seconds=block_seconds,
+        capacity=capacity,
+        temporary_ttl=temporary_ttl,
+    )
     async with serving(node, "127.0.0.1", 0, with_faults=faults, rivals=rivals) as url:
         yield RunningDevnet(url, node)

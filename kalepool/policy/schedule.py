@@ -79,7 +79,8 @@ class ScheduleSettings:
     """How many measured pails the prior weighs as much as."""
 
     urgent_harvest_blocks: int = 200
-    """A pail this many blocks old is harvested even while works are due: it is lost after a day."""
+    """A pail this many blocks old is harvested even while works are due. The coordinator sets it by the network's own
+    TTL, after which a pail is lost: see timing.py."""
 
 
 @dataclass(frozen=True, slots=True)

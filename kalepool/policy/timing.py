@@ -30,6 +30,20 @@ def blocks_per_day(network: Network) -> int:
     return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds)
 
 
+SLOW_LEDGERS = 1.25
+"""Ledgers may take so much longer than the network says."""
+
+
+def living_blocks(temporary_ttl: int, network: Network) -> int:
+    """How many blocks back a pail may still be on the ledger, at most. `temporary_ttl`: the network's, in ledgers."""
+    return math.ceil(SLOW_LEDGERS * temporary_ttl * network.ledger_seconds / network.block_seconds) + 1
+
+
+def urgent_blocks(temporary_ttl: int, network: Network) -> int:
+    """From how many blocks back on a pail is harvested even while works are due: two thirds of its life are over."""
+    return max(round(2 * temporary_ttl * network.ledger_seconds / network.block_seconds / 3), 1)
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerClock:
     """The ledgers to come, foreseen from the last one read. Times in unix seconds."""

@@ -21,11 +21,11 @@ from kalepool.custody import Binding
 from kalepool.database import new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.endurance import WARN_HOURS, Endurance
-from kalepool.policy.timing import blocks_per_day
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
+from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
@@ -391,16 +391,18 @@ class Alerts:
         silent = 0.0
         farm: Farm | None = None
         poor: dict[str, int] = {}
+        living = 0
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 farm = await self._ctx.chain.read_farm()
                 poor = await self._poor_farmers()
+                living = await harvest.living_blocks(self._ctx)
             self._answered_at = datetime.now(UTC)
         except (ChainError, TimeoutError):
             silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
-            first, last = farm.index - blocks_per_day(self._ctx.settings.chain), farm.index - 1
+            first, last = farm.index - living, farm.index - 1
             started = datetime.fromtimestamp(farm.farm_block.timestamp, UTC)
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)

@@ -145,7 +145,7 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
     wallet = farmer.custodial_wallet
     current = (await ctx.chain.read_farm()).index or 0
     rows = await ctx.database.fetch_all("select_pails_left", farmer_id=farmer.farmer_id)
-    oldest = max(current - harvest.living_blocks(ctx), 0)
+    oldest = max(current - await harvest.living_blocks(ctx), 0)
     pails = await ctx.chain.read_pails([(wallet, index) for index in range(oldest, current + 2)])
     worked = {index for (_, index), pail in pails.items() if pail.zeros is not None or index >= current}
     left = sorted({row["block_index"] for row in rows} | worked)

@@ -68,7 +68,7 @@ class PoolFigures:
 
 
 async def read_figures(database: Database, day_blocks: int) -> PoolFigures:
-    """day_blocks: how many blocks a pail lives, see blocks_per_day. Raises DatabaseError."""
+    """day_blocks: how many blocks a pail lives, see policy/timing.py living_blocks. Raises DatabaseError."""
     return PoolFigures(
         shares=await database.fetch_all("count_miner_shares"),
         lost=await database.fetch_all("sum_compensations"),

@@ -20,10 +20,12 @@ from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
 from kalepool.api.problems import Problem
+from kalepool.chain import Limits
+from kalepool.errors import ChainError
 from kalepool.policy.endurance import Endurance
-from kalepool.policy.timing import blocks_per_day
+from kalepool.policy.timing import living_blocks
 from kalepool.services.context import Context
-from kalepool.services.health import Health, disk_room
+from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
@@ -59,9 +61,18 @@ class Metrics:
                 self._last = time.monotonic(), generate_latest(registry)
             return self._last[1]
 
+    async def _limits(self) -> Limits:
+        """As the network says, or usually are: the database has its metrics also while the chain is silent."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._ctx.chain.read_limits()
+        except (ChainError, TimeoutError):
+            return Limits()
+
     async def _read(self) -> list[Metric]:
         sums = await self._totals.read()
-        now = await read_figures(self._ctx.database, blocks_per_day(self._ctx.settings.chain))
+        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
+        now = await read_figures(self._ctx.database, living)
         shares, lost = now.shares, now.lost
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [

@@ -27,7 +27,7 @@ from kalepool.devnet.ledger.signatures import one_time_signer
 from kalepool.devnet.ledger.soroban_calls import ApplySoroban, LedgerInfo
 from kalepool.devnet.ledger.state_view import StateView, pack_changes
 from kalepool.devnet.ledger.transactions import AnyResult, Code, Transaction, TransactionResult, parse
-from kalepool.devnet.settings import PROTOCOL_VERSION
+from kalepool.devnet.settings import MIN_TEMPORARY_TTL, PROTOCOL_VERSION
 from kalepool.devnet.wire import EventKind, array, sc_addr, sc_i128, sc_symbol
 
 log = structlog.get_logger()
@@ -91,8 +91,10 @@ class DevnetLedger:
         *,
         capacity: int,
         keep: Callable[[Closed], None],
+        temporary_ttl: int = MIN_TEMPORARY_TTL,
     ) -> None:
         self.passphrase = passphrase
+        self._temporary_ttl = temporary_ttl
         self.network_id = sha256(passphrase.encode()).digest()
         self._run_soroban = apply_soroban
         self.entries = entries
@@ -113,7 +115,7 @@ class DevnetLedger:
     @property
     def info(self) -> LedgerInfo:
         """The last closed ledger, as simulations see it."""
-        return LedgerInfo(self.header.sequence, self.header.close_time, self.network_id)
+        return LedgerInfo(self.header.sequence, self.header.close_time, self.network_id, self._temporary_ttl)
 
     def parse(self, envelope: bytes) -> Transaction:
         """ValueError where the bytes are not an envelope this network accepts."""
@@ -132,7 +134,7 @@ class DevnetLedger:
         evicted = self._evict(state, sequence)
         chosen, invalid = self.queue.select(state, conditions)
         order = _apply_order(chosen, self.header.hash)
-        info = LedgerInfo(sequence, close_time, self.network_id)
+        info = LedgerInfo(sequence, close_time, self.network_id, self._temporary_ttl)
 
         while True:  # each round but the last leaves one transaction out
             attempt = StateView(state)
@@ -255,6 +257,8 @@ class DevnetLedger:
 
     def _apply(self, state: StateView, item: _Running, conditions: Conditions, info: LedgerInfo) -> None:
         transaction = item.transaction
+        if transaction.soroban is not None:  # all of it, until a call uses some
+            item.refund = transaction.resource_fee - _fixed_fee(transaction)
         before = StateView(state)
         if transaction.fee_bump is not None:
             _drop_signer(before, transaction.fee_source, one_time_signer(transaction.hash), conditions.sequence)
@@ -304,8 +308,6 @@ class DevnetLedger:
         transaction = item.transaction
         assert transaction.soroban is not None
         view = StateView(state)
-        fixed = non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
-        item.refund = transaction.resource_fee - fixed  # all of it where the call raises
         malformed = operations.malformed(transaction, 0)
         if malformed is not None:
             item.result = TransactionResult(Code.FAILED, (malformed,))
@@ -315,7 +317,8 @@ class DevnetLedger:
         item.diagnostics = applied.diagnostics
         if is_success(applied.result):
             item.operations = [OperationMeta(pack_changes(view), applied.events)]
-            item.soroban = SorobanMeta(applied.return_value, fixed, applied.refundable_fee, applied.rent_fee)
+            fees = _fixed_fee(transaction), applied.refundable_fee, applied.rent_fee
+            item.soroban = SorobanMeta(applied.return_value, *fees)
             item.result = TransactionResult(Code.SUCCESS, (applied.result,))
             view.merge()
         else:
@@ -334,7 +337,8 @@ class DevnetLedger:
             item.post_fee_changes = pack_changes(view)
             view.merge()
             item.fee_charged -= item.refund
-        item.events.append(self._fee_event(transaction, -item.refund, meta.AFTER_ALL))
+        if item.refund:
+            item.events.append(self._fee_event(transaction, -item.refund, meta.AFTER_ALL))
 
     def asset_contract(self, asset: bytes) -> bytes:
         """The raw hash of an asset's contract on this network."""
@@ -351,6 +355,12 @@ def asset_contract_id(network_id: bytes, asset: bytes) -> bytes:
 def _apply_order(chosen: list[tuple[Transaction, int]], salt: bytes) -> list[tuple[Transaction, int]]:
     """Classic before Soroban, each in an order nobody can choose."""
     return sorted(chosen, key=lambda item: (item[0].is_soroban, sha256(salt + item[0].hash).digest()))
+
+
+def _fixed_fee(transaction: Transaction) -> int:
+    """Stroops a Soroban transaction pays for what it declares, used or not."""
+    assert transaction.soroban is not None
+    return non_refundable_fee(transaction.soroban.resources(len(transaction.envelope)))
 
 
 def _drop_signer(view: StateView, key: bytes, signer: bytes, sequence: int) -> None:

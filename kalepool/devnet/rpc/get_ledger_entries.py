@@ -11,7 +11,6 @@ from kalepool.devnet.node import Node
 from kalepool.devnet.rpc.params import Params, take, take_format
 from kalepool.devnet.rpc.rpc_errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from kalepool.devnet.rpc.xdr_json import as_json
-from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
 
 MAX_KEYS = 200
 _CORE_REFUSES = "could not query captive core"
@@ -30,7 +29,7 @@ def get_ledger_entries(node: Node, params: Params) -> dict[str, Any]:
     asked: set[bytes] = set()
     for position, text in enumerate(keys):
         key = _read_key(text, position)
-        entry = told.entries.get(key) or CONFIG_SETTINGS.get(key)
+        entry = told.entries.get(key) or node.config_settings.get(key)
         if entry is None:
             _check_key(key, text, position)
         asked.add(key)

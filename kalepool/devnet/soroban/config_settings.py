@@ -14,7 +14,7 @@ _Id = xdr.ConfigSettingID
 _u32, _i64, _u64 = xdr.Uint32, xdr.Int64, xdr.Uint64
 
 
-def _entries() -> list[xdr.ConfigSettingEntry]:
+def _entries(temporary_ttl: int) -> list[xdr.ConfigSettingEntry]:
     compute = xdr.ConfigSettingContractComputeV0(
         ledger_max_instructions=_i64(settings.LEDGER_MAX_INSTRUCTIONS),
         tx_max_instructions=_i64(settings.TX_MAX_INSTRUCTIONS),
@@ -54,7 +54,7 @@ def _entries() -> list[xdr.ConfigSettingEntry]:
     )
     archival = xdr.StateArchivalSettings(
         max_entry_ttl=_u32(settings.MAX_ENTRY_TTL),
-        min_temporary_ttl=_u32(settings.MIN_TEMPORARY_TTL),
+        min_temporary_ttl=_u32(temporary_ttl),
         min_persistent_ttl=_u32(settings.MIN_PERSISTENT_TTL),
         persistent_rent_rate_denominator=_i64(settings.PERSISTENT_RENT_DENOMINATOR),
         temp_rent_rate_denominator=_i64(settings.TEMPORARY_RENT_DENOMINATOR),
@@ -75,8 +75,7 @@ def _entries() -> list[xdr.ConfigSettingEntry]:
     ]
 
 
-CONFIG_SETTINGS: dict[bytes, LedgerEntry] = {
-    data.ledger_key: LedgerEntry(data, 1)
-    for data in (ConfigSetting(entry.config_setting_id.value, entry.to_xdr_bytes()) for entry in _entries())
-}
-"""By packed ledger key."""
+def config_settings(temporary_ttl: int = settings.MIN_TEMPORARY_TTL) -> dict[bytes, LedgerEntry]:
+    """By packed ledger key. `temporary_ttl`: ledgers that a new temporary entry lives."""
+    found = (ConfigSetting(entry.config_setting_id.value, entry.to_xdr_bytes()) for entry in _entries(temporary_ttl))
+    return {data.ledger_key: LedgerEntry(data, 1) for data in found}

@@ -15,7 +15,7 @@ import structlog
 from kalepool.actions import ActionName
 from kalepool.contract_errors import BlockMissingError, HarvestNotReadyError, PailMissingError, WorkMissingError
 from kalepool.errors import NotFoundError
-from kalepool.policy.timing import blocks_per_day
+from kalepool.policy import timing
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import reward
 from kalepool.services import poolers
@@ -30,7 +30,7 @@ from kalepool.services.owed import read_turns
 log = structlog.get_logger()
 
 PATIENCE = timedelta(minutes=5)
-"""A harvest is tried again for this long: there is a day for it, and the caller asks again."""
+"""A harvest is tried again for this long: the caller asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ async def _targets(
         rows = await ctx.database.fetch_all("select_planted", block_index=block_index, pooler_id=pooler_id)
         wanted |= {Target(block_index, row["farmer_id"]) for row in rows}
     elif targets is None:
-        oldest = max(farm_index - living_blocks(ctx), 0)
+        oldest = max(farm_index - await living_blocks(ctx), 0)
         rows = await ctx.database.fetch_all("select_unharvested", pooler_id=pooler_id, oldest_index=oldest)
         wanted |= {Target(row["block_index"], row["farmer_id"]) for row in rows if row["block_index"] < farm_index}
         wanted |= await _found_on_chain(ctx, pooler_id, farm_index, oldest, farmers)
@@ -157,9 +157,9 @@ async def _targets(
     return sorted(named, key=lambda target: target.block_index)
 
 
-def living_blocks(ctx: Context) -> int:
-    """How many blocks back a pail can still be on the ledger."""
-    return blocks_per_day(ctx.settings.chain) + 1
+async def living_blocks(ctx: Context) -> int:
+    """How many blocks back a pail can still be on the ledger, by the network's own TTL. Raises RpcUnavailableError."""
+    return timing.living_blocks((await ctx.chain.read_limits()).temporary_ttl, ctx.settings.chain)
 
 
 async def _found_on_chain(
@@ -231,10 +231,11 @@ async def _harvest_all(
     def place(target: Target) -> tuple[str, int]:
         return farmers[target.farmer_id].custodial_wallet, target.block_index
 
-    blocks, pails = await asyncio.gather(
+    blocks, living = await asyncio.gather(
         ctx.chain.read_blocks(sorted({target.block_index for target in targets})),
-        ctx.chain.read_pails([place(target) for target in targets]),
+        ctx.chain.read_pails_with_ends([place(target) for target in targets]),
     )
+    pails = {where: pail for where, (pail, _) in living.items()}
     outcomes: list[Harvested | Failure] = []
     ready: list[Ripe] = []
     for target in targets:
@@ -246,10 +247,18 @@ async def _harvest_all(
             outcomes.append(
                 await _not_ripe(ctx, pooler_id, target, blocks.get(index), pails.get((wallet, index)), error)
             )
-    packs = await asyncio.gather(
-        *(_harvest_pack(ctx, pooler_id, items) for items in pack(ready, ctx.settings.harvest_batch))
-    )
-    return [*outcomes, *(outcome for pack in packs for outcome in pack)]
+    ends = {where: end for where, (_, end) in living.items()}
+    ready.sort(key=lambda item: ends[item.place])
+    # Those that are gone first come first: what can wait waits until they are through.
+    soon = ctx.chain.newest_ledger + (await ctx.chain.read_limits()).temporary_ttl // 2
+    for some in (
+        [item for item in ready if ends[item.place] <= soon],
+        [item for item in ready if ends[item.place] > soon],
+    ):
+        packs = sorted(pack(some, ctx.settings.harvest_batch), key=lambda items: ends[items[0].place])
+        done = await asyncio.gather(*(_harvest_pack(ctx, pooler_id, items) for items in packs))
+        outcomes += [outcome for each in done for outcome in each]
+    return outcomes
 
 
 async def _not_ripe(

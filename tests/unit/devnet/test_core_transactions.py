@@ -12,6 +12,7 @@ from stellar_sdk import (
     Account,
     FeeBumpTransactionEnvelope,
     IdMemo,
+    MuxedAccount,
     TransactionBuilder,
     TransactionEnvelope,
     scval,
@@ -479,6 +480,10 @@ def _call(fork: Fork, price: int, **changes: Any) -> TransactionEnvelope:
     soroban = xdr.SorobanTransactionData(xdr.SorobanTransactionDataExt(0), resources, _i64(price))
     envelope.transaction.soroban_data = soroban
     envelope.transaction.fee = changes.get("fee", 100 + max(0, price))
+    if "source" in changes:
+        envelope.transaction.source = MuxedAccount(keypair("alice").public_key, changes["source"])
+    if "caller" in changes:
+        envelope.transaction.operations[0].source = MuxedAccount(keypair("alice").public_key, changes["caller"])
     if "memo" in changes:
         envelope.transaction.memo = changes["memo"]
     envelope.sign(keypair("alice"))
@@ -585,6 +590,26 @@ def test_a_bump_below_the_inner_bid_is_told_what_it_takes(world: World) -> None:
     bumped = _bump(inner, "carol", 1_999)
     _, result, _ = fork.send(bumped)
     assert (result.result.code.name, result.fee_charged.int64) == ("txINSUFFICIENT_FEE", 2_000)
+
+
+def test_what_a_ledger_refuses_has_its_refundable_fee_back(world: World) -> None:
+    """TransactionFrame.cpp:2120: the refund is reckoned before signatures are checked, and the number is used."""
+    fork = world.fork()
+    alice = keypair("alice").raw_public_key()
+    before = fork.ledger.view.account(alice)
+    called = _call(fork, FEE)
+    stopped = fork.build("bob", [options(master=0, source="alice")])  # classic transactions are applied first
+    for name in ("alice", "bob"):
+        stopped.sign(keypair(name))
+    assert [fork.submit(envelope).status for envelope in (called, stopped)] == ["PENDING", "PENDING"]
+    first, second = fork.close().transactions
+    result = parse_result(second.result)
+    assert first.success and result.result.code.name == "txBAD_AUTH"
+    after = fork.ledger.view.account(alice)
+    assert before is not None and after is not None and after.sequence == before.sequence + 1
+    assert before.balance - after.balance == result.fee_charged.int64 < 100 + FEE
+    stages = [xdr.TransactionEvent.from_xdr_bytes(event).stage.value for event in second.transaction_events]
+    assert stages == [0, 2]
 
 
 # --- operations nobody looked at
@@ -746,6 +771,8 @@ def _contract_key(size: int) -> xdr.LedgerKey:
 
 DECLARED = [
     ("a memo", {"memo": IdMemo(1)}, (8, 2), "TransactionFrame.cpp:1399"),
+    ("a source with an id", {"source": 7}, (8, 2), "TransactionFrame.cpp:1399"),
+    ("an operation's source with an id", {"caller": 7}, (8, 2), "TransactionFrame.cpp:1399"),
     ("too many instructions", {"instructions": 400_000_001}, (7, 5), "TransactionFrame.cpp:835"),
     ("too many bytes read", {"reads": 200_001}, (3, 5), "TransactionFrame.cpp:844"),
     ("too many bytes written", {"bytes": 132_097}, (3, 5), "TransactionFrame.cpp:853"),

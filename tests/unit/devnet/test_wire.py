@@ -21,7 +21,7 @@ from kalepool.devnet.ledger.ledger_entries import (
     unpack_data,
 )
 from kalepool.devnet.soroban import scv
-from kalepool.devnet.soroban.config_settings import CONFIG_SETTINGS
+from kalepool.devnet.soroban.config_settings import config_settings
 from kalepool.devnet.soroban.scv import Val
 from kalepool.networks import DEVNET
 
@@ -115,7 +115,7 @@ def test_contract_entries_survive_packing() -> None:
 
 def test_genesis_and_settings_are_entries_of_the_network() -> None:
     first = genesis(1_000_000, 100)
-    for key, entry in (first.entries | CONFIG_SETTINGS).items():
+    for key, entry in (first.entries | config_settings()).items():
         assert xdr.LedgerEntry.from_xdr_bytes(entry.pack()).to_xdr_bytes() == entry.pack()
         assert xdr.LedgerKey.from_xdr_bytes(key).to_xdr_bytes() == key
     assert xdr.LedgerHeader.from_xdr_bytes(first.header.pack()).to_xdr_bytes() == first.header.pack()
