@@ -250,6 +250,7 @@ class Coordinator:
             try:
                 await self.finds.seed()
             except DatabaseError as error:
+                _end_if_cancelled()
                 log.debug("nothing_decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
@@ -407,6 +408,7 @@ class Coordinator:
                     since_sample = 0.0
                     await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
+                _end_if_cancelled()
                 log.debug("workers_not_written", reason=str(error))
 
     # How loops go on
@@ -423,6 +425,7 @@ class Coordinator:
             try:
                 await step()
             except KalepoolError as error:
+                _end_if_cancelled()
                 log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
@@ -447,6 +450,13 @@ def rules_of(settings: Settings) -> ScheduleSettings:
         landing_probability=settings.landing_probability,
         insurance=settings.insurance,
     )
+
+
+def _end_if_cancelled() -> None:
+    """A query that is cancelled may end with the database's error instead: whoever goes on then never ends."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
