@@ -15,3 +15,5 @@ class ActionName(StrEnum):
     TRUSTLINE = "trustline"
     CREATE_ACCOUNT = "create_account"
     MERGE = "merge"
+    COLLECT = "collect"
+    PAYOUT = "payout"

@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     contract_id: str | None = None
     """Id of the KALE contract, which is planted, worked and harvested at."""
 
+    contract_wasm: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the KALE contract's code, where it is another than the pool knows: an operator's consent to it."""
+
+    pause_on_new_contract: bool = True
+    """Whether nothing is planted while the KALE contract's code is another than the pool knows. Operators are told in
+    any case."""
+
     asset_code: str | None = None
     """Code of the asset that is farmed."""
 
@@ -266,8 +273,11 @@ class Settings(BaseSettings):
     proxy."""
 
     platform_fee: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. It is reckoned and shown, and settled by the
-    operator."""
+    """Part of the farmers' rewards that is the pool's fee: 0.05 is 5 %. Fixed for a farmer when it registers; it is
+    collected from its wallet into the treasury."""
+
+    fee_collect_stroops: Annotated[int, Field(ge=1)] = 100_000_000
+    """KALE from which on a farmer's fee is collected, in stroops (100,000,000 are 10 KALE); less once a day."""
 
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The most of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %. The coordinator
@@ -296,8 +306,20 @@ class Settings(BaseSettings):
     """Most rigs (machines) of a key."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are credited with theirs;
-    what falls to the pool's own workers stays the pool's."""
+    """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls
+    to the pool's own workers stays the pool's."""
+
+    payout_threshold_stroops: Annotated[int, Field(ge=1)] = 100_000_000
+    """KALE from which on a miner is paid, in stroops (100,000,000 are 10 KALE), unless it has set more itself."""
+
+    payout_wish_stroops: Annotated[int, Field(ge=1)] = 10_000_000
+    """KALE from which on a miner is paid when it asks for it, in stroops."""
+
+    payout_days: Positive = 30.0
+    """Days after which a miner is paid what it has earned, however little."""
+
+    payout_change_hours: Annotated[float, Field(ge=0)] = 72.0
+    """Hours until a miner's new payout wallet counts that the old one did not sign for."""
 
     pplns_blocks: Annotated[int, Field(ge=1)] = 12
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
@@ -380,6 +402,7 @@ class Settings(BaseSettings):
             "passphrase": self.network_passphrase,
             "rpc_url": self.rpc_url,
             "contract_id": self.contract_id,
+            "contract_wasm": self.contract_wasm,
             "asset_code": self.asset_code,
             "asset_issuer": self.asset_issuer,
             "asset_contract_id": self.asset_contract_id,

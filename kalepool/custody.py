@@ -47,6 +47,7 @@ class Purpose(StrEnum):
     FARMER = "farmer"
     POOL = "pool"
     CHANNEL = "channel"
+    TREASURY = "treasury"
     SIGN_IN = "sign-in"
 
 

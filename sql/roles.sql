@@ -38,6 +38,7 @@ BEGIN
         REVOKE INSERT, UPDATE, DELETE ON migrations FROM kalepool_api;
         REVOKE UPDATE, DELETE ON plantings, works, harvests, operator_actions FROM kalepool_api;
         -- Of the books it may only add entries, through the function that keeps balances and the chain of hashes.
+        REVOKE UPDATE, DELETE ON block_closings FROM kalepool_api;
         REVOKE INSERT, UPDATE, DELETE ON transfers, book_accounts, book_head FROM kalepool_api;
         GRANT EXECUTE ON FUNCTION post_transfers TO kalepool_api;
         -- Rows that stay, and columns of theirs that never change: who somebody is, and where money goes.
@@ -48,6 +49,8 @@ BEGIN
                 ('accounts', ARRAY['account_id', 'purpose', 'name', 'address', 'created_at']),
                 ('withdrawals', ARRAY['withdrawal_id', 'farmer_id', 'idempotency_key', 'asset', 'amount_stroops',
                                       'destination', 'created_at']),
+                ('payouts', ARRAY['payout_id', 'miner_id', 'amount_stroops', 'destination', 'memo', 'reason',
+                                  'idempotency_key', 'created_at']),
                 ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at'])
             ) AS t (table_name, columns)
         LOOP

@@ -51,8 +51,9 @@ WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
 
-MAX_CREATED_ACCOUNTS = 100
-"""Operations one transaction takes."""
+MAX_OPERATIONS = 100
+MAX_SIGNATURES = 20
+"""What one transaction takes."""
 
 
 @dataclass(frozen=True, slots=True)

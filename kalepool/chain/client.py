@@ -125,7 +125,7 @@ class Chain(PastReader):
         self, accounts: Sequence[tuple[str, int]], *, pool: Signer, deadline: datetime, attempt: int = 1
     ) -> Prepared:
         """Create accounts (address, starting stroops), at most 100, from the pool's."""
-        if not 0 < len(accounts) <= building.MAX_CREATED_ACCOUNTS:
+        if not 0 < len(accounts) <= building.MAX_OPERATIONS:
             raise InputError(f"{len(accounts)} accounts to create: a transaction takes 1 to 100")
         operations = [building.create_account(address, stroops) for address, stroops in accounts]
         return await self._prepare_classic(ActionName.CREATE_ACCOUNT, operations, pool, None, deadline, attempt)
@@ -147,8 +147,10 @@ class Chain(PastReader):
         pool: Signer | None = None,
         deadline: datetime,
         attempt: int = 1,
+        also: tuple[str, int] | None = None,
     ) -> Prepared:
-        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given.
+        """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given. `also`: KALE to
+        one more account (address, stroops), unless a contract is paid.
 
         A contract is paid through the asset's own, and one asset at a time.
         """
@@ -169,8 +171,49 @@ class Chain(PastReader):
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
             if stroops
         ]
+        if also is not None:
+            operations.append(building.payment(also[0], self.asset, also[1]))
         return await self._prepare_classic(
             ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
+        )
+
+    async def prepare_payouts(
+        self,
+        source: Signer,
+        payees: Sequence[tuple[Destination, int]],
+        *,
+        pool: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """Pay KALE to many accounts (with stroops), at most 100, all or none; `pool` pays the fee. One with a memo goes
+        alone."""
+        memos = {to.memo for to, _ in payees}
+        if not 0 < len(payees) <= building.MAX_OPERATIONS or (memos != {None} and len(payees) > 1):
+            raise InputError(f"{len(payees)} payments: a transaction takes 1 to 100, and one with a memo goes alone")
+        operations = [building.payment(to.address, self.asset, stroops) for to, stroops in payees]
+        memo = payees[0][0].as_memo()
+        return await self._prepare_classic(ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=memo)
+
+    async def prepare_collection(
+        self,
+        farmers: Sequence[tuple[Signer, int]],
+        destination: str,
+        *,
+        channel: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+    ) -> Prepared:
+        """KALE of many accounts, each with its signature, to one; from a channel, which pays. At most 19: an envelope
+        takes 20 signatures."""
+        if not 0 < len(farmers) <= building.MAX_SIGNATURES - 1:
+            raise InputError(f"{len(farmers)} wallets: a transaction takes the signatures of 1 to 19 and the channel's")
+        operations = [
+            building.payment(destination, self.asset, stroops, signer.public_key) for signer, stroops in farmers
+        ]
+        others = [signer for signer, _ in farmers]
+        return await self._prepare_classic(
+            ActionName.COLLECT, operations, channel, None, deadline, attempt, others=others
         )
 
     async def prepare_limit(

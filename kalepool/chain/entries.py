@@ -9,7 +9,7 @@ from typing import Any
 from stellar_sdk import Address, Asset, Keypair, LiquidityPoolAsset, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
-from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits
+from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits, Payee
 from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, Key, Pail, block_key, pail_key
 
 MAX_KEYS = 200
@@ -64,6 +64,25 @@ def data_key(address: str, name: str) -> str:
 def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
     assert entry.data is not None
     return entry.data.data_value.data_value
+
+
+def payee(
+    account: stellar_xdr.LedgerEntryData | None,
+    line: stellar_xdr.LedgerEntryData | None,
+    memo: stellar_xdr.LedgerEntryData | None,
+) -> Payee:
+    """What an account can be paid, by its entry, its trustline and its word on memos."""
+    if account is None or line is None or line.trust_line is None:
+        return Payee(exists=account is not None, trusts=False)
+    found = line.trust_line
+    buying = found.ext.v1.liabilities.buying.int64 if found.ext.v1 is not None else 0
+    return Payee(
+        exists=True,
+        trusts=True,
+        authorised=bool(found.flags.uint32 & 1),
+        room_stroops=max(found.limit.int64 - found.balance.int64 - buying, 0),
+        memo_required=memo is not None and data_value(memo) == b"1",
+    )
 
 
 def limit_keys() -> list[str]:
@@ -123,6 +142,14 @@ def farm_state(instance: stellar_xdr.LedgerEntryData) -> tuple[int | None, Block
         index = 0
     paused = scval.from_bool(stored[FARM_PAUSED.name]) if FARM_PAUSED.name in stored else False
     return index, farm_block, paused
+
+
+def contract_wasm(instance: stellar_xdr.LedgerEntryData) -> str | None:
+    """SHA-256 of the code of a contract's instance, in hex; None for one that has none of its own."""
+    assert instance.contract_data is not None
+    assert instance.contract_data.val.instance is not None
+    code = instance.contract_data.val.instance.executable.wasm_hash
+    return None if code is None else code.hash.hex()
 
 
 def block(entry: stellar_xdr.LedgerEntryData) -> Block:

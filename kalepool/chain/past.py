@@ -89,7 +89,7 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
             payments = [each for each in operations if isinstance(each, Payment)]
             return ActionName.PAYMENT, tuple(
                 PastPart(
-                    source,
+                    each.source.account_id if each.source else source,
                     amount_stroops=_stroops(each),
                     kale=each.asset == kale,
                     destination=_address(each.destination),

@@ -21,7 +21,7 @@ from stellar_sdk.soroban_rpc import (
 
 from kalepool.chain import entries
 from kalepool.chain.destinations import MEMO_REQUIRED, Destination
-from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Receiver, RpcHealth
+from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Payee, Receiver, RpcHealth
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
@@ -174,7 +174,8 @@ class ChainReader:
             if index is None or index in block_keys:
                 entry = found.get(block_keys[index]) if index is not None else None
                 block = None if entry is None else self._decoded(entries.block, entry)
-                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused)
+                wasm = self._decoded(entries.contract_wasm, found[instance_key])
+                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused, wasm)
         raise RpcUnavailableError("the farm's index kept moving while it was read")
 
     async def read_blocks(self, indexes: Iterable[int]) -> dict[int, Block]:
@@ -232,6 +233,24 @@ class ChainReader:
         found, _ = await self._read_entries([key, line, asks])
         wants_memo = asks in found and self._decoded(entries.data_value, found[asks]) == b"1"
         return Receiver(key in found, line in found or account == self.network.asset_issuer, wants_memo)
+
+    async def read_payees(self, accounts: Iterable[str]) -> dict[str, Payee]:
+        """What each account (G…) can be paid in KALE."""
+        payees: dict[str, Payee] = {}
+        for some in entries.batches(list(accounts), entries.MAX_KEYS // 3):
+            keys = {
+                address: (
+                    entries.account_key(address),
+                    entries.trustline_key(address, self.asset),
+                    entries.data_key(address, MEMO_REQUIRED),
+                )
+                for address in some
+            }
+            found, _ = await self._read_entries([key for each in keys.values() for key in each])
+            for address, (key, line, memo) in keys.items():
+                there = (found.get(key), found.get(line), found.get(memo))
+                payees[address] = self._decoded(lambda parts: entries.payee(*parts), there)
+        return payees
 
     async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
         """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""

@@ -49,6 +49,7 @@ class Farm:
 
     `index` is None where the contract was never set up; `block` is Block(index), None before the first plant ever and
     once it was evicted. `farm_block` collects the next block's bounds. `closed_at` is the ledger's, where known.
+    `wasm` is the SHA-256 of the contract's code, in hex.
     """
 
     ledger: int
@@ -57,6 +58,7 @@ class Farm:
     farm_block: Block | None
     block: Block | None
     paused: bool
+    wasm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,17 @@ class Receiver:
     is_there: bool
     trusts_kale: bool = True
     wants_memo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """What an account can be paid in KALE. `memo_required`: only with a memo, or by an M… address (SEP-29)."""
+
+    exists: bool
+    trusts: bool
+    authorised: bool = False
+    room_stroops: int = 0
+    memo_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

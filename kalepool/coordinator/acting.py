@@ -16,6 +16,7 @@ from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import State
 from kalepool.policy.schedule import Action, Harvest, Plant, Submit
 from kalepool.protocol.model import Pail
+from kalepool.tasks import end_tasks
 
 HARVEST_TARGETS = 200  # pails asked for in one call
 
@@ -79,9 +80,7 @@ class Acting:
             await asyncio.wait(self._calls, timeout=seconds)
 
     async def stop(self) -> None:
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await end_tasks(self._calls)
 
     def _run(self, call: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(call)

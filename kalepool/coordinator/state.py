@@ -163,7 +163,7 @@ class State:
             self._order()
 
     def saw_owed(self, owed: Mapping[UUID, int]) -> None:
-        """What each farmer is owed of the last day's zero points. It may come before the farmers themselves."""
+        """What each farmer is owed of the last day's paying zeros. It may come before the farmers themselves."""
         self.owed = owed
         self._order()
 

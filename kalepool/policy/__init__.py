@@ -18,5 +18,6 @@ shares.py         is a share what it claims, what does it count for, how fast is
 ranges.py         who may try which nonces
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+paying.py         which miners are paid, in what order
 bookkeeping.py    what events mean for the books: debit, credit, cause
 """

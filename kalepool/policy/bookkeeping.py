@@ -185,6 +185,11 @@ def paid(payout: object, name: object, amount: int, at: Place) -> list[Transfer]
     return [_paid(f"payout/{payout}", BookEvent.PAID, paying(name), TREASURY, amount, at)]
 
 
+def paid_ahead(part: str, name: object, amount: int, at: Place) -> list[Transfer]:
+    """A payment to a miner of which no payout is known: by a database that this one is older than."""
+    return [_paid(f"paid/{part}", BookEvent.PAID, miner(name), TREASURY, amount, at)]
+
+
 def returned(payout: object, name: object, amount: int, why: str) -> list[Transfer]:
     """A payout that was given up: it is due again."""
     return [Transfer(f"return/{payout}", BookEvent.RETURNED, paying(name), miner(name), amount, note=why)]

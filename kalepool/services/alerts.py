@@ -29,6 +29,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
+from kalepool.services.mining.payouts import NO_TROUBLE, PayoutTrouble, payout_trouble
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -48,7 +49,9 @@ LONGEST_PAUSE_SECONDS = 300.0
 LASTING = frozenset({"stake-lost", "forecast-off"})
 """Kinds that cannot be undone: never resolved, said once."""
 
-OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
+OF_CHAIN = frozenset(
+    {"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown", "contract-changed"}
+)
 """Kinds that nobody can judge while the chain is silent."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
@@ -98,6 +101,8 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
+    new_contract: str | None = None  # SHA-256 of the KALE contract's code, where it is not the one that is known
+    restarted: str | None = None  # why the network is taken to be another than the database is of
     endurance: Endurance | None = None  # how long the pool's XLM lasts
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
@@ -105,6 +110,7 @@ class Observation:
     unsearched: Unsearched = NONE_UNSEARCHED
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
     books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
+    payouts: PayoutTrouble = NO_TROUBLE
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
 
@@ -153,6 +159,14 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    if seen.new_contract:
+        said = (
+            f"The KALE contract's code was changed to {seen.new_contract}: find out what it does. "
+            "KALEPOOL_CONTRACT_WASM agrees to it, and until then KALEPOOL_PAUSE_ON_NEW_CONTRACT keeps plants from it."
+        )
+        found.append(Condition("contract-changed", f"contract-changed:{seen.new_contract}", said))
+    if seen.restarted:
+        found.append(Condition("network-restarted", "network-restarted", f"{seen.restarted}."))
     found += [*_running_out(seen.endurance), *_unsettled(seen)]
     for machine, kind in seen.gone_machines:
         found.append(
@@ -188,6 +202,15 @@ def _unsettled(seen: Observation) -> list[Condition]:
     found = []
     if seen.books:
         found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
+    if seen.payouts.stuck:
+        said = f"{seen.payouts.stuck} payouts to miners were begun an hour ago and more, and are not paid: see the log."
+        found.append(Condition("payout-stuck", "payout-stuck", said))
+    if seen.payouts.short_stroops:
+        said = (
+            f"The treasury lacks {kale(seen.payouts.short_stroops)} KALE for what miners are due after all fees that "
+            "farmers owe are collected."
+        )
+        found.append(Condition("treasury-short", "treasury-short", said))
     if seen.gaps:
         found.append(Condition("journal-behind", "journal-behind", f"{describe(seen.gaps)}."))
     for submission_id, action, transaction in seen.undecided:
@@ -419,9 +442,12 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
+            new_contract=None if farm is None or self._ctx.settings.chain.knows_contract(farm.wasm) else farm.wasm,
+            restarted=self._ctx.accounts.restarted,
             endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
+            payouts=await payout_trouble(database),
             books=await held.lasting(database, self._ctx.settings.chain),
             to_check=checks["compensations"] if checks else 0,
             gone_machines=[(row["machine"], row["kind"]) for row in gone],

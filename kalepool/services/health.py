@@ -131,6 +131,8 @@ class Health:
         return "up", ""
 
     async def _accounts(self) -> tuple[str, str]:
+        if restarted := self._ctx.accounts.restarted:
+            return "down", restarted
         needs = self._ctx.accounts.needs
         ready, wanted = len(self._ctx.accounts.channels), self._ctx.settings.channel_accounts
         if needs is not None:

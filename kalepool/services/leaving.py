@@ -22,6 +22,7 @@ from kalepool.chain import Account, Prepared, Receiver, Signer
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.policy import departing
+from kalepool.services.books import collecting
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming import harvest
@@ -111,6 +112,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
         async with ctx.wallet(farmer.farmer_id):
             await _settle(ctx, farmer)
             await _harvest(ctx, farmer)
+            await collecting.settle_fees(ctx, [farmer])
             await _pay_out(ctx, farmer)
     except KalepoolError as error:
         refused = isinstance(error, TransactionFailedError)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from kalepool.chain import Status
-from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
 from kalepool.policy import bookkeeping
@@ -147,13 +144,11 @@ async def revoke_key(database: Database, key_id: UUID, revoked_id: UUID) -> None
         await record(tx, key_id, "revoke-key", revoked_id)
 
 
-async def rewards_since(database: Database, settings: Settings, since: datetime) -> tuple[int, int]:
-    """What was harvested, and the pool's part of it by the terms of each block, rounded down. Exact, no float."""
-    rows = await database.fetch_all(
-        "select_rewards_since", since=since, platform_fee=Decimal(str(settings.platform_fee))
-    )
-    fee = sum(row["rewarded_stroops"] * Fraction(row["platform_fee"]) for row in rows)
-    return sum(row["rewarded_stroops"] for row in rows), int(fee)
+async def rewards_since(database: Database, since: datetime) -> tuple[int, int]:
+    """What was harvested, and the pool's part of it, rounded down for each harvest."""
+    row = await database.fetch_one("select_rewards_since", since=since)
+    assert row is not None
+    return row["rewarded_stroops"], row["fees_stroops"]
 
 
 async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, transaction_hash: str) -> Compensation:

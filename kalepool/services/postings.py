@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from kalepool.database import Session
+from kalepool.database import Database, Session
 from kalepool.policy import bookkeeping
 from kalepool.policy.bookkeeping import Place, Transfer
 
@@ -40,6 +40,28 @@ async def fee_rates(session: Session, farmer_ids: Sequence[UUID]) -> dict[UUID, 
     """The pool's part of rewards, by each farmer's terms."""
     rows = await session.fetch_all("select_fee_rates", farmer_ids=list(farmer_ids))
     return {row["farmer_id"]: Fraction(row["fee_rate"]) for row in rows}
+
+
+async def owed(session: Session | Database, farmer_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """What each farmer owes of the pool's part: its wallet and pails less what is its own."""
+    rows = await session.fetch_all("select_fees_owed", farmer_ids=list(farmer_ids))
+    return {row["farmer_id"]: max(row["owed_stroops"], 0) for row in rows}
+
+
+async def owed_by(session: Session | Database, farmer_id: UUID) -> int:
+    """What one owes."""
+    return (await owed(session, [farmer_id])).get(farmer_id, 0)
+
+
+async def balances(session: Session | Database, accounts: Sequence[str]) -> dict[str, int]:
+    """What each account has; 0 for one without entries."""
+    rows = await session.fetch_all("select_balances", accounts=list(accounts))
+    return dict.fromkeys(accounts, 0) | {row["account"]: row["balance_stroops"] for row in rows}
+
+
+async def is_treasury(session: Session, address: str | None) -> bool:
+    rows = await session.fetch_all("select_own_purposes", addresses=[address or ""])
+    return any(row["purpose"] == bookkeeping.TREASURY for row in rows)
 
 
 async def arrivals(session: Session, payments: Mapping[str, tuple[str, int]], at: Place) -> list[Transfer]:

@@ -17,15 +17,18 @@ import structlog
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
 from kalepool.services import farmers, leaving, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
-from kalepool.services.books import held
+from kalepool.services.books import collecting, held
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
 from kalepool.services.journal import gaps
 from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
-from kalepool.services.mining.credits import fix_terms
+from kalepool.services.mining import payouts
+from kalepool.services.mining.closing import close_blocks
+from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 from kalepool.services.retention import PRUNE_SECONDS, prune
+from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -59,11 +62,13 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     except (ChainError, DatabaseError, TimeoutError) as error:
         log.warning("recovery_waits", reason=str(error) or "the RPC server does not answer in time")
     ledger = ctx.settings.chain.ledger_seconds
+    credits = Credits(ctx.database, ctx.settings)
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),
         asyncio.create_task(_repeat("presence", lambda: presence.beat(ctx.database), presence.BEAT_SECONDS)),
         asyncio.create_task(_repeat("gaps", lambda: look_for_gaps(ctx), gaps.LOOK_SECONDS)),
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
+        asyncio.create_task(_repeat("treasury", ctx.accounts.ensure_treasury, ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
@@ -71,6 +76,9 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
         asyncio.create_task(_repeat("books", lambda: held.look(ctx), held.LOOK_LEDGERS * ledger)),
+        asyncio.create_task(_repeat("fees", lambda: collecting.collect(ctx), 4 * ledger)),
+        asyncio.create_task(_repeat("closing", lambda: close_blocks(ctx.database, credits), 4 * ledger)),
+        asyncio.create_task(_repeat("payouts", lambda: payouts.pay(ctx), 2 * ledger)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
@@ -81,9 +89,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
 
 async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: float) -> None:

@@ -28,6 +28,7 @@ from kalepool.errors import (
     TransactionFailedError,
     TrustlineMissingError,
 )
+from kalepool.services import postings
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer, FarmerStatus, find_farmer
@@ -181,7 +182,8 @@ async def _begin(ctx: Context, farmer: Farmer, wish: dict[str, Any], asset: Asse
         ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
     )
     check_payout(farmer.destination, receiver, kale=asset == "KALE")
-    check_balance(accounts.get(farmer.custodial_wallet), asset, amount_stroops)
+    owed = await postings.owed_by(ctx.database, farmer.farmer_id) if asset == "KALE" else 0
+    check_balance(accounts.get(farmer.custodial_wallet), asset, amount_stroops, owed)
     await ctx.database.execute(
         "insert_withdrawal", withdrawal_id=new_id(), asset=asset, amount_stroops=amount_stroops, **wish
     )
@@ -209,13 +211,27 @@ def check_payout(destination: Destination, receiver: Receiver, *, kale: bool) ->
         )
 
 
-def check_balance(account: Account | None, asset: Asset, amount_stroops: int) -> None:
-    """TooMuchError unless the wallet has so much KALE, or XLM beyond its reserve."""
+def check_balance(account: Account | None, asset: Asset, amount_stroops: int, owed_stroops: int = 0) -> None:
+    """TooMuchError unless the wallet has so much KALE beyond what it owes, or XLM beyond its reserve."""
     have = 0
     if account is not None:
         have = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
+    have = max(have - owed_stroops, 0)
     if amount_stroops > have:
-        raise TooMuchError(f"{amount_stroops} stroops of {asset} are more than the {have} that can be withdrawn")
+        fee = f", less {owed_stroops} of the pool's fee" if owed_stroops else ""
+        raise TooMuchError(f"{amount_stroops} stroops of {asset} are more than the {have} that can be withdrawn{fee}")
+
+
+def _fee_item(farmer: Farmer, address: str, stroops: int) -> Item:
+    """What the farmer owes, as a part of the transaction."""
+    action = ActionName.COLLECT
+    return Item(farmer_id=farmer.farmer_id, amount_stroops=stroops, destination=address, asset="KALE", action=action)
+
+
+async def _fee_part(ctx: Context, farmer: Farmer) -> tuple[str, int] | None:
+    """Where and how much a payment out of the farmer's wallet pays besides, of what the farmer owes; None: nothing."""
+    owed = await postings.owed_by(ctx.database, farmer.farmer_id)
+    return (ctx.accounts.treasury.public_key, owed) if owed and ctx.accounts.treasury is not None else None
 
 
 async def resume(ctx: Context) -> int:
@@ -286,13 +302,15 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
         withdrawal_id=wanted.withdrawal_id,
         asset=wanted.asset,
     )
+    fee = await _fee_part(ctx, farmer) if wanted.asset == "KALE" and not farmer.destination.is_contract else None
+    items = [item, *([_fee_item(farmer, *fee)] if fee else [])]
     timeout = ctx.settings.plant_timeout_seconds
     deadline = await ctx.chain.now() + timedelta(seconds=timeout)
     await carry(
         ctx.journal,
-        Intent(ActionName.PAYMENT, farmer.pooler_id, [item]),
+        Intent(ActionName.PAYMENT, farmer.pooler_id, items),
         lambda attempt: ctx.chain.prepare_payment(
-            signer, farmer.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
+            signer, farmer.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt, also=fee
         ),
         deadline=deadline,
         timeout_seconds=timeout,

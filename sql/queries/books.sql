@@ -17,6 +17,27 @@ SELECT address, purpose FROM accounts WHERE address = ANY(%(addresses)s);
 -- The pool's part of rewards, by each farmer's terms.
 SELECT farmer_id, coalesce(fee_rate, 0) AS fee_rate FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
 
+-- name: select_fees_owed
+-- What these farmers hold that is not their own, nor unexplained.
+SELECT f.farmer_id, coalesce(sum(b.balance_stroops), 0) AS owed_stroops
+FROM unnest(%(farmer_ids)s::uuid[]) AS f (farmer_id)
+JOIN book_accounts b ON b.account IN ('wallet/' || f.farmer_id, 'pail/' || f.farmer_id, 'farmer/' || f.farmer_id,
+                                      'unexplained/wallet-' || f.farmer_id)
+GROUP BY f.farmer_id;
+
+-- name: select_debtors
+-- Active farmers that owe something, the most first, with when they last paid.
+SELECT f.farmer_id, sum(b.balance_stroops) AS owed_stroops,
+       (SELECT max(t.posted_at) FROM transfers t WHERE t.credit = 'wallet/' || f.farmer_id AND t.event = 'collected') AS paid_at,
+       f.activated_at
+FROM farmers f
+JOIN book_accounts b ON b.account IN ('wallet/' || f.farmer_id, 'pail/' || f.farmer_id, 'farmer/' || f.farmer_id,
+                                      'unexplained/wallet-' || f.farmer_id)
+WHERE f.status = 'active'
+GROUP BY f.farmer_id
+HAVING sum(b.balance_stroops) > 0
+ORDER BY owed_stroops DESC, f.farmer_id;
+
 -- name: select_book_head
 SELECT number, encode(hash, 'hex') AS hash FROM book_head;
 
@@ -24,6 +45,10 @@ SELECT number, encode(hash, 'hex') AS hash FROM book_head;
 -- All accounts of each kind together.
 SELECT split_part(account, '/', 1) AS kind, count(*) AS accounts, sum(balance_stroops) AS balance_stroops
 FROM book_accounts GROUP BY 1 ORDER BY 1;
+
+-- name: select_balances
+-- Accounts by name.
+SELECT account, balance_stroops FROM book_accounts WHERE account = ANY(%(accounts)s);
 
 -- name: select_all_balances
 SELECT account, balance_stroops FROM book_accounts ORDER BY account;

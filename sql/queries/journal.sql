@@ -8,10 +8,10 @@ VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequ
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
-                              destination, nonce, hash, zeros, withdrawal_id, asset, native_stroops)
+                              destination, nonce, hash, zeros, withdrawal_id, asset, native_stroops, payout_id, miner_id)
 VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
         %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s, %(asset)s,
-        %(native_stroops)s);
+        %(native_stroops)s, %(payout_id)s, %(miner_id)s);
 
 -- name: close_submission
 -- Touches no row where it was closed before.
@@ -33,7 +33,7 @@ FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
 
 -- name: select_submission_items
 SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id, asset,
-       native_stroops
+       native_stroops, action, payout_id, miner_id
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
 
 -- name: select_open_item
@@ -119,6 +119,15 @@ WHERE w.farmer_id = %(farmer_id)s AND w.asset = %(asset)s AND w.amount_stroops =
   AND w.destination = %(destination)s AND w.closed_at IS NULL
   AND NOT EXISTS (SELECT FROM submission_items i WHERE i.withdrawal_id = w.withdrawal_id AND i.status IN ('open', 'applied'))
 ORDER BY w.withdrawal_id LIMIT 1;
+
+-- name: select_paid_miner
+-- Whom a payment of the treasury may have paid: a payout of the same amount that is under way, else whose wallet it is.
+SELECT m.miner_id, p.payout_id FROM miners m
+LEFT JOIN payouts p ON p.miner_id = m.miner_id AND p.closed_at IS NULL AND p.amount_stroops = %(amount_stroops)s
+    AND p.destination = %(destination)s
+    AND NOT EXISTS (SELECT FROM submission_items i WHERE i.payout_id = p.payout_id AND i.status IN ('open', 'applied'))
+WHERE p.payout_id IS NOT NULL OR m.payout_wallet = %(destination)s
+ORDER BY p.payout_id NULLS LAST, m.miner_id LIMIT 1;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Events

@@ -169,14 +169,19 @@ FROM (
 FULL JOIN (SELECT * FROM house_hashes WHERE block_index BETWEEN %(first)s AND %(last)s) h USING (block_index);
 
 -- name: select_block_rewards
--- What the farmers got for each block of a range, and whether none of it is to come any more: all that was worked is
+-- What the farmers got for each block of a range, what of it is the pool's fee (of harvests from before it was part of
+-- each farmer's terms by those of the block, or as said), and whether none of it is to come any more: all that was worked is
 -- harvested or lost. old: three blocks and more are over since.
-SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops,
+SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops, coalesce(sum(h.fees), 0) AS fees_stroops,
        bool_and(w.unsettled = 0) AND bool_and(o.status <> 'open') AS final,
        o.block_index < (SELECT max(block_index) FROM block_operations) - 3 AS old
 FROM block_operations o
-CROSS JOIN LATERAL (SELECT coalesce(sum(reward_stroops), 0) AS rewarded FROM harvests
-                    WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h
+LEFT JOIN block_terms t USING (block_index)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(reward_stroops), 0) AS rewarded,
+           coalesce(sum(coalesce(fee_stroops, floor(reward_stroops * coalesce(t.platform_fee, %(platform_fee)s::numeric)))), 0)
+               AS fees FROM harvests
+    WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h
 CROSS JOIN LATERAL (
     SELECT count(*) AS unsettled FROM works w
     WHERE w.block_index = o.block_index AND w.pooler_id = o.pooler_id AND w.outcome = 'worked'

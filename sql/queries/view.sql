@@ -168,8 +168,15 @@ ORDER BY p.block_index DESC
 LIMIT %(limit)s;
 
 -- name: select_page_miner
--- One miner, by the name it chose.
-SELECT miner_id, name, created_at, last_seen_at, banned_until > now() AS banned FROM miners WHERE miner_id = %(miner_id)s;
+-- One miner, by the name it chose, with what it has earned, and was paid.
+SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_message,
+       coalesce((SELECT sum(amount_stroops) FROM transfers WHERE credit = 'miner/' || m.miner_id AND event = 'credited'), 0)
+           AS earned_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,
+       coalesce((SELECT sum(amount_stroops) FROM transfers
+                 WHERE debit IN ('miner/' || m.miner_id, 'paying/' || m.miner_id) AND event = 'paid'), 0) AS paid_stroops
+FROM miners m WHERE m.miner_id = %(miner_id)s;
 
 -- name: select_page_miner_blocks
 -- A miner's newest blocks: its shares, and its part of what all miners and our own workers hashed.
@@ -227,9 +234,8 @@ CROSS JOIN LATERAL (
            coalesce(sum(i.amount_stroops) FILTER (WHERE i.destination = f.custodial_wallet), 0) AS in_stroops
     FROM submission_items i
     JOIN submissions s USING (submission_id)
-    LEFT JOIN withdrawals wish USING (withdrawal_id)
-    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge')
-      AND (i.action = 'merge' OR wish.asset = 'KALE')
+    WHERE i.status = 'applied' AND s.ledger > %(ledger)s AND i.action IN ('payment', 'merge', 'collect', 'payout')
+      AND i.asset = 'KALE'
       AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
 WHERE f.pooler_id = %(pooler_id)s
 ORDER BY f.registered_at, f.farmer_id;

@@ -183,11 +183,14 @@ def check_paid_once(case: Case) -> Iterator[Finding]:
     submissions = {row["submission_id"]: row for row in case.record.submissions}
     farmers = {row["farmer_id"]: row for row in case.record.farmers}
     paid: dict[Any, list[LedgerTransaction]] = defaultdict(list)
+    fees: Counter[tuple[str, Any]] = Counter()
     for item in case.record.submission_items:
         row = submissions.get(item["submission_id"])
         each = applied.get(row["transaction_hash"]) if row else None
         if each is not None and item["withdrawal_id"] is not None:
             paid[item["withdrawal_id"]].append(each)
+        if each is not None and item["action"] == "collect":
+            fees[each.hash, item["farmer_id"]] += item["amount_stroops"]
     for row in case.record.withdrawals:
         name, transactions = f"withdrawal {row['withdrawal_id']}", paid[row["withdrawal_id"]]
         expected = int(row["closed_at"] is not None and row["code"] is None)
@@ -197,7 +200,8 @@ def check_paid_once(case: Case) -> Iterator[Finding]:
         wallet = farmers[row["farmer_id"]]["custodial_wallet"]
         for each in transactions:
             moved = each.kale if row["asset"] == "KALE" else each.xlm
-            wanted = {wallet: -row["amount_stroops"], row["destination"]: row["amount_stroops"]}
+            fee = fees[each.hash, row["farmer_id"]]  # paid to the pool besides
+            wanted = {wallet: -row["amount_stroops"] - fee, row["destination"]: row["amount_stroops"]}
             if {address: amount for address, amount in moved.items() if address in wanted} != wanted:
                 yield Finding(Invariant.PAID_ONCE, f"{name} moved {moved}, not {wanted}")
     known = {each.hash for row in case.record.withdrawals for each in paid[row["withdrawal_id"]]}

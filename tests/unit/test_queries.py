@@ -26,6 +26,7 @@ OWNERS = {
     "leaving": ["services/leaving.py"],
     "miners": ["services/mining/"],
     "operators": ["services/operators.py"],
+    "payouts": ["services/mining/"],
     "owed": ["services/owed.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],

@@ -429,10 +429,8 @@ async def me(request: Request, caller: Miner) -> MinerView:
 
 class CreditView(Described):
     """What a miner earns with a block: fee_stroops * window_hashes / window_total_hashes, to the stroop (what the
-    rounding leaves over goes to the largest remainders). `final`: no reward of the block is to come any more.
-
-    A credit is bookkeeping: nothing is paid out by itself, the pool's operator settles it.
-    """
+    rounding leaves over goes to the largest remainders). `final`: no reward of the block is to come any more. Three
+    blocks later it is due: see GET /miner/balance."""
 
     block_index: int
     shares: int
@@ -456,8 +454,7 @@ BlockCursor = Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` 
 async def credits(
     request: Request, caller: Miner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: BlockCursor = None
 ) -> Page[CreditView]:
-    """Block by block, the newest first. Credits are bookkeeping, which the pool's operator settles: nothing is paid out
-    by itself."""
+    """Block by block, the newest first."""
     indexes = await credited_blocks(_database(request), U32_MAX + 1 if after is None else after, limit)
     me = str(caller.subject_id)
     items = [
@@ -508,7 +505,7 @@ class BlockTotalsView(Described):
 async def block_totals(request: Request, block_index: Annotated[int, Path(ge=0, le=U32_MAX)]) -> BlockTotalsView:
     """Published for everybody, so that credits can be checked: a credit is its miner's part of all the window's hashes.
 
-    Fee and window are those that held when the block began. Credits are bookkeeping, which the pool's operator settles.
+    The fee is that of the block's harvests by each farmer's terms, and the window the one that held when it began.
     """
     blocks = await _mining(request).credits.read([block_index])
     if not blocks:

@@ -334,10 +334,9 @@ class NetworkFees(Described):
 
 
 class FeesView(Described):
-    """`platform_fee_stroops`: the pool's part of the KALE that was harvested since then, by the fee that held for each
-    block. It is bookkeeping: the KALE is in the farmers' wallets, nothing is collected or paid out by itself, and the
-    operator settles it, with external miners too, who earn by hashes of the part `miner_fee_part`. `platform_fee` and
-    `miner_fee_part` are those of new blocks. `network`: XLM that transactions cost."""
+    """`platform_fee_stroops`: the pool's part of the KALE that was harvested since then, by each farmer's terms. Of the
+    part `miner_fee_part` miners are credited by their hashes. `platform_fee` is that of farmers who register now, and
+    `miner_fee_part` that of new blocks. `network`: XLM that transactions cost."""
 
     since: datetime
     platform_fee: float
@@ -356,7 +355,7 @@ async def fees(
     """What the pool earns, and what it pays the network."""
     ctx = context(request)
     begin = since or datetime.now(UTC) - timedelta(days=1)
-    rewarded, platform_fee = await operators.rewards_since(ctx.database, ctx.settings, begin)
+    rewarded, platform_fee = await operators.rewards_since(ctx.database, begin)
     return FeesView(
         since=begin,
         platform_fee=ctx.settings.platform_fee,

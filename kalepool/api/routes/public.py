@@ -98,8 +98,8 @@ class InfoView(Described):
     pool_account: str | None = Field(description="Pays the fees; null before the first start is done.")
     limits: LimitsView
     fees: dict[str, float] = Field(
-        description="The pool's part of rewards: 0.05 is a twentieth. It is bookkeeping, which the operator settles: "
-        "nothing is taken from a wallet by itself."
+        description="The pool's part of rewards, of farmers who register now: 0.05 is a twentieth. It is part of a "
+        "farmer's terms, fixed when it registers, and collected from its wallet."
     )
     stake_percentage: float = Field(description=f"For a farmer that does not say. {STAKE_PART}", examples=[0.1])
     started_at: datetime

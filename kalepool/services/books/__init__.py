@@ -2,5 +2,6 @@
 
 held.py      holds the books against the chain, and explains what differs
 ledgers.py   the books as everybody may read them, checked in themselves, exported
+collecting.py  the pool's part of rewards, from farmers' wallets into the treasury
 amending.py  corrections by operators, as further entries
 """

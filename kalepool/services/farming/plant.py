@@ -15,7 +15,7 @@ from kalepool.chain import Account
 from kalepool.errors import AccountMissingError
 from kalepool.policy.retries import UNFIT
 from kalepool.protocol.model import Pail
-from kalepool.services import farmers, poolers
+from kalepool.services import farmers, poolers, postings
 from kalepool.services.context import Context
 from kalepool.services.failures import Failure, InFlightError, PlantingPausedError, UnderfundedError
 from kalepool.services.farmers import Farmer, FarmerStatus
@@ -135,8 +135,9 @@ async def _plant_all(
     return await asyncio.gather(*(one(farmer) for farmer in rest))
 
 
-def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -> int:
-    """The farmer's stake in stroops by its on-chain balance. Raises AccountMissingError, UnderfundedError."""
+def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int, owed_stroops: int = 0) -> int:
+    """The farmer's stake in stroops by its on-chain balance, less what of that is the pool's. Raises
+    AccountMissingError, UnderfundedError."""
     if account is None:
         raise AccountMissingError(f"wallet {farmer.custodial_wallet} does not exist on the ledger: send XLM to it")
     missing = farmers.missing_funds(account, min_spare_stroops)
@@ -146,7 +147,7 @@ def stake_for(farmer: Farmer, account: Account | None, min_spare_stroops: int) -
         )
     if account.kale_stroops is None:
         raise UnderfundedError(f"wallet {farmer.custodial_wallet} has no KALE trustline")
-    return farmer.stake_of(account.kale_stroops)
+    return farmer.stake_of(max(account.kale_stroops - owed_stroops, 0))
 
 
 async def _require_deposit(ctx: Context, farmer: Farmer, account: Account | None) -> None:
@@ -171,7 +172,8 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
     # Read only now: what went out of the wallet before is no part of the stake.
     account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
-    stake = stake_for(farmer, account, ctx.settings.min_spare_stroops)
+    owed = await postings.owed_by(ctx.database, farmer.farmer_id)
+    stake = stake_for(farmer, account, ctx.settings.min_spare_stroops, owed)
     stake = min(each for each in (stake, most, ctx.settings.stake_most_stroops) if each is not None)
     await _require_deposit(ctx, farmer, account)
     item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)

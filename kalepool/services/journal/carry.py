@@ -136,7 +136,7 @@ async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepare
 def item_rows(submission_id: UUID, action: ActionName, items: Sequence[Item]) -> list[dict[str, Any]]:
     """The items of a submission as rows, in their order."""
     return [
-        {"submission_id": submission_id, "item_number": number, "action": action, **asdict(item)}
+        {**asdict(item), "submission_id": submission_id, "item_number": number, "action": item.action or action}
         for number, item in enumerate(items)
     ]
 

@@ -73,7 +73,7 @@ async def insert_applied(
             await session.execute_many("insert_work", rows)
         case ActionName.HARVEST:
             return await _insert_harvests(session, common, items, outcome)
-        case ActionName.PAYMENT | ActionName.MERGE:
+        case ActionName.PAYMENT | ActionName.MERGE | ActionName.COLLECT | ActionName.PAYOUT:
             await _post_payments(session, submission_id, items, _place(outcome))
     return [True] * len(items)
 
@@ -92,18 +92,25 @@ def _planted(items: Sequence[Item], at: Place) -> list[Transfer]:
 
 
 async def _post_payments(session: Session, submission_id: UUID, items: Sequence[Item], at: Place) -> None:
-    """What left farmers' wallets in KALE; and where it went to a wallet of ours, that it came."""
-    paid = {
-        f"{submission_id}/{number}": item
-        for number, item in enumerate(items)
-        if item.asset == "KALE" and item.farmer_id is not None and item.amount_stroops
-    }
-    transfers = [
-        each
-        for part, item in paid.items()
-        for each in bookkeeping.withdrawn(part, item.farmer_id, item.amount_stroops or 0, at)
-    ]
-    arriving = {part: (item.destination or "", item.amount_stroops or 0) for part, item in paid.items()}
+    """What left farmers' wallets and the treasury in KALE; and where it went to a wallet of ours, that it came."""
+    transfers: list[Transfer] = []
+    arriving: dict[str, tuple[str, int]] = {}
+    for number, item in enumerate(items):
+        amount, part = item.amount_stroops or 0, f"{submission_id}/{number}"
+        if item.asset != "KALE" or not amount:
+            continue
+        if item.miner_id is not None:
+            transfers += (
+                bookkeeping.paid(item.payout_id, item.miner_id, amount, at)
+                if item.payout_id is not None
+                else bookkeeping.paid_ahead(part, item.miner_id, amount, at)
+            )
+        elif item.farmer_id is not None and item.action == ActionName.COLLECT:
+            transfers += bookkeeping.collected(part, item.farmer_id, amount, at)
+            continue
+        elif item.farmer_id is not None:
+            transfers += bookkeeping.withdrawn(part, item.farmer_id, amount, at)
+        arriving[part] = (item.destination or "", amount)
     transfers += await postings.arrivals(session, arriving, at)
     await postings.post(session, transfers)
 

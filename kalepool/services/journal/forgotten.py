@@ -15,7 +15,9 @@ from uuid import UUID
 from kalepool.actions import ActionName
 from kalepool.chain import Account, Outcome, Status, expired
 from kalepool.errors import ChainError, ConflictError
+from kalepool.policy import bookkeeping
 from kalepool.protocol.model import Pail
+from kalepool.services import postings
 from kalepool.services.journal.events import read_pail
 from kalepool.services.journal.intents import Item, Open
 from kalepool.services.journal.state import Journal
@@ -53,6 +55,11 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
             return await _merge(journal, row, source)
+        case ActionName.PAYOUT if source is not None:
+            paid = sum(item.amount_stroops or 0 for item in items)
+            return await _moved(journal, name, {bookkeeping.TREASURY: (source.address, paid)})
+        case ActionName.COLLECT:
+            return await _collected(journal, name, items)
         case ActionName.CREATE_ACCOUNT:
             wanted = [item.destination for item in items if item.destination is not None]
             return _outcome(name, applied=bool(await journal.chain.read_accounts(wanted)))
@@ -103,6 +110,33 @@ async def read_pails(journal: Journal, items: Sequence[Item]) -> Mapping[tuple[U
     indexes = {item.block_index for item in items if item.block_index is not None}
     found = await journal.chain.read_pails([(wallet, index) for wallet in wallets for index in indexes])
     return {(wallets[wallet], index): pail for (wallet, index), pail in found.items()}
+
+
+async def _collected(journal: Journal, name: str, items: Sequence[Item]) -> Outcome | None:
+    rows = await journal.database.fetch_all("select_wallets", farmer_ids=[item.farmer_id for item in items])
+    wallets: dict[UUID, str] = {row["farmer_id"]: row["custodial_wallet"] for row in rows}
+    parts: dict[str, tuple[str, int]] = {}
+    for item in items:
+        if item.farmer_id is None or item.farmer_id not in wallets:
+            return None
+        parts[bookkeeping.wallet(item.farmer_id)] = (wallets[item.farmer_id], item.amount_stroops or 0)
+    return await _moved(journal, name, parts)
+
+
+async def _moved(journal: Journal, name: str, parts: Mapping[str, tuple[str, int]]) -> Outcome | None:
+    """By the books: what each account (address, stroops) was to pay is gone from all of them, or from none. What came
+    in since hides it."""
+    accounts = await journal.chain.read_accounts([address for address, _ in parts.values()])
+    books = await postings.balances(journal.database, list(parts))
+    there = {
+        account: (accounts[address].kale_stroops or 0) if address in accounts else 0
+        for account, (address, _) in parts.items()
+    }
+    if all(there[account] == books[account] - stroops for account, (_, stroops) in parts.items()):
+        return _outcome(name, applied=True)
+    if all(there[account] == books[account] for account in parts):
+        return _outcome(name, applied=False)
+    return None
 
 
 async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:

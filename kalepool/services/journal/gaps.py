@@ -67,7 +67,8 @@ def describe(gaps: Sequence[Gap]) -> str:
 async def require_may_pay(journal: Journal, intent: Intent, prepared: Prepared | None = None) -> None:
     """For what pays somebody else: raises as `require_whole`. `prepared`: its sequence number, which the ledger says is
     the account's next, must be the journal's next, too."""
-    if intent.action not in (ActionName.PAYMENT, ActionName.MERGE) or intent.to_ourselves:
+    paying = (ActionName.PAYMENT, ActionName.MERGE, ActionName.COLLECT, ActionName.PAYOUT)
+    if intent.action not in paying or intent.to_ourselves:
         return
     if prepared is not None:
         highest = await _highest(journal, [prepared.source])

@@ -16,6 +16,7 @@ from kalepool.chain import Outcome, PastPart, PastTransaction, Status
 from kalepool.database import Session, new_id
 from kalepool.errors import DuplicateRowError
 from kalepool.protocol.hashing import count_zeros
+from kalepool.services import postings
 from kalepool.services.journal.carry import item_rows, settle_in
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
@@ -103,7 +104,9 @@ async def _item(
     session: Session, action: ActionName, part: PastPart, owners: dict[str, tuple[UUID, UUID]]
 ) -> Item | None:
     """The part as an item of ours; None where whose it is, or what is needed for its event, is not known."""
-    if action == ActionName.CREATE_ACCOUNT or (action == ActionName.PAYMENT and part.wallet not in owners):
+    if action == ActionName.PAYMENT and part.wallet not in owners:
+        return await _payout(session, part)
+    if action == ActionName.CREATE_ACCOUNT:
         return Item(destination=part.destination, amount_stroops=part.amount_stroops)
     if part.wallet not in owners:
         return None
@@ -117,6 +120,9 @@ async def _item(
         case ActionName.HARVEST:
             pail = await session.fetch_one("select_pail", block_index=part.block_index, farmer_id=farmer_id)
             return Item(part.block_index, farmer_id, pail["stake"]) if pail is not None else None
+        case ActionName.PAYMENT if await postings.is_treasury(session, part.destination):
+            fee = {"amount_stroops": part.amount_stroops, "destination": part.destination, "asset": "KALE"}
+            return Item(farmer_id=farmer_id, action=ActionName.COLLECT, **fee)
         case ActionName.PAYMENT:
             wish = await session.fetch_one(
                 "select_fitting_withdrawal",
@@ -143,3 +149,16 @@ async def _item(
             )
         case _:
             return None
+
+
+async def _payout(session: Session, part: PastPart) -> Item:
+    """A payment of an account of the pool's own: to a miner, where one has the wallet it went to."""
+    plain = Item(destination=part.destination, amount_stroops=part.amount_stroops, asset="KALE" if part.kale else "XLM")
+    if not part.kale:
+        return plain
+    found = await session.fetch_one(
+        "select_paid_miner", destination=part.destination, amount_stroops=part.amount_stroops
+    )
+    if found is None:
+        return plain
+    return replace(plain, action=ActionName.PAYOUT, miner_id=found["miner_id"], payout_id=found["payout_id"])

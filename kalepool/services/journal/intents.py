@@ -16,8 +16,9 @@ class Item:
     """What a transaction does for one farmer in one block.
 
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
-    reward a harvest is expected to bring. `withdrawal_id`: what a payment pays. `native_stroops`: XLM that a closed
-    account held, or that the pool passes on of that.
+    reward a harvest is expected to bring. `withdrawal_id`, `payout_id`: what a payment pays; `miner_id`: whom.
+    `native_stroops`: XLM that a closed account held, or that the pool passes on of that. `action`: what this part does,
+    where that is another than the transaction's.
     """
 
     block_index: int | None = None
@@ -31,6 +32,9 @@ class Item:
     withdrawal_id: UUID | None = None
     native_stroops: int | None = None
     asset: str | None = None
+    action: str | None = None
+    payout_id: UUID | None = None
+    miner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ gate.py     who is slowed down or banned
 miners.py   miners as accounts: registration, invitations, rigs
 hashrates.py  what rigs search by, sampled for charts
 credits.py  a block's totals and each miner's part of its fee
+closing.py  the same in the books, for good
+payouts.py  miners are paid from the treasury
 """
 
 from __future__ import annotations

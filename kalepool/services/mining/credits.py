@@ -1,6 +1,6 @@
 """What miners' shares are worth: a block's totals, and each miner's part of its fee.
 
-Bookkeeping: nothing here pays anybody. A block's fee and window are fixed when it is first seen.
+Nothing here pays anybody: closing.py posts them, payouts.py pays. A block's terms are fixed when it is first seen.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class CreditTerms:
     def of(cls, settings: Settings) -> CreditTerms:
         return cls(Decimal(str(settings.platform_fee)), Decimal(str(settings.miner_fee_part)), settings.pplns_blocks)
 
-    def fee_of(self, rewarded_stroops: int) -> int:
-        """What is shared out of a block's rewards by hashes: a part of the platform fee, rounded down. Exact."""
-        numerator, denominator = (Decimal(self.platform_fee) * Decimal(self.miner_fee_part)).as_integer_ratio()
-        return rewarded_stroops * numerator // denominator
+    def shared_of(self, fees_stroops: int) -> int:
+        """What of a block's fees is shared out by hashes, rounded down. Exact."""
+        numerator, denominator = Decimal(self.miner_fee_part).as_integer_ratio()
+        return fees_stroops * numerator // denominator
 
 
 async def fix_terms(database: Database, settings: Settings) -> int:
@@ -73,10 +73,9 @@ class Credits:
         self._kept: dict[int, BlockTotals] = {}
         self._reading = asyncio.Lock()  # one at a time: who waits may find it all kept
 
-    async def read(self, indexes: Sequence[int]) -> list[BlockTotals]:
-        """Totals and credits of those blocks in whose window anything was hashed, the newest first.
-
-        Raises DatabaseError.
+    async def read(self, indexes: Sequence[int], *, everything: bool = False) -> list[BlockTotals]:
+        """Totals and credits of those blocks in whose window anything was hashed, the newest first. `everything`: of
+        the others, too, in which nobody is credited. Raises DatabaseError.
         """
         async with self._reading:
             found = {index: self._kept[index] for index in indexes if index in self._kept}
@@ -85,7 +84,7 @@ class Credits:
                 found |= await self._read(missing)
                 for block in found.values():
                     self._keep(block)
-        return [found[index] for index in sorted(found, reverse=True)]
+        return [found[index] for index in sorted(found, reverse=True) if everything or found[index].window_hashes]
 
     async def _read(self, indexes: Sequence[int]) -> dict[int, BlockTotals]:
         database, first, last = self._database, min(indexes), max(indexes)
@@ -96,7 +95,8 @@ class Credits:
         terms = {index: known.get(index, CreditTerms.of(self._settings)) for index in indexes}
         widest = max(each.pplns_blocks for each in terms.values())
         brought = await database.fetch_all("select_credited_hashes", first=first - widest + 1, last=last)
-        rewards = await database.fetch_all("select_block_rewards", first=first, last=last)
+        fee = CreditTerms.of(self._settings).platform_fee
+        rewards = await database.fetch_all("select_block_rewards", first=first, last=last, platform_fee=fee)
         # Off the event loop: a hundred blocks of hundreds of miners take a good part of a second.
         return await asyncio.to_thread(_reckon, terms, brought, {row["block_index"]: row for row in rewards})
 
@@ -126,10 +126,8 @@ def _reckon(
             hashes[index][HOUSE] = row["house_hashes"]
     blocks: dict[int, BlockTotals] = {}
     for index, window in window_sums(hashes, {index: each.pplns_blocks for index, each in terms.items()}):
-        if not window:
-            continue
         reward = rewards.get(index)
-        fee = terms[index].fee_of(reward["rewarded_stroops"]) if reward else 0
+        fee = terms[index].shared_of(reward["fees_stroops"]) if reward else 0
         blocks[index] = BlockTotals(
             block_index=index,
             shares=shares.get(index, {}),

@@ -154,6 +154,11 @@ TABLE: dict[str, Call] = {
     "POST /miner/shares": Call({MINER}, lambda _: {"job_id": "none", "nonce": "1"}),
     "GET /miner/me": Call({MINER}),
     "GET /miner/credits": Call({MINER}),
+    "PATCH /miner/me": Call({MINER}, lambda _: {"payout_threshold_stroops": "200000000"}),
+    "GET /miner/balance": Call({MINER}),
+    "GET /miner/statement": Call({MINER}),
+    "GET /miner/payouts": Call({MINER}),
+    "POST /miner/payouts": Call({MINER}, headers={"Idempotency-Key": "roles"}),
     "GET /miner/blocks/{block_index}": Call(EVERYBODY, found=False),
     # keys
     "GET /keys": Call(KNOWN),

@@ -400,7 +400,7 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
     await credits.fix_terms(database, after)
     assert await read(40, after) == await read(40, before) == (50, 2, 200)
     assert await read(42, before) == (500, 1, 100)
-    assert await operators.rewards_since(database, before, datetime.now(UTC) - timedelta(hours=1)) == (2000, 550)
+    assert await operators.rewards_since(database, datetime.now(UTC) - timedelta(hours=1)) == (2000, 550)
 
     other = list(field.farmers)[1]
     await field.execute(

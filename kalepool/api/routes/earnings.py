@@ -1,0 +1,189 @@
+"""What external miners have earned, and how they are paid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field, StringConstraints
+
+from kalepool.api.auth import Principal, costs, require
+from kalepool.api.calls import context
+from kalepool.api.file_formats import PAGE, Row, documented_export, export
+from kalepool.api.models import Described, Sent, Stroops
+from kalepool.api.paging import Page, Paging, next_cursor
+from kalepool.api.problems import documented
+from kalepool.api.routes.self_service import StroopsText
+from kalepool.chain import require_destination
+from kalepool.errors import InputError
+from kalepool.services.keys import Role, find_owner
+from kalepool.services.mining import payouts
+
+router = APIRouter(prefix="/miner", tags=["miners"])
+
+Miner = Annotated[Principal, Depends(require(Role.MINER))]
+
+STATEMENT_COST = 19
+"""A statement counts as so many more requests: a miner's limit is made for shares."""
+
+
+class BalanceView(Described):
+    """How a miner stands. What it finds counts for the credits of `window_blocks` blocks; a block's credits are due
+    (`due_stroops`) once it is final and three blocks old, on their way (`paying_stroops`) once a payout was begun, and
+    then `paid_stroops`. It is paid from `payout_threshold_stroops` on, after `payout_days` days, or when it asks for it
+    (POST /miner/payouts) from `payout_wish_stroops` on. `waits_code`, `waits_message`: why it was not paid lately."""
+
+    earned_stroops: Stroops
+    due_stroops: Stroops
+    paying_stroops: Stroops
+    paid_stroops: Stroops
+    payout_wallet: str | None
+    payout_memo: str | None
+    payout_threshold_stroops: Stroops
+    payout_wish_stroops: Stroops
+    payout_days: float
+    window_blocks: int
+    next_wallet: str | None = Field(description="Counts from `next_wallet_at` on.")
+    next_wallet_at: datetime | None
+    waits_code: str | None
+    waits_message: str | None
+
+
+class PayoutChange(Sent):
+    """How the miner wants to be paid; what is absent stays."""
+
+    payout_wallet: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        default=None, description="A G… or M… address."
+    )
+    payout_memo: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        default=None, description="With a G… address: text:…, id:… or hash:…"
+    )
+    payout_threshold_stroops: StroopsText | None = Field(
+        default=None, description="Not below the pool's own, which counts where this is less."
+    )
+    sign_in_token: Annotated[str, StringConstraints(max_length=4000)] | None = Field(
+        default=None,
+        description="Of the old payout wallet, by SEP-10 (POST /auth): then the new one counts at once.",
+    )
+
+
+@router.get("/balance", summary="What I am owed", responses=documented(401, 403, 404, 429, 503))
+async def show_balance(request: Request, caller: Miner) -> BalanceView:
+    """Earned, due, on its way and paid; and what the next payout waits for."""
+    ctx, settings = context(request), context(request).settings
+    assert caller.subject_id is not None
+    found = await payouts.balance(ctx.database, caller.subject_id)
+    own = found.pop("payout_threshold_stroops") or 0
+    return BalanceView(
+        **found,
+        payout_threshold_stroops=max(own, settings.payout_threshold_stroops),
+        payout_wish_stroops=settings.payout_wish_stroops,
+        payout_days=settings.payout_days,
+        window_blocks=settings.pplns_blocks,
+        waits_code=found["payout_code"],
+        waits_message=found["payout_message"],
+    )
+
+
+@router.patch("/me", summary="How I am paid", responses=documented(401, 403, 404, 413, 422, 429, 503))
+async def change_payouts(request: Request, caller: Miner, body: PayoutChange) -> BalanceView:
+    """Another payout wallet counts at once where none was set, or its old one signed in; else after 72 hours."""
+    ctx = context(request)
+    assert caller.subject_id is not None
+    wallet = None
+    if body.payout_wallet is not None:
+        wallet = require_destination(body.payout_wallet, body.payout_memo)
+        if wallet.is_contract:
+            raise InputError("miners are paid to an account, G… or M…, not to a contract")
+    elif body.payout_memo is not None:
+        raise InputError("a memo is set together with its payout_wallet")
+    token = await find_owner(ctx.database, body.sign_in_token) if body.sign_in_token is not None else None
+    if body.sign_in_token is not None and (token is None or token.subject_wallet is None):
+        raise InputError("sign_in_token: unknown or over: sign in with the old payout wallet again (POST /auth)")
+    threshold = body.payout_threshold_stroops
+    await payouts.change(
+        ctx.database,
+        ctx.settings,
+        caller.subject_id,
+        wallet=wallet,
+        signed_by=token.subject_wallet if token is not None else None,
+        threshold_stroops=int(threshold) if threshold is not None else None,
+        set_threshold=threshold is not None,
+    )
+    return await show_balance(request, caller)
+
+
+class PayoutView(Described):
+    """A payout. `status`: open (to be sent, or on its way), paid, or failed: `code` and `message` say why, and the
+    amount is due again."""
+
+    payout_id: UUID
+    amount_stroops: Stroops
+    destination: str
+    memo: str | None
+    reason: str
+    created_at: datetime
+    status: Literal["open", "paid", "failed"]
+    transaction_hash: str | None
+    ledger: int | None
+    code: str | None
+    message: str | None
+
+
+@router.get("/payouts", summary="My payouts", responses=documented(401, 403, 422, 429, 503))
+async def list_payouts(request: Request, caller: Miner, paging: Paging) -> Page[PayoutView]:
+    """The newest first, each with its transaction."""
+    assert caller.subject_id is not None
+    rows = await payouts.payouts_of(
+        context(request).database, caller.subject_id, after=paging.after, limit=paging.limit
+    )
+    items = [PayoutView.model_validate(row) for row in rows]
+    return Page(items=items, next=next_cursor([item.payout_id for item in items], paging))
+
+
+@router.post("/payouts", summary="Pay me now", status_code=201, responses=documented(401, 403, 404, 409, 422, 429, 503))
+async def ask_for_payout(
+    request: Request,
+    caller: Miner,
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=128, description="The same again is the same.")],
+) -> PayoutView:
+    """All that is due, with the next round. 409: `nothing-due`, `payout-open`, `payee-refused`."""
+    assert caller.subject_id is not None
+    return PayoutView.model_validate(await payouts.wish(context(request), caller.subject_id, idempotency_key))
+
+
+@router.get(
+    "/statement",
+    summary="My account",
+    response_class=StreamingResponse,
+    responses=documented_export("csv", "json") | documented(401, 403, 422, 429, 503),
+    dependencies=[Depends(costs(STATEMENT_COST))],
+)
+async def statement(
+    request: Request, caller: Miner, form: Annotated[Literal["csv", "json"], Query(alias="format")] = "json"
+) -> StreamingResponse:
+    """Every entry of the miner's in the pool's books, the oldest first: credits by their block, payouts by their
+    transaction."""
+    database, miner_id = context(request).database, caller.subject_id
+    assert miner_id is not None
+
+    async def read(last: Row | None) -> Sequence[Row]:
+        return await payouts.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+
+    return await export(read, STATEMENT_COLUMNS, form, f"miner-{miner_id}")
+
+
+STATEMENT_COLUMNS = (
+    "number",
+    "posted_at",
+    "event",
+    "block_index",
+    "amount_stroops",
+    "transaction_hash",
+    "ledger",
+    "note",
+)
