@@ -5,7 +5,7 @@ max_zeros), its mean gap, and what it was paid. Then how far the least and the m
 pool's database when the run is over; `kalepool up` itself holds the rewards against the chain.
 
     KALEPOOL_BACKEND=sse2 python -m benchmarks.fairness [--farmers 8] [--blocks 30] [--block-seconds 15]
-        [--ledger-seconds 1] [--rigs N] [--json FILE]
+        [--ledger-seconds 1] [--rigs N] [--data-dir FOLDER] [--json FILE]
 
 With --rigs the pool has no workers of its own, and N `kalepool mine` of one thread each hash for it over HTTP.
 """
@@ -121,11 +121,13 @@ def main() -> None:
     parser.add_argument("--block-seconds", type=int, default=15)
     parser.add_argument("--ledger-seconds", type=float, default=1.0)
     parser.add_argument("--rigs", type=int, default=0, help="external miners' rigs instead of workers of our own")
+    parser.add_argument("--data-dir", type=Path, help="keep database, chain and logs here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kalepool-fairness-") as name:
-        status = run_pool(Path(name), options)
-        fares = read_fares(Path(name))
+        data_dir = options.data_dir or Path(name)
+        status = run_pool(data_dir, options)
+        fares = read_fares(data_dir)
     print(f"\n{'farmer':10}{'planted':>8}{'worked':>8}{'past min':>10}{'zeros':>7}{'gap':>7}{'KALE':>12}")
     for fare in fares:
         print(

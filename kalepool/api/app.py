@@ -43,6 +43,7 @@ from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.mining import Mining
 from kalepool.services.signin import SignIn
+from kalepool.tasks import end_tasks
 
 DESCRIPTION = """
 A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
@@ -131,9 +132,7 @@ async def _end(running: set[asyncio.Task[Any]]) -> None:
     """Gives operations under way a moment to end, then breaks them off: recovery settles what they leave open."""
     if running:
         await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
-    for task in list(running):
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await end_tasks(running)
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

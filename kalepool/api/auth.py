@@ -22,6 +22,7 @@ from kalepool.database import Database, Session
 from kalepool.notices import KeyNotice, hear
 from kalepool.services import operators
 from kalepool.services.keys import KeyOwner, Role, find_owner
+from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -77,8 +78,7 @@ class Keys:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks([task])
 
     def forget(self, key_id: UUID | None) -> None:
         """Forgets a key, or all where any may have changed."""

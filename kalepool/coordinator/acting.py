@@ -16,6 +16,7 @@ from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import State
 from kalepool.policy.schedule import Action, Harvest, Plant, Submit
 from kalepool.protocol.model import Pail
+from kalepool.tasks import end_tasks
 
 HARVEST_TARGETS = 200  # pails asked for in one call
 
@@ -58,10 +59,10 @@ class Acting:
         works: dict[tuple[int, str], list[Submit]] = defaultdict(list)
         for action in actions:
             match action:
-                case Plant(index, farmers):
+                case Plant(index, farmers, places, stake):
                     if index not in self._state.planting.values():
                         self._state.planting.update(dict.fromkeys(farmers, index))
-                        self._run(self._plant(index, farmers))
+                        self._run(self._plant(index, farmers, places, stake))
                 case Submit(index, _, _, _, reason):
                     works[index, reason].append(action)
                 case Harvest(targets):
@@ -79,19 +80,17 @@ class Acting:
             await asyncio.wait(self._calls, timeout=seconds)
 
     async def stop(self) -> None:
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await end_tasks(self._calls)
 
     def _run(self, call: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(call)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    async def _plant(self, index: int, wallets: Sequence[str]) -> None:
+    async def _plant(self, index: int, wallets: Sequence[str], places: int | None, stake: int | None) -> None:
         state = self._state
         try:
-            answer = await self._api.plant(index)
+            answer = await self._api.plant(index, places, stake)
             missing = set(wallets)
             for planted in answer["planted"]:
                 wallet = str(planted["custodial_wallet"])
@@ -103,7 +102,11 @@ class Acting:
                 if wallet := self._wallet(failed["farmer_id"]):
                     state.failed(ActionName.PLANT, wallet, index, failed["code"], now)
                     missing.discard(wallet)
-            for wallet in missing:  # beyond the pooler's limit, or no longer active
+            full = places is not None and len(answer["planted"]) >= places
+            for wallet in missing:  # beyond the plan's or the pooler's limit, or no longer active
+                if full:
+                    state.sits_out(wallet, index)
+                    continue
                 state.failed(ActionName.PLANT, wallet, index, "not-eligible", now)
             self._said_paused = False
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))

@@ -1,10 +1,11 @@
 """Equals take turns: one order among farmers that are worth the same, the most owed first.
 
-What a farmer is owed is its equal part of the zero points that the pool's pails earned over the last day, less what it
-had. So luck evens out by debt. A block counts for whom it had a pail of, and for whom the pool left out of it though it
-could have been planted: not for who was away (new, without funds, leaving), so nobody comes back with a claim to what
-others farmed meanwhile. The first blocks, where nobody is owed anything, go by hash(seed, farmer): the seed is the
-block's entropy, so no farmer is first for good.
+What a farmer is owed is its equal part of the paying zeros (past their block's min_zeros, up to its max_zeros) of all
+the pool's pails over the last day, less what it had. So luck evens out by debt. A block weighs the less the older it
+is: were it forgotten at once after a day, what was evened out then would be luck again. It counts for whom it had a
+pail of, and for whom the pool left out of it though it could have been planted: not for who was away (new, without
+funds, leaving), so nobody comes back with a claim to what others farmed meanwhile. The first blocks, where nobody is
+owed anything, go by hash(seed, farmer): the seed is the block's entropy, so no farmer is first for good.
 """
 
 from __future__ import annotations
@@ -16,30 +17,33 @@ from typing import TypeVar
 
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 
-BEST = 1_000_000
-"""The zero points of a pail with its block's max_zeros."""
+ONE_ZERO = 1_000_000
+"""Debts are in millionths of a zero."""
 
 WASTE = 0.1
 """The part of the hash power that may go on for farmers that have their zero already, while the news travel."""
 
 
-def zero_points(zeros: int | None, min_zeros: int, max_zeros: int) -> int:
-    """What a pail's zeros earn, in millionths of what its block's best earn. None is a pail without work."""
-    paying = min(max((zeros or 0) - min_zeros, 0), max(max_zeros - min_zeros, 0))
-    return paying * BEST // max(max_zeros - min_zeros, 1)
+def paying_zeros(zeros: int | None, min_zeros: int, max_zeros: int) -> int:
+    """How many of a pail's zeros earn anything. None is a pail without work."""
+    return min(max((zeros or 0) - min_zeros, 0), max(max_zeros - min_zeros, 0))
 
 
-def owed(blocks: Iterable[Mapping[FarmerT, int]]) -> dict[FarmerT, int]:
-    """By farmer, given the zero points of all that a block counts for, block by block; 0 for who was left out of it.
+def owed(blocks: Mapping[int, Mapping[FarmerT, int]], index: int, day: int) -> dict[FarmerT, int]:
+    """By farmer, in block `index`: given the paying zeros of all that a block counts for, by block; 0 for who was left
+    out of it. Of the `day` blocks before this one; the one before weighs 1, each older one a `day`-th less.
 
     As services/owed.py reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
     """
-    parts: dict[FarmerT, float] = {}
-    for points in blocks:
-        part = sum(points.values()) / max(len(points), 1)
-        for farmer, had in points.items():
-            parts[farmer] = parts.get(farmer, 0.0) + part - had
-    return {farmer: round(part) for farmer, part in parts.items()}
+    debts: dict[FarmerT, float] = {}
+    for at, zeros in blocks.items():
+        weight = (day - (index - 1 - at)) / day
+        if not zeros or not 0 < weight <= 1:
+            continue
+        part = sum(zeros.values()) / len(zeros)
+        for farmer, had in zeros.items():
+            debts[farmer] = debts.get(farmer, 0.0) + weight * (part - had)
+    return {farmer: round(debt * ONE_ZERO) for farmer, debt in debts.items()}
 
 
 def in_turn(farmers: Iterable[str], owed: Mapping[str, int], seed: bytes) -> list[str]:

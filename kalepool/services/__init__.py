@@ -18,7 +18,7 @@ blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
-owed.py           what each farmer is owed of the last day's zero points
+owed.py           what each farmer is owed of the last day's paying zeros
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 failures.py       why something did not happen: errors and failures as plain data

@@ -49,7 +49,9 @@ LONGEST_PAUSE_SECONDS = 300.0
 LASTING = frozenset({"stake-lost", "forecast-off"})
 """Kinds that cannot be undone: never resolved, said once."""
 
-OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
+OF_CHAIN = frozenset(
+    {"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown", "contract-changed"}
+)
 """Kinds that nobody can judge while the chain is silent."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
@@ -99,6 +101,8 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
+    new_contract: str | None = None  # SHA-256 of the KALE contract's code, where it is not the one that is known
+    restarted: str | None = None  # why the network is taken to be another than the database is of
     endurance: Endurance | None = None  # how long the pool's XLM lasts
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
@@ -155,6 +159,14 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    if seen.new_contract:
+        said = (
+            f"The KALE contract's code was changed to {seen.new_contract}: find out what it does. "
+            "KALEPOOL_CONTRACT_WASM agrees to it, and until then KALEPOOL_PAUSE_ON_NEW_CONTRACT keeps plants from it."
+        )
+        found.append(Condition("contract-changed", f"contract-changed:{seen.new_contract}", said))
+    if seen.restarted:
+        found.append(Condition("network-restarted", "network-restarted", f"{seen.restarted}."))
     found += [*_running_out(seen.endurance), *_unsettled(seen)]
     for machine, kind in seen.gone_machines:
         found.append(
@@ -430,6 +442,8 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
+            new_contract=None if farm is None or self._ctx.settings.chain.knows_contract(farm.wasm) else farm.wasm,
+            restarted=self._ctx.accounts.restarted,
             endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),

@@ -1,4 +1,4 @@
-"""What each farmer is owed of the zero points of the last day, from works and blocks: the order among equals."""
+"""What each farmer is owed of the paying zeros of the last day, from works and blocks: the order among equals."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 from kalepool.services.retention import PRUNE_SECONDS, prune
+from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -88,9 +89,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
 
 async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: float) -> None:

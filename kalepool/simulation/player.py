@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from kalepool.networks import MAINNET
+from kalepool.policy.foresight import PastBlock
+from kalepool.policy.price_gate import UNPRICED, PriceGate
 from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.turns import in_turn, owed, zero_points
+from kalepool.policy.turns import in_turn, owed, paying_zeros
 from kalepool.protocol.model import Block
 from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
@@ -48,22 +50,29 @@ class Pool:
     ledger_seconds: float = 5.0
     tick_seconds: float = 0.5
     inclusions: list[int] = field(default_factory=list)
+    gate: PriceGate = UNPRICED
+    index: int = 0
+    seen: deque[PastBlock] = field(default_factory=lambda: deque(maxlen=DAY))
     due: int = 0
     lost: int = 0
     previous_block: Block | None = None
-    past: deque[dict[str, int]] = field(default_factory=lambda: deque(maxlen=DAY))
-    """Each farmer's zero points in the blocks of the last day; 0 for one that sat a block out."""
+    past: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Each farmer's paying zeros in the blocks of the last day; 0 for one that sat a block out."""
 
     def turns(self, index: int) -> list[int]:
         """The farmers in the order of their turns in this block."""
         names = map(name_of, range(self.farmers))
-        return [int(name) for name in in_turn(names, owed(self.past), index.to_bytes(8, "big"))]
+        return [int(name) for name in in_turn(names, owed(self.past, index, DAY), index.to_bytes(8, "big"))]
 
     def remember(self, contract: SimulatedBlock, tally: Tally) -> None:
         """A block that is over."""
         block = contract.block
         zeros = [pail.zeros if pail else None for pail in contract.pails]
-        self.past.append({name_of(n): zero_points(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)})
+        paying = {name_of(n): paying_zeros(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)}
+        self.past[contract.index] = paying
+        self.past.pop(contract.index - DAY, None)
+        worked = [pail for pail in contract.pails if pail is not None and pail.zeros is not None]
+        self.seen.append(PastBlock(block, worked, contract.others_staked))
         self.previous_block = block
         self.due, self.lost = self.due + tally.planted, self.lost + tally.planted - tally.worked
 
@@ -152,7 +161,16 @@ class ScheduledBlock:
             previous_block=pool.previous_block,
         )
         states = list(self.states.values())
-        return Snapshot(chain, states, (), pool.hashes_per_second, pool.inclusions[-REMEMBERED:], pool.due, pool.lost)
+        return Snapshot(
+            chain,
+            states,
+            (),
+            pool.hashes_per_second,
+            pool.inclusions[-REMEMBERED:],
+            pool.due,
+            pool.lost,
+            gate=pool.gate,
+        )
 
     def _tick(self) -> float:
         """Seconds until the schedule is asked again: short ones once works are due."""

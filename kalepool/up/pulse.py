@@ -16,6 +16,7 @@ import httpx2
 from kalepool.database import answers
 from kalepool.errors import DatabaseError
 from kalepool.heartbeat import Heartbeats
+from kalepool.tasks import end_tasks
 from kalepool.up.alarms import Alarms
 from kalepool.up.parts import Parts, needs_devnet
 from kalepool.up.supervisor import Supervisor
@@ -146,9 +147,7 @@ async def minded(
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
 
 async def ask_http(client: httpx2.AsyncClient, url: str, body: object | None = None) -> None:

@@ -1,30 +1,37 @@
 -- services/owed.py: whose turn it is among equals.
 
 -- name: select_owed
--- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of what the pooler's
--- pails earned by their zeros, less what it had; in millionths of what the block's best earned (policy/turns.py).
--- A block counts for its pails, and for whom the pool left out of it: who was active, had been planted before, and was
+-- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of the paying zeros of
+-- the pooler's pails, less what it had; in millionths, and the less the older the block (policy/turns.py).
+-- A block counts for its pails, and for whom the pool left out of it: who is active, had been planted before, and was
 -- not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
-WITH pails AS (
-    SELECT p.farmer_id, p.pooler_id, p.block_index,
-           least(greatest(coalesce(w.zeros, 0) - b.min_zeros, 0), greatest(b.max_zeros - b.min_zeros, 0))::bigint * 1000000
-               / greatest(b.max_zeros - b.min_zeros, 1) AS points
-    FROM plantings p
-    JOIN blocks b USING (block_index)
-    LEFT JOIN (SELECT block_index, farmer_id, max(zeros) AS zeros FROM works
-               WHERE outcome = 'worked' AND block_index BETWEEN %(first)s AND %(last)s
-               GROUP BY block_index, farmer_id) w USING (block_index, farmer_id)
-    WHERE p.outcome = 'planted' AND p.block_index BETWEEN %(first)s AND %(last)s
-), left_out AS (
-    SELECT f.farmer_id, f.pooler_id, o.block_index, 0::bigint AS points
+WITH tried AS MATERIALIZED (
+    SELECT block_index, pooler_id, farmer_id, bool_or(outcome = 'planted') AS planted FROM plantings
+    WHERE block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, pooler_id, farmer_id
+), best AS (
+    SELECT block_index, farmer_id, max(zeros) AS zeros FROM works
+    WHERE outcome = 'worked' AND block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, farmer_id
+), pails AS MATERIALIZED (
+    SELECT t.farmer_id, t.pooler_id, t.block_index,
+           least(greatest(coalesce(w.zeros, 0) - b.min_zeros, 0), greatest(b.max_zeros - b.min_zeros, 0)) AS zeros
+    FROM tried t JOIN blocks b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)
+    WHERE t.planted
+), present AS MATERIALIZED (
+    SELECT f.farmer_id, f.pooler_id, (SELECT min(p.block_index) FROM plantings p
+                                      WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted') AS first_index
+    FROM farmers f WHERE f.status = 'active'
+), counted AS MATERIALIZED (
+    SELECT * FROM pails
+    UNION ALL
+    SELECT f.farmer_id, f.pooler_id, o.block_index, 0
     FROM (SELECT DISTINCT pooler_id, block_index FROM pails) o
-    JOIN (SELECT farmer_id, pooler_id, (SELECT min(block_index) FROM plantings p
-                                        WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted') AS first_index
-          FROM farmers f WHERE status = 'active') f ON f.pooler_id = o.pooler_id AND f.first_index < o.block_index
-    LEFT JOIN plantings tried ON tried.block_index = o.block_index AND tried.farmer_id = f.farmer_id
-    WHERE tried.farmer_id IS NULL
+    JOIN present f ON f.pooler_id = o.pooler_id AND f.first_index < o.block_index
+    LEFT JOIN tried t ON t.block_index = o.block_index AND t.farmer_id = f.farmer_id
+    WHERE t.farmer_id IS NULL
+), parts AS MATERIALIZED (
+    SELECT pooler_id, block_index, avg(zeros)::float8 AS part, (block_index - %(first)s + 1) / (%(last)s - %(first)s + 1.0) AS weight
+    FROM counted GROUP BY pooler_id, block_index
 )
-SELECT farmer_id, round(sum(part - points)) AS owed
-FROM (SELECT farmer_id, points, avg(points) OVER (PARTITION BY pooler_id, block_index) AS part
-      FROM (SELECT * FROM pails UNION ALL SELECT * FROM left_out) counted) shared
-GROUP BY farmer_id;
+SELECT c.farmer_id, round(1000000 * sum(p.weight::float8 * (p.part - c.zeros))) AS owed
+FROM counted c JOIN parts p USING (pooler_id, block_index)
+GROUP BY c.farmer_id;

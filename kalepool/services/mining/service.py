@@ -30,6 +30,7 @@ from kalepool.services.mining.gate import CrowdedError, Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
 from kalepool.services.owed import read_owed
+from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -92,9 +93,7 @@ class Mining:
         try:
             yield mining
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             with contextlib.suppress(DatabaseError):
                 await mining._save(_now())
 

@@ -45,6 +45,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "custody": "up",
         "accounts": "up",
         "workers": "none",
+        "price": "none",
     }
 
     payout = Keypair.random().public_key

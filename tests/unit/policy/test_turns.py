@@ -8,30 +8,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.search import pick
-from kalepool.policy.turns import BEST, at_once, in_turn, owed, zero_points
+from kalepool.policy.turns import ONE_ZERO, at_once, in_turn, owed, paying_zeros
 
 
-def test_only_zeros_within_the_bounds_earn_points() -> None:
-    assert [zero_points(zeros, 5, 8) for zeros in (None, 3, 5, 6, 8, 9)] == [0, 0, 0, BEST // 3, BEST, BEST]
-    assert zero_points(7, 4, 4) == 0
+def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, int]]]:
+    """Block 0 and those after it: who counts in each, with its paying zeros."""
+    block = st.dictionaries(st.sampled_from(farmers), st.integers(0, 9), max_size=len(farmers))
+    return st.lists(block, max_size=most).map(lambda blocks: dict(enumerate(blocks)))
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abcde"), st.integers(0, BEST), max_size=5), max_size=20))
-def test_debts_cancel_out(blocks: list[dict[str, int]]) -> None:
-    debts = owed(blocks)
+def test_only_zeros_within_the_bounds_count() -> None:
+    assert [paying_zeros(zeros, 5, 8) for zeros in (None, 3, 5, 6, 8, 9)] == [0, 0, 0, 1, 3, 3]
+    assert paying_zeros(7, 4, 4) == 0
+
+
+@given(blocks_of("abcde", 20))
+def test_debts_cancel_out(blocks: dict[int, dict[str, int]]) -> None:
+    debts = owed(blocks, 20, 20)
     assert abs(sum(debts.values())) <= len(debts), "but for rounding"
-    assert all(debts[farmer] == 0 for farmer in debts if all(b.keys() == {farmer} for b in blocks if farmer in b))
+    for farmer in debts:
+        assert debts[farmer] == 0 or any(len(block) > 1 for block in blocks.values() if farmer in block)
 
 
-@given(
-    st.lists(st.dictionaries(st.sampled_from("abcde"), st.integers(0, BEST), max_size=5), max_size=20),
-    st.lists(st.dictionaries(st.sampled_from("bcde"), st.integers(0, BEST), max_size=4), max_size=200),
-)
+def test_a_block_weighs_the_less_the_older_it_is() -> None:
+    block = {5: {"a": 0, "b": 2}}
+    debts = [owed(block, index, 4).get("a", 0) / ONE_ZERO for index in (5, 6, 7, 9, 10)]
+    assert debts == [0, 1, 0.75, 0.25, 0]
+
+
+@given(blocks_of("abcde", 20), blocks_of("bcde", 200))
 def test_who_is_away_is_owed_no_more_when_it_comes_back(
-    before: list[dict[str, int]], away: list[dict[str, int]]
+    before: dict[int, dict[str, int]], away: dict[int, dict[str, int]]
 ) -> None:
     """However much the others farm meanwhile, and however long."""
-    assert owed([*before, *away]).get("a", 0) == owed(before).get("a", 0)
+    index = len(before)
+    everything = before | {index + at: block for at, block in away.items()}
+    later = index + len(away)
+    back = owed(everything, later, 288).get("a", 0)
+    assert back == owed(before, later, 288).get("a", 0)
+    assert abs(back) <= sum(9 * ONE_ZERO for block in before.values() if "a" in block)
 
 
 @given(st.integers(2, 9), st.data())
@@ -40,12 +55,12 @@ def test_places_that_are_fewer_than_farmers_go_round(farmers: int, data: st.Data
     places = data.draw(st.integers(1, farmers - 1))
     names = [str(number) for number in range(farmers)]
     pails = dict.fromkeys(names, 0)
-    past: list[dict[str, int]] = []
+    past: dict[int, dict[str, int]] = {}
     for block in range(3 * farmers):
-        planted = in_turn(names, owed(past), block.to_bytes(8, "big"))[:places]
+        planted = in_turn(names, owed(past, block, 288), block.to_bytes(8, "big"))[:places]
         for name in planted:
             pails[name] += 1
-        past.append({name: BEST * (name in planted) for name in names})
+        past[block] = {name: 3 * (name in planted) for name in names}
         assert max(pails.values()) - min(pails.values()) <= 1
 
 
@@ -63,18 +78,18 @@ def test_at_least_one_and_at_most_all_are_served(equals: int, hashes: float, zer
     assert served == equals or wasted <= 0.1 + 1e-9
 
 
-def test_equals_with_scarce_power_get_the_same_over_a_day() -> None:
+def test_equals_with_scarce_power_get_the_same_over_days() -> None:
     """Eight farmers, and on average five finds a block: by position in a list, the last would get next to none."""
     dice = random.Random(1)
     farmers = list("abcdefgh")
     had = dict.fromkeys(farmers, 0)
-    past: list[dict[str, int]] = []
-    for block in range(284):
-        turns = in_turn(farmers, owed(past), block.to_bytes(4, "big"))
+    past: dict[int, dict[str, int]] = {}
+    for block in range(1000):
+        turns = in_turn(farmers, owed(past, block, 288), block.to_bytes(4, "big"))
         zeros = [5] * len(turns)
         for _ in range(dice.choice((1, 3, 5, 7, 9))):
             zeros[pick(zeros, dice.randrange(4), 5, hashes=1e5)] += 1
-        past.append({farmer: zero_points(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)})
+        past[block] = {farmer: paying_zeros(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)}
         for farmer, z in zip(turns, zeros, strict=True):
             had[farmer] += z - 5
         assert max(had.values()) - min(had.values()) <= 2
