@@ -94,6 +94,17 @@ SELECT planting_paused OR EXISTS (SELECT FROM poolers WHERE status = 'active' AN
        AND NOT EXISTS (SELECT FROM poolers WHERE status = 'active' AND NOT planting_paused) AS planting_paused
 FROM pool_switches;
 
+-- name: select_block_plans
+-- What was meant for a block and the next; of one pooler, or of all together if null.
+SELECT block_index AS index, sum(farmers)::bigint AS farmers, sum(places)::bigint AS places, max(stake_stroops) AS stake_stroops,
+       sum(reward_stroops) AS reward_stroops, max(pail_fee_stroops) AS pail_fee_stroops, max(price_xlm) AS price,
+       max(reason) AS reason
+FROM block_plans
+WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
+  AND block_index BETWEEN %(block_index)s AND %(block_index)s + 1
+GROUP BY block_index
+ORDER BY block_index;
+
 -- The chart: kalepool/view/history.py.
 
 -- name: select_hashrates
