@@ -21,6 +21,16 @@ class Network:
     explorer_url: str | None  # a page per transaction at {explorer_url}/tx/{hash}
     ledger_seconds: float
     block_seconds: int
+    # SHA-256 of the KALE contract's code that this version knows, in hex; … stands for digits that do not count. None:
+    # any code is taken for it.
+    contract_wasm: str | None = None
+
+    def knows_contract(self, wasm: str | None) -> bool:
+        """Whether the contract's code is the one that is known. `wasm`: None where that is not told."""
+        if self.contract_wasm is None or wasm is None:
+            return True
+        first, _, last = self.contract_wasm.partition("…")
+        return wasm.startswith(first) and wasm.endswith(last)
 
 
 DEVNET = Network(
@@ -66,6 +76,7 @@ MAINNET = Network(
     explorer_url="https://stellar.expert/explorer/public",
     ledger_seconds=5.0,
     block_seconds=300,
+    contract_wasm="db2c1429…1627",
 )
 
 NETWORKS = {network.name: network for network in (DEVNET, TESTNET, MAINNET)}

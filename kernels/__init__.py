@@ -13,7 +13,7 @@ cpu.py      the CPU backends: a Numba function around the machine code of vector
 vector.py   that machine code: the search loop over LLVM vectors
 cuda.py     the CUDA backend
 opencl.py   the OpenCL backend: a program of card_text.py on each card, in the words that are faster there
-card_text.py  the search for cards as source text: OpenCL C
+card_text.py  the search for cards as source text: OpenCL C, and WGSL for browsers
 wasm.py     vector.py's machine code as a WebAssembly module for browsers; browser.mjs is the host's part
 cache.py    compiled kernels on disk
 """

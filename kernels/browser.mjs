@@ -63,3 +63,79 @@ class Search {
     return best;
   }
 }
+
+// The search on a card, by WebGPU: text is card_text.wgsl's, constants its WGSL_CONSTANTS, search a Search that
+// prepares and scores. Raises an Error where the browser has no adapter, or its compiler will not have the text.
+export async function loadGpu(search, text, constants) {
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error("this browser has no WebGPU adapter");
+  const device = await adapter.requestDevice();
+  const module = device.createShaderModule({ code: text });
+  const errors = (await module.getCompilationInfo()).messages.filter((message) => message.type === "error");
+  if (errors.length) throw new Error(`line ${errors[0].lineNum}: ${errors[0].message}`);
+  const pipeline = await device.createComputePipelineAsync({
+    layout: "auto",
+    compute: { module, entryPoint: "search" },
+  });
+  return new GpuSearch(search, device, pipeline, constants);
+}
+
+const RUN = 16; // nonces of a work item
+const GROUP = 64; // work items of a group
+const GROUPS = 32768; // of one dimension
+const RESULTS = 18;
+const NOTHING = 0xffffffff;
+
+class GpuSearch {
+  constructor(search, device, pipeline, constants) {
+    this.search = search;
+    this.device = device;
+    this.pipeline = pipeline;
+    const { STORAGE, COPY_DST, COPY_SRC, MAP_READ } = GPUBufferUsage;
+    const make = (words, usage) => device.createBuffer({ size: 4 * words, usage });
+    this.data = make(50 + constants.length, STORAGE | COPY_DST);
+    this.job = make(5, STORAGE | COPY_DST);
+    this.results = make(RESULTS, STORAGE | COPY_DST | COPY_SRC);
+    this.answer = make(RESULTS, MAP_READ | COPY_DST);
+    this.bound = device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: [this.data, this.job, this.results].map((buffer, binding) => ({ binding, resource: { buffer } })),
+    });
+    device.queue.writeBuffer(this.data, 200, Uint32Array.from(constants));
+  }
+
+  // As Search.prepare.
+  prepare(index, high, entropy, farmer) {
+    this.search.prepare(index, high, entropy, farmer);
+    const lanes = new Uint32Array(this.search.memory.buffer, LANES, 50);
+    const words = new Uint32Array(50);
+    for (let bit = 0; bit < 1600; bit++) {
+      const lane = bit >> 6;
+      const place = bit & 63;
+      if ((lanes[2 * lane + (place >> 5)] >>> (place & 31)) & 1) words[2 * lane + (place & 1)] |= 1 << (place >> 1);
+    }
+    this.device.queue.writeBuffer(this.data, 0, words);
+  }
+
+  // As Search.scan, for at most 2^31 nonces; a promise.
+  async scan(low, count, limit, lowest) {
+    const { queue } = this.device;
+    queue.writeBuffer(this.results, 0, new Uint32Array(RESULTS).fill(NOTHING));
+    const job = [low, count, Number(limit >> 32n), Number(limit & 0xffffffffn), Number(lowest)];
+    queue.writeBuffer(this.job, 0, Uint32Array.from(job));
+    const groups = Math.ceil(((low % RUN) + count) / (RUN * GROUP));
+    const encoder = this.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(this.pipeline);
+    pass.setBindGroup(0, this.bound);
+    pass.dispatchWorkgroups(Math.min(groups, GROUPS), Math.ceil(groups / GROUPS));
+    pass.end();
+    encoder.copyBufferToBuffer(this.results, 0, this.answer, 0, 4 * RESULTS);
+    queue.submit([encoder.finish()]);
+    await this.answer.mapAsync(GPUMapMode.READ);
+    const found = new Uint32Array(this.answer.getMappedRange()).slice(0, RESULTS - 1).find((at) => at !== NOTHING);
+    this.answer.unmap();
+    if (found === undefined) return null;
+    return { low: low + found, prefix: BigInt.asUintN(64, this.search.code.score(LANES, BigInt(low + found))) };
+  }
+}

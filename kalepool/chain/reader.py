@@ -174,7 +174,8 @@ class ChainReader:
             if index is None or index in block_keys:
                 entry = found.get(block_keys[index]) if index is not None else None
                 block = None if entry is None else self._decoded(entries.block, entry)
-                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused)
+                wasm = self._decoded(entries.contract_wasm, found[instance_key])
+                return Farm(ledger, self._closed_at(ledger), index, farm_block, block, paused, wasm)
         raise RpcUnavailableError("the farm's index kept moving while it was read")
 
     async def read_blocks(self, indexes: Iterable[int]) -> dict[int, Block]:
@@ -256,6 +257,13 @@ class ChainReader:
         key = entries.account_key(address)
         found, _ = await self._read_entries([key])
         return self._decoded(entries.signers, found[key]) if key in found else None
+
+    async def read_kale_price(self) -> float | None:
+        """XLM for a KALE by the reserves of their liquidity pool. None where there is no such pool, or nothing in
+        it."""
+        key = entries.liquidity_pool_key(self.asset)
+        found, _ = await self._read_entries([key])
+        return self._decoded(entries.pool_price, found[key]) if key in found else None
 
     async def read_fees(self) -> Fees:
         """What inclusion cost in recent ledgers; asked at most once a ledger."""

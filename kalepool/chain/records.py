@@ -49,6 +49,7 @@ class Farm:
 
     `index` is None where the contract was never set up; `block` is Block(index), None before the first plant ever and
     once it was evicted. `farm_block` collects the next block's bounds. `closed_at` is the ledger's, where known.
+    `wasm` is the SHA-256 of the contract's code, in hex.
     """
 
     ledger: int
@@ -57,6 +58,7 @@ class Farm:
     farm_block: Block | None
     block: Block | None
     paused: bool
+    wasm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 Ray unpickles what a worker returns or raises, in the process that asked for it, before anybody can look at it: that
 runs whatever code the worker put there. But bytes that a method returns travel as they are, marked RAW. So the one
 function through which all of Ray's answers come is replaced: it passes on such bytes, and makes an exception of our own
-of anything else, from the mark alone.
+of anything else, from the mark alone. Nor is a function called that the cluster names to whoever connects.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray._private import ray_constants, worker
@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 
 from kalepool.cluster.messages import MOST_BYTES
 from kalepool.errors import ConfigError
+from kalepool.units import plain
 
 RAW = b"RAW"
 PARAMETERS = ["self", "serialized_objects", "object_refs"]
@@ -47,11 +48,13 @@ def take_nothing_else() -> None:
     """From now on this process takes plain bytes from Ray and nothing else. Raises ConfigError where this version of
     Ray does not have the place to see to that."""
     theirs = getattr(worker.Worker, "deserialize_objects", None)
-    if theirs is _plain_values:
+    if theirs is _plain_values and getattr(worker, "_import_from_string", None) is _no_hook:
         return
     parameters = list(inspect.signature(theirs).parameters) if inspect.isfunction(theirs) else []
-    if parameters[:3] != PARAMETERS or ray_constants.OBJECT_METADATA_TYPE_RAW != RAW:
+    has_hook = inspect.isfunction(getattr(worker, "_import_from_string", None))
+    if parameters[:3] != PARAMETERS or ray_constants.OBJECT_METADATA_TYPE_RAW != RAW or not has_hook:
         raise ConfigError(_unknown_ray())
+    worker._import_from_string = _no_hook  # pyright: ignore[reportPrivateImportUsage]
     worker.Worker.deserialize_objects = _plain_values  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -64,6 +67,11 @@ async def prove(connected: Any) -> None:
     except NotPlainBytesError:
         return
     raise ConfigError(_unknown_ray())
+
+
+def _no_hook(name: str) -> NoReturn:
+    """In place of what imports the tracing hook that a cluster has everybody call who connects."""
+    raise RuntimeError(f"it has everybody call {plain(name)[:100]!r}: whoever set that is not to run code here")
 
 
 def _unknown_ray() -> str:

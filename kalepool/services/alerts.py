@@ -5,6 +5,7 @@ nothing is said twice, and nothing is forgotten while the webhook does not answe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,7 +50,9 @@ LONGEST_PAUSE_SECONDS = 300.0
 LASTING = frozenset({"stake-lost", "forecast-off"})
 """Kinds that cannot be undone: never resolved, said once."""
 
-OF_CHAIN = frozenset({"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown"})
+OF_CHAIN = frozenset(
+    {"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown", "contract-changed"}
+)
 """Kinds that nobody can judge while the chain is silent."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
@@ -99,6 +102,8 @@ class Observation:
     wrong_forecasts: Sequence[Amount] = ()
     poor_farmers: Mapping[str, int] | None = None  # wallet -> XLM it lacks, in stroops
     pool_lacks_stroops: int = 0
+    new_contract: str | None = None  # SHA-256 of the KALE contract's code, where it is not the one that is known
+    restarted: str | None = None  # why the network is taken to be another than the database is of
     endurance: Endurance | None = None  # how long the pool's XLM lasts
     undecided: Sequence[tuple[UUID, str, str]] = ()  # (submission, action, transaction hash)
     to_check: int = 0  # stakes of which nobody knows whether they came back
@@ -109,6 +114,7 @@ class Observation:
     payouts: PayoutTrouble = NO_TROUBLE
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
+    suspicions: Sequence[tuple[UUID, str, str]] = ()  # (miner, its name, what was found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +161,22 @@ def conditions(seen: Observation) -> list[Condition]:
     if seen.pool_lacks_stroops:
         said = f"The pool's account needs {kale(seen.pool_lacks_stroops)} XLM; GET /health says where to send it."
         found.append(Condition("pool-out-of-xlm", "pool-out-of-xlm", said))
+    if seen.new_contract:
+        said = (
+            f"The KALE contract's code was changed to {seen.new_contract}: find out what it does. "
+            "KALEPOOL_CONTRACT_WASM agrees to it, and until then KALEPOOL_PAUSE_ON_NEW_CONTRACT keeps plants from it."
+        )
+        found.append(Condition("contract-changed", f"contract-changed:{seen.new_contract}", said))
+    if seen.restarted:
+        found.append(Condition("network-restarted", "network-restarted", f"{seen.restarted}."))
     found += [*_running_out(seen.endurance), *_unsettled(seen)]
     for machine, kind in seen.gone_machines:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
         )
+    for miner_id, name, suspicion in seen.suspicions:
+        said = f"Miner {miner_id} ({name}) seems to hold back shares: {suspicion}."
+        found.append(Condition("withholding", f"withholding:{miner_id}", said))
     for binding in seen.broken_seals:
         said = (
             f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
@@ -348,7 +365,7 @@ class Alerts:
         """Raises ConfigError where the webhook's settings are wrong."""
         self._ctx = ctx
         self._webhook = Webhook(ctx.settings)
-        self._answered_at = datetime.now(UTC)
+        self._answered = time.monotonic()
         self._pause_seconds = 0.0
         self._not_before = 0.0
 
@@ -408,9 +425,9 @@ class Alerts:
                 farm = await self._ctx.chain.read_farm()
                 poor = await self._poor_farmers()
                 living = await harvest.living_blocks(self._ctx)
-            self._answered_at = datetime.now(UTC)
+            self._answered = time.monotonic()
         except (ChainError, TimeoutError):
-            silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
+            silent = max(time.monotonic() - self._answered, 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
             first, last = farm.index - living, farm.index - 1
@@ -420,6 +437,7 @@ class Alerts:
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
         checks = await database.fetch_one("select_to_check")
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
+        suspicions = await database.fetch_all("select_suspicions")
         return Observation(
             chain_silent_seconds=silent,
             missed=missed,
@@ -430,6 +448,8 @@ class Alerts:
             ],
             poor_farmers=poor,
             pool_lacks_stroops=self._ctx.accounts.needs.native_stroops if self._ctx.accounts.needs else 0,
+            new_contract=None if farm is None or self._ctx.settings.chain.knows_contract(farm.wasm) else farm.wasm,
+            restarted=self._ctx.accounts.restarted,
             endurance=self._ctx.accounts.endurance,
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
@@ -440,6 +460,7 @@ class Alerts:
             disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
+            suspicions=[(row["miner_id"], row["name"], row["suspicion"]) for row in suspicions],
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Missed | None:

@@ -85,6 +85,18 @@ class PlantingPausedError(ConflictError):
     code = "planting-paused"
 
 
+class ContractChangedError(ConflictError):
+    """The KALE contract's code is another than this pool knows, and no operator has agreed to it."""
+
+    code = "contract-changed"
+
+
+class NetworkRestartedError(KalepoolError):
+    """The network was started anew: what the database says of it is of the old one."""
+
+    code = "network-restarted"
+
+
 class FarmerLeavesError(ConflictError):
     """The farmer is leaving or has left: it is planted for no more, and everything goes to its payout wallet."""
 

@@ -24,7 +24,7 @@ from kalepool.database import Database, new_id
 from kalepool.derivation import account_path
 from kalepool.errors import DuplicateRowError
 from kalepool.policy.endurance import MEASURED_SECONDS, Endurance, endurance
-from kalepool.services.failures import CallTimeoutError, NotReadyError
+from kalepool.services.failures import CallTimeoutError, NetworkRestartedError, NotReadyError
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
@@ -41,6 +41,8 @@ TREASURY_STROOPS = 20_000_000
 """What the treasury is made with: its reserve of 1.5 XLM, and some to spare. The pool's account pays its fees."""
 RESERVE = 2 * BASE_RESERVE_STROOPS
 """What Stellar locks in a plain account."""
+BEHIND_LEDGERS = 100
+"""An RPC server may lag so far behind the ledger of our last transaction, and be of the same network."""
 OPERATIONS = 100
 """Operations in one transaction."""
 
@@ -158,6 +160,8 @@ class PoolAccounts:
         """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
         """What the operator has to send before the pool can work, or soon; None when all is well."""
+        self.restarted: str | None = None
+        """Why the network is taken to be another than the database is of; None where it is the same."""
         self.endurance: Endurance | None = None
         """How long the pool's XLM lasts; None while nobody has looked."""
 
@@ -194,6 +198,7 @@ class PoolAccounts:
             signer.check()
         pool, *channels = signers
         accounts = await self._chain.read_accounts(list(signers))
+        await self._require_same_network(None if pool in accounts else pool)
         if pool not in accounts and self._settings.chain.friendbot_url:
             await self._chain.fund(pool)
             accounts |= await self._chain.read_accounts([pool])
@@ -215,6 +220,24 @@ class PoolAccounts:
         if todo.needed <= todo.spare and pool not in busy:
             await self._create_and_fill(signers, todo)
         return self.needs
+
+    async def _require_same_network(self, missing: str | None) -> None:
+        """NetworkRestartedError where the ledger does not reach to what this database has of it, or does not know the
+        pool's account (`missing`), which was used before: the network was started anew."""
+        row = await self._database.fetch_one("select_last_ledger_used", address=missing)
+        assert row is not None
+        last, used, newest = row["ledger"], row["used"], (await self._chain.read_ledger()).sequence
+        behind = last > newest + BEHIND_LEDGERS
+        self.restarted = None
+        if behind or (missing is not None and used):
+            why = f"its newest ledger is {newest}" if behind else f"it does not know the pool's account {missing}"
+            self.restarted = (
+                f"{self._settings.network} was started anew: {why}, and this database has transactions up to ledger "
+                f"{last}. Its farmers' wallets are gone from the network, and its blocks are of the old one. Give the "
+                "pool a new database: another KALEPOOL_DATABASE_URL, or another KALEPOOL_DATA_DIR for an embedded one "
+                "(take master.key with you). On a devnet the folder of its chain may have been removed: put it back"
+            )
+            raise NetworkRestartedError(self.restarted)
 
     async def ensure_treasury(self) -> Signer | None:
         """Makes the treasury, with its KALE trustline, as soon as the pool's account can pay for it. Idempotent.

@@ -12,3 +12,8 @@ VALUES (%(account_id)s, %(purpose)s, %(name)s, %(address)s, %(secret_sealed)s, %
 SELECT coalesce(sum(fee_stroops), 0) AS fee_stroops,
        coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS seconds
 FROM submissions WHERE created_at > now() - make_interval(secs => %(seconds)s::float) AND fee_stroops IS NOT NULL;
+
+-- name: select_last_ledger_used
+-- The ledger that took our last transaction, and whether one of this account's was taken ever.
+SELECT coalesce((SELECT ledger FROM submissions WHERE ledger IS NOT NULL ORDER BY created_at DESC LIMIT 1), 0) AS ledger,
+       EXISTS (SELECT FROM submissions WHERE source_account = %(address)s AND status = 'applied') AS used;

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from kalepool.chain import Farm
 from kalepool.contract_errors import FarmBlockMissingError, FarmPausedError
 from kalepool.services.context import Context
-from kalepool.services.failures import BlockNotOpenError, BlockOverError
+from kalepool.services.failures import BlockNotOpenError, BlockOverError, ContractChangedError
 
 EARLY_LEDGERS = 2
 """A plant that comes this many ledgers before its block can begin waits for it instead of being sent away."""
@@ -58,14 +58,21 @@ def plan_opening(farm: Farm, index: int, block_seconds: int, closed_at: datetime
 
 async def open_block(ctx: Context, index: int) -> Opening:
     """The block `index`, open for planting; waits up to EARLY_LEDGERS for it, and for works of the block before, which
-    whoever starts this one makes fail. Raises as `plan_opening`, and BlockNotOpenError while such works are under way.
+    whoever starts this one makes fail. Raises as `plan_opening`, BlockNotOpenError while such works are under way, and
+    ContractChangedError.
     """
     network = ctx.settings.chain
     patience = timedelta(seconds=EARLY_LEDGERS * network.ledger_seconds + 1)
     looks = 0
     while True:
         ledger = await ctx.chain.read_ledger()
-        opening = plan_opening(await ctx.chain.read_farm(), index, network.block_seconds, ledger.closed_at)
+        farm = await ctx.chain.read_farm()
+        if ctx.settings.pause_on_new_contract and not network.knows_contract(farm.wasm):
+            raise ContractChangedError(
+                f"the KALE contract's code is another than this pool knows: {farm.wasm}. Nothing is planted until an "
+                "operator has looked at it and sets KALEPOOL_CONTRACT_WASM to that"
+            )
+        opening = plan_opening(farm, index, network.block_seconds, ledger.closed_at)
         if isinstance(opening, datetime):
             if opening - ledger.closed_at > patience:
                 raise BlockNotOpenError(f"block {index} can be started from {opening.isoformat()} on", opening)

@@ -179,6 +179,43 @@ def test_a_cluster_that_has_another_token_says_so(ray_cluster: Any) -> None:
     assert "told: the Ray cluster at" in tried.stdout and "another token" in tried.stdout, tried
 
 
+HOOKED = """
+import asyncio, os, sys
+from pathlib import Path
+from kalepool.cluster.fleet import connect
+from kalepool.errors import ConfigError
+
+def hook():
+    Path(sys.argv[2]).touch()
+
+sys.modules["hooked"] = sys.modules["__main__"]
+
+async def main():
+    try:
+        async with connect(sys.argv[1], cpus=0, gpus=0):
+            print("connected")
+    except ConfigError as error:
+        print("told:", error)
+
+asyncio.run(main())
+"""
+
+
+def test_a_cluster_names_no_function_that_is_called_here(ray_cluster: Any, tmp_path: Path) -> None:
+    """Whoever has Ray's token can write what Ray has every process call that connects."""
+    from ray._private.ray_constants import KV_NAMESPACE_TRACING
+
+    head = ray_cluster.head_node.get_gcs_client()
+    head.internal_kv_put(b"tracing_startup_hook", b"hooked:hook", True, KV_NAMESPACE_TRACING)
+    try:
+        command = [sys.executable, "-c", HOOKED, ray_cluster.address, str(tmp_path / "called")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        head.internal_kv_del(b"tracing_startup_hook", False, KV_NAMESPACE_TRACING)
+    assert "told: " in done.stdout and "everybody call 'hooked:hook'" in done.stdout, done
+    assert not (tmp_path / "called").exists()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="takes another user's part, which needs root")
 async def test_another_user_cannot_have_ray_write_over_a_file(tmp_path: Path) -> None:
     """Ray opens its folder to everybody, and its daemon writes debug_state.txt through a link every 10 s."""

@@ -15,6 +15,7 @@ def test_a_ray_without_the_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         (worker.Worker, "deserialize_objects", None),
         (worker.Worker, "deserialize_objects", lambda self, pickled: pickled),
         (ray_constants, "OBJECT_METADATA_TYPE_RAW", b"PLAIN"),
+        (worker, "_import_from_string", None),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(worker.Worker, "deserialize_objects", lambda self, serialized_objects, object_refs: None)

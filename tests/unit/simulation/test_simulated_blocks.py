@@ -9,12 +9,13 @@ import pytest
 
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
+from kalepool.policy.price_gate import PailFees
 from kalepool.policy.schedule import ScheduleSettings
 from kalepool.protocol.lifecycle import new_block
 from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
 from kalepool.protocol.rewards import normalise
 from kalepool.simulation import mainnet
-from kalepool.simulation.block import Ledgers, Others, PailFees, SimulatedBlock, points_of
+from kalepool.simulation.block import Ledgers, Others, SimulatedBlock, points_of
 from kalepool.simulation.luck import Luck
 from kalepool.simulation.mainnet import Mainnet, Reaction
 from kalepool.simulation.player import Pool, ScheduledBlock, by_schedule
@@ -22,7 +23,7 @@ from kalepool.simulation.seasons import Setup, on_mainnet, percent_of
 from kalepool.simulation.summary import spread, summarise
 
 RULES: ScheduleSettings = rules_of(Settings.model_construct())
-BOUNDS = Block(0, entropy=ZERO_ENTROPY, staked_total=0, normalized_total=0, **mainnet.FIRST_BOUNDS)
+BOUNDS = mainnet.BOUNDS
 
 
 @pytest.mark.parametrize("most", [6_500_000, 10**13, 20])
