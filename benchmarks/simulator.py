@@ -6,7 +6,8 @@ drawn from that; a farmer's n-th hash of a block is worth the same under every p
 do and not by luck. Every block's bounds are what all works of the block before made them, rivals' and the pool's own.
 
 Compared are
-  ours     the pool's schedule
+  ours     the pool's schedule, with one stake for all its farmers
+  percent  the same, but each farmer stakes its part of its balance
   until6   (a) one farmer after the other until 6 zeros, handed in from 240 s on (kale-miner's homestead)
   fixed    (b) the same at the difficulty that is best for the cell in hindsight
   equal    (c) an equal part of the time for every farmer, handed in as ours
@@ -35,18 +36,20 @@ import numpy as np
 
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
+from kalepool.policy.price_gate import UNPRICED, PriceGate
 from kalepool.protocol.lifecycle import new_block
 from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
 from kalepool.simulation import mainnet
 from kalepool.simulation.block import Ledgers, Others, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, best_zeros
+from kalepool.simulation.planned import Planned
 from kalepool.simulation.player import Allocation, Pool, ScheduledBlock, by_schedule
 from kalepool.simulation.seasons import BLOCKS_A_DAY, Searcher, Setup, Staking, balances, on_mainnet, percent_of
 from kalepool.simulation.summary import XLM, Spread, Summary, spread, summarise
 
 FIRST_INDEX = 150_000
 WARM_UP_BLOCKS = 5
-POLICIES = ("ours", "until6", "fixed", "equal", "pooler")
+POLICIES = ("ours", "percent", "until6", "fixed", "equal", "pooler")
 FIXED_DIFFICULTIES = range(3, 11)
 
 
@@ -81,10 +84,19 @@ class Cell:
         return f"{self.farmers} farmers, {self.hashes_per_second / 1e6:,g} MH/s, {self.rivals.name} rivals"
 
 
-def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Staking | None = None) -> list[Tally]:
+Ceilings = Callable[[Sequence[int]], Staking]
+"""What follows from the most that each farmer stakes, in stroops."""
+
+
+def planned(ceilings: Sequence[int]) -> Staking:
+    """As the pool does: one stake for all, nobody above its ceiling, and everybody planted."""
+    return Planned(ceilings, UNPRICED)
+
+
+def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Ceilings | None = None) -> list[Tally]:
     """The pool's yield block by block, after a warm-up. The world is the same for every policy with the same seed.
 
-    `staking`: how the pool stakes; without one each farmer its own part of its balance.
+    `staking`: how the pool stakes given what each farmer stakes at most; without one that is what it stakes.
     """
     world, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     n, rivals = cell.farmers, cell.rivals
@@ -94,6 +106,7 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Staking 
     pool = Pool(n, cell.hashes_per_second, rng, replace(RULES, works_per_ledger=cell.works_per_ledger))
     pool.tick_seconds = 0.5 if n < 200 else 1.0
     block = Block(0, 20, min(drawn), 5, 57, max(drawn), 7, ZERO_ENTROPY, 0, 0)
+    stakes_of = staking(mine) if staking else None
     start, tallies = 1_800_000_000.0, []
     for number in range(WARM_UP_BLOCKS + blocks):
         ledgers = Ledgers(world, start)
@@ -104,7 +117,8 @@ def play(policy: Searcher, cell: Cell, seed: int, blocks: int, staking: Staking 
         zeros = np.array([best_zeros(world, h * t) for h, t in zip(speeds, seconds, strict=True)])
         gaps = np.maximum(np.searchsorted(ledgers.closes, start + seconds) - planted[n:], 1)
         others = Others(theirs, gaps, zeros, np.ones(rivals.count, dtype=bool))
-        stakes = staking(block, pool) if staking else mine
+        pool.index = FIRST_INDEX + number
+        stakes = stakes_of(block, pool) if stakes_of else mine
         contract = SimulatedBlock(FIRST_INDEX + number, block, start, stakes, [int(p) for p in planted[:n]], others)
         hashes = policy(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         tally = contract.tally(hashes, mainnet.FEES)
@@ -233,16 +247,17 @@ GAIN_PARTS: dict[str, Callable[[Tally], float]] = {
 def run_cell(cell: Cell, seeds: int, blocks: int) -> tuple[int, list[Row]]:
     """The best fixed difficulty, and all policies. Seeds are the repetitions: the same worlds for every policy."""
 
-    def play_all(policy: Searcher) -> list[list[Tally]]:
-        return [play(policy, cell, seed, blocks) for seed in range(seeds)]
+    def play_all(policy: Searcher, staking: Ceilings | None = None) -> list[list[Tally]]:
+        return [play(policy, cell, seed, blocks, staking) for seed in range(seeds)]
 
     fixed = {zeros: play_all(until(zeros)) for zeros in FIXED_DIFFICULTIES}
     best = max(fixed, key=lambda zeros: float(np.mean([t.won for run in fixed[zeros] for t in run])))
     runs = {
-        "ours": play_all(scheduled(by_schedule)),
+        "ours": play_all(scheduled(by_schedule), planned),
+        "percent": play_all(scheduled(by_schedule)),
         "until6": fixed[6],
         "fixed": fixed[best],
-        "equal": play_all(scheduled(by_equal_parts)),
+        "equal": play_all(scheduled(by_equal_parts), planned),
         "pooler": play_all(pooler),
     }
 
@@ -348,16 +363,34 @@ class Contestant:
 
     name: str
     search: Searcher
-    staking: Callable[[Sequence[int]], Staking]
-    """What follows from the farmers' balances."""
+    staking: Callable[[Sequence[int], PriceGate], Staking]
+    """What follows from the farmers' balances, and what fees and KALE are worth."""
+    price: float | None = None
+
+
+def by_percent(held: Sequence[int], gate: PriceGate) -> Staking:
+    return percent_of(held)
+
+
+def by_bound(held: Sequence[int], gate: PriceGate) -> Staking:
+    """All that counts in the block, as far as a tenth of the balance goes."""
+    return lambda block, pool: [min(stroops // 10, block.max_stake) for stroops in held]
+
+
+def by_plan(held: Sequence[int], gate: PriceGate) -> Staking:
+    return Planned([stroops // 10 for stroops in held], gate)
 
 
 CONTESTANTS = (
-    Contestant("ours", scheduled(by_schedule), percent_of),
-    Contestant("until6", until(6), percent_of),
-    Contestant("equal", scheduled(by_equal_parts), percent_of),
-    Contestant("pooler", pooler, percent_of),
+    Contestant("ours", scheduled(by_schedule), by_plan),
+    *(Contestant(f"at {price:g}", scheduled(by_schedule), by_plan, price) for price in (0.002, 0.006, 0.01, 0.05)),
+    Contestant("percent", scheduled(by_schedule), by_percent),
+    Contestant("bound", scheduled(by_schedule), by_bound),
+    Contestant("until6", until(6), by_percent),
+    Contestant("equal", scheduled(by_equal_parts), by_percent),
+    Contestant("pooler", pooler, by_percent),
 )
+"""`at` a price: who is not worth its fees at it sits out. Without one all are planted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,9 +405,10 @@ class Trial:
 
     def play(self, contestant: Contestant, seed: int) -> tuple[Summary, list[Spread]]:
         """What it comes to a block, and how equal farmers fare over the first day and over all of it."""
-        setup = Setup(self.farmers, self.hashes_per_second, RULES, self.reaction)
+        gate = PriceGate(mainnet.FEES, contestant.price)
+        setup = Setup(self.farmers, self.hashes_per_second, RULES, self.reaction, gate=gate)
         blocks = self.days * BLOCKS_A_DAY
-        tallies = list(on_mainnet(setup, contestant.search, contestant.staking(self.held), blocks, seed))
+        tallies = list(on_mainnet(setup, contestant.search, contestant.staking(self.held, gate), blocks, seed))
         return summarise(tallies), [spread(tallies[:BLOCKS_A_DAY]), spread(tallies)][: 1 if self.days == 1 else 2]
 
 
@@ -397,7 +431,7 @@ def print_mainnet(options: argparse.Namespace) -> None:
             print(
                 f"  {'policy':10}{'KALE':>15} {'XLM':>6}{prices} {'sat out':>8} {'zeros':>5} {'gap':>5} {'worked':>7}"
             )
-            for contestant in CONTESTANTS:
+            for contestant in [each for each in CONTESTANTS if not options.only or each.name in options.only]:
                 seeds = range(options.seeds)
                 played = list(processes.map(play_trial, repeat(trial), repeat(contestant.name), seeds))
                 won, won_ci = interval([summary.won for summary, _ in played])
@@ -434,6 +468,7 @@ def main() -> None:
     parser.add_argument("--farmers", type=int, default=50, help="of the scenario mainnet, as all that follow")
     parser.add_argument("--mhs", type=float, default=40.0, help="MH/s of the pool")
     parser.add_argument("--days", type=int, default=1, help=f"days of {BLOCKS_A_DAY} blocks")
+    parser.add_argument("--only", action="append", help="only this policy (may be repeated)")
     parser.add_argument("--balances", choices=("equal", "rich", "lognormal"), default="equal")
     parser.add_argument("--processes", type=int, help="side by side; as many as there are cores without it")
     options = parser.parse_args()

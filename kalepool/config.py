@@ -31,6 +31,8 @@ NOT_OURS = re.compile(
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
 
 Positive = Annotated[float, Field(gt=0)]
+KalePrice = Literal["pool"] | Positive
+"""XLM for a KALE: a number, or read from the chain's liquidity pool."""
 
 
 def _require_web_address(value: str) -> str:
@@ -198,9 +200,19 @@ class Settings(BaseSettings):
     insurance: bool = True
     """Whether to hand in an early, weak work for a stake that is worth the fee."""
 
-    work_fee_stroops: Annotated[int, Field(ge=0)] = 100_000_000
-    """What one more work is taken to cost, in stroops of KALE: its XLM fee converted (100,000,000 are 10 KALE). An
-    early work or an improvement must be worth more."""
+    kale_price_xlm: Annotated[KalePrice | None, Heading("What is worth its fees")] = None
+    """What a KALE is worth in XLM: a number, or `pool` for what the KALE/XLM liquidity pool on the chain has now. A
+    plant or work that brings less than its fees at this price is left out, by turns. Without one all are planted."""
+
+    kale_price_floor_xlm: Positive = 0.0005
+    """The least that `pool` takes a KALE to be worth, in XLM, whatever the liquidity pool has."""
+
+    kale_price_ceiling_xlm: Positive = 0.1
+    """The most that `pool` takes a KALE to be worth, in XLM, whatever the liquidity pool has."""
+
+    xlm_per_day: Annotated[float, Field(ge=0)] | None = None
+    """XLM that plants, works and harvests may cost in 24 hours. Beyond it nothing more is planted; what is planted is
+    worked and harvested. Without one there is no such limit."""
 
     master_key: Annotated[SecretStr | None, Heading("Custody")] = None
     """The key that seals the farmers' secret keys: 32 bytes in hex. Without it the key is read from a file."""
@@ -268,7 +280,12 @@ class Settings(BaseSettings):
     """KALE from which on a farmer's fee is collected, in stroops (100,000,000 are 10 KALE); less once a day."""
 
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Part of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %."""
+    """The most of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %. The coordinator
+    stakes the same for all, and less where more brings nothing."""
+
+    stake_most_stroops: Annotated[int, Field(ge=0)] | None = None
+    """The most KALE that any farmer stakes in a block, in stroops (100,000,000 are 10 KALE). Without one its part of
+    its balance alone is the limit."""
 
     farmers_per_wallet: Annotated[int, Field(ge=1)] = 10
     """Most farmers that one payout wallet may register by itself."""
@@ -282,11 +299,12 @@ class Settings(BaseSettings):
     miner_share_seconds: Positive = 5.0
     """Seconds in which a rig should find a share. Sets the difficulty of its shares."""
 
-    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 1200
-    """Shares a minute that are taken from all rigs of a key together."""
+    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 6000
+    """Shares a minute, and requests, that are taken from all rigs of a key together. 200 rigs need some 2,400 of
+    each."""
 
-    miner_rigs: Annotated[int, Field(ge=1)] = 100
-    """Most rigs (machines) of a key."""
+    miner_rigs: Annotated[int, Field(ge=1)] = 1000
+    """Most rigs (machines) of a key at the same time. One that is gone gives its place to the next."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+STROOPS = 10_000_000
+"""In a KALE, and in an XLM."""
+
+
+PARTS_PER_MILLION = 1_000_000
+
+
+def part_of(stroops: int, part: Decimal) -> int:
+    """A part of an amount, rounded down; the part to six decimals. No float touches it."""
+    return stroops * int(part * PARTS_PER_MILLION) // PARTS_PER_MILLION
+
 
 def kale(stroops: int | None, places: int = 2) -> str:
     """Stroops as KALE, rounded towards zero."""

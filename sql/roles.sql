@@ -65,15 +65,15 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kalepool_coordinator') THEN
         -- It reads no sealed secret, makes no key, and credits nobody's shares.
-        GRANT SELECT ON migrations, blocks, block_operations, plantings, works, harvests, workers, house_hashes
-            TO kalepool_coordinator;
-        GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at) ON farmers TO kalepool_coordinator;
+        GRANT SELECT ON migrations, blocks, block_operations, plantings, works, harvests, workers, house_hashes, block_plans,
+            hashrates TO kalepool_coordinator;
+        GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at, stake_percentage) ON farmers TO kalepool_coordinator;
         GRANT SELECT (key_id, key_hash, role, subject_id, subject_wallet, label, created_at, expires_at, revoked_at)
             ON api_keys TO kalepool_coordinator;
-        GRANT SELECT (submission_id, pooler_id, action, status) ON submissions TO kalepool_coordinator;
+        GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops) ON submissions TO kalepool_coordinator;
         GRANT SELECT (submission_id, farmer_id, block_index, action, status) ON submission_items TO kalepool_coordinator;
         GRANT SELECT (block_index, farmer_id, nonce, zeros, found_at) ON shares TO kalepool_coordinator;
-        GRANT INSERT, UPDATE ON blocks, block_operations, workers, house_hashes TO kalepool_coordinator;
+        GRANT INSERT, UPDATE ON blocks, block_operations, workers, house_hashes, block_plans TO kalepool_coordinator;
         GRANT INSERT (share_id, block_index, farmer_id, searcher, nonce, hash, zeros, found_at) ON shares TO kalepool_coordinator;
         GRANT INSERT (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault, seconds_left) ON works
             TO kalepool_coordinator; -- attempts that failed: 'worked' needs the zeros and the gap

@@ -62,6 +62,13 @@ Stroops = Annotated[
 ]
 
 
+StakeText = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$"),
+    Field(description="Stroops (10^-7) as a decimal string, 0 or more.", examples=["100000000"]),
+]
+
+
 def _nonce(text: str) -> int:
     nonce = int(text)
     if nonce > U64_MAX:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from stellar_sdk import Address, Asset, Keypair, StrKey, scval
+from stellar_sdk import Address, Asset, Keypair, LiquidityPoolAsset, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.chain.records import BASE_RESERVE_STROOPS, Account, Limits, Payee
@@ -161,6 +161,24 @@ def pail(entry: stellar_xdr.LedgerEntryData) -> Pail:
     assert entry.contract_data is not None
     fields: dict[str, Any] = scval.to_native(entry.contract_data.val)  # pyright: ignore[reportAssignmentType]
     return Pail(sequence=fields["sequence"], gap=fields["gap"], stake=fields["stake"], zeros=fields["zeros"])
+
+
+def liquidity_pool_key(asset: Asset) -> str:
+    """The base64 ledger key of the constant product pool of XLM and this asset."""
+    pool = LiquidityPoolAsset(Asset.native(), asset)
+    key = stellar_xdr.LedgerKeyLiquidityPool(
+        stellar_xdr.PoolID(stellar_xdr.Hash(bytes.fromhex(pool.liquidity_pool_id)))
+    )
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.LIQUIDITY_POOL, liquidity_pool=key).to_xdr()
+
+
+def pool_price(entry: stellar_xdr.LedgerEntryData) -> float | None:
+    """XLM for one of the other asset, by the reserves of a pool that has XLM first. None where it is empty."""
+    assert entry.liquidity_pool is not None
+    pool = entry.liquidity_pool.body.constant_product
+    assert pool is not None
+    native, other = pool.reserve_a.int64, pool.reserve_b.int64
+    return native / other if native > 0 and other > 0 else None
 
 
 def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEntryData | None) -> Account:

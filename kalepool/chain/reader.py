@@ -258,6 +258,13 @@ class ChainReader:
         found, _ = await self._read_entries([key])
         return self._decoded(entries.signers, found[key]) if key in found else None
 
+    async def read_kale_price(self) -> float | None:
+        """XLM for a KALE by the reserves of their liquidity pool. None where there is no such pool, or nothing in
+        it."""
+        key = entries.liquidity_pool_key(self.asset)
+        found, _ = await self._read_entries([key])
+        return self._decoded(entries.pool_price, found[key]) if key in found else None
+
     async def read_fees(self) -> Fees:
         """What inclusion cost in recent ledgers; asked at most once a ledger."""
         async with self._lock:

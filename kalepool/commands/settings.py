@@ -192,14 +192,17 @@ def _shown(value: object) -> str:
 def _allowed(info: FieldInfo) -> str:
     """What values it takes, in words; empty where anything goes."""
     bounds: dict[str, object] = {}
+    choices = ""
     for mark in _marks([info.annotation, *info.metadata]):
         if isinstance(mark, str):
-            return mark
+            choices = mark
+            continue
         bounds |= {name: getattr(mark, name) for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
     if {"ge", "le"} <= bounds.keys():
         return f"{bounds['ge']} to {bounds['le']}"
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    return " and ".join(f"{words[name]} {bound}" for name, bound in bounds.items())
+    within = " and ".join(f"{words[name]} {bound}" for name, bound in bounds.items())
+    return " or ".join(said for said in (choices, within) if said)
 
 
 def _marks(hints: Iterable[Any]) -> Iterator[Any]:

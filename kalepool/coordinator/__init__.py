@@ -1,5 +1,6 @@
 """The coordinator of one pooler: reads chain and database, lets the policy decide, acts through API and cluster.
 
+planner.py        plans each block before it is planted: how many, with what stake
 process.py        the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
 state.py          all it knows, in memory; gives the policy its snapshot and the workers their job
 watch.py          follows the chain, ledger by ledger

@@ -59,10 +59,10 @@ class Acting:
         works: dict[tuple[int, str], list[Submit]] = defaultdict(list)
         for action in actions:
             match action:
-                case Plant(index, farmers):
+                case Plant(index, farmers, places, stake):
                     if index not in self._state.planting.values():
                         self._state.planting.update(dict.fromkeys(farmers, index))
-                        self._run(self._plant(index, farmers))
+                        self._run(self._plant(index, farmers, places, stake))
                 case Submit(index, _, _, _, reason):
                     works[index, reason].append(action)
                 case Harvest(targets):
@@ -87,10 +87,10 @@ class Acting:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    async def _plant(self, index: int, wallets: Sequence[str]) -> None:
+    async def _plant(self, index: int, wallets: Sequence[str], places: int | None, stake: int | None) -> None:
         state = self._state
         try:
-            answer = await self._api.plant(index)
+            answer = await self._api.plant(index, places, stake)
             missing = set(wallets)
             for planted in answer["planted"]:
                 wallet = str(planted["custodial_wallet"])
@@ -102,7 +102,11 @@ class Acting:
                 if wallet := self._wallet(failed["farmer_id"]):
                     state.failed(ActionName.PLANT, wallet, index, failed["code"], now)
                     missing.discard(wallet)
-            for wallet in missing:  # beyond the pooler's limit, or no longer active
+            full = places is not None and len(answer["planted"]) >= places
+            for wallet in missing:  # beyond the plan's or the pooler's limit, or no longer active
+                if full:
+                    state.sits_out(wallet, index)
+                    continue
                 state.failed(ActionName.PLANT, wallet, index, "not-eligible", now)
             self._said_paused = False
             log.info("planted", block=index, **_counts(answer, "planted", "failed"))

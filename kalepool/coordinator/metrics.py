@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from kalepool.cluster.members import Cluster, Member
 from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.state import State
+from kalepool.units import STROOPS
 
 
 class CoordinatorMetrics(Collector):
@@ -50,6 +51,12 @@ class CoordinatorMetrics(Collector):
         yield _gauge("farmers_planted", "Farmers with a pail in this block", len(state.pails))
         worked = sum(pail.zeros is not None for pail in list(state.pails.values()))
         yield _gauge("farmers_worked", "Farmers worked in this block", worked)
+        if plan := state.plan:
+            yield _gauge("farmers_sitting_out", "Farmers that the newest plan leaves out of its block", plan.sat_out)
+            yield _gauge("stake_kale", "Stake of all farmers that can afford it, in KALE", plan.stake_stroops / STROOPS)
+            yield _gauge("pail_fee_xlm", "What a pail is taken to cost, in XLM", plan.pail_fee_stroops / STROOPS)
+            if plan.price is not None:
+                yield _gauge("kale_price_xlm", "What a KALE is taken to be worth, in XLM", plan.price)
         best = max((records[-1].zeros for records in list(state.records.values()) if records), default=0)
         yield _gauge("best_zeros", "Most zeros of any farmer in this block", best)
         yield _gauge("calls_in_flight", "Farmers in calls to the API", len(state.planting) + len(state.working))

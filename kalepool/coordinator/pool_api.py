@@ -39,8 +39,14 @@ class PoolApi:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def plant(self, index: int) -> dict[str, Any]:
-        return await self._post("/plant", block_index=index, pooler_id=str(self.pooler_id))
+    async def plant(self, index: int, places: int | None, stake_stroops: int | None) -> dict[str, Any]:
+        """places: pails of the block at most. stake_stroops: nobody stakes more."""
+        body: dict[str, Any] = {"block_index": index, "pooler_id": str(self.pooler_id)}
+        if places is not None:
+            body["max_farmers"] = places
+        if stake_stroops is not None:
+            body["stake_stroops"] = str(stake_stroops)
+        return await self._post("/plant", **body)
 
     async def work(self, index: int, submissions: Iterable[tuple[UUID, int]]) -> dict[str, Any]:
         """submissions: (farmer_id, nonce)."""

@@ -23,6 +23,7 @@ from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.metrics import CoordinatorMetrics
+from kalepool.coordinator.planner import Planner
 from kalepool.coordinator.pool_api import ApiError, PoolApi
 from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.coordinator.watch import ChainWatch
@@ -149,6 +150,7 @@ class Coordinator:
         self._day = blocks_per_day(network)
         self._living = 0  # blocks that a pail lives
         self._live_by(Limits())
+        self.planner = Planner(settings, self.state, chain, database, pooler_id, self._day, self._rules)
         self._acting = Acting(
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
@@ -160,6 +162,7 @@ class Coordinator:
         self._changed = asyncio.Event()
         self._refresh = asyncio.Event()
         self._new_block = asyncio.Event()
+        self._outlook_is_old = asyncio.Event()
         self._watch = ChainWatch(chain, self.state, self._saw, self._new_block.set)
 
     async def run(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None = None) -> None:
@@ -180,6 +183,7 @@ class Coordinator:
                         self.finds.write(),
                         self._repeat(self._record_block, self._new_block),
                         self._repeat(self._read_database, self._refresh),
+                        self._repeat(self._plan_ahead, self._outlook_is_old),
                         self._repeat(self._record_unanswered, asyncio.Event()),
                         self._hear_shares(),
                         self._hear_farmers(),
@@ -246,18 +250,23 @@ class Coordinator:
             try:
                 await self.finds.seed()
             except DatabaseError as error:
+                _end_if_cancelled()
                 log.debug("nothing_decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
                 if self.state.job_is_old:
                     self._publish()
             now = await self._now()
-            snapshot = self.state.snapshot(self.cluster.hashes_per_second if self.cluster else 0.0)
+            speed = self.cluster.hashes_per_second if self.cluster else 0.0
+            self.planner.plan(now, speed)
+            snapshot = self.state.snapshot(speed)
             if snapshot is None:
                 continue
             actions = decide(snapshot, now, self._rules)
             if not self.state.recalled:  # after a restart, better shares may be known than those in memory
                 actions = [action for action in actions if not isinstance(action, Submit)]
+            if not self.planner.is_ready:
+                actions = [action for action in actions if not isinstance(action, Plant)]
             if not self.state.knows_stakes:  # starting the next block loses those not saved
                 actions = [a for a in actions if not isinstance(a, Plant) or a.index == self.state.index]
             self._acting.start(actions, ledger_now(snapshot.chain, now))
@@ -303,7 +312,11 @@ class Coordinator:
         )
         await self.finds.recall()
         if previous is not None:
-            await self._database.execute("upsert_block", **_columns(index - 1, previous, farm.ledger, final=True))
+            await self._database.execute(
+                "upsert_block",
+                **_columns(index - 1, previous, farm.ledger, final=True, others=state.previous_others_staked),
+            )
+            self._outlook_is_old.set()
         if self._counted_index != index:
             record = await self._database.fetch_one(
                 "select_works_record", pooler_id=self.pooler_id, first=index - self._day, last=index - 1
@@ -329,6 +342,8 @@ class Coordinator:
             "select_coordinated_farmers", row=CoordinatedFarmer, pooler_id=self.pooler_id
         )
         state.saw_farmers(farmers)
+        if farmers and not self.planner.is_ready:
+            self._outlook_is_old.set()
         index = state.index
         if index is not None:
             rows = await self._database.fetch_all(
@@ -337,6 +352,12 @@ class Coordinator:
             state.saw_unharvested((row["block_index"], row["wallet"]) for row in rows)
             await self._database.execute("close_block_operations", pooler_id=self.pooler_id, block_index=index)
         self._wake()
+
+    async def _plan_ahead(self) -> None:
+        """What the next plan hangs on, once the farmers are known."""
+        if self.state.farmers:
+            await self.planner.refresh()
+            self._wake()
 
     async def _harvest_leftovers(self) -> None:
         """Once: whatever the chain still holds of the last day, also what this database does not know."""
@@ -387,6 +408,7 @@ class Coordinator:
                     since_sample = 0.0
                     await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
+                _end_if_cancelled()
                 log.debug("workers_not_written", reason=str(error))
 
     # How loops go on
@@ -403,6 +425,7 @@ class Coordinator:
             try:
                 await step()
             except KalepoolError as error:
+                _end_if_cancelled()
                 log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
@@ -426,8 +449,14 @@ def rules_of(settings: Settings) -> ScheduleSettings:
         works_per_ledger=settings.channel_accounts,
         landing_probability=settings.landing_probability,
         insurance=settings.insurance,
-        work_fee_stroops=settings.work_fee_stroops,
     )
+
+
+def _end_if_cancelled() -> None:
+    """A query that is cancelled may end with the database's error instead: whoever goes on then never ends."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -441,8 +470,9 @@ def _time(timestamp: int) -> datetime:
     return datetime.fromtimestamp(timestamp, UTC)
 
 
-def _columns(index: int, block: Block, ledger: int, *, final: bool) -> dict[str, Any]:
+def _columns(index: int, block: Block, ledger: int, *, final: bool, others: int | None = None) -> dict[str, Any]:
     return {
+        "others_staked": others,
         "block_index": index,
         "entropy": block.entropy,
         "started_at": _time(block.timestamp),

@@ -7,17 +7,21 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from kalepool.actions import ActionName
 from kalepool.chain import Farm, Ledger
 from kalepool.cluster.messages import WorkerJob
+from kalepool.policy.planting import PlantingPlan
+from kalepool.policy.price_gate import PriceGate
 from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import LedgerClock
 from kalepool.policy.turns import in_turn
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
+from kalepool.units import part_of
 
 FINDS_PER_SECOND = 50
 """How many finds of all workers together may be told at once; lesser ones come with the next regular report."""
@@ -35,10 +39,15 @@ class CoordinatedFarmer:
     farmer_id: UUID
     wallet: str
     may_plant: bool
+    stake_percentage: Decimal = Decimal(0)
 
     @property
     def key(self) -> bytes:
         return farmer_bytes(self.wallet)
+
+    def stake_of(self, kale_stroops: int) -> int:
+        """The most it stakes of such a balance."""
+        return part_of(kale_stroops, self.stake_percentage)
 
 
 @dataclass(slots=True)
@@ -54,6 +63,10 @@ class State:
     farm: Farm | None = None
     previous_block: Block | None = None
     previous_is_final: bool = False  # whether it was read when it was over
+    others_staked: int | None = None  # the most that was seen in this block at once, of others than `farmers`
+    previous_others_staked: int | None = None  # of the block before
+    plan: PlantingPlan | None = None  # for the block to plant in
+    gate: PriceGate = field(default_factory=PriceGate)
     farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
     owed: Mapping[UUID, int] = field(default_factory=dict)  # as policy/turns.py has it
     by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
@@ -129,6 +142,9 @@ class State:
         if is_other:
             self.awaited = {wallet: index for wallet, index in self.awaited.items() if index > (farm.index or 0)}
             self.recalled = False
+            follows = before is not None and before.index is not None and farm.index == before.index + 1
+            self.previous_others_staked = self.others_staked if follows else None
+            self.others_staked = None
             self.pails.clear()
             self.records.clear()
             self.passed_over = {entry for entry in self.passed_over if entry[0] >= (farm.index or 0)}
@@ -164,6 +180,20 @@ class State:
         for wallet in pails:
             self._pass_no_more(wallet)
 
+    def saw_others(self) -> None:
+        """How much others have staked, by a look in which all pails of ours are known: the contract counts a stake
+        until its first work, so this is looked at in a block's first half."""
+        farm = self.farm
+        if farm is None or farm.block is None or not self.ledgers or self.stale_pails & self.farmers.keys():
+            return
+        if self.planting or self.awaited or self.working:
+            return
+        half = farm.block.timestamp + self.block_seconds / 2
+        if self.ledgers[-1].closed_at.timestamp() > half:
+            return
+        mine = sum(p.stake for p in self.pails.values() if p.zeros is None and p.sequence <= farm.ledger)
+        self.others_staked = max(farm.block.staked_total - mine, self.others_staked or 0)
+
     def saw_share(self, wallet: str, found: Found) -> bool:
         """A verified share of the current block. True if it has more zeros than all before."""
         records = self.records.setdefault(wallet, [])
@@ -195,6 +225,11 @@ class State:
             self.passed_over.add((index, wallet))  # not searched for, unless it gets a pail all the same
             self.job_is_old = True
         self.stale_pails.add(wallet)
+
+    def sits_out(self, wallet: str, index: int) -> None:
+        """Others are planted in its place: nobody's fault, and nothing is searched for it."""
+        self.passed_over.add((index, wallet))
+        self.job_is_old = True
 
     def planted(self, wallet: str, index: int, pail: Pail) -> None:
         """A plant landed. The chain's own word on the pail is still to be read."""
@@ -259,6 +294,8 @@ class State:
             inclusion_ledgers=tuple(self.inclusion_ledgers),
             works_due=self.works_due,
             works_lost=self.works_lost,
+            plan=self.plan,
+            gate=self.gate,
         )
 
     def _farmer(self, farmer: CoordinatedFarmer, index: int) -> FarmerState:
@@ -280,6 +317,9 @@ class State:
 
     def searched(self) -> list[CoordinatedFarmer]:
         """Whom to search for: who has a pail in this block or may still get one."""
+        plan = self.plan
+        if plan is not None and plan.index == self.index and len(self.pails) >= plan.places:
+            return [farmer for wallet, farmer in self.farmers.items() if wallet in self.pails]
         return [
             farmer
             for wallet, farmer in self.farmers.items()

@@ -65,6 +65,7 @@ class ChainWatch:
             state.previous_block = old.block if old and farm.index is not None and old.index == farm.index - 1 else None
         self._on_change(is_other)
         await self._read_pails()
+        state.saw_others()
         if farm.index and not state.previous_is_final:
             await self._read_previous(farm)
         # No ledger closes for a while: leave the server alone until shortly before the next one should.

@@ -2,6 +2,10 @@
 
 schedule.py       whom to plant, which works to hand in and when, what to harvest
 retries.py        what failed: whether and when it is tried again
+price_gate.py     whether something is worth its fees: one test for all that is paid for
+foresight.py      what a block should bring: rivals and zeros foreseen
+stake.py          one stake for all farmers of the pool, block by block
+planting.py       how many to plant in a block, and with what stake
 endurance.py      how long the pool's XLM lasts
 departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
@@ -12,6 +16,7 @@ external_rigs.py  which farmer an external miner's rig hashes for
 vardiff.py        how hard a rig's shares are, for one every few seconds
 shares.py         is a share what it claims, what does it count for, how fast is its finder
 ranges.py         who may try which nonces
+withholding.py    miners that hold back what they found
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
 paying.py         which miners are paid, in what order

@@ -2,10 +2,12 @@
 
 The rules, in the order of a block's life:
 
-- Plant everybody as soon as the block exists; start it by planting when the one before is over.
+- Plant as many as the plan has places (planting.py) as soon as the block exists; start it by planting when the one
+  before is over.
 - Search from the first second (see `search`), whether plants are confirmed or not.
 - Insure: hand in a weak share half-way where the stake at risk is worth the fee, and keep the best one for the end.
 - Hand in the best share as late as it still lands with the wanted probability: every ledger of gap earns.
+- Pay for a work only what it is worth (price_gate.py).
 - Retry what may succeed, until the block is over.
 - Harvest past blocks when the works of this one do not need the way.
 """
@@ -19,6 +21,7 @@ from datetime import datetime
 from typing import Literal
 
 from kalepool.actions import ActionName
+from kalepool.policy.price_gate import Spending
 from kalepool.policy.retries import LEDGER_SAID_NO, may_retry
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.timing import MOST_LEDGERS, Inclusion, LedgerClock
@@ -28,7 +31,7 @@ from kalepool.protocol.rewards import normalise, pot, scale
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """The schedule's rules as numbers. The first four are the operator's (see config.py), and have no value here; the
+    """The schedule's rules as numbers. The first three are the operator's (see config.py), and have no value here; the
     others suit every network."""
 
     landing_probability: float
@@ -41,10 +44,6 @@ class ScheduleSettings:
 
     insurance: bool
     """Whether to hand in an early, weak work where the stake at risk is worth its fee."""
-
-    work_fee_stroops: int
-    """What one more work costs, in stroops of KALE (fees are paid in XLM: convert). Insurance and improvements must be
-    worth more."""
 
     saved_landing_probability: float = 0.9
     """The same once the stake is saved by an earlier work: only the improvement is at stake then."""
@@ -86,10 +85,16 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """Plant these farmers in block `index`: the current one, or the next, which this starts."""
+    """Plant these farmers in block `index`: the current one, or the next, which this starts.
+
+    `places`: no more pails than these in the block, those that are there among them; whose turn it is, comes first.
+    `stake_stroops`: nobody stakes more. None: as many as there are, and what each stakes by itself.
+    """
 
     index: int
     farmers: tuple[str, ...]
+    places: int | None = None
+    stake_stroops: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +207,13 @@ class _Running:
             best = farmer.shares[-1]
             gap = ledger + self.inclusion.median - pail.sequence
             is_due = left <= self._needed(pail, best, gap, stroops_per_point) + rank // settings.works_per_ledger
-            if pail.zeros is None and is_due:
+            if pail.zeros is None and is_due and self.is_worth_saving(pail, best.zeros, stroops_per_point):
                 yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "final")
             elif pail.zeros is None and insure:
                 weak = self._insurance(farmer, pail, gap, time, stroops_per_point)
                 if weak is not None:
                     yield Submit(self.index, farmer.farmer, weak.nonce, weak.zeros, "insurance")
-            elif is_due and left > 0 and self._gain(pail, best, gap, stroops_per_point) > settings.work_fee_stroops:
+            elif pail.zeros is not None and is_due and left > 0 and self._improves(pail, best, gap, stroops_per_point):
                 yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "improvement")
 
     def _points(self, pail: Pail, gap: int, zeros: int) -> int:
@@ -258,6 +263,16 @@ class _Running:
         more = self._points(pail, gap, share.zeros) - self._points(pail, pail.gap, pail.zeros)
         return more * stroops_per_point
 
+    def is_worth_saving(self, pail: Pail, zeros: int, stroops_per_point: float | None = None) -> bool:
+        """Whether stake and reward of a pail that is not worked are worth the work and the harvest."""
+        if stroops_per_point is None:
+            stroops_per_point = self._stroops_per_point(())
+        gain = pail.stake + self._points(pail, self.block.max_gap, zeros) * stroops_per_point
+        return self.snapshot.gate.admits(Spending.FINAL, gain)
+
+    def _improves(self, pail: Pail, share: Found, gap: int, stroops_per_point: float) -> bool:
+        return self.snapshot.gate.admits(Spending.IMPROVEMENT, self._gain(pail, share, gap, stroops_per_point))
+
     def _insurance(
         self, farmer: FarmerState, pail: Pail, gap: int, time: float, stroops_per_point: float
     ) -> Found | None:
@@ -268,7 +283,7 @@ class _Running:
         best = farmer.shares[-1]
         at_risk = pail.stake + self._points(pail, gap, best.zeros) * stroops_per_point
         missing = miss_probability(self.snapshot.works_due, self.snapshot.works_lost, self.settings)
-        if missing * at_risk <= self.settings.work_fee_stroops:
+        if not self.snapshot.gate.admits(Spending.INSURANCE, missing * at_risk):
             return None
         if len(farmer.shares) > 1:
             return farmer.shares[-2]
@@ -282,10 +297,13 @@ def _found(hashes: float, zeros: int) -> float:
     return -math.expm1(-hashes * 16.0**-zeros)
 
 
-def _may_be_saved(farmer: FarmerState, again: bool) -> bool:
+def _may_be_saved(farmer: FarmerState, block: _Running | None, again: bool) -> bool:
     """Whether a work of this block may still save the farmer's stake. `again`: also one that the ledger refused."""
     if not farmer.is_unsaved or farmer.working:
         return farmer.is_unsaved
+    pail = farmer.pail
+    if block and pail and farmer.shares and not block.is_worth_saving(pail, farmer.shares[-1].zeros):
+        return False
     failure = farmer.work_failure
     return bool(farmer.shares) and (again or failure is None or failure.code not in LEDGER_SAID_NO)
 
@@ -298,7 +316,7 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
     ends_at = chain.farm_block.timestamp + chain.block_seconds
     if time >= ends_at - settings.plant_lead_seconds:
         hold = settings.hold_start_ledgers * chain.ledger_seconds
-        if hold and any(_may_be_saved(f, time < ends_at + hold) for f in snapshot.farmers):
+        if hold and any(_may_be_saved(f, block, time < ends_at + hold) for f in snapshot.farmers):
             return
         index += 1
         planted: set[str] = set()
@@ -320,8 +338,14 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
         and f.farmer not in planted
         and may_retry(ActionName.PLANT, f.plant_failure, index, time, chain.ledger_seconds)
     )
-    if farmers:
-        yield Plant(index, farmers)
+    plan = snapshot.plan if snapshot.plan is not None and snapshot.plan.index == index else None
+    if plan is None:
+        if farmers:
+            yield Plant(index, farmers)
+        return
+    taken = len(planted) + sum(f.planting and f.farmer not in planted for f in snapshot.farmers)
+    if farmers and taken < plan.places:
+        yield Plant(index, farmers, plan.places, plan.stake_stroops)
 
 
 def _harvests(snapshot: Snapshot, block: _Running | None, time: float, settings: ScheduleSettings) -> Iterator[Harvest]:

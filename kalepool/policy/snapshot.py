@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from kalepool.policy.planting import PlantingPlan
+from kalepool.policy.price_gate import UNPRICED, PriceGate
 from kalepool.protocol.model import Block, Pail
 
 
@@ -86,8 +88,8 @@ class Snapshot:
     `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred calls that sent works,
     the last ledger that included one minus `ledger_now` when it was decided: works of one call wait for the same
     things. Of a call whose works came too late, one more than the ledgers it had. `works_due`, `works_lost`: pails of
-    late that had to be worked, and those of them that were not in time.
-    """
+    late that had to be worked, and those of them that were not in time. `plan`: what is meant for the block to plant
+    in; of another block, or without one, everybody is planted. `gate`: what fees and KALE are worth."""
 
     chain: ChainState
     farmers: Sequence[FarmerState] = ()
@@ -96,3 +98,5 @@ class Snapshot:
     inclusion_ledgers: Sequence[int] = ()
     works_due: int = 0
     works_lost: int = 0
+    plan: PlantingPlan | None = None
+    gate: PriceGate = UNPRICED

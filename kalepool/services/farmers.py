@@ -28,6 +28,7 @@ from kalepool.services.journal.carry import carry
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
+from kalepool.units import part_of
 
 log = structlog.get_logger()
 
@@ -43,8 +44,6 @@ class FarmerStatus(StrEnum):
 
 PRESENT = [FarmerStatus.ACTIVE, FarmerStatus.LEAVING]
 """Farmers in these states may have pails: those who leave are planted for no more, and still worked and harvested."""
-
-PARTS_PER_MILLION = 1_000_000
 
 OWN_FEE_STROOPS = 100_000
 """What a farmer that has brought nothing yet may pay the network for its trustline, or to leave."""
@@ -107,8 +106,8 @@ class Farmer:
         )
 
     def stake_of(self, kale_stroops: int) -> int:
-        """The stake for a balance, in stroops, rounded down. No float touches it."""
-        return kale_stroops * int(self.stake_percentage * PARTS_PER_MILLION) // PARTS_PER_MILLION
+        """The stake for a balance, in stroops, rounded down."""
+        return part_of(kale_stroops, self.stake_percentage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Health:
                 "accounts": self._accounts,
                 "journal": self._journal,
                 "workers": self._workers,
+                "price": self._price,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
@@ -152,6 +153,9 @@ class Health:
             return "waiting", "our accounts were not held against the ledger yet"
         return ("down", gaps.describe(found)) if found else ("up", "")
 
+    async def _price(self) -> tuple[str, str]:
+        return "none" if self._ctx.settings.kale_price_xlm is None else "up", what_is_known(self._ctx.settings)
+
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database
         counts = await database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
@@ -168,6 +172,17 @@ class Health:
                 f"no worker on any of {counts['machines']} machines since {counts['last_seen_at']:%H:%M:%S} UTC",
             )
         return "up", f"{counts['heard']} workers on {machines}, {counts['hashes_per_second']:.0f} hashes per second"
+
+
+def what_is_known(settings: Settings) -> str:
+    """Whether the pool knows that it earns, in words; empty where what it spends is worth nothing anyway."""
+    if settings.kale_price_xlm == "pool":
+        return "the price of a KALE is that of the chain's liquidity pool"
+    if settings.kale_price_xlm is not None:
+        return f"a KALE is taken to be worth {settings.kale_price_xlm:g} XLM"
+    if settings.network != "mainnet":
+        return ""
+    return "no price of KALE is set: the pool does not know whether it earns: set KALEPOOL_KALE_PRICE_XLM"
 
 
 @dataclass(frozen=True, slots=True)

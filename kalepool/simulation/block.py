@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from kalepool.policy.price_gate import PailFees
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import Block, Pail
 from kalepool.protocol.rewards import normalise, pot, reward, scale
@@ -15,20 +16,6 @@ from kalepool.simulation.luck import Rng
 
 BLOCK_SECONDS = 300
 LEDGERS = 70  # more than a block lasts
-
-
-@dataclass(frozen=True, slots=True)
-class PailFees:
-    """What a transaction costs per pail, in stroops of XLM."""
-
-    plant: int
-    work: int
-    harvest: int
-
-    @property
-    def pail(self) -> int:
-        """All that a pail costs that is worked once."""
-        return self.plant + self.work + self.harvest
 
 
 @dataclass(slots=True)

@@ -6,13 +6,14 @@ about half a KALE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from kalepool.protocol.model import STROOPS_PER_KALE, Block
-from kalepool.simulation.block import Others, PailFees
+from kalepool.policy.price_gate import PailFees
+from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
+from kalepool.simulation.block import Others, points_of
 from kalepool.simulation.luck import Rng
 
 LEDGER_SECONDS = 5.1
@@ -27,7 +28,7 @@ PRICES = (0.002, 0.01, 0.05)
 
 PAILS = 1_800
 FIRST_INDEX = 203_000
-FIRST_BOUNDS = {"min_gap": 2, "max_gap": 55, "min_stake": 0, "max_stake": 6_500_000, "min_zeros": 5, "max_zeros": 8}
+BOUNDS = Block(0, 2, 0, 5, 55, 6_500_000, 8, ZERO_ENTROPY, 0, 0)
 FOLLOWED_STAKE = 10 * STROOPS_PER_KALE
 """The most that somebody stakes who follows the bounds, in the median."""
 
@@ -72,13 +73,21 @@ WAY = {Reaction.NONE: 0.0, Reaction.SOME: 0.5, Reaction.MOST: 1.0}
 class Mainnet:
     """The other farmers, block after block. With the same seed it is the same world, whatever the pool does in it."""
 
-    def __init__(self, rng: Rng, reaction: Reaction = Reaction.SOME, pails: int = PAILS) -> None:
+    def __init__(
+        self, rng: Rng, reaction: Reaction = Reaction.SOME, pails: int = PAILS, bounds: Block = BOUNDS
+    ) -> None:
+        """`bounds`: those that the others make, by the same kinds of farmers."""
         self.rng = rng
+        self._bounds = bounds
         counts = [max(round(kind.part * pails), 1) for kind in KINDS]
         self._kind = np.repeat(np.arange(len(KINDS)), counts)
-        self._stakes = np.array([kind.stake for kind in KINDS], dtype=np.int64)[self._kind]
-        self._low = np.array([kind.gaps[0] for kind in KINDS])[self._kind]
-        self._high = np.array([kind.gaps[1] for kind in KINDS])[self._kind]
+        largest = max(bounds.max_stake, 1) / BOUNDS.max_stake
+        self._stakes = np.array([int(kind.stake * largest) for kind in KINDS], dtype=np.int64)[self._kind]
+        longer = (bounds.max_gap - bounds.min_gap) / (BOUNDS.max_gap - BOUNDS.min_gap)
+        low, high = (
+            [round(bounds.min_gap + (kind.gaps[end] - BOUNDS.min_gap) * longer) for kind in KINDS] for end in (0, 1)
+        )
+        self._low, self._high = np.array(low)[self._kind], np.array(high)[self._kind]
         self._chances = np.cumsum(np.array([kind.zeros for kind in KINDS]), axis=1)[self._kind]
         self._present = np.array([kind.present for kind in KINDS])
         count = len(self._kind)
@@ -95,11 +104,19 @@ class Mainnet:
         the zeros that still pay."""
         rng, count = self.rng, len(self._kind)
         there = (rng.random(len(KINDS)) < self._present)[self._kind]
-        zeros = 5 + (rng.random(count)[:, None] > self._chances).sum(axis=1)
+        zeros = BOUNDS.min_zeros + (rng.random(count)[:, None] > self._chances).sum(axis=1)
         more = rng.random(count) < 1 / 16
-        zeros = np.where(self._follows & more & (zeros < block.max_zeros), zeros + 1, zeros)
+        zeros = np.where(self._follows & more, zeros + 1, zeros)
+        zeros = np.minimum(zeros, BOUNDS.max_zeros) + self._bounds.min_zeros - BOUNDS.min_zeros
         gaps = rng.integers(self._low, self._high, endpoint=True)
         worked = rng.random(count) < 0.99
         followed = np.minimum(self._most, int(block.max_stake * self._way))
         stakes = np.where(self._follows, np.maximum(followed, self._stakes), self._stakes)
-        return Others(stakes[there], gaps[there], np.minimum(zeros, 8)[there], worked[there])
+        return Others(stakes[there], gaps[there], zeros[there], worked[there])
+
+
+def pails_behind(block: Block) -> int:
+    """How many such pails have as many points as a block that is over."""
+    bounds = replace(block, normalized_total=0, staked_total=0)
+    sample = Mainnet(np.random.default_rng(0), bounds=bounds).others(bounds)
+    return max(round(block.normalized_total / points_of(bounds, sample) * len(sample.stakes)), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from kalepool.networks import MAINNET
+from kalepool.policy.foresight import PastBlock
+from kalepool.policy.price_gate import UNPRICED, PriceGate
 from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
@@ -47,6 +50,9 @@ class Pool:
     ledger_seconds: float = 5.0
     tick_seconds: float = 0.5
     inclusions: list[int] = field(default_factory=list)
+    gate: PriceGate = UNPRICED
+    index: int = 0
+    seen: deque[PastBlock] = field(default_factory=lambda: deque(maxlen=DAY))
     due: int = 0
     lost: int = 0
     previous_block: Block | None = None
@@ -65,6 +71,8 @@ class Pool:
         paying = {name_of(n): paying_zeros(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)}
         self.past[contract.index] = paying
         self.past.pop(contract.index - DAY, None)
+        worked = [pail for pail in contract.pails if pail is not None and pail.zeros is not None]
+        self.seen.append(PastBlock(block, worked, contract.others_staked))
         self.previous_block = block
         self.due, self.lost = self.due + tally.planted, self.lost + tally.planted - tally.worked
 
@@ -153,7 +161,16 @@ class ScheduledBlock:
             previous_block=pool.previous_block,
         )
         states = list(self.states.values())
-        return Snapshot(chain, states, (), pool.hashes_per_second, pool.inclusions[-REMEMBERED:], pool.due, pool.lost)
+        return Snapshot(
+            chain,
+            states,
+            (),
+            pool.hashes_per_second,
+            pool.inclusions[-REMEMBERED:],
+            pool.due,
+            pool.lost,
+            gate=pool.gate,
+        )
 
     def _tick(self) -> float:
         """Seconds until the schedule is asked again: short ones once works are due."""

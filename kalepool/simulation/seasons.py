@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
 from kalepool.policy.schedule import ScheduleSettings
 from kalepool.protocol.lifecycle import new_block
-from kalepool.protocol.model import STROOPS_PER_KALE, ZERO_ENTROPY, Block
+from kalepool.protocol.model import STROOPS_PER_KALE, Block
 from kalepool.simulation import mainnet
-from kalepool.simulation.block import Ledgers, PailFees, SimulatedBlock, Tally
+from kalepool.simulation.block import Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck
 from kalepool.simulation.mainnet import Mainnet
 from kalepool.simulation.player import Pool
 
-WARM_UP_BLOCKS = 3
+WARM_UP_BLOCKS = 12  # so many blocks are looked back on to foresee rivals
 BLOCKS_A_DAY = 284
 TICK_SECONDS = 1.0  # what is decided hangs on the ledger, so more often changes little
 
@@ -49,20 +50,26 @@ class Setup:
     settings: ScheduleSettings
     reaction: mainnet.Reaction = mainnet.Reaction.SOME
     fees: PailFees = mainnet.FEES
+    gate: PriceGate = UNPRICED
+    bounds: Block = mainnet.BOUNDS
+    pails: int = mainnet.PAILS
+    first_index: int = mainnet.FIRST_INDEX
 
 
 def on_mainnet(setup: Setup, search: Searcher, staking: Staking, blocks: int, seed: int) -> Iterator[Tally]:
     """The pool's yield block by block, after a warm-up."""
     n = setup.farmers
-    world, rng = Mainnet(np.random.default_rng(seed), setup.reaction), np.random.default_rng([seed, 1])
-    pool = Pool(n, setup.hashes_per_second, rng, setup.settings, mainnet.LEDGER_SECONDS, TICK_SECONDS)
-    block = Block(0, entropy=ZERO_ENTROPY, staked_total=0, normalized_total=0, **mainnet.FIRST_BOUNDS)
+    world = Mainnet(np.random.default_rng(seed), setup.reaction, setup.pails, setup.bounds)
+    rng = np.random.default_rng([seed, 1])
+    pool = Pool(n, setup.hashes_per_second, rng, setup.settings, mainnet.LEDGER_SECONDS, TICK_SECONDS, gate=setup.gate)
+    block = setup.bounds
     start = 1_800_000_000.0
     for number in range(WARM_UP_BLOCKS + blocks):
         ledgers = Ledgers(world.rng, start, mainnet.LEDGER_SECONDS, world.late())
         planted = [int(p) for p in world.rng.choice(3, n, p=[0.6, 0.3, 0.1])]
+        pool.index = setup.first_index + number
         stakes = staking(block, pool)
-        contract = SimulatedBlock(mainnet.FIRST_INDEX + number, block, start, stakes, planted, world.others(block))
+        contract = SimulatedBlock(pool.index, block, start, stakes, planted, world.others(block))
         hashes = search(pool, ledgers, contract, Luck(np.random.default_rng([seed, 2, number]), n))
         tally = contract.tally(hashes, setup.fees)
         pool.remember(contract, tally)

@@ -21,6 +21,7 @@ from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError, RpcUnavailableError
 from kalepool.heartbeat import Heartbeats, beat
 from kalepool.processes import listens
+from kalepool.services.health import what_is_known
 from kalepool.units import plain
 from kalepool.up.alarms import Alarms
 from kalepool.up.books import Books
@@ -125,6 +126,8 @@ async def _run(
     parts = await _start_api(parts, urls.api, supervisor)
     voice.say(f"page: {parts.api_url}/")
     voice.say(f"API: {parts.api_url}/docs")
+    if settings.kale_price_xlm is None and (unknown := what_is_known(settings)):
+        voice.say(unknown)
     folder.publish(_running(parts))
     async with (
         Database.open(urls.api, connections=3) as database,

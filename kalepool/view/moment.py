@@ -17,6 +17,7 @@ from uuid import UUID
 from kalepool.chain import Account, ChainReader, Farm
 from kalepool.database import Database
 from kalepool.errors import ChainError
+from kalepool.policy.planting import PlantingPlan, in_words
 from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.farmers import FarmerStatus, Lacking, missing_funds
@@ -192,6 +193,19 @@ class Moment:
     lost: LostStakes | None = None
     trouble: str | None = None
     under_way: int = 0
+    plans: tuple[PlantingPlan, ...] = ()  # of this block and the next, as far as they are made
+
+    @property
+    def plan(self) -> PlantingPlan | None:
+        """For this block; for the next where this one is over and nothing is planted in it."""
+        index = (self.index or 0) + (self.seconds_left == 0 and not self.planted)
+        return next((plan for plan in self.plans if plan.index == index), None)
+
+    @property
+    def sitting_out(self) -> str:
+        """How many farmers sit the block out and why, in words; empty where nobody does."""
+        said = in_words(self.plan) if self.plan else ""
+        return said and said[0].upper() + said[1:]
 
     @property
     def may_stop(self) -> bool:
@@ -316,6 +330,9 @@ class MomentReader:
             searchers=tuple(await database.fetch_all("select_searchers", row=ActiveSearcher)),
             lost=await database.fetch_one("select_last_loss", row=LostStakes, pooler_id=pooler_id, before_index=shown),
             trouble=trouble,
+            plans=tuple(
+                await database.fetch_all("select_block_plans", row=PlantingPlan, pooler_id=pooler_id, block_index=shown)
+            ),
             under_way=await count_under_way(database),
         )
 

@@ -72,6 +72,8 @@ def _nobody(moment: Moment) -> PoolVerdict:
 
 
 def _unplanted(moment: Moment, left: float) -> PoolVerdict:
+    if moment.plan is not None and moment.plan.places == 0 < moment.plan.farmers:
+        return PoolVerdict("warn", "Sits out", f"{moment.sitting_out}.")
     if left == 0:
         return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
     if _is_early(moment, left):
@@ -103,7 +105,7 @@ def _unworked(moment: Moment, left: float) -> PoolVerdict:
     course = f"{count} planted farmers to be worked before the end. Works go out late on purpose."
     if moment.planting_paused:
         return PoolVerdict("warn", PAUSED[0], f"Nothing more is planted; {course}")
-    return PoolVerdict("busy", "On course", course)
+    return PoolVerdict("busy", "On course", f"{course}{_sitting_out(moment)}")
 
 
 def _nobody_mines(moment: Moment, left: float, empty: int) -> bool:
@@ -124,8 +126,14 @@ def _safe(moment: Moment, left: float) -> PoolVerdict:
             "warn", "Safe, not whole", f"All {moment.planted} planted are worked; {_farmers(missing)} could not plant."
         )
     return PoolVerdict(
-        "good", "Safe", f"All {_farmers(moment.planted)} planted are worked. No stake of this block is at risk."
+        "good",
+        "Safe",
+        f"All {_farmers(moment.planted)} planted are worked. No stake of this block is at risk.{_sitting_out(moment)}",
     )
+
+
+def _sitting_out(moment: Moment) -> str:
+    return f" {moment.sitting_out}." if moment.sitting_out else ""
 
 
 def _farmers(count: int) -> str:

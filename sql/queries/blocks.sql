@@ -34,8 +34,8 @@ ORDER BY e.pooler_id, e.farmer_id;
 -- name: select_pooler_blocks
 -- A page of a pooler's blocks, the newest first, with how much of each was done.
 SELECT block_index, status, started_at, seen_at, closed_at, planted, staked_stroops, worked, best_zeros, harvested,
-       rewarded_stroops, forecast_stroops
-FROM block_completion
+       rewarded_stroops, forecast_stroops, coalesce(p.farmers - p.places, 0) AS sat_out, p.reason AS sat_out_reason
+FROM block_completion LEFT JOIN block_plans p USING (block_index, pooler_id)
 WHERE pooler_id = %(pooler_id)s AND block_index < %(before)s
 ORDER BY block_index DESC
 LIMIT %(limit)s;

@@ -2,7 +2,7 @@
 
 -- name: select_coordinated_farmers
 -- The pooler's farmers that take part: active ones plant, leaving ones only end what they began.
-SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AS may_plant
+SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AS may_plant, stake_percentage
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
 ORDER BY registered_at, farmer_id;
@@ -37,14 +37,16 @@ WHERE o.pooler_id = %(pooler_id)s AND o.block_index = left_over.block_index
 -- name: upsert_block
 -- What the chain says of a block; never again once its final state is known.
 INSERT INTO blocks AS b (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops,
-    min_zeros, max_zeros, staked_total_stroops, normalized_total, final, ledger)
+    min_zeros, max_zeros, staked_total_stroops, normalized_total, final, ledger, others_staked_stroops)
 VALUES (%(block_index)s, %(entropy)s, %(started_at)s, %(min_gap)s, %(max_gap)s, %(min_stake)s, %(max_stake)s,
-    %(min_zeros)s, %(max_zeros)s, %(staked_total)s, %(normalized_total)s, %(final)s, %(ledger)s)
+    %(min_zeros)s, %(max_zeros)s, %(staked_total)s, %(normalized_total)s, %(final)s, %(ledger)s,
+    %(others_staked)s)
 ON CONFLICT (block_index) DO UPDATE
 SET entropy = excluded.entropy, started_at = excluded.started_at, min_gap = excluded.min_gap, max_gap = excluded.max_gap,
     min_stake_stroops = excluded.min_stake_stroops, max_stake_stroops = excluded.max_stake_stroops,
     min_zeros = excluded.min_zeros, max_zeros = excluded.max_zeros, staked_total_stroops = excluded.staked_total_stroops,
-    normalized_total = excluded.normalized_total, final = excluded.final, ledger = excluded.ledger, read_at = now()
+    normalized_total = excluded.normalized_total, final = excluded.final, ledger = excluded.ledger, read_at = now(),
+    others_staked_stroops = coalesce(excluded.others_staked_stroops, b.others_staked_stroops)
 WHERE NOT b.final OR b.entropy <> excluded.entropy;
 
 -- name: select_block_records
@@ -91,6 +93,49 @@ SELECT count(*) AS due,
            SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')) AS lost
 FROM plantings p
 WHERE p.pooler_id = %(pooler_id)s AND p.outcome = 'planted' AND p.block_index BETWEEN %(first)s AND %(last)s;
+
+-- name: select_past_blocks
+-- Blocks that are over, the oldest first: bounds and points, what others had staked, and the pooler's worked pails.
+SELECT b.block_index, b.started_at, b.min_gap, b.max_gap, b.min_stake_stroops, b.max_stake_stroops, b.min_zeros, b.max_zeros,
+       b.staked_total_stroops, b.normalized_total, b.others_staked_stroops, ours.stakes, ours.gaps, ours.zeros
+FROM blocks b
+CROSS JOIN LATERAL (
+    SELECT array_agg(p.stake_stroops::numeric ORDER BY p.farmer_id) AS stakes, array_agg(w.gap ORDER BY p.farmer_id) AS gaps,
+           array_agg(w.zeros ORDER BY p.farmer_id) AS zeros
+    FROM plantings p
+    CROSS JOIN LATERAL (
+        SELECT gap, zeros FROM works
+        WHERE block_index = p.block_index AND farmer_id = p.farmer_id AND outcome = 'worked'
+        ORDER BY zeros DESC, event_id DESC LIMIT 1) w
+    WHERE p.block_index = b.block_index AND p.pooler_id = %(pooler_id)s AND p.outcome = 'planted') ours
+WHERE b.final AND b.block_index BETWEEN %(first)s AND %(last)s
+ORDER BY b.block_index;
+
+-- name: select_pail_fees
+-- What plants, works and harvests made since an id have cost, failed ones too, and for how many pails.
+SELECT s.action, sum(s.fee_stroops) AS fee_stroops, sum(done.pails)::bigint AS pails
+FROM submissions s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS pails FROM submission_items WHERE submission_id = s.submission_id AND status = 'applied') done
+WHERE s.submission_id >= %(since)s AND s.action IN ('plant', 'work', 'harvest') AND s.fee_stroops IS NOT NULL
+GROUP BY s.action;
+
+-- name: select_power
+-- Hashes a second of all who search, our workers and miners' rigs, by their latest points.
+SELECT coalesce(sum(hashes_per_second), 0) AS hashes_per_second
+FROM (SELECT DISTINCT ON (searcher) hashes_per_second FROM hashrates
+      WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest;
+
+-- name: upsert_block_plan
+-- What is meant for a block.
+INSERT INTO block_plans (block_index, pooler_id, farmers, places, stake_stroops, reward_stroops, pail_fee_stroops, price_xlm,
+                         reason)
+VALUES (%(block_index)s, %(pooler_id)s, %(farmers)s, %(places)s, %(stake_stroops)s, %(reward_stroops)s,
+        %(pail_fee_stroops)s, %(price_xlm)s, %(reason)s)
+ON CONFLICT (block_index, pooler_id) DO UPDATE
+SET farmers = excluded.farmers, places = excluded.places, stake_stroops = excluded.stake_stroops,
+    reward_stroops = excluded.reward_stroops, pail_fee_stroops = excluded.pail_fee_stroops, price_xlm = excluded.price_xlm,
+    reason = excluded.reason, planned_at = now();
 
 -- name: upsert_workers
 -- Workers as they are now; what they hashed since the last time counts for the block that is open.

@@ -71,7 +71,7 @@ UNION ALL
 SELECT m.miner_id, 'miner', m.name, sum(newest.hashes_per_second), 0, '', '', 0, 0
 FROM (
     SELECT DISTINCT ON (searcher) searcher, hashes_per_second FROM hashrates
-    WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest
+    WHERE sampled_at BETWEEN now() - interval '25 seconds' AND now() ORDER BY searcher, sampled_at DESC) newest
 JOIN rigs r USING (searcher)
 JOIN miners m USING (miner_id)
 GROUP BY m.miner_id, m.name
@@ -93,6 +93,17 @@ GROUP BY l.block_index;
 SELECT planting_paused OR EXISTS (SELECT FROM poolers WHERE status = 'active' AND planting_paused)
        AND NOT EXISTS (SELECT FROM poolers WHERE status = 'active' AND NOT planting_paused) AS planting_paused
 FROM pool_switches;
+
+-- name: select_block_plans
+-- What was meant for a block and the next; of one pooler, or of all together if null.
+SELECT block_index AS index, sum(farmers)::bigint AS farmers, sum(places)::bigint AS places, max(stake_stroops) AS stake_stroops,
+       sum(reward_stroops) AS reward_stroops, max(pail_fee_stroops) AS pail_fee_stroops, max(price_xlm) AS price,
+       max(reason) AS reason
+FROM block_plans
+WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
+  AND block_index BETWEEN %(block_index)s AND %(block_index)s + 1
+GROUP BY block_index
+ORDER BY block_index;
 
 -- The chart: kalepool/view/history.py.
 

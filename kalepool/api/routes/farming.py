@@ -23,6 +23,7 @@ from kalepool.api.models import (
     Nonce,
     NonceText,
     Sent,
+    StakeText,
     Stroops,
     example,
 )
@@ -58,7 +59,11 @@ class PlantRequest(Sent):
     block_index: BlockIndex
     pooler_id: UUID
     max_farmers: Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None = Field(
-        default=None, description="At most so many farmers, the longest registered first."
+        default=None,
+        description="At most so many, with those planted before, in the order of their turns.",
+    )
+    stake_stroops: StakeText | None = Field(
+        default=None, description="Nobody stakes more than this; less where its part of its balance is less."
     )
 
 
@@ -116,7 +121,8 @@ async def plant_block(request: Request, body: PlantRequest, caller: PoolerOrOper
     """
     caller.require_pooler(body.pooler_id)
     ctx = context(request)
-    result = await finish(request, plant.plant(ctx, body.block_index, body.pooler_id, body.max_farmers))
+    stake = None if body.stake_stroops is None else int(body.stake_stroops)
+    result = await finish(request, plant.plant(ctx, body.block_index, body.pooler_id, body.max_farmers, stake))
     return PlantAnswer(
         block_index=result.block_index,
         planted=[PlantedView.model_validate(item) for item in result.planted],

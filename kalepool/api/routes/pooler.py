@@ -15,6 +15,7 @@ from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.errors import Fault
+from kalepool.policy.planting import SitOut
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
 from kalepool.services.blocks import blocks_of_pooler
@@ -67,6 +68,10 @@ class PoolerBlock(Described):
     harvested: int
     rewarded_stroops: Stroops
     forecast_stroops: Stroops
+    sat_out: int = Field(description="Farmers that sat the block out, by turns.")
+    sat_out_reason: SitOut | None = Field(
+        description="`price`: their pails would have brought less than they cost. `budget`: the day's XLM were spent."
+    )
 
 
 @router.get("/blocks", summary="A pooler's blocks", responses=PROBLEMS)

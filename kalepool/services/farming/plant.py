@@ -57,14 +57,16 @@ class PlantResult:
     duration_ms: int
 
 
-async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: int | None = None) -> PlantResult:
+async def plant(
+    ctx: Context, block_index: int, pooler_id: UUID, max_farmers: int | None = None, stake_stroops: int | None = None
+) -> PlantResult:
     """Plants for the pooler's farmers in block `block_index`; the first plant starts it where it can.
 
     For as many as the pooler's limit and the caller's allow, in the order of their turns; who cannot be planted (no
     funds, a lost key) takes nobody's place. Repeating it plants nobody twice: those already planted are told as such,
-    only the rest is tried. Raises BlockNotOpenError, BlockOverError, FarmPausedError, PlantingPausedError,
-    NotReadyError, as poolers.active_pooler, and ChainError when the chain cannot be read.
-    """
+    only the rest is tried. `stake_stroops`: nobody stakes more, whatever its part of its balance. Raises
+    BlockNotOpenError, BlockOverError, FarmPausedError, PlantingPausedError, NotReadyError, as poolers.active_pooler,
+    and ChainError when the chain cannot be read."""
     begun = time.monotonic()
     async with ctx.lock("plant", pooler_id, block_index):
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
@@ -74,7 +76,7 @@ async def plant(ctx: Context, block_index: int, pooler_id: UUID, max_farmers: in
         planted = await _already(ctx, block_index, pooler_id)
         rest = [farmer for farmer in everyone if farmer.farmer_id not in planted]
         places = min(pooler.max_farmers, max_farmers or pooler.max_farmers) - len(planted)
-        outcomes = await _plant_in_turn(ctx, block_index, rest, places) if rest and places > 0 else []
+        outcomes = await _plant_in_turn(ctx, block_index, rest, places, stake_stroops) if rest and places > 0 else []
         planted |= {outcome.farmer_id: outcome for outcome in outcomes if isinstance(outcome, Planted)}
         failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         await events.insert_failures(ctx.database, ActionName.PLANT, pooler_id, failed)
@@ -87,7 +89,9 @@ def _ms_since(begun: float) -> int:
     return round((time.monotonic() - begun) * 1000)
 
 
-async def _plant_in_turn(ctx: Context, block_index: int, rest: list[Farmer], places: int) -> list[Planted | Failure]:
+async def _plant_in_turn(
+    ctx: Context, block_index: int, rest: list[Farmer], places: int, most: int | None
+) -> list[Planted | Failure]:
     """Plants for so many of these, the most owed first."""
     turns, opening = await asyncio.gather(
         read_turns(ctx.database, ctx.settings, block_index, {f.farmer_id: f.custodial_wallet for f in rest}),
@@ -98,7 +102,7 @@ async def _plant_in_turn(ctx: Context, block_index: int, rest: list[Farmer], pla
     outcomes: list[Planted | Failure] = []
     while waiting and places > 0:
         chosen, waiting = waiting[:places], waiting[places:]
-        tried = await _plant_all(ctx, block_index, opening, chosen)
+        tried = await _plant_all(ctx, block_index, opening, chosen, most)
         places -= sum(not (isinstance(outcome, Failure) and outcome.code in UNFIT) for outcome in tried)
         outcomes += tried
     return outcomes
@@ -109,7 +113,9 @@ async def _already(ctx: Context, block_index: int, pooler_id: UUID) -> dict[UUID
     return {row["farmer_id"]: Planted(**row, already=True) for row in rows}
 
 
-async def _plant_all(ctx: Context, block_index: int, opening: Opening, rest: list[Farmer]) -> list[Planted | Failure]:
+async def _plant_all(
+    ctx: Context, block_index: int, opening: Opening, rest: list[Farmer], most: int | None
+) -> list[Planted | Failure]:
     """Plants for all of `rest`, `plant_batch` in flight at a time."""
     wallets = [farmer.custodial_wallet for farmer in rest]
     pails = await ctx.chain.read_pails([(wallet, block_index) for wallet in wallets])
@@ -122,7 +128,7 @@ async def _plant_all(ctx: Context, block_index: int, opening: Opening, rest: lis
                 return await _found(ctx, block_index, farmer, pail)
             wait = WALLET_LEDGERS * ctx.settings.chain.ledger_seconds + 1
             async with ctx.wallet(farmer.farmer_id, first=True, within_seconds=wait), slots:
-                return await _plant_one(ctx, block_index, opening, farmer)
+                return await _plant_one(ctx, block_index, opening, farmer, most)
         except Exception as error:
             return Failure.of(error, block_index, farmer.farmer_id)
 
@@ -160,7 +166,7 @@ async def _require_deposit(ctx: Context, farmer: Farmer, account: Account | None
         )
 
 
-async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer) -> Planted:
+async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer, most: int | None) -> Planted:
     """The wallet is held."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
@@ -168,6 +174,7 @@ async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: F
     account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)
     stake = stake_for(farmer, account, ctx.settings.min_spare_stroops, owed)
+    stake = min(each for each in (stake, most, ctx.settings.stake_most_stroops) if each is not None)
     await _require_deposit(ctx, farmer, account)
     item = Item(block_index=block_index, farmer_id=farmer.farmer_id, amount_stroops=stake)
     outcome = await carry(

@@ -1,4 +1,4 @@
-"""Pays miners from the treasury: who has enough, asks for it, or has waited long; up to a hundred in a transaction.
+"""Pays miners from the treasury: who has enough, asks for it, or has waited long; up to fifty in a transaction.
 
 A payout is claimed in the books before it is sent, and settled by the journal, so it is paid once, whatever dies in
 between. Payees are looked at first: one that cannot be paid waits with its reason, and the others are paid.
@@ -30,8 +30,9 @@ from kalepool.services.journal.intents import Intent, Item
 
 log = structlog.get_logger()
 
-MOST = 100
-"""Payments in one transaction."""
+MOST = 50
+"""Payments in one transaction. It takes a hundred; but with a fee bump those are more operations than a whole ledger
+has room for, where a network allows it a hundred."""
 
 RETRY_SECONDS = 3600.0
 """When a miner that could not be paid is looked at again."""

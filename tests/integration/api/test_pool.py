@@ -45,6 +45,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "custody": "up",
         "accounts": "up",
         "workers": "none",
+        "price": "none",
     }
 
     payout = Keypair.random().public_key
@@ -114,7 +115,7 @@ async def test_no_seed_is_ever_said(api, capfd: pytest.CaptureFixture[str]) -> N
     captured = capfd.readouterr()
     said += captured.out + captured.err + repr(ctx) + repr(made) + repr(ctx.custody) + repr(ctx.accounts.payer)
     rows = await farm.ctx.database.fetch_all("select_sealed")
-    assert len(rows) == 2 + farm.settings.channel_accounts + 2, "pool, sign-in, channels, farmers"
+    assert len(rows) == 3 + farm.settings.channel_accounts + 2, "pool, sign-in, treasury, channels, farmers"
     master = (farm.settings.data_dir / "master.key").read_text().split()[-1]
     for row in rows:
         keypair = ctx.custody._keypair(Binding.of_row(row), row["secret_sealed"])

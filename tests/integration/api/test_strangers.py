@@ -92,6 +92,8 @@ async def test_who_brings_no_kale_costs_the_pool_nothing(api) -> None:
     ask_deposit(api)
     pooler = await open_pooler(api)
     payer = farm.ctx.accounts.payer.public_key
+    while farm.ctx.accounts.treasury is None:  # it is made of the payer's XLM, once
+        await farm.wait_ledger()
     before = (await farm.ctx.chain.read_accounts([payer]))[payer].native_stroops
     wallet = await add_wallet(farm)
     client = await signed_in(api, wallet)

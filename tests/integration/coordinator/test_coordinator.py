@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -30,7 +31,7 @@ async def pool() -> AsyncIterator[Pool]:
         yield made
 
 
-def settings(pool: Pool, key: str | None = None) -> Settings:
+def settings(pool: Pool, key: str | None = None, **changes: Any) -> Settings:
     return Settings.load(
         network="devnet",
         rpc_url=pool.parts.rpc_url,
@@ -40,18 +41,19 @@ def settings(pool: Pool, key: str | None = None) -> Settings:
         api_url=pool.parts.api_url,
         api_key=key or pool.key,
         metrics_port=pool.metrics_port,
+        **changes,
     )
 
 
 @asynccontextmanager
-async def running(pool: Pool) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
+async def running(pool: Pool, **changes: Any) -> AsyncIterator[tuple[Coordinator, ThreadFleet]]:
     fleet = ThreadFleet(WorkerPlace("node", "here", "cpu", 0, 1))
 
     @asynccontextmanager
     async def given() -> AsyncIterator[ThreadFleet]:
         yield fleet
 
-    async with coordinator(settings(pool)) as made:
+    async with coordinator(settings(pool, **changes)) as made:
         task = asyncio.create_task(made.run(given()))
         try:
             yield made, fleet
@@ -65,6 +67,47 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow(15, "a whole pool is started, and has to plant or not")
+async def test_whom_to_plant_hangs_on_what_a_kale_is_worth(pool: Pool) -> None:
+    async with await psycopg.AsyncConnection.connect(pool.urls.api, autocommit=True) as connection:
+
+        async def rows(query: str) -> list[tuple]:
+            return await (await connection.execute(query.encode())).fetchall()
+
+        # Some 1,800 others, as the database remembers them of the block before: a pail earns a little above one KALE.
+        await connection.execute(
+            "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, "
+            "max_stake_stroops, min_zeros, max_zeros, staked_total_stroops, normalized_total, final) "
+            "VALUES (0, decode(repeat('00', 32), 'hex'), now(), 2, 52, 0, 0, 5, 8, 0, 1800 * 50, true)"
+        )
+
+        def planned(places: int) -> Callable[[], Awaitable[bool]]:
+            async def is_planned() -> bool:
+                return (places,) in await rows("SELECT places FROM block_plans")
+
+            return is_planned
+
+        planted = "SELECT count(*) FROM plantings WHERE outcome = 'planted'"
+        async with running(pool, kale_price_xlm=0.002) as (poor, _):
+            await until(planned(0), 30)
+            await asyncio.sleep(2)
+            assert await rows(planted) == [(0,)] and poor.state.plan and poor.state.plan.sat_out == FARMERS
+            said = "obody is planted: at 0.002 XLM for a KALE a pail brings less than the 0.00615 XLM it costs"
+            assert said in (await pool.client.get(f"{pool.parts.api_url}/")).text
+            metrics = await pool.metrics()
+            assert metrics["kalepool_farmers_sitting_out"] == FARMERS and metrics["kalepool_kale_price_xlm"] == 0.002
+        async with running(pool, kale_price_xlm=0.05, xlm_per_day=0.0):
+            await until(lambda: _has(rows, "SELECT reason FROM block_plans", ("budget",)), 10)
+            assert await rows(planted) == [(0,)]
+        async with running(pool, kale_price_xlm=0.05):
+            await until(planned(FARMERS), 10)
+            await until(lambda: _has(rows, planted, (FARMERS,)), 20)
+
+
+async def _has(rows: Callable[[str], Awaitable[list[tuple]]], query: str, row: tuple) -> bool:
+    return row in await rows(query)
 
 
 @pytest.mark.slow(35, "the coordinator is started again in a block, which then has to end")

@@ -141,7 +141,7 @@ async def test_nobody_is_planted_who_leaves(farm) -> None:
     await leaving.leave(farm.ctx, farmer)
     opening = await plant.open_block(farm.ctx, 0)
     with pytest.raises(FarmerLeavesError):
-        await plant._plant_one(farm.ctx, 0, opening, farmer)
+        await plant._plant_one(farm.ctx, 0, opening, farmer, None)
     assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(0,)]
 
 

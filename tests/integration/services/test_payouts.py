@@ -301,6 +301,16 @@ async def test_a_payee_that_goes_bad_after_the_look_keeps_nobody_else_from_being
     assert await right(farm) == []
 
 
+async def test_a_full_transaction_fits_into_a_ledger(farm) -> None:
+    """With its fee bump it is one operation more, and a ledger may have room for a hundred."""
+    wallet = await payee(farm)
+    count = payouts.MOST
+    await credited(farm, *[20 * KALE] * count, wallets=[wallet] * count)
+    assert await payouts.pay(farm.ctx) == count
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payout'") == [(1,)]
+    assert await kale_of(farm, wallet) == [count * 20 * KALE]
+
+
 async def test_a_wish_is_paid_once_for_its_key(farm) -> None:
     ((miner, wallet),) = await credited(farm, 2 * KALE)
     assert await payouts.pay(farm.ctx) == 0, "below the threshold"
@@ -393,3 +403,88 @@ async def test_a_database_put_back_pays_nothing_again(farm) -> None:
         assert await payouts.pay(ctx) == 0
         assert await kale_of(farm, *(wallet for _, wallet in made)) == [20 * KALE, 30 * KALE]
         assert await ledgers.faults(ctx.database) == []
+
+
+SHARES = {
+    "one": [500, 0, 1200, 77, 0, 0, 3000, 1, 0, 900, 250, 0],
+    "two": [0, 333, 0, 0, 4000, 10, 0, 0, 0, 0, 1, 600],
+    "house": [1000, 1000, 0, 2500, 2500, 10, 10, 700, 0, 100, 3000, 1000],
+}
+"""Hashes that were credited, by block."""
+
+
+def earned(fees: list[int], house: str, ids: dict[str, str]) -> dict[str, int]:
+    """What each is to have, written a second time: a block's fees by the hashes of twelve, largest remainders first."""
+    due = dict.fromkeys(SHARES, 0)
+    for block, fee in enumerate(fees):
+        window = {name: sum(hashes[max(block - 11, 0) : block + 1]) for name, hashes in SHARES.items()}
+        total = sum(window.values())
+        exact = {name: divmod(fee * hashes, total) for name, hashes in window.items() if hashes}
+        left = fee - sum(whole for whole, _ in exact.values())
+        by_rest = sorted(exact, key=lambda name: (-exact[name][1], house if name == "house" else ids[name]))
+        for name, (whole, _) in exact.items():
+            due[name] += whole + (name in by_rest[:left])
+    return due
+
+
+@pytest.mark.slow(40, "twelve blocks of ten farmers, each collected and paid")
+async def test_twelve_blocks_pay_two_miners_and_the_house_to_the_stroop(farm) -> None:
+    """Each miner has on the chain what follows from the asset's events and the published hashes alone."""
+    await farm.add_farmers(10, kale_stroops=50 * KALE)
+    await farm.ctx.accounts.ensure_treasury()
+    farm.ctx.settings = settings = farm.settings.model_copy(
+        update={"miner_registration": "open", "payout_threshold_stroops": KALE, "fee_collect_stroops": 1}
+    )
+    wallets = {name: await payee(farm) for name in ("one", "two")}
+    ids = {
+        name: str((await miners.register(farm.ctx.database, settings, name, wallet.public_key)).miner.miner_id)
+        for name, wallet in wallets.items()
+    }
+    assert await right(farm) == []
+    for block in range(16):
+        await farm.rows(
+            "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, status, closed_at) "
+            "VALUES (%s, %s, %s, now(), 'finished', now())",
+            *(block, farm.pooler_id, bytes(32)),
+        )
+        if block < 12:
+            for name, miner in ids.items():
+                if SHARES[name][block]:
+                    await farm.rows(
+                        "INSERT INTO share_counts VALUES (%s, %s, 'accepted', 1, %s)",
+                        *(block, miner, SHARES[name][block]),
+                    )
+            await farm.rows("INSERT INTO house_hashes VALUES (%s, %s)", *(block, SHARES["house"][block]))
+            await fix_terms(farm.ctx.database, settings)
+            await farmed(farm)
+        await farm.pass_time(120)
+        await collecting.collect(farm.ctx)
+        await close_blocks(farm.ctx.database, Credits(farm.ctx.database, settings))
+        await payouts.pay(farm.ctx)
+        assert await right(farm) == [], f"after block {block}"
+    for miner in ids.values():  # what is left is less than the threshold
+        await farm.rows("UPDATE miners SET payout_threshold_stroops = NULL WHERE miner_id = %s", miner)
+    farm.ctx.settings = settings.model_copy(update={"payout_threshold_stroops": 1})
+    await payouts.pay(farm.ctx)
+
+    # From the chain alone: a farmer's plants burn its stakes, its harvests mint them with the rewards, block by block.
+    fees = [0] * 12
+    for farmer in farm.farmers:
+        moved = await farm.ctx.chain.read_movements(farmer.custodial_wallet, 1)
+        treasury = {each.ledger for each in moved}
+        mints = [each.stroops for each in moved if each.is_mint]
+        burns = [-each.stroops for each in moved if each.stroops < 0 and each.ledger in treasury]
+        stakes = [each for each in burns if each in await planted_by(farm, farmer)]
+        assert len(mints) == len(stakes) == 12
+        for block, (minted, stake) in enumerate(zip(mints, stakes, strict=True)):
+            fees[block] += (minted - stake) * 5 // 100
+    due = earned(fees, "house", ids)
+    assert await kale_of(farm, *wallets.values()) == [due["one"], due["two"]]
+    found = await balances(farm)
+    assert found["treasury"] == due["house"] == -found["operator"] and found["fee-due"] == 0
+
+
+async def planted_by(farm, farmer: Farmer) -> set[int]:
+    """The farmer's stakes: what else left its wallet is the fee."""
+    rows = await farm.rows("SELECT stake_stroops::bigint FROM plantings WHERE farmer_id = %s", farmer.farmer_id)
+    return {stake for (stake,) in rows}

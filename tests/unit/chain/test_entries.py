@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import Asset, Keypair, scval
@@ -10,6 +12,8 @@ from stellar_sdk import xdr as stellar_xdr
 from kalepool.chain import entries
 from kalepool.networks import MAINNET
 from kalepool.protocol.model import I128_MAX, I128_MIN, U32_MAX, U64_MAX, Block, Pail
+
+ASSET = Asset(MAINNET.asset_code, MAINNET.asset_issuer)
 
 u32 = st.integers(0, U32_MAX)
 i128 = st.integers(I128_MIN, I128_MAX)
@@ -172,3 +176,34 @@ def test_batches_hold_every_key_once(count: int):
     batches = entries.batches(keys)
     assert [key for batch in batches for key in batch] == keys
     assert all(0 < len(batch) <= 200 for batch in batches)
+
+
+def liquidity_pool(native: int, kale: int) -> stellar_xdr.LedgerEntryData:
+    """As the ledger has it: XLM is the first of the two."""
+    fee = stellar_xdr.Int32(30)
+    parameters = stellar_xdr.LiquidityPoolConstantProductParameters(
+        Asset.native().to_xdr_object(), ASSET.to_xdr_object(), fee
+    )
+    product = stellar_xdr.LiquidityPoolEntryConstantProduct(
+        parameters, *(stellar_xdr.Int64(amount) for amount in (native, kale, 10**9, 5))
+    )
+    body = stellar_xdr.LiquidityPoolEntryBody(
+        stellar_xdr.LiquidityPoolType.LIQUIDITY_POOL_CONSTANT_PRODUCT, constant_product=product
+    )
+    key = stellar_xdr.LedgerKey.from_xdr(entries.liquidity_pool_key(ASSET)).liquidity_pool
+    assert key is not None
+    entry = stellar_xdr.LiquidityPoolEntry(key.liquidity_pool_id, body)
+    made = stellar_xdr.LedgerEntryData(stellar_xdr.LedgerEntryType.LIQUIDITY_POOL, liquidity_pool=entry)
+    return stellar_xdr.LedgerEntryData.from_xdr(made.to_xdr())
+
+
+def test_the_price_of_a_kale_is_that_of_the_pools_reserves() -> None:
+    key = stellar_xdr.LedgerKey.from_xdr(entries.liquidity_pool_key(ASSET)).liquidity_pool
+    assert key is not None
+    parameters = stellar_xdr.LiquidityPoolParameters(
+        stellar_xdr.LiquidityPoolType.LIQUIDITY_POOL_CONSTANT_PRODUCT,
+        liquidity_pool(1, 1).liquidity_pool.body.constant_product.params,  # pyright: ignore[reportOptionalMemberAccess]
+    )
+    assert key.liquidity_pool_id.pool_id.hash == hashlib.sha256(parameters.to_xdr_bytes()).digest()
+    assert entries.pool_price(liquidity_pool(4_000 * 10**7, 1_000_000 * 10**7)) == 0.004
+    assert entries.pool_price(liquidity_pool(0, 10**7)) is None is entries.pool_price(liquidity_pool(10**7, 0))

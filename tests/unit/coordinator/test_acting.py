@@ -45,7 +45,7 @@ class Pool:
     async def now(self) -> datetime:
         return NOW + timedelta(seconds=self.seconds)
 
-    async def plant(self, index: int) -> dict[str, Any]:
+    async def plant(self, index: int, places: int | None, stake_stroops: int | None) -> dict[str, Any]:
         return await self.answer(index)
 
     async def work(self, index: int, submissions: object) -> dict[str, Any]:

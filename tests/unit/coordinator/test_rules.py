@@ -16,18 +16,15 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unless_they_are_set_the_schedule_has_the_default_settings() -> None:
-    assert rules_of(Settings.load()) == ScheduleSettings(
-        landing_probability=0.999, insurance=True, work_fee_stroops=100_000_000, works_per_ledger=20
-    )
+    assert rules_of(Settings.load()) == ScheduleSettings(landing_probability=0.999, insurance=True, works_per_ledger=20)
 
 
-def test_an_operator_sets_what_works_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operator_sets_when_works_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_LANDING_PROBABILITY", "0.99")
     monkeypatch.setenv("KALEPOOL_INSURANCE", "false")
-    monkeypatch.setenv("KALEPOOL_WORK_FEE_STROOPS", "5")
     monkeypatch.setenv("KALEPOOL_CHANNEL_ACCOUNTS", "40")
     rules = rules_of(Settings.load())
-    assert rules == ScheduleSettings(landing_probability=0.99, insurance=False, work_fee_stroops=5, works_per_ledger=40)
+    assert rules == ScheduleSettings(landing_probability=0.99, insurance=False, works_per_ledger=40)
     monkeypatch.setenv("KALEPOOL_LANDING_PROBABILITY", "1")
     with pytest.raises(ConfigError, match="KALEPOOL_LANDING_PROBABILITY"):
         Settings.load()

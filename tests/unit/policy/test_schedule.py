@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalepool.actions import ActionName
+from kalepool.policy.planting import PlantingPlan, SitOut
+from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
 from kalepool.policy.retries import HOPELESS, LEDGER_SAID_NO, UNFIT
 from kalepool.policy.schedule import (
     Action,
@@ -31,7 +33,7 @@ START = 1_800_000_000
 INDEX = 100_000
 KALE = 10**7
 BLOCK = Block(START, 12, KALE, 4, 60, 500 * KALE, 8, ZERO_ENTROPY, 0, 0)
-RULES = ScheduleSettings(landing_probability=0.999, works_per_ledger=20, insurance=True, work_fee_stroops=10 * KALE)
+RULES = ScheduleSettings(landing_probability=0.999, works_per_ledger=20, insurance=True)
 SHARES = (Found(0, 10), Found(3, 11), Found(6, 12))
 PROMPT = (1,) * 300  # every work landed in the next ledger
 
@@ -69,10 +71,21 @@ def run(
     harvests: tuple[HarvestState, ...] = (),
     works: tuple[int, int] = (0, 0),
     speed: float = 40e6,
+    plan: PlantingPlan | None = None,
+    gate: PriceGate = UNPRICED,
     **changes: object,
 ) -> list[Action]:
-    snapshot = Snapshot(chain(seconds, **changes), farmers, harvests, speed, samples, *works)
+    snapshot = Snapshot(chain(seconds, **changes), farmers, harvests, speed, samples, *works, plan=plan, gate=gate)
     return decide(snapshot, at(seconds), rules)
+
+
+def costing(stroops: int) -> PriceGate:
+    """Where one work costs so much, in stroops of KALE, and nothing else costs anything."""
+    return PriceGate(PailFees(0, stroops, 0), 1.0)
+
+
+def meaning(places: int, index: int = INDEX) -> PlantingPlan:
+    return PlantingPlan(index, 9, places, 5 * KALE, 0, 80_000, 0.01, None if places == 9 else SitOut.PRICE)
 
 
 def submits(actions: list[Action]) -> list[Submit]:
@@ -90,6 +103,34 @@ def first_submit(*farmers: FarmerState, **options: object) -> tuple[float, Submi
         if found:
             return quarter / 4, found[0]
     raise AssertionError("nothing was ever handed in")
+
+
+# What is worth its fees
+
+
+def test_a_plan_has_places_and_one_stake() -> None:
+    bare = farmer(pail=None, shares=())
+    farmers = [replace(bare, farmer=name) for name in "abc"]
+    assert run(0.25, *farmers, plan=meaning(2)) == [Plant(INDEX, ("a", "b", "c"), 2, 5 * KALE)]
+    assert run(0.25, *farmers, plan=meaning(0)) == []
+    assert run(0.25, *farmers, plan=meaning(0, INDEX - 1)) == [Plant(INDEX, ("a", "b", "c"))], "of another block"
+    taken = [farmer("planted"), replace(bare, farmer="in flight", planting=True)]
+    assert plants(run(0.25, *farmers, *taken, plan=meaning(2))) == []
+    assert len(plants(run(0.25, *farmers, *taken, plan=meaning(3)))) == 1
+    assert plants(run(301, *farmers, plan=meaning(0, INDEX + 1))) == []
+    assert plants(run(301, *farmers, plan=meaning(1, INDEX + 1)))[0].places == 1
+
+
+def test_a_pail_is_not_worked_for_less_than_it_costs() -> None:
+    """And nobody waits for it when the block is over."""
+    small = farmer(pail=Pail(1000, None, KALE, None))
+    many = replace(BLOCK, normalized_total=10**15)
+    cheap, dear = costing(KALE // 2), costing(2 * KALE)
+    assert [work.reason for work in submits(run(292, small, block=many, gate=cheap))] == ["final"]
+    assert submits(run(292, small, block=many, gate=dear)) == []
+    bare = replace(small, farmer="new", pail=None, shares=())
+    assert plants(run(301, small, bare, block=many, gate=cheap)) == []
+    assert [plant.index for plant in plants(run(301, small, bare, block=many, gate=dear))] == [INDEX + 1]
 
 
 # Planting
@@ -335,8 +376,8 @@ def test_a_large_stake_is_saved_half_way_with_a_weak_share() -> None:
 
 def test_a_small_stake_is_not_worth_the_fee() -> None:
     assert first_submit(farmer())[1].reason == "final"
-    assert first_submit(farmer(), rules=replace(RULES, work_fee_stroops=0))[1].reason == "insurance"
-    assert first_submit(RICH, rules=replace(RULES, work_fee_stroops=10**12))[1].reason == "final"
+    assert first_submit(farmer(), gate=costing(0))[1].reason == "insurance"
+    assert first_submit(RICH, gate=costing(200 * KALE))[1].reason == "final"
     assert first_submit(RICH, rules=replace(RULES, insurance=False))[1].reason == "final"
 
 
@@ -364,7 +405,7 @@ def test_after_insurance_the_best_share_follows() -> None:
     # it must be worth the fee,
     many = replace(BLOCK, normalized_total=2_000 * KALE)
     assert len(submits(run(292, saved, block=many))) == 1
-    assert submits(run(292, saved, block=many, rules=replace(RULES, work_fee_stroops=1_000 * KALE))) == []
+    assert submits(run(292, saved, block=many, gate=costing(1_000 * KALE))) == []
     # and after the last safe ledger it is too late.
     assert submits(run(297, saved)) == []
 

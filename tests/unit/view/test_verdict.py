@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from kalepool.policy.planting import PlantingPlan, SitOut
 from kalepool.services.farmers import Lacking
 from kalepool.view.moment import ActiveSearcher, FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
@@ -54,6 +55,22 @@ def moment(**known: object) -> Moment:
         searchers=(WORKER,),
     )
     return replace(made, **known)
+
+
+def test_who_sits_out_is_said_and_why() -> None:
+    none = PlantingPlan(9, 2, 0, 0, 0, 80_000, 0.002, SitOut.PRICE)
+    empty = replace(farmer(), stake_stroops=None, worked_zeros=None)
+    said = judge(moment(farmers=(empty, empty), plans=(none,)))
+    assert (said.level, said.title) == ("warn", "Sits out")
+    assert said.detail == "Nobody is planted: at 0.002 XLM for a KALE a pail brings less than the 0.008 XLM it costs."
+    over = judge(moment(farmers=(empty, empty), plans=(replace(none, index=10),), ends_at=NOW))
+    assert over.title == "Sits out", "the next block, which nobody begins"
+    some = replace(none, places=1, reason=SitOut.BUDGET)
+    for farmers in ((farmer(), empty), (farmer(None), empty)):
+        one = judge(moment(farmers=farmers, plans=(some,)))
+        assert one.level in ("good", "busy")
+        assert one.detail.endswith(" 1 of 2 farmers sit it out, by turns: the XLM of this day are spent.")
+    assert judge(moment(farmers=(empty, empty), plans=(some,))).title == "Not planted"
 
 
 def test_a_loss_shows_until_the_next_block_is_over() -> None:

@@ -1,0 +1,158 @@
+"""What a block should bring: rivals' points foreseen from past blocks, and the zeros that the pool's power will reach.
+
+Points are counted in units of a block's scale: 1 is what the best gap, the best stake or the best zeros alone bring, so
+a pail has 3 at most. The contract's floor of one point is left out: it is a millionth where anybody stakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from kalepool.protocol.model import Block, Pail
+from kalepool.protocol.rewards import normalise, scale
+
+PAST_BLOCKS = 12
+"""Of how many blocks rivals' points are averaged: an hour."""
+
+PRIOR_GAP = 0.95
+"""The part of the best gap that the pool's pails get, before it had any."""
+
+LEAST_VARIED = 0.1
+"""How much the bound of stakes must have varied, relative to its mean, to tell who follows it."""
+
+SHARED_HIT = 1 / 16
+"""A hash that has a zero more has one more still with this probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastBlock:
+    """A block that is over: its final state, the pool's worked pails in it, and what others had staked in all, in
+    stroops, where it was seen."""
+
+    block: Block
+    ours: Sequence[Pail] = ()
+    others_staked: int | None = None
+
+    @property
+    def others_points(self) -> float:
+        """Of all that was not the pool's."""
+        ours = sum(
+            sum(normalise(self.block, pail.gap, pail.stake, pail.zeros))
+            for pail in self.ours
+            if pail.gap is not None and pail.zeros is not None
+        )
+        return max(self.block.normalized_total - ours, 0) / scale(self.block)
+
+    @property
+    def stake_range(self) -> int:
+        return max(self.block.max_stake - self.block.min_stake, 1)
+
+    @property
+    def our_gap(self) -> float | None:
+        """The mean part of the best gap that ours had. None without any."""
+        gaps = [pail.gap for pail in self.ours if pail.gap is not None]
+        if not gaps:
+            return None
+        low, high = self.block.min_gap, self.block.max_gap
+        return fmean((min(max(gap, low), high) - low) / max(high - low, 1) for gap in gaps)
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Everybody else, foreseen. `fixed`: points for gap and zeros. `staked`: what they stake in all whatever counts, in
+    stroops, and `following`: how many more stake all that counts, as far as they were `seen` to. `most`: the largest
+    stake of a rival. `left`: stakes of a block that nobody worked, which its reward is raised by. Beyond what was seen
+    nobody is taken to follow: if that is wrong, it is seen in the next block."""
+
+    fixed: float = 0.0
+    staked: float = 0.0
+    following: float = 0.0
+    seen: int = 0
+    most: int = 0
+    our_gap: float = PRIOR_GAP
+    left: float = 0.0
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nobody else was seen."""
+        return self.points(1) <= 0 and self.staked <= 0 and self.following <= 0
+
+    def points(self, stake_range: int) -> float:
+        """All their points in a block whose stakes count over such a range."""
+        if stake_range <= 1:
+            return self.fixed
+        return self.fixed + (self.staked + self.following * min(stake_range, self.seen)) / stake_range
+
+    @classmethod
+    def foresee(cls, past: Sequence[PastBlock]) -> Rivals:
+        """From blocks that are over, the newest last.
+
+        What others staked is split by how it went with the bound: a + b·bound by least squares, of which `a` stays and
+        `b` are those who follow. While the bound did not vary, nobody is taken to follow it.
+        """
+        late = past[-PAST_BLOCKS:]
+        if not late:
+            return cls()
+        staked, following = _split([p for p in past if p.others_staked is not None])
+        rest = fmean(
+            max(p.others_points - (0.0 if p.others_staked is None else p.others_staked / p.stake_range), 0.0)
+            for p in late
+        )
+        gaps = [gap for p in late if (gap := p.our_gap) is not None]
+        left = fmean(p.block.staked_total for p in late)
+        seen = max(p.stake_range for p in past)
+        return cls(rest, staked, following, seen, _most(late), fmean(gaps) if gaps else PRIOR_GAP, left)
+
+
+def _split(seen: Sequence[PastBlock]) -> tuple[float, float]:
+    """What others stake whatever counts, in stroops, and how many stake all that counts."""
+    late = seen[-PAST_BLOCKS:]
+    if not late:
+        return 0.0, 0.0
+    recent = fmean(p.others_staked or 0 for p in late)
+    bound = fmean(p.stake_range for p in late)
+    xs, ys = [float(p.stake_range) for p in seen], [float(p.others_staked or 0) for p in seen]
+    middle, mean = fmean(xs), fmean(ys)
+    varied = fmean((x - middle) ** 2 for x in xs)
+    if varied <= (LEAST_VARIED * middle) ** 2:
+        return recent, 0.0
+    slope = fmean((x - middle) * (y - mean) for x, y in zip(xs, ys, strict=True)) / varied
+    following = min(max(slope, 0.0), recent / bound)
+    return recent - following * bound, following
+
+
+def _most(past: Sequence[PastBlock]) -> int:
+    """The largest stake of a rival: a block's bound is the largest stake of the block before, so it tells where it is
+    not the pool's own. Where the pool's stakes hid it, what other blocks told; else nothing."""
+    known = [
+        after.block.max_stake
+        for before, after in pairwise(past)
+        if after.block.max_stake > max((pail.stake for pail in before.ours), default=0)
+    ]
+    if known:
+        return max(known)
+    first = past[0]
+    return first.block.max_stake if not first.ours else 0
+
+
+def paying_zeros(hashes: float, farmers: int, block: Block) -> float:
+    """Points for zeros that so many farmers reach with so many hashes, all together, by the schedule: everybody's first
+    paying zero before anybody's second. The mean, as if finds came evenly."""
+    levels = block.max_zeros - block.min_zeros
+    if levels < 1:
+        return 0.0
+    having = [0.0] * (levels + 1)
+    having[0] = float(farmers)
+    for level in range(levels):
+        price = 16.0 ** (block.min_zeros + level + 1)
+        found = min(having[level], hashes / price)
+        hashes -= found * price
+        having[level] -= found
+        for above in range(level + 1, levels):
+            having[above] += found * (1 - SHARED_HIT)
+            found *= SHARED_HIT
+        having[levels] += found
+    return sum(level * count for level, count in enumerate(having)) / levels

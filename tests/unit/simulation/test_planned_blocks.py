@@ -1,0 +1,84 @@
+"""The pool's plans in simulated blocks of the network as it is: nobody is planted who costs more than it brings, and
+one stake for all is never worse than simpler ones. An hour is noisy: two hundredths are no difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from kalepool.config import Settings
+from kalepool.coordinator.process import rules_of
+from kalepool.policy.price_gate import UNPRICED, PriceGate
+from kalepool.protocol.model import STROOPS_PER_KALE
+from kalepool.simulation import mainnet
+from kalepool.simulation.block import Ledgers, SimulatedBlock
+from kalepool.simulation.luck import Luck
+from kalepool.simulation.mainnet import Reaction
+from kalepool.simulation.planned import Planned
+from kalepool.simulation.player import Pool, ScheduledBlock, by_schedule
+from kalepool.simulation.seasons import Setup, Staking, balances, on_mainnet
+from kalepool.simulation.summary import Summary, summarise
+
+RULES = rules_of(Settings.model_construct())
+FARMERS = 20
+HOUR = 12
+
+
+def search(pool: Pool, ledgers: Ledgers, contract: SimulatedBlock, luck: Luck) -> float:
+    return ScheduledBlock(pool, ledgers, contract, luck).play(by_schedule)
+
+
+def farm(
+    staking: Staking, *, gate: PriceGate = UNPRICED, reaction: Reaction = Reaction.SOME, mhs: float = 40
+) -> Summary:
+    setup = Setup(FARMERS, mhs * 1e6, RULES, reaction, gate=gate)
+    return summarise(list(on_mainnet(setup, search, staking, HOUR, 3)))
+
+
+KALE = STROOPS_PER_KALE
+CEILINGS = {
+    "one rich": [1_000 * KALE, *[10 * KALE] * (FARMERS - 1)],
+    "equal": [10 * KALE] * FARMERS,
+    "lognormal": [stroops // 10 for stroops in balances(np.random.default_rng(7), FARMERS)],
+}
+
+
+@pytest.mark.no_cover  # watched line by line it takes three times as long
+@pytest.mark.slow(8, "an hour of blocks, nine times three")
+@pytest.mark.parametrize("reaction", Reaction)
+@pytest.mark.parametrize("ceilings", CEILINGS.values(), ids=CEILINGS)
+def test_one_stake_is_never_worse_than_a_part_of_each_balance_or_what_counts_now(
+    ceilings: Sequence[int], reaction: Reaction
+) -> None:
+    def up_to_bound(block: object, pool: Pool) -> list[int]:
+        return [min(ceiling, block.max_stake) for ceiling in ceilings]  # type: ignore[attr-defined]
+
+    planned = Planned(ceilings, UNPRICED)
+    won = farm(planned, reaction=reaction).won
+    part = farm(lambda block, pool: ceilings, reaction=reaction).won
+    assert won >= 0.98 * part
+    assert won >= 0.98 * farm(up_to_bound, reaction=reaction).won
+    if ceilings is CEILINGS["one rich"]:
+        assert won >= (1.2 if reaction == Reaction.MOST else 1.25) * part
+    assert {plan.places for plan in planned.plans} == {FARMERS}
+
+
+@pytest.mark.no_cover
+@pytest.mark.slow(8, "an hour of blocks, at six prices")
+@pytest.mark.parametrize("mhs", [1, 40, 1000])
+def test_what_is_left_is_never_less_than_with_all_or_none(mhs: float) -> None:
+    def left(price: float, gate: PriceGate) -> tuple[float, float]:
+        summary = farm(Planned(CEILINGS["equal"], gate), gate=gate, mhs=mhs)
+        return summary.net_xlm(price), summary.sat_out
+
+    everybody = farm(Planned(CEILINGS["equal"], UNPRICED), mhs=mhs)
+    for price in (0.002, 0.004, 0.005, 0.0055, 0.05):
+        net, sat_out = left(price, PriceGate(mainnet.FEES, price))
+        even = 0.01 * FARMERS * mainnet.FEES.pail / KALE  # a hundredth of what all cost
+        assert net >= max(everybody.net_xlm(price), 0.0) - even
+        if price == 0.002:
+            assert sat_out == 1 and net == 0, "nobody is planted"
+        if price == 0.05:
+            assert sat_out == 0, "all are planted"
