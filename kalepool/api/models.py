@@ -212,7 +212,7 @@ PayoutAddress = Annotated[
 
 PayoutMemo = Annotated[
     str,
-    StringConstraints(min_length=4, max_length=100, pattern=_TEXT),
+    StringConstraints(pattern=r"^(text:[\x20-\x7e]{1,28}|id:(0|[1-9][0-9]{0,18})|hash:[0-9a-f]{64})$"),
     Field(
         description="The memo that goes with every payment to a G… payout wallet, as `text:…`, `id:…` or `hash:…`: "
         "exchanges ask for one.",
