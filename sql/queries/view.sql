@@ -127,6 +127,12 @@ ORDER BY sampled.at;
 -- What the chain said of a block when it was last read.
 SELECT * FROM blocks WHERE block_index = %(block_index)s;
 
+-- name: select_newest_index
+-- The newest block that is in our records; -1 before the first.
+SELECT greatest(coalesce((SELECT max(block_index) FROM blocks), -1),
+                coalesce((SELECT max(block_index) FROM plantings), -1),
+                coalesce((SELECT max(block_index) FROM block_operations), -1)) AS block_index;
+
 -- name: select_page_events
 -- What happened last, the newest first; of one farmer unless null.
 SELECT e.*, f.custodial_wallet
