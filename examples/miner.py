@@ -34,8 +34,9 @@ def follow() -> None:
             elif answer.status_code != 204:  # 204: nothing new
                 print(answer.status_code, answer.text)
                 time.sleep(float(answer.headers.get("Retry-After", 5)))
-        except requests.RequestException:
-            time.sleep(1)
+        except requests.RequestException as error:
+            print(f"no pool at {pool}: {type(error).__name__}; trying again", file=sys.stderr)
+            time.sleep(5)
 
 
 def bring(share: dict) -> None:

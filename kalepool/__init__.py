@@ -32,6 +32,7 @@ networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
 heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
+clock.py            the time by a clock that is never set
 tasks.py            ending tasks for certain
 hardening.py        what keeps others out of a process that holds secrets
 names.py            what people may call things

@@ -31,7 +31,7 @@ from kernels import driver
 PEER = "peer"
 PEER_SECONDS = 2.5  # a peer prints its rate about every second
 NEVER_ZEROS = 15  # no nonce of a run has more zeros, so nothing is found
-_RATE = re.compile(r"hash ?rate\W*([\d.]+)\s*([kmgt]?)h/s", re.IGNORECASE)
+_RATE = re.compile(r"hash ?rate\W*(\d+(?:\.\d+)?)\s*([kmgt]?)h/s", re.IGNORECASE)
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
@@ -83,6 +83,9 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="Draw the medians into this PNG file.")] = None,
 ) -> None:
     """Measure every search backend of this machine."""
+    for path in (json_file, plot):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"{path} cannot be written: it is a folder, or in one that is not there")
     names = backend or list(kernels.backends())
     try:
         for name in names:
@@ -127,12 +130,22 @@ def search_contender(backend: str, threads: int) -> Contender:
 
 def peer_contender(command: str, threads: int) -> Contender:
     """Another miner's program: started, read until it has printed its rate a few times, and ended."""
-    arguments = shlex.split(command.replace("{threads}", str(threads)))
+    try:
+        arguments = shlex.split(command.replace("{threads}", str(threads)))
+    except ValueError as error:
+        raise InputError(f"--peer: {command!r} cannot be read: {error}") from None
+    if not arguments:
+        raise InputError("--peer needs a command")
 
     def measure(seconds: float) -> float:
         try:
             child = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                encoding="utf-8",
+                errors="replace",
             )
         except OSError as error:
             raise InputError(f"cannot start the peer {arguments[0]!r}: {error.strerror}") from error
@@ -143,8 +156,8 @@ def peer_contender(command: str, threads: int) -> Contender:
         try:
             for line in child.stdout or ():
                 said.append(line.rstrip())
-                if match := _RATE.search(line):
-                    rates.append(float(match[1]) * _UNITS[match[2].lower()])
+                if (match := _RATE.search(line)) and (rate := float(match[1]) * _UNITS[match[2].lower()]) > 0:
+                    rates.append(rate)
         finally:
             deadline.cancel()
             child.terminate()

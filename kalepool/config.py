@@ -299,11 +299,12 @@ class Settings(BaseSettings):
     miner_share_seconds: Positive = 5.0
     """Seconds in which a rig should find a share. Sets the difficulty of its shares."""
 
-    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 1200
-    """Shares a minute that are taken from all rigs of a key together."""
+    miner_shares_per_minute: Annotated[int, Field(ge=1)] = 6000
+    """Shares a minute, and requests, that are taken from all rigs of a key together. 200 rigs need some 2,400 of
+    each."""
 
-    miner_rigs: Annotated[int, Field(ge=1)] = 100
-    """Most rigs (machines) of a key."""
+    miner_rigs: Annotated[int, Field(ge=1)] = 1000
+    """Most rigs (machines) of a key at the same time. One that is gone gives its place to the next."""
 
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls

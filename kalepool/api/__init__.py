@@ -14,6 +14,7 @@ problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time
+sse.py        messages to all who look, compressed once
 charts.py     the page's charts as SVG
 templates/    the page's HTML
 static/       its style and script, and the API's description

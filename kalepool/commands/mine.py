@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx2
 import typer
 
+from kalepool.config import Settings
 from kalepool.errors import ConfigError, KalepoolError
 from kalepool.mine.engines import Engine, choose_engines
 from kalepool.mine.miner import MiningClient
@@ -72,11 +74,41 @@ async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: 
         return miner
 
 
+def checked_url(url: str | None) -> str:
+    """The pool's address, if it is one. Raises ConfigError."""
+    if url is None:
+        raise ConfigError("which pool? Give --url, or set KALEPOOL_API_URL in the environment or in .env")
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+    except ValueError:  # a port that is none
+        wrong = True
+    if wrong:
+        raise ConfigError(f"{url!r} is not a pool's address: write it as http://127.0.0.1:8737")
+    return url.rstrip("/")
+
+
+def checked_key(key: str | None) -> str:
+    """The key, without what a file's line ends with. Raises ConfigError, which does not show it."""
+    key = (key or "").strip()
+    if not key:
+        raise ConfigError("whose miner? Give --key, or set KALEPOOL_API_KEY in the environment or in .env")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError("this is no key of a pool: one begins with kp_, and has letters, digits, - and _ only")
+    return key
+
+
 def mine(
-    url: Annotated[str, typer.Option(envvar="KALEPOOL_API_URL", help="The pool, as http://127.0.0.1:8737.")],
+    url: Annotated[
+        str | None, typer.Option(envvar="KALEPOOL_API_URL", help="The pool, as http://127.0.0.1:8737.")
+    ] = None,
     key: Annotated[
-        str, typer.Option(envvar="KALEPOOL_API_KEY", help="Your miner's key; in the environment nobody else sees it.")
-    ],
+        str | None,
+        typer.Option(
+            envvar="KALEPOOL_API_KEY", help="Your miner's key; in the environment or .env nobody else sees it."
+        ),
+    ] = None,
     rig: Annotated[str, typer.Option(help="This machine's name; every rig of a key gets a range of its own.")] = "",
     backend: Annotated[str | None, typer.Option(help="One kernel backend; default: every card and the CPU.")] = None,
     threads: Annotated[int, typer.Option(min=0, max=4096, help="CPU threads; 0 is one for each core.")] = 0,
@@ -92,11 +124,14 @@ def mine(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="End by itself after so long.")] = None,
 ) -> None:
     """Hash for a pool. Ctrl-C ends it."""
-    if not url.startswith(("http://", "https://")) or not url.partition("://")[2]:
-        raise ConfigError(f"{url!r} is not a pool's address: write it as http://127.0.0.1:8737")
+    if url is None or key is None:
+        settings = Settings.load()
+        url = settings.api_url if url is None else url
+        key = settings.api_key.get_secret_value() if key is None and settings.api_key else key
+    url, key = checked_url(url), checked_key(key)
     try:
         engines = choose_engines(backend, threads, command)
-        asyncio.run(run(url.rstrip("/"), key, engines, rig or socket.gethostname(), seconds))
+        asyncio.run(run(url, key, engines, rig or socket.gethostname(), seconds))
     except (KalepoolError, KernelError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
         print(plain_lines(f"kalepool mine: {error}"), file=sys.stderr)
         raise typer.Exit(1) from None

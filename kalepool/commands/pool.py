@@ -26,6 +26,7 @@ from kalepool.postgres import Postgres, running_url
 from kalepool.services.keys import Role
 from kalepool.units import plain
 from kalepool.up.folder import DataFolder, Running, find_running
+from kalepool.view.screen import print_whole
 
 Pooler = Annotated[str, typer.Option("--pooler", help="The pooler's name.")]
 
@@ -206,4 +207,4 @@ def show(*parts: Any) -> None:
     if not console.is_terminal:
         console.width = 140
     for part in parts:
-        console.print(part)
+        print_whole(console, part)

@@ -77,7 +77,10 @@ class CommandEngine:
     _ANSWER = re.compile(rb"\{[^{}]*\"nonce\"[^{}]*\}")
 
     def __init__(self, command: str, threads: int) -> None:
-        self.arguments, self.threads = shlex.split(command), threads
+        try:
+            self.arguments, self.threads = shlex.split(command), threads
+        except ValueError as error:
+            raise ConfigError(f"--exec: {command!r} cannot be read: {error}") from None
         if not self.arguments:
             raise ConfigError("--exec needs a command")
         self.name = os.path.basename(self.arguments[0])  # noqa: PTH119
@@ -90,6 +93,17 @@ class CommandEngine:
         return 0.0
 
     def find(self, job: PoolJob, start: int, count: int, stop: threading.Event) -> tuple[int | None, int]:
+        """A program with a target of its own finds much that does not count: it is started again behind each."""
+        at, last = start, job.nonce_start + job.nonce_count
+        while at < last and (found := self._run(job, at, stop)) is not None:
+            nonce, counts = found
+            at = max(nonce, at) + 1
+            if counts:
+                return nonce, at - start
+        return None, at - start
+
+    def _run(self, job: PoolJob, start: int, stop: threading.Event) -> tuple[int, bool] | None:
+        """What the program finds from there on, and whether it counts; None when it was stopped."""
         values = {
             "index": job.template.index,
             "entropy_b64": base64.b64encode(job.template.entropy).decode(),
@@ -110,7 +124,7 @@ class CommandEngine:
             end(process, [(signal.SIGTERM, 1.0)])
             if process.stdout:
                 process.stdout.close()  # still open where its output was not read to the end
-        return self._read(job, start, output, process.returncode) if output is not None else (None, 0)
+        return self._read(job, output, process.returncode) if output is not None else None
 
     @staticmethod
     def _output(process: subprocess.Popen[bytes], stop: threading.Event) -> bytes | None:
@@ -119,7 +133,7 @@ class CommandEngine:
                 return process.communicate(timeout=0.05)[0]
         return None
 
-    def _read(self, job: PoolJob, start: int, output: bytes, status: int) -> tuple[int, int]:
+    def _read(self, job: PoolJob, output: bytes, status: int) -> tuple[int, bool]:
         """The nonce in what the program printed, if it is true. Raises KernelError with what was wrong."""
         answers = self._ANSWER.findall(output)
         if not answers:
@@ -137,7 +151,7 @@ class CommandEngine:
         digest = keccak.hash_nonce(template.index, nonce, template.entropy, template.farmer)
         if claimed is not None and claimed != digest.hex():
             raise KernelError(f"{self.name} printed hash {claimed!r} for nonce {nonce}, but it is {digest.hex()}")
-        return nonce, max(nonce - start + 1, 1)
+        return nonce, int.from_bytes(digest[:8], "big") < job.below
 
 
 def choose_engines(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kalepool.protocol.hashing import farmer_bytes
@@ -23,10 +24,14 @@ class PoolJob:
     nonce_count: int
     below: int
     difficulty: int
-    closes_at: datetime
+    ends: float
+    """When its block is over, by time.monotonic()."""
 
     @classmethod
     def from_json(cls, text: dict[str, Any]) -> PoolJob:
+        starts_at, closes_at = (datetime.fromisoformat(text[name]) for name in ("starts_at", "closes_at"))
+        # By a wrong clock it would be over, or never: it cannot last longer than the whole block.
+        left = min(max((closes_at - datetime.now(UTC)).total_seconds(), 0.0), (closes_at - starts_at).total_seconds())
         return cls(
             job_id=text["job_id"],
             template=Template(text["block_index"], bytes.fromhex(text["entropy"]), farmer_bytes(text["farmer"])),
@@ -35,7 +40,7 @@ class PoolJob:
             nonce_count=int(text["nonce_count"]),
             below=int(text["target"], 16),
             difficulty=int(text["difficulty"]),
-            closes_at=datetime.fromisoformat(text["closes_at"]),
+            ends=time.monotonic() + left,
         )
 
     @property

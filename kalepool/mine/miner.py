@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Any
 
 import httpx2
 
@@ -26,8 +26,14 @@ from kernels import KernelError
 CHUNK_SECONDS = 0.5  # what an engine is given at a time
 RATE_SECONDS = 15.0  # the live hashrate is a mean over this long
 STALE_SECONDS = 120.0  # a job this far past its end is not worth hashing, even if the pool cannot be reached
+PAUSE_SECONDS = 5.0  # before a refused request is sent again, where nobody says how long
+LONGEST_WAIT = 30.0  # until the pool is asked again, whatever it said: a ban may be lifted, a proxy mended
 MOST_SHARES = 100  # in a request
 MOST_WAITING = 2_000  # shares kept while the pool cannot be reached
+
+
+HOPELESS = {401, 404, 405, 422}
+"""With one of these the pool itself says that waiting does not help. A proxy's are another thing."""
 
 
 class RefusedError(KalepoolError):
@@ -61,6 +67,7 @@ class MiningClient:
         self._closing = False
         self._done: deque[tuple[float, int]] = deque()  # (when, hashes)
         self._measured = 0.0  # hashes/s
+        self._said = ""  # why the pool refuses
         self._found: asyncio.Queue[FoundNonce] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -113,8 +120,9 @@ class MiningClient:
                 async for event, data in self._events():
                     answered, failures, self.connected = True, 0, True
                     if event == "job":
+                        self._said = ""
                         self._set_job(PoolJob.from_json(json.loads(data)))
-                    elif event == "idle":
+                    else:  # idle, or banned: the next request says why
                         self._set_job(None)
                 if answered:
                     raise httpx2.ReadError("the stream ended")
@@ -124,7 +132,7 @@ class MiningClient:
                 self.connected = False
             failures += 1
             await asyncio.sleep(random.uniform(0.1, min(0.25 * 2**failures, 10.0)))
-            if self.job and (datetime.now(UTC) - self.job.closes_at).total_seconds() > STALE_SECONDS:
+            if self.job and time.monotonic() > self.job.ends + STALE_SECONDS:
                 self._set_job(None)
 
     async def _events(self) -> AsyncIterator[tuple[str, str]]:
@@ -149,16 +157,26 @@ class MiningClient:
 
     async def _refused(self, answer: httpx2.Response) -> None:
         """Say why a request was refused and wait as told. Raises RefusedError when waiting does not help."""
-        try:
-            problem = answer.json()
-            text = f"{problem['title']}: {problem.get('detail') or problem.get('code')}"
-        except (ValueError, KeyError, TypeError):
-            text = f"status {answer.status_code}"
-        wait = answer.headers.get("Retry-After")
-        if wait is None and answer.status_code < 500:
-            raise RefusedError(f"the pool refuses: {text}")
-        self.say(f"the pool says: {text}")
-        await asyncio.sleep(min(float(wait) if wait and wait.isdigit() else 2.0, 3600.0) * random.uniform(1.0, 1.1))
+        if answer.is_redirect:
+            raise RefusedError(
+                f"the pool is at {answer.headers.get('Location')!r} now: start with that address as --url"
+            )
+        problem = _problem(answer)
+        if problem is None:
+            text = f"status {answer.status_code} comes from something between here and the pool, or this is no pool"
+        else:
+            text = f"the pool says: {problem['title']}: {problem.get('detail') or problem.get('code')}"
+        wait = answer.headers.get("Retry-After", "")
+        if problem is not None and (answer.status_code in HOPELESS or (answer.status_code == 403 and not wait)):
+            raise RefusedError(text)
+        if problem is not None and problem.get("code") == "banned":
+            self._set_job(None)
+        if text != self._said:
+            self.say(text)
+            self._said = text
+        await asyncio.sleep(
+            min(float(wait) if wait.isdigit() else PAUSE_SECONDS, LONGEST_WAIT) * random.uniform(1.0, 1.1)
+        )
 
     # hashing, in the engines' threads
 
@@ -226,3 +244,13 @@ class MiningClient:
                         f"share refused: {result['outcome']}"
                         + (f", {result['detail']}" if result.get("detail") else "")
                     )
+
+
+def _problem(answer: httpx2.Response) -> dict[str, Any] | None:
+    """What the pool itself says is wrong; None for the answer of a proxy, or of whatever else is there."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        return None
+    ours = isinstance(problem, dict) and str(problem.get("type")).startswith("urn:kalepool:problem:")
+    return problem if ours and "title" in problem else None

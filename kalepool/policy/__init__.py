@@ -16,6 +16,7 @@ external_rigs.py  which farmer an external miner's rig hashes for
 vardiff.py        how hard a rig's shares are, for one every few seconds
 shares.py         is a share what it claims, what does it count for, how fast is its finder
 ranges.py         who may try which nonces
+withholding.py    miners that hold back what they found
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
 paying.py         which miners are paid, in what order

@@ -10,7 +10,7 @@ from kalepool.policy.shares import ShareOutcome
 
 POINTS = {
     ShareOutcome.ACCEPTED: -1.0,
-    ShareOutcome.STALE: 0.1,  # an honest miner has some at every change of block
+    ShareOutcome.STALE: 0.1,  # beyond those that an honest miner has
     ShareOutcome.UNKNOWN_JOB: 1.0,
     ShareOutcome.DUPLICATE: 1.0,
     ShareOutcome.LOW_DIFFICULTY: 2.0,
@@ -18,6 +18,10 @@ POINTS = {
     ShareOutcome.MALFORMED: 4.0,
 }
 """What each outcome adds to a miner's score."""
+
+FIRST_SPARE, MOST_SPARE = 6_000, 50_000
+"""Stale shares that cost a miner nothing, at first and at most. Each accepted share adds one: an outage makes no more
+stale than were brought before it in the same time. At first, for those that the pool's own restart made stale."""
 
 HASTE_POINTS = 2.0
 """For a request that comes before the wait it was told is over."""
@@ -42,12 +46,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What is kept of a miner's conduct: a score that halves every HALF_LIFE_SECONDS, and its bans so far."""
+    """What is kept of a miner's conduct: a score that halves every HALF_LIFE_SECONDS, its bans so far, and how many
+    more stale shares cost nothing."""
 
     score: float
     scored_at: datetime
     bans: int = 0
     banned_until: datetime | None = None
+    spare: int = FIRST_SPARE
 
     def score_at(self, now: datetime) -> float:
         """The score as it has faded until `now`."""
@@ -58,22 +64,26 @@ def judge(conduct: Conduct | None, outcome: ShareOutcome, now: datetime) -> Cond
     """The conduct after one more share. At BAN_SCORE it is a ban, twice as long as the one before, and the score
     starts anew.
     """
+    conduct = conduct or Conduct(0.0, now)
+    if outcome is ShareOutcome.ACCEPTED:
+        conduct = replace(conduct, spare=min(conduct.spare + 1, MOST_SPARE))
+    elif outcome is ShareOutcome.STALE and conduct.spare:
+        return replace(conduct, spare=conduct.spare - 1)
     return _add_points(conduct, POINTS[outcome], now)
 
 
-def judge_haste(conduct: Conduct, now: datetime) -> Conduct:
-    """The conduct after a request that did not wait as it was told."""
-    return _add_points(conduct, HASTE_POINTS, now)
+def judge_haste(conduct: Conduct, now: datetime, rigs: int = 1) -> Conduct:
+    """The conduct after a request that came before the miner's wait was over. Of several rigs one was told to wait, and
+    the others cannot know: it costs the less the more there are."""
+    return _add_points(conduct, HASTE_POINTS / max(rigs, 1), now)
 
 
-def _add_points(conduct: Conduct | None, points: float, now: datetime) -> Conduct:
-    if conduct is None:
-        conduct = Conduct(0.0, now)
+def _add_points(conduct: Conduct, points: float, now: datetime) -> Conduct:
     score = max(conduct.score_at(now) + points, 0.0)
     if score < BAN_SCORE:
         return replace(conduct, score=score, scored_at=now)
     seconds = min(FIRST_BAN_SECONDS * 2**conduct.bans, LONGEST_BAN_SECONDS)
-    return Conduct(0.0, now, conduct.bans + 1, now + timedelta(seconds=seconds))
+    return Conduct(0.0, now, conduct.bans + 1, now + timedelta(seconds=seconds), spare=0)
 
 
 def standing(conduct: Conduct | None, now: datetime) -> tuple[Standing, float]:

@@ -24,17 +24,35 @@ INSURANCE_STEPS = 16
 """How much easier than its pace asks for a rig's share may be made, so that a farmer without zeros gets its first."""
 
 
+BURST_SHARES = 2.0
+FASTEST = 20.0
+"""Shares that come all at once waited somewhere, behind an outage or in a batch: beyond BURST_SHARES, only as many
+count for the pace as come at FASTEST times the wanted rate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A miner's difficulty, and the shares accepted since. A share of an easier job is a part of one."""
+    """A miner's difficulty, and the shares accepted since. A share of an easier job is a part of one.
+
+    settled: whether a review found it right: who was never seen may be any times as fast as it was taken for.
+    room: how much of a share may count at once for a settled one, as of `added_at`.
+    """
 
     difficulty: int
     since_at: datetime
     shares: float = 0
+    settled: bool = False
+    room: float = BURST_SHARES
+    added_at: datetime | None = None
 
-    def add(self, credited_hashes: int) -> Pace:
+    def add(self, credited_hashes: int, now: datetime, seconds_per_share: float) -> Pace:
         """The pace with one more share."""
-        return replace(self, shares=self.shares + credited_hashes / self.difficulty)
+        if not self.settled:
+            return replace(self, shares=self.shares + credited_hashes / self.difficulty)
+        passed = max((now - (self.added_at or now)).total_seconds(), 0.0)
+        room = min(self.room + passed * FASTEST / seconds_per_share, BURST_SHARES)
+        counted = min(credited_hashes / self.difficulty, room)
+        return replace(self, shares=self.shares + counted, room=room - counted, added_at=now)
 
 
 def difficulty_for(hashes_per_second: float, seconds_per_share: float) -> int:
@@ -47,8 +65,8 @@ def adjust(pace: Pace, now: datetime, seconds_per_share: float) -> Pace:
     time.
 
     The speed is the mean of a gamma distribution whose prior is one share in `seconds_per_share`: n shares in t
-    seconds give (n + 1) / (t + seconds_per_share). So a miner far too fast is raised 13-fold at its 12th share, and
-    one that is silent is lowered 13-fold after a minute.
+    seconds give (n + 1) / (t + seconds_per_share). So a miner far too fast is raised 13-fold at its 12th share (a
+    settled one 9-fold in 2.5 s), and one that is silent is lowered 13-fold after a minute.
     """
     elapsed = max((now - pace.since_at).total_seconds(), 0.0)
     if pace.shares < REVIEW_SHARES and elapsed < REVIEW_SECONDS:
@@ -56,8 +74,8 @@ def adjust(pace: Pace, now: datetime, seconds_per_share: float) -> Pace:
     factor = (pace.shares + 1) / (elapsed + seconds_per_share) * seconds_per_share
     if 1 / BAND <= factor <= BAND:
         # A change of speed must not drown in hours of earlier shares.
-        return pace if elapsed < 5 * REVIEW_SECONDS else Pace(pace.difficulty, now)
-    return Pace(difficulty_for(pace.difficulty * factor, 1.0), now)
+        return replace(pace, settled=True) if elapsed < 5 * REVIEW_SECONDS else Pace(pace.difficulty, now, settled=True)
+    return Pace(difficulty_for(pace.difficulty * factor, 1.0), now, settled=pace.settled)
 
 
 def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False) -> int:

@@ -5,6 +5,7 @@ nothing is said twice, and nothing is forgotten while the webhook does not answe
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -113,6 +114,7 @@ class Observation:
     payouts: PayoutTrouble = NO_TROUBLE
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
+    suspicions: Sequence[tuple[UUID, str, str]] = ()  # (miner, its name, what was found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,9 @@ def conditions(seen: Observation) -> list[Condition]:
         found.append(
             Condition("worker-gone", f"worker-gone:{machine}:{kind}", f"No {kind} worker on {machine} any more.")
         )
+    for miner_id, name, suspicion in seen.suspicions:
+        said = f"Miner {miner_id} ({name}) seems to hold back shares: {suspicion}."
+        found.append(Condition("withholding", f"withholding:{miner_id}", said))
     for binding in seen.broken_seals:
         said = (
             f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
@@ -360,7 +365,7 @@ class Alerts:
         """Raises ConfigError where the webhook's settings are wrong."""
         self._ctx = ctx
         self._webhook = Webhook(ctx.settings)
-        self._answered_at = datetime.now(UTC)
+        self._answered = time.monotonic()
         self._pause_seconds = 0.0
         self._not_before = 0.0
 
@@ -420,9 +425,9 @@ class Alerts:
                 farm = await self._ctx.chain.read_farm()
                 poor = await self._poor_farmers()
                 living = await harvest.living_blocks(self._ctx)
-            self._answered_at = datetime.now(UTC)
+            self._answered = time.monotonic()
         except (ChainError, TimeoutError):
-            silent = max((datetime.now(UTC) - self._answered_at).total_seconds(), 0.001)
+            silent = max(time.monotonic() - self._answered, 0.001)
         missed, lost, wrong = None, [], []
         if farm is not None and farm.index is not None and farm.farm_block is not None:
             first, last = farm.index - living, farm.index - 1
@@ -432,6 +437,7 @@ class Alerts:
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
         checks = await database.fetch_one("select_to_check")
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
+        suspicions = await database.fetch_all("select_suspicions")
         return Observation(
             chain_silent_seconds=silent,
             missed=missed,
@@ -454,6 +460,7 @@ class Alerts:
             disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
+            suspicions=[(row["miner_id"], row["name"], row["suspicion"]) for row in suspicions],
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Missed | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Context:
     absences: Absences = field(default_factory=Absences)
     """Pails that the chain was asked for and did not have."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.chain, self.database, self.settings.parallel_calls)

@@ -23,7 +23,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.journal import gaps
 from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
-from kalepool.services.mining import payouts
+from kalepool.services.mining import payouts, suspicion
 from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
@@ -73,6 +73,9 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),
+        asyncio.create_task(
+            _repeat("withholding", lambda: suspicion.look_for_withholding(ctx.database), suspicion.LOOK_SECONDS)
+        ),
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
         asyncio.create_task(_repeat("books", lambda: held.look(ctx), held.LOOK_LEDGERS * ledger)),

@@ -33,6 +33,7 @@ from kalepool.up.pulse import minded
 from kalepool.up.report import RunReport, blocks_table, close, farmers_table, with_search
 from kalepool.up.supervisor import Supervisor
 from kalepool.view.moment import MomentReader
+from kalepool.view.screen import print_whole
 
 READY_SECONDS = 60.0  # for a part to serve
 CHECK_SECONDS = 0.25
@@ -275,8 +276,8 @@ async def _last_look(books: Books, watch: RunWatch, voice: Voice) -> None:
 
 def _print(report: RunReport, voice: Voice) -> None:
     console = voice.console if voice.has_terminal else Console(width=120)
-    console.print(blocks_table(report))
+    print_whole(console, blocks_table(report))
     if report.lines:
-        console.print(farmers_table(report))
+        print_whole(console, farmers_table(report))
     for problem in report.problems:
         console.print(Text(plain(problem), style="bold red"))

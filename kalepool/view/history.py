@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,17 +44,17 @@ class HistoryReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._kept: tuple[datetime, History] | None = None
+        self._kept: tuple[float, History] | None = None
 
     async def read(self) -> History:
         """Raises DatabaseError."""
-        now = datetime.now(UTC)
-        if self._kept is not None and (now - self._kept[0]).total_seconds() < SLOW_SECONDS:
+        if self._kept is not None and time.monotonic() - self._kept[0] < SLOW_SECONDS:
             return self._kept[1]
+        now = datetime.now(UTC)
         since = now - timedelta(seconds=HISTORY_SECONDS)
         rows = await self._database.fetch_all("select_hashrates", since=since, bin_seconds=BIN_SECONDS)
         history = make_history(rows, now)
-        self._kept = (now, history)
+        self._kept = (time.monotonic(), history)
         return history
 
 

@@ -20,7 +20,7 @@ from kalepool.errors import ChainError
 from kalepool.policy.planting import PlantingPlan, in_words
 from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
-from kalepool.services.farmers import Lacking, missing_funds
+from kalepool.services.farmers import FarmerStatus, Lacking, missing_funds
 from kalepool.units import amount, plain
 
 BLOCKS = 60
@@ -150,6 +150,13 @@ class ActiveSearcher:
     @property
     def label(self) -> str:
         return self.name if self.is_miner else f"{self.kind} worker {self.number}"
+
+
+def trouble_first(farmer: FarmerProgress) -> tuple[int, int, str]:
+    """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
+    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == FarmerStatus.REGISTERED else 1
+    zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
+    return group, -1 if zeros is None else zeros, farmer.custodial_wallet
 
 
 @dataclass(frozen=True, slots=True)

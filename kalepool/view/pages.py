@@ -15,11 +15,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BlockDetails:
-    """chain: the block's bounds and totals as last read; None where that was never done. summary: None as well."""
+    """chain: the block's bounds and totals as last read; None where that was never done. summary: None as well.
+    newest_index: of the newest block in our records."""
 
     chain: Row | None
     farmers: Sequence[FarmerProgress]
     summary: BlockSummary | None
+    newest_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ async def read_block(database: Database, index: int) -> BlockDetails | None:
     summary = await read_blocks(database, None, from_index=index, to_index=index)
     if chain is None and not farmers and not summary:
         return None
-    return BlockDetails(chain, farmers, next(iter(summary), None))
+    newest = await database.fetch_one("select_newest_index")
+    assert newest is not None
+    return BlockDetails(chain, farmers, next(iter(summary), None), max(index, newest["block_index"]))
 
 
 async def read_farmer(database: Database, farmer_id: UUID, limit: int) -> FarmerHistory | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from kalepool.units import kale, plain, rate
-from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment
-from kalepool.view.verdict import PAUSED, PoolVerdict, judge
+from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment, trouble_first
+from kalepool.view.verdict import PAUSED, SAFE_TO_STOP, PoolVerdict, judge
 
 BAR_WIDTH = 24
+WIDEST = 10_000
 STYLES = {"good": "bold green", "busy": "bold cyan", "warn": "bold yellow", "bad": "bold red"}
 """Of a verdict, by its level."""
 
@@ -27,10 +28,10 @@ def render(moment: Moment | None, now: datetime, notices: list[str], *, title: s
         parts.append(Text("starting …", style="dim"))
     else:
         blocks = _blocks(moment)
-        room = height - len(notices) - min(len(moment.blocks), 4) - 13
+        room = height - len(notices) - sum(len(notice) // 80 for notice in notices) - min(len(moment.blocks), 4) - 13
         parts += [_block(moment, now), _farmers(moment, max(room, 3)), blocks]
     if notices:
-        parts.append(Text("\n".join(notices), style="yellow", no_wrap=True, overflow="ellipsis"))
+        parts.append(Text("\n".join(notices), style="yellow", overflow="fold"))  # an address to send to is among them
     return Group(*parts)
 
 
@@ -63,7 +64,7 @@ def _block(moment: Moment, now: datetime) -> RenderableType:
     )
     verdict = judge(moment)
     parts: list[RenderableType] = [_verdict(verdict), grid, counts]
-    if moment.planting_paused and verdict.title != PAUSED[0]:
+    if moment.planting_paused and verdict.title not in (PAUSED[0], SAFE_TO_STOP[0]):
         parts.append(Text("paused by the operator: nothing is planted", style="bold yellow"))
     return Panel(Group(*parts))
 
@@ -95,10 +96,12 @@ def _table(*headings: str, left: int = 1) -> Table:
 
 def _farmers(moment: Moment, room: int) -> Table:
     table = _table("farmer", "zeros", "worked", "gap", "stake", "forecast", "received", "balance")
-    shown = moment.farmers if len(moment.farmers) <= room else moment.farmers[: room - 1]
+    shown, rest = moment.farmers, ()
+    if len(shown) > room:
+        ordered = tuple(sorted(shown, key=trouble_first))
+        shown, rest = ordered[: room - 1], ordered[room - 1 :]
     for farmer in shown:
         table.add_row(*_farmer(farmer))
-    rest = moment.farmers[len(shown) :]
     if rest:
         balance = sum(farmer.balance_stroops or 0 for farmer in rest)
         table.add_row(f"and {len(rest)} more", *[""] * 6, kale(balance), style="dim")
@@ -147,3 +150,11 @@ def workers_table(workers: Sequence[ActiveSearcher]) -> Table:
         said = [Text(plain(text)) for text in (worker.node, worker.kind, worker.backend)]
         table.add_row(*said, str(worker.threads), speed, str(worker.best_zeros))
     return table
+
+
+def print_whole(console: Console, part: RenderableType) -> None:
+    """A table that is wider than the terminal is broken by that, and no amount in it is cut."""
+    whole = console.measure(part, options=console.options.update(width=WIDEST)).maximum
+    if whole > console.width:
+        console = Console(file=console.file, force_terminal=console.is_terminal, width=whole)
+    console.print(part)

@@ -82,3 +82,7 @@ SELECT custodial_wallet FROM farmers WHERE status = 'active' ORDER BY registered
 -- name: select_to_check
 -- Stakes of which nobody knows whether they came back.
 SELECT count(*) AS compensations FROM pooler_compensations WHERE standing = 'to-check';
+
+-- name: select_suspicions
+-- Miners that seem to hold back shares.
+SELECT miner_id, name, suspicion FROM miners WHERE suspicion IS NOT NULL ORDER BY miner_id;

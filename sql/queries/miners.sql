@@ -6,10 +6,10 @@ SELECT key FROM job_key;
 
 -- name: insert_miner
 INSERT INTO miners (miner_id, name, payout_wallet) VALUES (%(miner_id)s, %(name)s, %(payout_wallet)s)
-RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at;
+RETURNING miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at;
 
 -- name: select_miner
-SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at
 FROM miners WHERE miner_id = %(miner_id)s;
 
 -- name: select_miner_called
@@ -18,7 +18,7 @@ SELECT miner_id FROM miners WHERE name = %(name)s ORDER BY created_at, miner_id 
 
 -- name: select_miners
 -- A page of miners, oldest first.
-SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, created_at, last_seen_at
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at
 FROM miners
 WHERE %(after)s::uuid IS NULL OR miner_id > %(after)s
 ORDER BY miner_id
@@ -56,6 +56,17 @@ SELECT %(miner_id)s, %(name)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = 
 ON CONFLICT DO NOTHING
 RETURNING searcher, difficulty;
 
+-- name: take_over_rig
+-- A rig gives its place to one of another name: this searcher, or the one that was not seen for the longest, of those that
+-- are not known to be here.
+UPDATE rigs SET name = %(name)s, difficulty = NULL, created_at = now(), last_seen_at = now()
+WHERE searcher = coalesce(%(searcher)s::bigint, (
+    SELECT searcher FROM rigs
+    WHERE miner_id = %(miner_id)s AND searcher <> ALL (%(known)s::bigint[])
+      AND last_seen_at < now() - make_interval(secs => %(idle_seconds)s::float)
+    ORDER BY last_seen_at LIMIT 1))
+RETURNING searcher, difficulty;
+
 -- name: select_rig_owner
 SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
 
@@ -71,7 +82,7 @@ WHERE rigs.searcher = now.searcher;
 -- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may.
 SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros,
        coalesce(b.min_zeros, 0) AS min_zeros,
-       extract(epoch FROM now() - o.seen_at)::float8 AS age_seconds
+       greatest(extract(epoch FROM now() - o.seen_at)::float8, 0) AS age_seconds
 FROM (SELECT DISTINCT ON (pooler_id) block_index, pooler_id, entropy, started_at, seen_at, status
       FROM block_operations ORDER BY pooler_id, block_index DESC) o
 JOIN farmers f ON f.pooler_id = o.pooler_id
@@ -141,7 +152,7 @@ JOIN refused_shares r USING (miner_id, request_id);
 -- Shares and credited hashes of a miner within some windows of seconds.
 SELECT w.seconds, count(s.share_id) AS shares, coalesce(sum(s.credited_hashes), 0) AS credited_hashes
 FROM unnest(%(windows)s::integer[]) AS w (seconds)
-LEFT JOIN shares s ON s.miner_id = %(miner_id)s AND s.found_at > now() - make_interval(secs => w.seconds)
+LEFT JOIN shares s ON s.miner_id = %(miner_id)s AND s.found_at BETWEEN now() - make_interval(secs => w.seconds) AND now()
 GROUP BY w.seconds ORDER BY w.seconds;
 
 -- name: select_miner_outcomes
@@ -211,7 +222,21 @@ SELECT now(), recent.searcher, recent.credited::float8 / 60
 FROM miners m
 CROSS JOIN LATERAL (
     SELECT searcher, sum(credited_hashes) AS credited FROM shares
-    WHERE miner_id = m.miner_id AND found_at > now() - interval '1 minute' GROUP BY searcher) recent
+    WHERE miner_id = m.miner_id AND found_at BETWEEN now() - interval '1 minute' AND now() GROUP BY searcher) recent
 -- It is written down now and then that a miner was seen: one that has just registered was not yet.
 WHERE greatest(m.last_seen_at, m.created_at) > now() - interval '5 minutes'
 ON CONFLICT DO NOTHING;
+
+-- name: select_share_groups
+-- Miners' accepted shares since the share of this id, by difficulty and zeros.
+SELECT miner_id, credited_hashes AS difficulty, zeros, count(*) AS shares FROM shares
+WHERE share_id >= %(since)s AND miner_id IS NOT NULL GROUP BY miner_id, credited_hashes, zeros;
+
+-- name: select_suspected_miners
+SELECT miner_id FROM miners WHERE suspicion IS NOT NULL;
+
+-- name: update_suspicions
+-- These are suspected now, and nobody else is.
+UPDATE miners SET suspicion = now.suspicion
+FROM miners m LEFT JOIN unnest(%(miner_ids)s::uuid[], %(suspicions)s::text[]) AS now (miner_id, suspicion) USING (miner_id)
+WHERE miners.miner_id = m.miner_id AND miners.suspicion IS DISTINCT FROM now.suspicion;

@@ -41,8 +41,9 @@ SELECT newest.block_index,
        (SELECT count(*) FROM workers WHERE status = 'alive' AND last_seen_at > now() - interval '15 seconds') AS workers,
        (SELECT coalesce(sum(hashes_per_second), 0) FROM (
             SELECT DISTINCT ON (searcher) hashes_per_second FROM hashrates JOIN rigs USING (searcher)
-            WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest_of_rig) AS miners_rate,
+            WHERE sampled_at BETWEEN now() - interval '25 seconds' AND now() ORDER BY searcher, sampled_at DESC) newest_of_rig) AS miners_rate,
        (SELECT count(*) FROM miners WHERE last_seen_at > now() - interval '5 minutes') AS miners,
+       (SELECT count(*) FROM miners WHERE suspicion IS NOT NULL) AS suspected_miners,
        (SELECT count(*) FROM submissions WHERE status = 'open') AS open_submissions,
        (SELECT count(*) FROM withdrawals WHERE closed_at IS NULL) AS open_withdrawals,
        (SELECT count(DISTINCT (w.block_index, w.farmer_id)) FROM works w

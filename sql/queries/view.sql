@@ -71,7 +71,7 @@ UNION ALL
 SELECT m.miner_id, 'miner', m.name, sum(newest.hashes_per_second), 0, '', '', 0, 0
 FROM (
     SELECT DISTINCT ON (searcher) searcher, hashes_per_second FROM hashrates
-    WHERE sampled_at > now() - interval '25 seconds' ORDER BY searcher, sampled_at DESC) newest
+    WHERE sampled_at BETWEEN now() - interval '25 seconds' AND now() ORDER BY searcher, sampled_at DESC) newest
 JOIN rigs r USING (searcher)
 JOIN miners m USING (miner_id)
 GROUP BY m.miner_id, m.name
@@ -126,6 +126,12 @@ ORDER BY sampled.at;
 -- name: select_page_block
 -- What the chain said of a block when it was last read.
 SELECT * FROM blocks WHERE block_index = %(block_index)s;
+
+-- name: select_newest_index
+-- The newest block that is in our records; -1 before the first.
+SELECT greatest(coalesce((SELECT max(block_index) FROM blocks), -1),
+                coalesce((SELECT max(block_index) FROM plantings), -1),
+                coalesce((SELECT max(block_index) FROM block_operations), -1)) AS block_index;
 
 -- name: select_page_events
 -- What happened last, the newest first; of one farmer unless null.

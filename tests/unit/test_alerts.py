@@ -80,6 +80,13 @@ def test_what_goes_on_is_said_in_new_words_when_it_is_over() -> None:
     assert [other.message[:14] for other in changes.reworded] == ["Blocks 39 to 4"]
 
 
+def test_a_miner_that_seems_to_hold_back_shares_is_told_of() -> None:
+    (said,) = conditions(Observation(suspicions=[(UUID(int=9), "rig", "1 share of 20")]))
+    assert said.key == f"withholding:{UUID(int=9)}"
+    assert said.message == f"Miner {UUID(int=9)} (rig) seems to hold back shares: 1 share of 20."
+    assert decide([opened(said)], Observation()).resolved == (said.key,)
+
+
 def opened(condition: Condition) -> OpenAlert:
     return OpenAlert(condition.key, condition.kind, condition.message)
 

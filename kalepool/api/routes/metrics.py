@@ -159,6 +159,8 @@ def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:
     yield _gauge("hashrate_hashes_per_second", "Hashrate by who searches", ["source"], rates)
     searchers = {("workers",): now["workers"], ("miners",): now["miners"]}
     yield _gauge("searchers", "Workers and miners that are there", ["source"], searchers)
+    withholding = {(): now["suspected_miners"]}
+    yield _gauge("suspected_miners", "Miners that seem to hold back shares with many zeros", [], withholding)
     queues = {
         ("submissions",): now["open_submissions"],
         ("withdrawals",): now["open_withdrawals"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from math import ceil
 from typing import Annotated
 from uuid import UUID
@@ -20,6 +20,7 @@ from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
 from kalepool.api.problems import Problem, documented
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import NotFoundError
@@ -45,7 +46,7 @@ Hashes = Annotated[int, Field(description="A number of hashes.")]
 MOST_SHARES = 100
 """In one request."""
 
-CREDITS_COST = 19
+CREDITS_COST = 99
 """A page of credits counts as so many more requests: a miner's limit is made for shares."""
 
 MOST_KEY = 128
@@ -409,7 +410,7 @@ async def me(request: Request, caller: Miner) -> MinerView:
     """The caller's own record."""
     assert caller.subject_id is not None
     record = await miners.read_record(_database(request), caller.subject_id)
-    stands, wait = _mining(request).gate.standing(record.miner.miner_id, record.miner.banned_until, datetime.now(UTC))
+    stands, wait = _mining(request).gate.standing(record.miner.miner_id, record.miner.banned_until, steady_now())
     return MinerView(
         miner_id=record.miner.miner_id,
         name=record.miner.name,

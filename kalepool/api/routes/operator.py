@@ -17,6 +17,7 @@ from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
 from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.routes.pooler import CompensationView, PoolerView, compensation_page
+from kalepool.clock import steady_now
 from kalepool.errors import NotFoundError
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
@@ -124,7 +125,8 @@ async def switch_planting(request: Request, caller: Operator, body: PlantingChan
 
 
 class MinerRow(Described):
-    """An external miner. `bans`: how often it was banned; each ban is longer than the one before."""
+    """An external miner. `bans`: how often it was banned; each ban is longer than the one before. `suspicion`: why it
+    seems to hold back shares with many zeros, if so."""
 
     miner_id: UUID
     name: str
@@ -133,6 +135,7 @@ class MinerRow(Described):
     banned_until: datetime | None
     bans: int
     ban_reason: str | None
+    suspicion: str | None
     created_at: datetime
     last_seen_at: datetime | None
 
@@ -155,7 +158,7 @@ class BanOrder(Sent):
 @router.put("/miners/{miner_id}/ban", summary="Ban a miner", status_code=204, responses=WRITES)
 async def ban(request: Request, caller: Operator, miner_id: UUID, body: BanOrder) -> None:
     """At once: its streams end, its shares and requests for jobs are refused until then."""
-    until = datetime.now(UTC) + timedelta(hours=body.hours)
+    until = steady_now() + timedelta(hours=body.hours)
     if not await request.app.state.mining.gate.ban(miner_id, until, body.reason):
         raise NotFoundError(f"no miner {miner_id}")
     await record(context(request).database, caller, "ban-miner", miner_id, hours=body.hours, reason=body.reason)

@@ -23,21 +23,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
+from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.policy.endurance import Endurance
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
-from kalepool.services.farmers import FarmerStatus
 from kalepool.units import kale, rate
 from kalepool.view.history import History, HistoryReader
-from kalepool.view.moment import FarmerProgress, Moment, MomentReader
+from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import read_block, read_events, read_farmer, read_miner
 from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
-"""A stream that has nothing to say sends a comment after so long, so that nobody between takes it for dead."""
+"""A stream that has nothing to say says so after so long: neither the page nor anybody between takes it for dead."""
 
 MOST_VIEWERS = 2000
 MOST_VIEWERS_OF_ADDRESS = 50
@@ -117,16 +117,9 @@ def render_parts(
         "endurance": endurance,
         "hashrate": hashrate_chart(history),
         "rewards": reward_chart(moment.blocks),
-        "farmers": sorted(moment.farmers, key=_trouble_first),
+        "farmers": sorted(moment.farmers, key=trouble_first),
     }
     return {name: TEMPLATES.get_template(f"parts/{name}.html").render(known) for name in PARTS}
-
-
-def _trouble_first(farmer: FarmerProgress) -> tuple[int, int, str]:
-    """Failed and unworked ones before those that are done, and before those that only wait; the fewest zeros first."""
-    group = 2 if farmer.worked else 0 if farmer.failed_code else 3 if farmer.status == FarmerStatus.REGISTERED else 1
-    zeros = farmer.worked_zeros if farmer.worked_zeros is not None else farmer.found_zeros
-    return group, -1 if zeros is None else zeros, farmer.custodial_wallet
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -145,6 +138,7 @@ class Viewing:
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._parts: dict[str, tuple[int, str]] = {}
+        self._messages: dict[int, Message] = {}  # for viewers that saw this version last
         self._version = 0
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
@@ -164,8 +158,8 @@ class Viewing:
         if not self._holders.has_room(network):
             raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
 
-    async def changes(self, network: str) -> AsyncGenerator[dict[str, str]]:
-        """All parts, then again and again those that changed; {} after a long silence. Ends when the process does.
+    async def changes(self, network: str) -> AsyncGenerator[Message]:
+        """All parts, then again and again those that changed; none after a long silence. Ends when the process does.
 
         `network`: where the viewer is.
         """
@@ -182,16 +176,23 @@ class Viewing:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(SILENCE_SECONDS):
                             await self._changed.wait_for(lambda was=seen: self._version > was or self._ended)
-                    fresh = {name: html for name, (version, html) in self._parts.items() if version > seen}
+                    message = self._since(seen)
                     seen = self._version
                 if not self._ended:
-                    yield fresh
+                    yield message
         finally:
             self.viewers -= 1
             self._holders.give_back(network)
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
+
+    def _since(self, seen: int) -> Message:
+        """What changed after this version: made and compressed once for all that look."""
+        if seen not in self._messages:
+            fresh = {name: html for name, (version, html) in self._parts.items() if version > seen}
+            self._messages[seen] = Message(f"data: {json.dumps(fresh)}\n\n".encode())
+        return self._messages[seen]
 
     def end_waiting(self) -> None:
         """Ends every stream within a tick. May be called by a signal's handler."""
@@ -230,6 +231,7 @@ class Viewing:
             if changed:
                 async with self._changed:
                     self._version += 1
+                    self._messages.clear()
                     self._parts |= {name: (self._version, html) for name, html in changed.items()}
                     self._changed.notify_all()
 
@@ -277,12 +279,23 @@ async def stream(request: Request) -> Response:
     network = address_of(request)
     viewing.require_room(network)
 
-    async def told() -> AsyncIterator[str]:
-        async with aclosing(viewing.changes(network)) as changes:
-            async for parts in changes:
-                yield f"data: {json.dumps(parts)}\n\n" if parts else ": still here\n\n"
+    squeezed = "gzip" in request.headers.get("Accept-Encoding", "")
 
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+    async def told() -> AsyncIterator[bytes]:
+        if squeezed:
+            yield GZIP_HEADER
+        async with aclosing(viewing.changes(network)) as changes:
+            async for message in changes:
+                yield message.squeezed if squeezed else message.whole
+
+    headers = {
+        "Cache-Control": "no-store",
+        "Vary": "Accept-Encoding",
+        "X-Accel-Buffering": "no",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if squeezed:
+        headers["Content-Encoding"] = "gzip"
     return StreamingResponse(told(), media_type="text/event-stream", headers=headers)
 
 
@@ -292,9 +305,8 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     found = await read_block(_database(request), index)
     if found is None:
         return await _missing(request, f"block {index} is not in our records")
-    return await _page(
-        request, "block.html", index=index, chain=found.chain, farmers=found.farmers, block=found.summary
-    )
+    known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
+    return await _page(request, "block.html", index=index, **known)
 
 
 @router.get("/farmer/{farmer_id:uuid}", dependencies=limited)
@@ -333,7 +345,8 @@ async def show_docs() -> Response:
         swagger_css_url="/static/swagger-ui/swagger-ui.css",
         swagger_favicon_url="/static/icon.svg",
     )
-    html.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    policy = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+    html.headers.update(HEADERS | {"Content-Security-Policy": policy})
     return html
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
@@ -131,7 +132,7 @@ async def info(request: Request) -> InfoView:
         fees={"platform": settings.platform_fee},
         stake_percentage=settings.stake_percentage,
         started_at=ctx.started_at,
-        uptime_seconds=round((datetime.now(UTC) - ctx.started_at).total_seconds(), 3),
+        uptime_seconds=round(time.monotonic() - ctx.started, 3),
     )
 
 

@@ -6,6 +6,11 @@ const said = document.getElementById("said");
 let verdictSaid = "";
 let left = NaN;
 let leftAt = 0;
+let heardAt = Date.now();
+let lost = false;
+
+// The server says something at least this often, if only that it is still there.
+const SILENT_MS = 25000;
 
 // The part's focus stays where it was: on the link to the same place, or on the part itself.
 function put(id, html) {
@@ -34,16 +39,31 @@ function readVerdict(aloud) {
 }
 
 function count() {
+  if (!lost && Date.now() - heardAt > SILENT_MS) lose();
   const timer = document.querySelector("[data-left]");
-  if (!timer || Number.isNaN(left)) return;
+  if (lost || !timer || Number.isNaN(left)) return;
   const seconds = Math.max(0, Math.floor(left - (performance.now() - leftAt) / 1000));
   const text = Math.floor(seconds / 60) + ":" + String(seconds % 60).padStart(2, "0");
   if (timer.textContent !== text) timer.textContent = text;
 }
 
-function say(text, lost) {
-  link.textContent = text;
-  link.classList.toggle("lost", lost);
+// What is shown may be over: it says since when, and nothing goes on counting.
+function lose() {
+  lost = true;
+  link.textContent = "connection lost; this is from " + new Date(heardAt).toLocaleTimeString();
+  document.title = "Connection lost · kalepool";
+  document.body.classList.add("lost");
+}
+
+function hear() {
+  heardAt = Date.now();
+  if (lost) {
+    verdictSaid = "";
+    readVerdict(false);
+  }
+  lost = false;
+  link.textContent = "live";
+  document.body.classList.remove("lost");
 }
 
 readClock();
@@ -51,9 +71,9 @@ readVerdict(false);
 setInterval(count, 250);
 
 const events = new EventSource("/events");
-events.onopen = () => say("live", false);
-events.onerror = () => say("connection lost; this is from " + new Date().toLocaleTimeString(), true);
+events.onerror = () => { if (!lost) lose(); };
 events.onmessage = (event) => {
+  hear();
   const parts = JSON.parse(event.data);
   for (const [id, html] of Object.entries(parts)) put(id, html);
   if ("clock" in parts) readClock();

@@ -14,7 +14,7 @@ MAX_LATENCY_SECONDS = 30
 def get_health(node: Node, params: Params) -> dict[str, Any]:
     """Healthy unless the last ledger is old: then an error, as from stellar-rpc."""
     oldest, latest = node.told().range
-    latency = round(time.time() - latest.close_time)
+    latency = max(round(time.time() - latest.close_time), 0)
     if not node.is_manual and latency > MAX_LATENCY_SECONDS:
         raise RpcError(
             INTERNAL_ERROR,

@@ -77,7 +77,8 @@ async def with_charge(journal: Journal, row: Open, outcome: Outcome) -> Outcome:
     payers = [found["address"] for found in await journal.database.fetch_all("select_payers")]
     try:
         now = await journal.chain.read_ledger()
-        ledgers = (now.closed_at - row.created_at).total_seconds() / journal.chain.network.ledger_seconds
+        seconds = max((now.closed_at - row.created_at).total_seconds(), 0.0)
+        ledgers = seconds / journal.chain.network.ledger_seconds
         paid = await journal.chain.find_paid(payers, max(now.sequence - int(CLOCKS_DIFFER * ledgers) - 10, 1))
     except ChainError:
         return outcome

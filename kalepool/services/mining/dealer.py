@@ -81,14 +81,10 @@ class Rig:
     def is_active(self, now: datetime) -> bool:
         return self.streams > 0 or (self.seen_at is not None and (now - self.seen_at).total_seconds() < ACTIVE_SECONDS)
 
-    def add_share(self, credited_hashes: int) -> None:
-        """Notes an accepted share."""
-        self.pace, self.proven = self.pace.add(credited_hashes), True
-
     def give(self, given: GivenJob | None, now: datetime) -> None:
         """Hands it a job, or none, and tells whoever waits. A pause does not count as slowness."""
         if self.given is None:
-            self.pace = Pace(self.pace.difficulty, now)
+            self.pace = Pace(self.pace.difficulty, now, settled=self.pace.settled)
         self.given, self.given_at = given, now
         self.wake()
 
@@ -128,7 +124,8 @@ class Dealer:
         for farmer_id, place in self.places.items():
             place.ends_at = now + timedelta(seconds=self._block_seconds - place.age_seconds)
             before = old.get(farmer_id)
-            if before is not None and before.block_index == place.block_index:
+            if before is not None and (before.block_index, before.entropy) == (place.block_index, place.entropy):
+                place.ends_at = before.ends_at  # the database's clock may have been set since
                 place.zeros = max(place.zeros, before.zeros)
 
     def improve(self, farmer_id: UUID, block_index: int, zeros: int) -> bool:
@@ -138,6 +135,15 @@ class Dealer:
             return False
         place.zeros = zeros
         return True
+
+    def count_share(self, searcher: int, credited_hashes: int, now: datetime) -> None:
+        """Notes an accepted share of a rig, if it is here."""
+        if rig := self.rigs.get(searcher):
+            rig.pace, rig.proven = rig.pace.add(credited_hashes, now, self._share_seconds), True
+
+    def active_rigs(self, miner_id: UUID, now: datetime) -> int:
+        """How many machines of a miner are here."""
+        return sum(rig.miner_id == miner_id and rig.is_active(now) for rig in self.rigs.values())
 
     def job_of(self, terms: JobTerms, job_id: str, now: datetime) -> tuple[Job, FarmerPlace] | None:
         """The job behind an id's terms, if its block is still open for its farmer."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ForbiddenError
@@ -50,7 +51,7 @@ class KnownMiner:
     """What is remembered of a miner between requests.
 
     allowance: the shares it may bring at once, as of filled_at. next_at: when it may bring shares again, while slowed.
-    ban_reason: of a ban that is not in the database yet.
+    ban_reason: of its last ban. saved: whether the database has that.
     """
 
     conduct: Conduct | None
@@ -59,6 +60,7 @@ class KnownMiner:
     seen_at: datetime
     next_at: datetime
     ban_reason: str | None = None
+    saved: bool = True
 
 
 class Gate:
@@ -71,30 +73,33 @@ class Gate:
         self._limit = settings.miner_shares_per_minute
         self._miners: dict[UUID, KnownMiner] = {}
 
-    async def check(self, miner_id: UUID, now: datetime, shares: int = 0) -> None:
-        """Notes that the miner is here, with so many shares. Raises BannedError, and SlowedError where it must wait."""
+    async def check(self, miner_id: UUID, now: datetime, shares: int = 0, rigs: Callable[[], int] = lambda: 1) -> None:
+        """Notes that the miner is here, with so many shares. `rigs` counts its active ones. Raises BannedError, and
+        SlowedError where it must wait."""
         known = self._miners.get(miner_id)
         if known is None:
             row = await self._database.fetch_one("select_miner", miner_id=miner_id)
             if row is None or row["status"] != MinerStatus.ACTIVE:
                 raise ForbiddenError(f"miner {miner_id} is not active")
             conduct = Conduct(0.0, now, row["bans"], row["banned_until"]) if row["bans"] else None
-            known = self._miners.setdefault(miner_id, KnownMiner(conduct, self._limit, now, now, now))
+            known = self._miners.setdefault(
+                miner_id, KnownMiner(conduct, self._limit, now, now, now, row["ban_reason"])
+            )
         stands, wait = standing(known.conduct, now)
         if stands is Standing.BANNED:
             until = (now + timedelta(seconds=wait)).isoformat(timespec="seconds")
-            raise BannedError(f"too many of your shares did not count: you are banned until {until}", wait)
+            raise BannedError(f"you are banned until {until}: {known.ban_reason or 'no reason is known'}", wait)
         if shares:
             if stands is Standing.SLOWED:
-                self._require_patience(miner_id, known, now)
+                self._require_patience(miner_id, known, now, rigs())
             self._use_allowance(known, shares, now)
             known.next_at = now + timedelta(seconds=wait)
         known.seen_at = now
 
-    def _require_patience(self, miner_id: UUID, known: KnownMiner, now: datetime) -> None:
+    def _require_patience(self, miner_id: UUID, known: KnownMiner, now: datetime, rigs: int) -> None:
         if now >= known.next_at or known.conduct is None:
             return
-        self._set_conduct(miner_id, known, judge_haste(known.conduct, now), "does not wait when told to")
+        self._set_conduct(miner_id, known, judge_haste(known.conduct, now, rigs), "does not wait when told to")
         wait = (known.next_at - now).total_seconds()
         raise SlowedError("many of your last shares did not count: wait, and check your miner", wait)
 
@@ -113,13 +118,18 @@ class Gate:
         """Notes what became of a share."""
         known = self._miners.get(miner_id)
         if known is not None:
-            self._set_conduct(miner_id, known, judge(known.conduct, outcome, now), f"the last share: {outcome}")
+            self._set_conduct(
+                miner_id,
+                known,
+                judge(known.conduct, outcome, now),
+                f"too many shares did not count, the last one: {outcome}",
+            )
 
     def _set_conduct(self, miner_id: UUID, known: KnownMiner, conduct: Conduct, reason: str) -> None:
         banned = conduct.bans > (known.conduct.bans if known.conduct else 0)
         known.conduct = conduct
         if banned:
-            known.ban_reason = reason
+            known.ban_reason, known.saved = reason, False
             log.warning("miner_banned", miner=str(miner_id), until=conduct.banned_until, bans=conduct.bans, why=reason)
             self._banned(miner_id)
 
@@ -130,7 +140,7 @@ class Gate:
 
     async def ban(self, miner_id: UUID, until: datetime, reason: str) -> bool:
         """Keeps a miner out until a time. False where there is none of this id."""
-        now = datetime.now(UTC)
+        now = steady_now()
         row = await self._database.fetch_one("select_miner", miner_id=miner_id)
         if row is None:
             return False
@@ -140,7 +150,7 @@ class Gate:
         )
         known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now))
         known.conduct = Conduct(0.0, now, bans, until)
-        known.ban_reason = None
+        known.ban_reason, known.saved = reason, True
         log.warning("miner_banned", miner=str(miner_id), until=until, bans=bans, why=reason)
         self._banned(miner_id)
         return True
@@ -153,7 +163,7 @@ class Gate:
     async def save_bans(self) -> None:
         """Writes down the bans that are not written yet. Raises DatabaseError."""
         for miner_id, known in list(self._miners.items()):
-            if known.ban_reason is None or known.conduct is None:
+            if known.saved or known.conduct is None:
                 continue
             await self._database.execute(
                 "update_miner_ban",
@@ -162,7 +172,7 @@ class Gate:
                 bans=known.conduct.bans,
                 ban_reason=known.ban_reason,
             )
-            known.ban_reason = None
+            known.saved = True
 
     async def save_seen(self, forget_before: datetime) -> None:
         """Writes down when each miner was last here, and forgets those that were not since `forget_before`."""
@@ -172,6 +182,6 @@ class Gate:
             seen_at=[known.seen_at for known in self._miners.values()],
         )
         for miner_id, known in list(self._miners.items()):
-            stands, _ = standing(known.conduct, datetime.now(UTC))
-            if known.seen_at < forget_before and stands is Standing.OK and known.ban_reason is None:
+            stands, _ = standing(known.conduct, steady_now())
+            if known.seen_at < forget_before and stands is Standing.OK and known.saved:
                 del self._miners[miner_id]

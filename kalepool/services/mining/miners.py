@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
 from kalepool.errors import ForbiddenError, NotFoundError
@@ -44,6 +45,7 @@ class Miner:
     banned_until: datetime | None
     bans: int
     ban_reason: str | None
+    suspicion: str | None
     created_at: datetime
     last_seen_at: datetime | None
 
@@ -150,7 +152,7 @@ async def read_record(database: Database, miner_id: UUID) -> Record:
     windows = await database.fetch_all("select_miner_hashrates", miner_id=miner_id, windows=list(RATE_WINDOWS))
     rigs = await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
     outcomes = await database.fetch_all("select_miner_outcomes", miner_id=miner_id)
-    present = datetime.now(UTC) - timedelta(seconds=RATE_WINDOWS[0])
+    present = steady_now() - timedelta(seconds=RATE_WINDOWS[0])
     # without any share: what one of its rigs that are there would have brought
     expected = sum(rig.difficulty or 0 for rig in rigs if rig.last_seen_at > present)
     rates = {

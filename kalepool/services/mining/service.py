@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import structlog
 
+from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseError
@@ -35,6 +35,10 @@ from kalepool.tasks import end_tasks
 log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
+
+IDLE_SECONDS = 30.0
+"""A rig that was not heard of for so long, and waits for nothing, gives its place to one of another name."""
+
 SAVE_SECONDS = 30.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
@@ -71,7 +75,7 @@ class Mining:
         self._owed_at = -1  # the block it was read for
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
-        self._claims: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
+        self._claims: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -95,7 +99,7 @@ class Mining:
         finally:
             await end_tasks(tasks)
             with contextlib.suppress(DatabaseError):
-                await mining._save(_now())
+                await mining._save(steady_now())
 
     def end_waiting(self) -> None:
         """Answers everything that waits for a job, now and from here on: the process is about to stop."""
@@ -111,19 +115,17 @@ class Mining:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        Raises ConflictError when the miner has its most rigs, BannedError, CrowdedError.
+        Raises ConflictError when the miner has its most rigs and none of them is idle, BannedError, CrowdedError.
         """
-        await self.gate.check(miner_id, _now())
+        await self.gate.check(miner_id, steady_now())
         key = (miner_id, name)
-        # Gone with the last that waits for it: names are for strangers to choose, as many as they like.
-        claim = self._claims.setdefault(key, asyncio.Lock())
-        async with claim:
-            rig = self._names.get(key)
-            if rig is None:
-                rig = await self._load_rig(miner_id, name, hashes_per_second)
+        if (rig := self._names.get(key)) is None:
+            # Gone with the last that waits for it.
+            async with self._claims.setdefault(miner_id, asyncio.Lock()):
+                rig = self._names.get(key) or await self._load_rig(miner_id, name, hashes_per_second)
         if rig.streams >= MOST_STREAMS:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
-        now = _now()
+        now = steady_now()
         rig.seen_at = now
         if rig.whole_zeros != whole_zeros or not rig.given:
             rig.whole_zeros = whole_zeros
@@ -133,21 +135,41 @@ class Mining:
     async def _load_rig(self, miner_id: UUID, name: str, hashes_per_second: float | None) -> Rig:
         row = await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
         if row is None:
-            row = await self._database.fetch_one(
-                "insert_rig", miner_id=miner_id, name=name, most=self._settings.miner_rigs
-            ) or await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
+            most = self._settings.miner_rigs
+            row = await self._database.fetch_one("insert_rig", miner_id=miner_id, name=name, most=most)
+            row = row or await self._take_over(miner_id, name)
             if row is None:
-                raise ConflictError(
-                    f"this miner has its {self._settings.miner_rigs} rigs already; use the name of one of them"
-                )
+                raise ConflictError(f"this miner has {most} rigs at work, the most it may; none of them is idle")
         difficulty = row["difficulty"]
         if difficulty is None and hashes_per_second:
             difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
         difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
-        rig = Rig(miner_id, name, row["searcher"], Pace(difficulty, _now(), 0))
+        rig = Rig(
+            miner_id, name, row["searcher"], Pace(difficulty, steady_now(), settled=row["difficulty"] is not None)
+        )
         self._names[miner_id, name] = rig
         self.dealer.rigs[rig.searcher] = rig
         return rig
+
+    async def _take_over(self, miner_id: UUID, name: str) -> Mapping[str, Any] | None:
+        """The place of the rig that is idle for the longest: containers have another name at every start."""
+        here = [rig for rig in self.dealer.rigs.values() if rig.miner_id == miner_id]
+        # Those that this process does not know; that a rig was seen is written down every SAVE_SECONDS.
+        taken = {"miner_id": miner_id, "name": name, "idle_seconds": IDLE_SECONDS + SAVE_SECONDS}
+        known = [rig.searcher for rig in here]
+        row = await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=None)
+        before = steady_now() - timedelta(seconds=IDLE_SECONDS)
+        idle = [rig for rig in here if not rig.streams and rig.seen_at is not None and rig.seen_at < before]
+        if row is not None or not idle:
+            return row
+        oldest = min(idle, key=lambda rig: (rig.seen_at or before, rig.searcher))
+        self._forget(oldest)  # first: who claims it meanwhile is to find it gone
+        return await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=oldest.searcher)
+
+    def _forget(self, rig: Rig) -> None:
+        if self.dealer.rigs.get(rig.searcher) is rig:  # and no other in its place
+            del self.dealer.rigs[rig.searcher]
+            del self._names[rig.miner_id, rig.name]
 
     async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
         """The rig's job once it is another than `after`; None when `wait_seconds` pass without one."""
@@ -164,7 +186,7 @@ class Mining:
             return rig.given if rig.job_id != after else None
         finally:
             rig.streams -= 1
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
 
     async def jobs(self, rig: Rig) -> AsyncGenerator[GivenJob | None]:
         """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
@@ -173,7 +195,7 @@ class Mining:
         try:
             while not self._ending:
                 changed = rig.changed  # whatever happens from here on sets this one
-                await self.gate.check(rig.miner_id, _now())
+                await self.gate.check(rig.miner_id, steady_now())
                 if rig.job_id != told:
                     told = rig.job_id
                     yield rig.given
@@ -181,7 +203,7 @@ class Mining:
                     await changed.wait()
         finally:
             rig.streams -= 1
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
 
     # shares
 
@@ -193,7 +215,8 @@ class Mining:
         request_key: the caller's name for this request; the same again is answered the same.
         Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
         """
-        await self.gate.check(miner_id, _now(), len(offers))
+        now = steady_now()
+        await self.gate.check(miner_id, now, len(offers), partial(self.dealer.active_rigs, miner_id, now))
         seen: Counter[Offer] = Counter()
         entries: list[Entry] = []
         for position, offer in enumerate(offers):
@@ -209,7 +232,7 @@ class Mining:
         if nonce is None or terms is None or await self._owner(terms.searcher) != miner_id:
             outcome = ShareOutcome.MALFORMED if nonce is None else ShareOutcome.UNKNOWN_JOB
             return Entry(miner_id, name, self.dealer.newest_index, _refusal(offer, outcome))
-        found = self.dealer.job_of(terms, offer.job_id, _now())
+        found = self.dealer.job_of(terms, offer.job_id, steady_now())
         if found is None:
             answer = _refusal(offer, ShareOutcome.STALE)
             return Entry(miner_id, name, terms.block_index, answer, terms.farmer_id, None, terms.searcher, nonce)
@@ -217,7 +240,7 @@ class Mining:
         verdict = verify(job, nonce, open_index=place.block_index)
         rig = self.dealer.rigs.get(terms.searcher)
         if rig is not None:
-            rig.seen_at = _now()
+            rig.seen_at = steady_now()
         if verdict.outcome is ShareOutcome.ACCEPTED:
             answer = Answer(offer.nonce, verdict.outcome, verdict.zeros, verdict.credited_hashes)
         else:
@@ -257,9 +280,8 @@ class Mining:
         if answer.outcome is ShareOutcome.ACCEPTED and entry.farmer_id is not None:
             if self.dealer.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
-            if rig := self.dealer.rigs.get(entry.searcher):
-                rig.add_share(answer.credited_hashes)
-        self.gate.count(entry.miner_id, answer.outcome, _now())
+            self.dealer.count_share(entry.searcher, answer.credited_hashes, steady_now())
+        self.gate.count(entry.miner_id, answer.outcome, steady_now())
 
     def _end_streams(self, miner_id: UUID) -> None:
         """Wakes what waits for a miner's rigs, to find that it is banned."""
@@ -286,7 +308,7 @@ class Mining:
         if newest != self._owed_at:  # what is owed changes with the block
             self._owed = await read_owed(self._database, newest, self._day)
             self._owed_at = newest
-        self.dealer.set_places(places, self._owed, _now())
+        self.dealer.set_places(places, self._owed, steady_now())
 
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""
@@ -306,7 +328,7 @@ class Mining:
                 self._reload.set()
                 await asyncio.sleep(1.0)
                 continue
-            self.dealer.deal(_now())
+            self.dealer.deal(steady_now())
             await asyncio.sleep(0.05)
 
     async def _dealing(self) -> None:
@@ -319,7 +341,7 @@ class Mining:
                 await self._stock_serials()
             except DatabaseError as error:
                 log.warning("serials_not_taken", reason=str(error))
-            now = _now()
+            now = steady_now()
             self.dealer.adjust_paces(now)
             if self.dealer.deal(now):
                 self._dirty.set()
@@ -331,7 +353,7 @@ class Mining:
         """Writes down what a restart should know, forgets who is gone."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            now = _now()
+            now = steady_now()
             try:
                 await self._save(now)
             except DatabaseError as error:
@@ -349,8 +371,7 @@ class Mining:
         await self.gate.save_seen(gone)
         for rig in rigs:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
-                del self.dealer.rigs[rig.searcher]
-                del self._names[rig.miner_id, rig.name]
+                self._forget(rig)
 
 
 _REASONS = {
@@ -374,11 +395,3 @@ async def _keep_up(loop: Callable[[], Awaitable[None]]) -> None:
 
 def _refusal(offer: Offer, outcome: ShareOutcome) -> Answer:
     return Answer(offer.nonce, outcome, detail=_REASONS[outcome])
-
-
-_STARTED_AT, _STARTED = datetime.now(UTC), time.monotonic()
-
-
-def _now() -> datetime:
-    """The time, by a clock that is never set: one that steps would refuse miners, or give them what is not theirs."""
-    return _STARTED_AT + timedelta(seconds=time.monotonic() - _STARTED)

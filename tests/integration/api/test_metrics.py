@@ -57,6 +57,7 @@ async def test_what_a_block_counts(api, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert now["kalepool_rpc_errors_total", "getHealth"] >= 1
     assert now["kalepool_component_up", "database"] == 1
+    assert now["kalepool_suspected_miners",] == 0
     assert now["kalepool_farmers_by_status", "active"] == 2
 
     # A new process, with everything settled: the same counters, and nothing counted twice later.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from decimal import Decimal
 
 import pytest
 from stellar_sdk import Keypair
 
 from kalepool.api.routes.page import STATIC, TICK_SECONDS, Viewing
+from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.services import farmers
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
@@ -24,6 +26,7 @@ HOSTILE = "<script>alert(1)</script>"
 async def test_the_description_comes_from_here_alone(api) -> None:
     shown = await api.anybody.get("/docs")
     assert not re.search(r"https?://", shown.text)
+    assert "frame-ancestors 'none'" in shown.headers["Content-Security-Policy"], "keys are pasted into it"
     parts = re.findall(r'(?:src|href)="(/[^"]+)"', shown.text)
     assert len(parts) >= 3
     for part in parts:
@@ -69,7 +72,7 @@ async def test_a_block_on_every_page(api) -> None:
     assert changed.status_code == 200
     await farm.rows("UPDATE pooler_compensations SET standing = 'not-owed'")
     await asyncio.sleep(TICK_SECONDS)
-    assert "Paused by the operator" in (await api.anybody.get("/")).text
+    assert "Paused, safe to stop" in (await api.anybody.get("/")).text
 
 
 async def test_what_is_not_there(api) -> None:
@@ -118,17 +121,25 @@ async def test_a_farmer_that_waits_is_shown_with_what_it_lacks(api) -> None:
     assert made.farmer.payout_wallet not in page and "Ann" not in page
 
 
+def parts_of(message: Message) -> dict[str, str]:
+    return json.loads(message.whole.decode().removeprefix("data: "))
+
+
 async def test_many_viewers_one_reading(api) -> None:
     viewing: Viewing = api.app.state.viewing
     streams = [viewing.changes(f"192.0.2.{number}") for number in range(50)]
     first = await asyncio.gather(*(anext(stream) for stream in streams))
-    assert all(set(parts) == set(first[0]) and "verdict" in parts for parts in first)
+    assert "verdict" in parts_of(first[0])
+    assert all(message is first[0] for message in first), "made and compressed once"
     before, begun = viewing.reads, asyncio.get_running_loop().time()
     await api.farm.start_block(0)
     later = await asyncio.gather(*(anext(stream) for stream in streams))
     ticks = (asyncio.get_running_loop().time() - begun) / TICK_SECONDS
     assert 1 <= viewing.reads - before <= ticks + 2
-    assert all("Block 0" in parts["clock"] for parts in later)
+    assert all("Block 0" in parts_of(message)["clock"] for message in later)
+    told = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(GZIP_HEADER + first[0].squeezed + later[0].squeezed)
+    assert told == first[0].whole + later[0].whole
+    assert len(first[0].squeezed) < len(first[0].whole) / 2
     assert viewing.viewers == 50
     for stream in streams:
         await stream.aclose()
@@ -140,7 +151,7 @@ async def test_the_stream_is_server_sent_events(api) -> None:
     viewing: Viewing = api.app.state.viewing
 
     async def end_soon() -> None:
-        while not viewing.reads:  # noqa: ASYNC110
+        while not viewing._messages:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         viewing.end_waiting()
 

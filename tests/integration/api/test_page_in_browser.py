@@ -133,4 +133,8 @@ async def test_a_block_turns_over_under_it(farm) -> None:
         tell_to_stop(server)
         await desk.shows("#link", "connection lost")
         assert asyncio.get_running_loop().time() - begun < 5
+        assert await desk.page.title() == "Connection lost · kalepool"
+        left = await desk.page.inner_text("[data-left]")
+        await asyncio.sleep(1.2)
+        assert await desk.page.inner_text("[data-left]") == left, "what may be over does not go on counting"
         await browser.close()

@@ -62,6 +62,13 @@ def test_table_json_plot_and_a_peer(tmp_path: Path) -> None:
         (["--backend", "abacus"], "backend 'abacus' does not exist on this machine: it has "),
         (["--backend", "python", "--threads", "1", "--peer", "/no/such/miner"], "cannot start the peer"),
         (["--backend", "python", "--threads", "1", "--peer", "echo hello"], "printed no 'Hash Rate"),
+        (["--backend", "python", "--threads", "1", "--peer", "echo Hash Rate: 0 MH/s"], "printed no 'Hash Rate"),
+        (["--backend", "python", "--threads", "1", "--peer", "echo Hash Rate: 1.2.3 MH/s"], "printed no 'Hash Rate"),
+        (["--backend", "python", "--threads", "1", "--peer", "printf '\\377\\376'"], "printed no 'Hash Rate"),
+        (["--backend", "python", "--threads", "1", "--peer", "miner 'x"], "--peer: "),
+        (["--json", "/no/such/folder/x.json"], "cannot be written"),
+        (["--plot", "/no/such/folder/x.png"], "cannot be written"),
+        (["--seconds", "inf"], "inf"),
     ],
 )
 def test_what_cannot_be_measured_is_said(arguments: list[str], said: str) -> None:

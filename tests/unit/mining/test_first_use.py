@@ -38,4 +38,4 @@ def test_the_example_ends_quietly() -> None:
             time.sleep(0.05)
         miner.send_signal(signal.SIGINT)
         _, said = miner.communicate(timeout=10)
-    assert miner.returncode == 130 and said == b""
+    assert miner.returncode == 130 and b"Traceback" not in said

@@ -6,8 +6,8 @@ import json
 import shlex
 import sys
 import threading
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ JOB = PoolJob(
     nonce_count=1 << 42,
     below=2**56,
     difficulty=256,
-    closes_at=datetime.now(UTC),
+    ends=time.monotonic(),
 )
 
 
@@ -114,6 +114,19 @@ def command(text: str) -> str:
 def test_another_program_is_driven_like_kale_miner():
     nonce, tried = CommandEngine(command(SEARCH), 3).find(JOB, JOB.nonce_start, 1, stop())
     assert nonce is not None and digest(nonce)[0] == 0
+    assert tried == nonce - JOB.nonce_start + 1
+
+
+EASY = SEARCH.replace("keccak.leading_zeros(digest) >= int(zeros)", "True")
+
+
+def test_what_another_program_finds_is_held_against_the_jobs_target():
+    """One with a target of its own, however easy, brings no share that does not count."""
+    engine = CommandEngine(command(EASY), 3)
+    nonce, tried = engine.find(replace(JOB, below=2**62), JOB.nonce_start, 1, stop())
+    assert nonce is not None
+    assert digest(nonce)[0] < 2**6
+    assert all(digest(before)[0] >= 2**6 for before in range(JOB.nonce_start, nonce))
     assert tried == nonce - JOB.nonce_start + 1
 
 

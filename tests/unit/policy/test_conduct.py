@@ -11,6 +11,7 @@ import pytest
 from kalepool.policy.conduct import (
     BAN_SCORE,
     FIRST_BAN_SECONDS,
+    FIRST_SPARE,
     HASTE_POINTS,
     LONGEST_BAN_SECONDS,
     SLOW_SCORE,
@@ -78,6 +79,26 @@ def test_an_honest_miner_with_stale_shares_and_slips_stays_good() -> None:
 
 def test_a_block_change_with_a_fast_miner_is_forgiven() -> None:
     assert standing(send([ShareOutcome.STALE] * 100), NOW)[0] is Standing.OK
+
+
+def test_what_an_outage_made_stale_costs_nothing() -> None:
+    """As many as were brought before, in the same time; more than that is rubbish like any other."""
+    fleet = send([ShareOutcome.ACCEPTED] * 5_000)
+    assert send([ShareOutcome.STALE] * 5_000, conduct=fleet).score == 0
+    assert standing(send([ShareOutcome.STALE] * (FIRST_SPARE + 5_500), conduct=fleet), NOW)[0] is Standing.SLOWED
+    assert standing(send([ShareOutcome.STALE] * 50_000), NOW)[0] is Standing.BANNED
+
+
+@pytest.mark.parametrize("rigs", [12, 20, 30, 200])
+def test_rigs_that_do_not_know_of_each_others_wait_are_not_banned(rigs: int) -> None:
+    """Slowed for whatever reason: each comes back when the wait is over that it was told, and one of them is heard."""
+    conduct, second = Conduct(SLOW_SCORE * 1.5, NOW), 0.0
+    while second < 600:
+        for _ in range(rigs - 1):
+            conduct = judge_haste(conduct, after(second), rigs)
+        verdict, wait = standing(conduct, after(second))
+        assert verdict is not Standing.BANNED
+        second += max(wait, 1.0)
 
 
 def test_rubbish_is_forgotten() -> None:

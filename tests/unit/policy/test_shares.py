@@ -137,7 +137,7 @@ def mine(speed: float, seconds: float, pace: Pace, draw: random.Random) -> Itera
                 return
         else:
             second = second_of_share
-            pace = pace.add(pace.difficulty)
+            pace = pace.add(pace.difficulty, NOW + timedelta(seconds=second), 5.0)
             yield second, pace
         pace = adjust(pace, NOW + timedelta(seconds=second), 5.0)
 
@@ -162,11 +162,21 @@ def test_a_miner_that_slows_down_is_followed() -> None:
 
 
 def test_a_right_pace_is_left_alone() -> None:
-    pace = Pace(5_000_000, NOW, 12)
+    pace = Pace(5_000_000, NOW, 12, settled=True)
     for seconds in (60 / BAND + 1, 60, 60 * BAND - 10):
         assert adjust(pace, NOW + timedelta(seconds=seconds), 5.0) == pace
     renewed = adjust(Pace(5_000_000, NOW, 60), NOW + timedelta(seconds=300), 5.0)
-    assert renewed == Pace(5_000_000, NOW + timedelta(seconds=300))
+    assert renewed == Pace(5_000_000, NOW + timedelta(seconds=300), settled=True)
+
+
+def test_shares_that_come_all_at_once_say_little_of_the_speed() -> None:
+    """Thirty that waited for the pool to come back, right after a look and a minute after one."""
+    for seconds in (0, 5, 30, 60):
+        pace = Pace(5_000_000, NOW, seconds / 5, settled=True)
+        for _ in range(30):
+            pace = pace.add(pace.difficulty, NOW + timedelta(seconds=seconds), 5.0)
+        for later in (0, 5, 20):
+            assert adjust(pace, NOW + timedelta(seconds=seconds + later), 5.0).difficulty <= 5_000_000 * BAND, seconds
 
 
 @given(st.integers(1, 10_000), st.floats(1, 1e5))

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from kalepool.protocol.model import Block
 from kalepool.services.farmers import Lacking
@@ -16,7 +17,7 @@ from kalepool.units import kale, rate
 from kalepool.up.report import Movement, blocks_table, close, farmers_table
 from kalepool.view.lines import QUIET_SECONDS, changes
 from kalepool.view.moment import ActiveSearcher, BlockSummary, FarmerProgress, LostStakes, Moment
-from kalepool.view.screen import render, workers_table
+from kalepool.view.screen import print_whole, render, workers_table
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KALE = 10_000_000
@@ -220,7 +221,7 @@ def test_payments_that_the_pool_made_add_up_and_deposits_are_named_as_likely() -
 
 def test_the_operator_s_pause_is_in_the_picture() -> None:
     assert "paused by the operator" not in picture(MOMENT).lower()
-    assert picture(replace(MOMENT, planting_paused=True)).lower().count("paused by the operator") == 1
+    assert picture(replace(MOMENT, planting_paused=True)).lower().count("paused, safe to stop") == 1
     lost = replace(MOMENT, planting_paused=True, lost=LostStakes(41, 1, 25 * KALE))
     assert "paused by the operator: nothing is planted" in picture(lost)
 
@@ -262,3 +263,29 @@ def test_who_leaves_after_the_plant_is_counted_on_both_sides() -> None:
     for moment, counted in ((MOMENT, "10/10"), (leaving, "10/10"), (gone, "9/9")):
         assert f"planted {counted}  " in changes(None, moment, 0)[-1]
         assert f"planted {counted}  " in picture(moment)
+
+
+def test_no_amount_of_a_table_is_cut() -> None:
+    table = Table("farmer", "balance")
+    table.columns[1].no_wrap = True
+    table.add_row("G" * 20, "1,234,567.12")
+    said = io.StringIO()
+    print_whole(Console(file=said, width=20), table)
+    assert "1,234,567.12" in said.getvalue() and "G" * 20 in said.getvalue()
+
+
+def test_an_address_to_send_to_is_whole() -> None:
+    wallet = "G" + "A" * 55
+    told = io.StringIO()
+    notice = f"send 40 XLM to the pool's account {wallet}, then all goes on by itself"
+    Console(file=told, width=80).print(render(MOMENT, NOW, [notice], title="", height=30))
+    assert wallet in told.getvalue().replace("\n", "")
+
+
+def test_where_not_all_farmers_fit_those_in_trouble_are_shown() -> None:
+    many = [replace(FARMER, farmer_id=UUID(int=n), name=f"farmer {n}", worked_zeros=7) for n in range(60)]
+    many[41] = replace(many[41], worked_zeros=None, work_transaction=None, failed_code="timeout")
+    told = io.StringIO()
+    moment = replace(MOMENT, farmers=tuple(many))
+    Console(file=told, width=120).print(render(moment, NOW, [], title="", height=20))
+    assert "farmer 41 " in told.getvalue() and " more" in told.getvalue()
