@@ -212,11 +212,15 @@ PayoutAddress = Annotated[
 
 PayoutMemo = Annotated[
     str,
-    StringConstraints(pattern=r"^(text:[\x20-\x7e]{1,28}|id:(0|[1-9][0-9]{0,18})|hash:[0-9a-f]{64})$"),
-    Field(
-        description="The memo that goes with every payment to a G… payout wallet, as `text:…`, `id:…` or `hash:…`: "
-        "exchanges ask for one.",
-        examples=["id:1234"],
+    StringConstraints(min_length=4, max_length=100, pattern=_TEXT),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(text:[ -~]{1,28}|id:[1-9][0-9]{0,18}|hash:[0-9a-f]{64})$",
+            "description": "The memo that goes with each payment to a G… payout wallet, as `text:…` (28 bytes), `id:…` "
+            "or `hash:…`: exchanges ask for one.",
+            "examples": ["id:1234"],
+        }
     ),
 ]
 

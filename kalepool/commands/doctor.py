@@ -143,17 +143,16 @@ def _master_key(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     from kalepool.custody import open_custody
     from kalepool.database import Database
+    from kalepool.services.alerts import count_to_check, open_alerts
 
     async def look(url: str) -> list[Finding]:
         found = []
         async with Database.open(url, role=None, connections=1) as database:
             await open_custody(settings, database)
             found.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
-            alerts = await database.fetch_all("select_open_alerts")
-            found += [Finding("alert", Severity.WRONG, alert["message"]) for alert in alerts]
-            checks = await database.fetch_one("select_to_check")
-            if checks and checks["compensations"]:
-                said = f"{checks['compensations']} stakes may have come back"
+            found += [Finding("alert", Severity.WRONG, alert.message) for alert in await open_alerts(database)]
+            if count := await count_to_check(database):
+                said = f"{count} stakes may have come back"
                 found.append(Finding("to check", Severity.LOOK, said, "GET /operator/compensations?standing=to-check"))
         return found
 

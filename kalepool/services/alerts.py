@@ -19,7 +19,7 @@ import structlog
 from kalepool.chain import Farm
 from kalepool.config import Settings, WebhookForm
 from kalepool.custody import Binding
-from kalepool.database import new_id
+from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.endurance import WARN_HOURS, Endurance
 from kalepool.services.books import held
@@ -358,6 +358,17 @@ class Webhook:
 # Do
 
 
+async def open_alerts(database: Database) -> list[OpenAlert]:
+    """What was raised and is not over. Raises DatabaseError."""
+    return await database.fetch_all("select_open_alerts", row=OpenAlert)
+
+
+async def count_to_check(database: Database) -> int:
+    """Stakes of which nobody knows whether they came back. Raises DatabaseError."""
+    found = await database.fetch_one("select_to_check")
+    return found["compensations"] if found else 0
+
+
 class Alerts:
     """Looks, keeps what changed, and tells it. `look` and `tell` are called again and again, each in its own time."""
 
@@ -374,7 +385,7 @@ class Alerts:
         database = self._ctx.database
         await database.execute("forget_gone_machines")
         seen = await self._observe()
-        changes = decide(await database.fetch_all("select_open_alerts", row=OpenAlert), seen)
+        changes = decide(await open_alerts(database), seen)
         if changes.raised or changes.resolved or changes.reworded:
             async with database.transaction() as session:
                 for new in changes.raised:
@@ -435,7 +446,6 @@ class Alerts:
             missed = await self._missed(last, started)
             lost = await database.fetch_all("select_lost_stakes", first_index=first, last_index=last)
             wrong = await database.fetch_all("select_wrong_forecasts", first_index=first, last_index=last)
-        checks = await database.fetch_one("select_to_check")
         gone = await database.fetch_all("select_gone_machines", silent_seconds=SILENT_SECONDS)
         suspicions = await database.fetch_all("select_suspicions")
         return Observation(
@@ -455,7 +465,7 @@ class Alerts:
             gaps=self._ctx.journal.gaps or (),
             payouts=await payout_trouble(database),
             books=await held.lasting(database, self._ctx.settings.chain),
-            to_check=checks["compensations"] if checks else 0,
+            to_check=await count_to_check(database),
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
             disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),

@@ -75,7 +75,7 @@ class CorrectionView(Described):
     summary="Correct the books",
     tags=["operators"],
     status_code=201,
-    responses=documented(401, 403, 404, 413, 422, 429, 503),
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
 async def correct_books(request: Request, caller: Operator, body: Correction) -> CorrectionView:
     """By one more entry, with the reason, for good: as what is `unexplained` to whose it is. No KALE moves."""

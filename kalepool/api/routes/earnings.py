@@ -14,12 +14,12 @@ from pydantic import Field, StringConstraints
 from kalepool.api.auth import Principal, costs, require
 from kalepool.api.calls import context
 from kalepool.api.file_formats import PAGE, Row, documented_export, export
-from kalepool.api.models import Described, Sent, Stroops
+from kalepool.api.models import Described, PayoutAddress, PayoutMemo, Sent, Stroops
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.self_service import StroopsText
 from kalepool.chain import require_destination
-from kalepool.errors import InputError
+from kalepool.errors import ConflictError
 from kalepool.services.keys import Role, find_owner
 from kalepool.services.mining import payouts
 
@@ -56,12 +56,8 @@ class BalanceView(Described):
 class PayoutChange(Sent):
     """How the miner wants to be paid; what is absent stays."""
 
-    payout_wallet: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
-        default=None, description="A G… or M… address."
-    )
-    payout_memo: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
-        default=None, description="With a G… address: text:…, id:… or hash:…"
-    )
+    payout_wallet: PayoutAddress | None = None
+    payout_memo: PayoutMemo | None = None
     payout_threshold_stroops: StroopsText | None = Field(
         default=None, description="Not below the pool's own, which counts where this is less."
     )
@@ -89,7 +85,7 @@ async def show_balance(request: Request, caller: Miner) -> BalanceView:
     )
 
 
-@router.patch("/me", summary="How I am paid", responses=documented(401, 403, 404, 413, 422, 429, 503))
+@router.patch("/me", summary="How I am paid", responses=documented(401, 403, 404, 409, 413, 422, 429, 503))
 async def change_payouts(request: Request, caller: Miner, body: PayoutChange) -> BalanceView:
     """Another payout wallet counts at once where none was set, or its old one signed in; else after 72 hours."""
     ctx = context(request)
@@ -98,12 +94,12 @@ async def change_payouts(request: Request, caller: Miner, body: PayoutChange) ->
     if body.payout_wallet is not None:
         wallet = require_destination(body.payout_wallet, body.payout_memo)
         if wallet.is_contract:
-            raise InputError("miners are paid to an account, G… or M…, not to a contract")
+            raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
     elif body.payout_memo is not None:
-        raise InputError("a memo is set together with its payout_wallet")
+        raise ConflictError("a memo is set together with its payout_wallet")
     token = await find_owner(ctx.database, body.sign_in_token) if body.sign_in_token is not None else None
     if body.sign_in_token is not None and (token is None or token.subject_wallet is None):
-        raise InputError("sign_in_token: unknown or over: sign in with the old payout wallet again (POST /auth)")
+        raise ConflictError("sign_in_token: unknown or over: sign in with the old payout wallet again (POST /auth)")
     threshold = body.payout_threshold_stroops
     await payouts.change(
         ctx.database,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kalepool.database import Database, new_id
-from kalepool.errors import InputError, NotFoundError
+from kalepool.errors import ConflictError, NotFoundError
 from kalepool.policy.bookkeeping import BookEvent, Transfer
 from kalepool.services import operators, postings
 
@@ -13,10 +13,10 @@ from kalepool.services import operators, postings
 async def correct(database: Database, key_id: UUID, debit: str, credit: str, amount_stroops: int, reason: str) -> str:
     """Moves an amount from `credit` to `debit`. Returns the entry's cause.
 
-    Raises NotFoundError for an account that the books do not have, InputError where nothing would move.
+    Raises NotFoundError for an account that the books do not have, ConflictError where nothing would move.
     """
     if debit == credit or amount_stroops <= 0:
-        raise InputError(f"a correction moves something between two accounts, not {amount_stroops} within {debit}")
+        raise ConflictError(f"a correction moves something between two accounts, not {amount_stroops} within {debit}")
     cause = f"correction/{new_id()}"
     transfer = Transfer(cause, BookEvent.CORRECTED, debit, credit, amount_stroops, note=f"{reason} (key {key_id})")
     async with database.transaction() as session:

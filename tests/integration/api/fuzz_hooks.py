@@ -26,7 +26,7 @@ EXISTING = 0.7
 chance = random.Random(1)
 
 schemathesis.openapi.format("stellar-account", st.sampled_from(ACCOUNTS))
-schemathesis.openapi.format("stellar-address", st.sampled_from(ACCOUNTS))  # with which a memo may go
+schemathesis.openapi.format("stellar-address", st.sampled_from(ACCOUNTS))
 schemathesis.openapi.format("uint64", st.integers(0, 2**64 - 1).map(str))
 
 
