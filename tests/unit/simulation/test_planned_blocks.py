@@ -76,7 +76,9 @@ def test_what_is_left_is_never_less_than_with_all_or_none(mhs: float) -> None:
     everybody = farm(Planned(CEILINGS["equal"], UNPRICED), mhs=mhs)
     for price in (0.002, 0.004, 0.005, 0.0055, 0.05):
         net, sat_out = left(price, PriceGate(mainnet.FEES, price))
-        even = 0.01 * FARMERS * mainnet.FEES.pail / KALE  # a hundredth of what all cost
+        # A hundredth of what all cost, and half a percent of what they bring: by so much the search's luck differs
+        # where another order of farmers has the same work found.
+        even = 0.01 * FARMERS * mainnet.FEES.pail / KALE + 0.005 * everybody.won * price
         assert net >= max(everybody.net_xlm(price), 0.0) - even
         if price == 0.002:
             assert sat_out == 1 and net == 0, "nobody is planted"
