@@ -10,9 +10,10 @@ import pytest
 
 from kalepool.chain import ChainReader
 from kalepool.chain import RpcHealth as Reading
+from kalepool.config import Settings
 from kalepool.networks import DEVNET
 from kalepool.services import health
-from kalepool.services.health import Health, waiting_for_accounts
+from kalepool.services.health import Health, waiting_for_accounts, what_is_known
 
 pytestmark = pytest.mark.anyio
 
@@ -46,3 +47,15 @@ async def test_a_clock_that_is_off_is_no_chain_that_stands_still(minutes: int, m
 def test_accounts_are_being_made_only_where_they_are_not_there() -> None:
     said = [waiting_for_accounts(count) for count in (None, 3, 0)]
     assert ["being made" in each for each in said] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"network": "mainnet"}, "the pool does not know whether it earns: set KALEPOOL_KALE_PRICE_XLM"),
+        ({"network": "mainnet", "kale_price_xlm": 0.004}, "a KALE is taken to be worth 0.004 XLM"),
+        ({"network": "mainnet", "kale_price_xlm": "pool"}, "that of the chain's liquidity pool"),
+    ],
+)
+def test_whether_the_pool_knows_what_a_kale_is_worth(known: dict[str, object], said: str) -> None:
+    assert said in what_is_known(Settings(_env_file=None, **known))  # pyright: ignore[reportCallIssue, reportArgumentType]
