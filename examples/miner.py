@@ -16,7 +16,7 @@ from Crypto.Hash import keccak
 
 if len(sys.argv) != 2 or not sys.argv[1].startswith(("http://", "https://")) or not os.environ.get("KALEPOOL_API_KEY"):
     sys.exit(__doc__)
-signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # an exception may come where it is swallowed
 pool = sys.argv[1].rstrip("/")
 headers = {"Authorization": f"Bearer {os.environ['KALEPOOL_API_KEY']}"}
 job: dict = {}
