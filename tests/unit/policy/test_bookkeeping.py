@@ -131,3 +131,10 @@ def test_what_no_event_explains_is_left_over(difference: int, moved: list[int]) 
     if found.rest_stroops:
         last = books.difference("wallet/f", found.rest_stroops, BookEvent.UNEXPLAINED, "unexplained/x", "d", 9)
         assert post([*found.transfers, last])["wallet/f"] == difference
+
+
+def test_what_a_farmer_sends_to_the_treasury_beyond_its_fee_is_the_operators() -> None:
+    at = Place(7, bytes(32))
+    (sent,), (arrived,) = books.withdrawn("x/0", "ann", 5, at), books.treasury_received("x/0", 5, at)
+    assert (sent.credit, arrived.debit, arrived.credit) == (books.wallet("ann"), books.TREASURY, books.OPERATOR)
+    assert sent.amount_stroops == arrived.amount_stroops == 5 and sent.cause != arrived.cause
