@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from kalepool import names
 from kalepool.chain import require_destination
 from kalepool.errors import InputError
 from kalepool.protocol.model import U32_MAX, U64_MAX
@@ -60,6 +61,10 @@ Stroops = Annotated[
     PlainSerializer(str, return_type=str),
     _decimal(description="Stroops (10^-7) as a decimal string.", examples=["25050000000"]),
 ]
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=names.MAX_LENGTH, pattern=names.PATTERN)]
+"""What a pooler or a miner may be called."""
 
 
 StakeText = Annotated[

@@ -96,6 +96,8 @@ def _machine() -> Iterator[Finding]:
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
+    from kalepool.services.health import disk_room
+
     folder = settings.data_dir.absolute()
     if not folder.exists():
         yield Finding("data folder", Severity.LOOK, f"no {folder}", "`kalepool up` makes it; or set KALEPOOL_DATA_DIR")
@@ -112,11 +114,10 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("data folder", Severity.WELL, str(folder))
-    free = shutil.disk_usage(folder).free / 1e6
-    low = free < settings.min_free_mb
+    room = asyncio.run(disk_room(settings))
     yield Finding(
-        "disk", Severity.WRONG if low else Severity.WELL, f"{free:.0f} MB free",
-        f"KALEPOOL_MIN_FREE_MB wants {settings.min_free_mb}: make room" if low else "",
+        "disk", Severity.WRONG if room.is_low else Severity.WELL, f"{room.free_bytes / 1e6:.0f} MB free",
+        f"KALEPOOL_MIN_FREE_MB wants {settings.min_free_mb}: make room" if room.is_low else "",
     )  # fmt: skip
 
 

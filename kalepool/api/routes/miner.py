@@ -14,10 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
-from kalepool import names
 from kalepool.api.auth import Principal, bearer, costs, principal, record, require, still_valid
 from kalepool.api.limits import per_address
-from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Nonce, Sent, Stroops
+from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Name, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
 from kalepool.api.problems import Problem, documented
 from kalepool.clock import steady_now
@@ -40,7 +39,6 @@ router = APIRouter(prefix="/miner", tags=["miners"])
 require_miner = require(Role.MINER)
 Miner = Annotated[Principal, Depends(require_miner)]
 Operator = Annotated[Principal, Depends(require(Role.OPERATOR))]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=names.MAX_LENGTH, pattern=names.PATTERN)]
 Hashes = Annotated[int, Field(description="A number of hashes.")]
 
 MOST_SHARES = 100

@@ -9,10 +9,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 
-from kalepool import names
 from kalepool.actions import ActionName
 from kalepool.api.auth import Operator, record
-from kalepool.api.models import WHOLE, Described, HashText, Moment, Nonce, Sent, Stroops
+from kalepool.api.models import WHOLE, Described, HashText, Moment, Name, Nonce, Sent, Stroops
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farming import context
@@ -34,7 +33,6 @@ READS_ONE = documented(401, 403, 404, 422, 429, 503)
 WRITES = documented(401, 403, 404, 413, 422, 429, 503)
 
 MostFarmers = Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE]
-PoolerName = Annotated[str, StringConstraints(min_length=1, max_length=names.MAX_LENGTH, pattern=names.PATTERN)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -52,7 +50,7 @@ async def list_poolers(request: Request, caller: Operator, paging: Paging) -> Pa
 class PoolerOrder(Sent):
     """A pooler to be registered."""
 
-    name: PoolerName = Field(description="Unlike any other's.")
+    name: Name = Field(description="Unlike any other's.")
     max_farmers: MostFarmers | None = Field(default=None, description="The pool's default where absent.")
 
 
