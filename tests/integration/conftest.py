@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -148,21 +149,28 @@ async def open_context(stack: AsyncExitStack, settings: Settings, database_url: 
     return ctx
 
 
-async def open_farm(stack: AsyncExitStack, database_url: str, folder: Path) -> FarmUnderTest:
-    """A pool with funded accounts, a pooler and no farmers yet."""
-    devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1))
-    settings = Settings(
-        network="devnet",
-        rpc_url=devnet.url,
-        friendbot_url=devnet.friendbot_url,
-        ledger_seconds=0.1,
-        block_seconds=300,
-        channel_accounts=5,
-        farmer_deposit_stroops=0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
-        data_dir=folder,
-        database_url=database_url,  # pyright: ignore[reportArgumentType]
-        _env_file=None,  # pyright: ignore[reportCallIssue]
-    )
+async def open_farm(
+    stack: AsyncExitStack,
+    database_url: str,
+    folder: Path,
+    network: AbstractAsyncContextManager[RunningDevnet] | None = None,
+    **different: Any,
+) -> FarmUnderTest:
+    """A pool with funded accounts, a pooler and no farmers yet. `different`: settings that are not as ever."""
+    devnet = await stack.enter_async_context(network or running_devnet(ledger_seconds=0.1))
+    known: dict[str, Any] = {
+        "network": "devnet",
+        "rpc_url": devnet.url,
+        "friendbot_url": devnet.friendbot_url,
+        "ledger_seconds": 0.1,
+        "block_seconds": 300,
+        "channel_accounts": 5,
+        "farmer_deposit_stroops": 0,  # who registers by itself brings XLM only; see test_strangers.py for the rest
+        "data_dir": folder,
+        "database_url": database_url,
+        "_env_file": None,
+    }
+    settings = Settings(**known | different)
     ctx = await open_context(stack, settings, database_url)
     assert await ctx.accounts.ensure() is None
     new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)

@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 
 from kalepool.chain import Limits
-from kalepool.config import Settings
 from kalepool.devnet.testing import running_devnet
 from kalepool.networks import TESTNET
 from kalepool.policy.timing import living_blocks, urgent_blocks
-from kalepool.services import poolers
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
-from tests.integration.conftest import FarmUnderTest, open_context
+from tests.integration.conftest import FarmUnderTest, open_farm
 
 pytestmark = pytest.mark.anyio
 
@@ -28,24 +26,10 @@ BLOCK_LEDGERS = 60
 @pytest.fixture
 async def farm(database_url: str, tmp_path: Path) -> AsyncIterator[FarmUnderTest]:
     async with AsyncExitStack() as stack:
-        devnet = await stack.enter_async_context(running_devnet(ledger_seconds=0.1, block_seconds=6, temporary_ttl=TTL))
-        settings = Settings(
-            network="devnet",
-            rpc_url=devnet.url,
-            friendbot_url=devnet.friendbot_url,
-            ledger_seconds=0.1,
-            block_seconds=6,
-            channel_accounts=1,
-            harvest_batch=1,
-            farmer_deposit_stroops=0,
-            data_dir=tmp_path,
-            database_url=database_url,  # pyright: ignore[reportArgumentType]
-            _env_file=None,  # pyright: ignore[reportCallIssue]
+        network = running_devnet(ledger_seconds=0.1, block_seconds=6, temporary_ttl=TTL)
+        yield await open_farm(
+            stack, database_url, tmp_path, network, block_seconds=6, channel_accounts=1, harvest_batch=1
         )
-        ctx = await open_context(stack, settings, database_url)
-        assert await ctx.accounts.ensure() is None
-        new = await poolers.add_pooler(ctx.database, "ours", settings.pooler_farmers)
-        yield FarmUnderTest(devnet, settings, database_url, ctx, new.pooler_id, new.key)
 
 
 async def pass_ledgers(farm, count: int) -> None:
