@@ -145,6 +145,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
     version that cannot be held to that, and StuckRayError when it does not let us go.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a question asked while we leave Ray must not start another one
     logging.getLogger("ray").setLevel(logging.ERROR)
     if address is None:
         _remove_leftovers()

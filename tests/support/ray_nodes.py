@@ -13,7 +13,7 @@ import psutil
 
 from kalepool.cluster.fleet import SYSTEM_CONFIG
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_ENABLE_AUTO_CONNECT": "0"}
 """Clusters ask for a token, as those of users do. A process reads Ray's settings once: all clusters that one test
 process talks to have to agree on them."""
 

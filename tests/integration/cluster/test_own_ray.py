@@ -11,7 +11,7 @@ import pytest
 
 from kalepool.cluster import fleet as ray_fleet
 from kalepool.cluster.fleet import RayFleet, StuckRayError, connect
-from kalepool.cluster.members import Cluster, FleetLostError, Member
+from kalepool.cluster.members import Cluster, FleetLostError, Member, WorkerError
 from kalepool.cluster.messages import WorkerReport
 
 from .conftest import job
@@ -22,9 +22,8 @@ LOST_SECONDS = {signal.SIGKILL: 4.0, signal.SIGSTOP: 10.0}
 """Ray asks a daemon that is silent three times, as kalepool/cluster/ray.json says."""
 
 
-def raylet() -> psutil.Process:
-    (found,) = [child for child in psutil.Process().children(recursive=True) if child.name() == "raylet"]
-    return found
+def raylets() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if child.name() == "raylet"]
 
 
 async def search(fleet: RayFleet, serial: int, searches: asyncio.Event) -> None:
@@ -49,14 +48,18 @@ async def test_a_ray_whose_daemon_dies_or_hangs_is_lost_and_another_one_searches
             searches = asyncio.Event()
             task = asyncio.create_task(search(fleet, turn, searches))
             await asyncio.wait_for(searches.wait(), 30)
-            raylet().send_signal(number)
+            (raylet,) = raylets()
+            raylet.send_signal(number)
             began = time.monotonic()
             with pytest.raises(FleetLostError, match="has to be started again"):
                 await asyncio.wait_for(task, LOST_SECONDS[number])
         print(f"{number.name}: ended {time.monotonic() - began:.1f} s after it")
-        assert not [child for child in psutil.Process().children(recursive=True) if child.name() == "raylet"]
+        assert not raylets()
     async with connect(None, cpus=0, gpus=0) as fleet:
         assert len(await fleet.places()) == 1
+    with pytest.raises(WorkerError, match="does not answer"):
+        await fleet.places()  # as a task would that is still looking while Ray is left
+    assert not raylets()
 
 
 async def test_a_ray_that_does_not_let_go_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
