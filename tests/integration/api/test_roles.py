@@ -286,6 +286,7 @@ def undescribed(app) -> set[str]:
 PAGE = {
     "/",
     "/events",
+    "/find",
     "/block/{index:int}",
     "/farmer/{farmer_id:uuid}",
     "/miner/{miner_id:uuid}",
