@@ -54,7 +54,7 @@ lock: setup ## resolve the dependencies of pyproject.toml again
 		--generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 	@echo pip-audit | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade - -o audit.lock
-	@for image in "pool pyproject.toml" "worker --group=worker" "build --group=build"; do set -- $$image; \
+	@for image in "pool pyproject.toml" "worker --group=worker" "miner miner/pyproject.toml" "build --group=build"; do set -- $$image; \
 		$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header \
 			--constraint requirements.lock $$2 -o deploy/locks/$$1.lock || exit 1; done
 

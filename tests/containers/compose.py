@@ -15,10 +15,10 @@ from .conftest import Podman
 PROJECT = "kalepool-test"
 KNOWN = {
     "image", "build", "command", "entrypoint", "environment", "env_file", "volumes", "secrets", "networks",
-    "network_mode", "read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "restart", "depends_on",
+    "network_mode", "pid", "read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "restart", "depends_on",
     "healthcheck", "stop_grace_period",
 }  # fmt: skip
-HEALTHY_SECONDS = 120.0
+HEALTHY_SECONDS = 300.0
 
 
 def read(*files: Path) -> dict[str, Any]:
@@ -69,11 +69,11 @@ class Compose:
         return self._podman("exec", self.container(service), *command)
 
     def logs(self) -> str:
-        said = (
-            f"--- {name}\n{self._podman('logs', '--tail=15', self.container(name), check=False)}"
+        """The end of what each service said."""
+        return "\n".join(
+            f"--- {name}\n{self._podman('logs', '--tail=15', self.container(name), check=False, errors=True)}"
             for name in self.services
         )
-        return "\n".join(said)
 
     def _wait(self, name: str, condition: str) -> None:
         give_up_at = time.monotonic() + HEALTHY_SECONDS
@@ -115,14 +115,16 @@ class Compose:
         mode = service.get("network_mode", "")
         if mode:
             options.append(f"--network=container:{self.container(mode.removeprefix('service:'))}")
+        if "pid" in service:
+            options.append(f"--pid=container:{self.container(service['pid'].removeprefix('service:'))}")
+        own = next(name for name, other in self.services.items() if other is service)
         networks = service.get("networks", {})
         for network in networks:
-            how = networks[network] if isinstance(networks, dict) else None
-            aliases = "".join(f",alias={alias}" for alias in (how or {}).get("aliases", []))
-            options.append(f"--network={PROJECT}_{network}{aliases.replace(',', ':', 1)}")
+            how = (networks[network] if isinstance(networks, dict) else None) or {}
+            aliases = ",".join(f"alias={alias}" for alias in [own, *how.get("aliases", [])])
+            options.append(f"--network={PROJECT}_{network}:{aliases}")
         if not mode:
-            own = next(name for name, other in self.services.items() if other is service)
-            options += [f"--network-alias={own}", f"--hostname={own}"]
+            options.append(f"--hostname={own}")
         for volume in service.get("volumes", []):
             source, _, target = volume.rpartition(":")
             if source.startswith((".", "/")):

@@ -43,8 +43,8 @@ class Podman:
     holder: int
     environment: dict[str, str]
 
-    def __call__(self, *arguments: str, check: bool = True, seconds: float = 600.0) -> str:
-        """What it prints. Raises AssertionError with what it says where it fails."""
+    def __call__(self, *arguments: str, check: bool = True, seconds: float = 900.0, errors: bool = False) -> str:
+        """What it prints, with `errors` to standard error. Raises AssertionError with what it says where it fails."""
         command = ["nsenter", "-m", "-t", str(self.holder), f"--wdns={ROOT}", "podman", *self._places, *arguments]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
@@ -52,7 +52,7 @@ class Podman:
         assert not check or done.returncode == 0, (
             f"podman {' '.join(arguments)}: {done.stdout[-500:]}{done.stderr[-2000:]}"
         )
-        return done.stdout.strip()
+        return (done.stdout + done.stderr * errors).strip()
 
     @property
     def _places(self) -> Sequence[str]:

@@ -13,11 +13,12 @@ import pytest
 
 from kalepool.up.demo import demo_wallet
 
-from .compose import Compose, read
+from .compose import PROJECT, Compose, read
 from .conftest import ROOT, Podman
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 
+STAGES = ("pool", "worker", "miner")
 FARMERS = 2
 OPEN = "import urllib.request as r; r.urlopen("
 BLOCK_SECONDS = 30
@@ -27,7 +28,7 @@ BLOCK_SECONDS = 30
 def images(podman: Podman, base: str) -> dict[str, int]:
     """Their sizes in bytes, each with all it stands on."""
     file = ["-f", "deploy/Dockerfile", "--ignorefile=deploy/Dockerfile.dockerignore", f"--build-arg=BASE={base}"]
-    for stage in ("pool", "worker"):
+    for stage in STAGES:
         podman(
             "build", "--isolation=chroot", "--network=host", *file, f"--target={stage}", f"--tag=kalepool/{stage}", "."
         )
@@ -35,7 +36,7 @@ def images(podman: Podman, base: str) -> dict[str, int]:
         "build", "--isolation=chroot", "-f", "tests/containers/database.Dockerfile", f"--build-arg=BASE={base}",
         "--tag=docker.io/library/postgres:18", ".",
     )  # fmt: skip
-    sizes = {stage: int(podman("inspect", "--format={{.Size}}", f"kalepool/{stage}")) for stage in ("pool", "worker")}
+    sizes = {stage: int(podman("inspect", "--format={{.Size}}", f"kalepool/{stage}")) for stage in STAGES}
     print(", ".join(f"{stage}: {size / 1e6:.0f} MB" for stage, size in sizes.items()))
     return sizes
 
@@ -63,7 +64,7 @@ def compose(podman: Podman, images: dict[str, int], tmp_path_factory: pytest.Tem
         print(running.logs())
 
 
-def test_a_block_is_planted_worked_and_harvested(compose: Compose) -> None:
+def test_a_block_is_planted_searched_worked_and_harvested(compose: Compose) -> None:
     for number in range(FARMERS):
         payout = demo_wallet(number).public_key
         added = json.loads(
@@ -75,8 +76,10 @@ def test_a_block_is_planted_worked_and_harvested(compose: Compose) -> None:
     give_up_at = time.monotonic() + 6 * BLOCK_SECONDS
     while True:
         said = compose.execute("api", "kalepool", "status")
-        if re.search(r"harvested +2", said):
-            print(said)
+        rows = re.findall(r"^\d+ finished +(\d+) +(\d+) +(\d+) +(\d+)", said, re.M)
+        if [row for row in rows if row[:3] == (str(FARMERS),) * 3 and int(row[3]) > 0] and re.search(
+            r"\b1 workers?\b", said
+        ):
             break
         assert time.monotonic() < give_up_at, f"{said}\n{compose.logs()}"
         time.sleep(2.0)
@@ -89,3 +92,16 @@ def test_no_process_is_roots_and_workers_reach_the_head_alone(compose: Compose) 
         reach = f"import socket; socket.create_connection(('{host}', {port}), 3)"
         with pytest.raises(AssertionError, match=r"gaierror|timed out|Unreachable|Errno"):
             compose.execute("worker", "python3", "-c", reach)
+
+
+def test_the_miners_image_mines(podman: Podman, images: dict[str, int], compose: Compose) -> None:
+    """At the pool that the tests before left running."""
+    key = json.loads(compose.execute("api", "kalepool", "miner", "add", "box", "--json"))["key"]
+    inner = f"--network={PROJECT}_inner"
+    command = ("mine", "--url", "http://api:8737", "--threads", "1")
+    podman("run", "-d", "--name=miner", inner, "--read-only", "--tmpfs=/tmp", f"--env=KALEPOOL_API_KEY={key}",
+           "kalepool/miner", *command)  # fmt: skip
+    give_up_at = time.monotonic() + 90
+    while not re.search(r"accepted [1-9]", said := podman("logs", "miner", errors=True)):
+        assert time.monotonic() < give_up_at, said
+        time.sleep(1.0)
