@@ -22,6 +22,7 @@ from kalepool.api.routes import (
     csv_exports,
     earnings,
     farm,
+    farm_account,
     farmers,
     farming,
     keys,
@@ -123,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         page,
         browser,
         farm,
+        farm_account,
         metrics,
     )
     for audience in audiences:

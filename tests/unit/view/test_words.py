@@ -24,8 +24,8 @@ def shown() -> tuple[set[str], dict[str, str]]:
         for _, function, found in TEMPLATES["en"].extract_translations(path.read_text()):  # pyright: ignore
             if function == "ngettext":
                 counted[found[0]] = found[1]
-            elif function in ("gettext", "_"):
-                texts.add(found if isinstance(found, str) else str(found[0]))
+            elif function in ("gettext", "_") and (text := found if isinstance(found, str) else (found or [None])[0]):
+                texts.add(text)  # none: a variable, whose texts are marked where they stand
     for path in PACKAGE.rglob("*.py"):
         if path.name != "words.py":
             texts |= set(marked(ast.parse(path.read_text())))
