@@ -18,6 +18,7 @@ from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
+    closings,
     csv_exports,
     earnings,
     farmers,
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.keys = Keys(database)
             app.state.running = set()
             app.state.viewing = page.Viewing(ctx)
+            app.state.log_readers = closings.LogReaders()
             app.state.metrics = metrics.Metrics(ctx, app.state.health)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
@@ -116,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
         sep10,
         keys,
         miner,
+        closings,
         earnings,
         operator,
         page,
