@@ -18,9 +18,11 @@ from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
+    browser,
     closings,
     csv_exports,
     earnings,
+    farm,
     farmers,
     farming,
     keys,
@@ -122,6 +124,8 @@ def create_app(settings: Settings) -> FastAPI:
         earnings,
         operator,
         page,
+        browser,
+        farm,
         metrics,
     )
     for audience in audiences:
