@@ -13,10 +13,10 @@ from typing import Annotated, Any, BinaryIO, Protocol
 import httpx2
 import typer
 
-from kalepool.commands.mine import checked_url
 from kalepool.commands.pool import AsJson, read_settings, show, show_json
 from kalepool.config import Settings
 from kalepool.errors import ChainError, ConfigError, InputError
+from kalepool.mine.command import checked_url
 from kalepool.policy.credits import HOUSE
 from kalepool.policy.share_log import Closing, LogRecord, LogVerdict, check_closing, check_log, expected_credits
 from kalepool.protocol.model import U32_MAX, Block
