@@ -11,6 +11,7 @@ browser.py       a browser without a script: cookies and forms
 served.py        the API as `kalepool api` runs it, in this process and on a real port
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors
+rpc_fronts.py    several RPC servers in front of one devnet, each with faults of its own
 pocl.py          OpenCL without a card: PoCL as the card of this process
 node.py          the search in WebAssembly as a backend: Node runs it
 backwards.py     Keccak run backwards: digests that no search would meet
