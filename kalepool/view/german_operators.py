@@ -83,7 +83,7 @@ WORDS: dict[str, str] = {
     ),
     # now
     "Every part works": "Alles läuft",
-    "Every part works; block %(index)s: %(verdict)s": "Alles läuft; Block %(index)s: %(verdict)s",
+    "Every part works. %(verdict)s": "Alles läuft. %(verdict)s",
     "Planting": "Pflanzen",
     "paused": "angehalten",
     "goes on": "läuft",
