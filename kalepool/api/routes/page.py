@@ -9,8 +9,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,17 +17,16 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.policy.endurance import Endurance
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
-from kalepool.units import kale, rate
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import read_block, read_events, read_farmer, read_miner
@@ -48,57 +45,17 @@ EVENTS = 16
 PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "events")
 """The page's parts: a template each, and an element of that id."""
 
-FOLDER = Path(__file__).parents[1]
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
 STATIC = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "farm.js": "text/javascript; charset=utf-8",
+    "freighter/freighter-api.js": "text/javascript; charset=utf-8",
     "swagger-ui/swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 }
 
 log = structlog.get_logger()
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# What templates say
-
-
-def short(address: str) -> str:
-    """An address as people tell it apart."""
-    return f"{address[:4]}…{address[-4:]}"
-
-
-def clock(seconds: float) -> str:
-    """A time left, as 4:07."""
-    whole = int(seconds)
-    return f"{whole // 60}:{whole % 60:02}"
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters.update(kale=kale, rate=rate, short=short, clock=clock)
-    return made
-
-
-TEMPLATES = _environment()
 
 
 def render_parts(
@@ -119,7 +76,7 @@ def render_parts(
         "rewards": reward_chart(moment.blocks),
         "farmers": sorted(moment.farmers, key=trouble_first),
     }
-    return {name: TEMPLATES.get_template(f"parts/{name}.html").render(known) for name in PARTS}
+    return {name: TEMPLATES["en"].get_template(f"parts/{name}.html").render(known) for name in PARTS}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -244,16 +201,8 @@ router = APIRouter(include_in_schema=False)
 limited = [Depends(per_address)]
 
 
-async def _page(request: Request, template: str, status: int = 200, **known: Any) -> HTMLResponse:
-    """Made in a thread: one with many farmers takes a while."""
-    network = request.app.state.context.settings.chain
-    known |= {"network": network.name, "explorer_url": network.explorer_url, "now": datetime.now(UTC)}
-    html = await asyncio.to_thread(TEMPLATES.get_template(template).render, known)
-    return HTMLResponse(html, status, headers=HEADERS)
-
-
 async def _missing(request: Request, what: str) -> HTMLResponse:
-    return await _page(request, "missing.html", 404, what=what)
+    return await page(request, "missing.html", 404, what=what)
 
 
 async def show_missing(request: Request) -> HTMLResponse:
@@ -269,7 +218,7 @@ def _database(request: Request) -> Database:
 async def show_pool(request: Request) -> Response:
     """This block, and how the pool does."""
     viewing: Viewing = request.app.state.viewing
-    return await _page(request, "pool.html", parts=await viewing.parts())
+    return await page(request, "pool.html", parts=await viewing.parts())
 
 
 @router.get("/events", dependencies=limited)
@@ -306,7 +255,7 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     if found is None:
         return await _missing(request, f"block {index} is not in our records")
     known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
-    return await _page(request, "block.html", index=index, **known)
+    return await page(request, "block.html", index=index, **known)
 
 
 @router.get("/farmer/{farmer_id:uuid}", dependencies=limited)
@@ -315,7 +264,7 @@ async def show_farmer(request: Request, farmer_id: UUID) -> Response:
     found = await read_farmer(_database(request), farmer_id, ROWS)
     if found is None:
         return await _missing(request, f"there is no farmer {farmer_id}")
-    return await _page(request, "farmer.html", farmer=found.farmer, blocks=found.blocks, events=found.events)
+    return await page(request, "farmer.html", farmer=found.farmer, blocks=found.blocks, events=found.events)
 
 
 @router.get("/miner/{miner_id:uuid}", dependencies=limited)
@@ -325,7 +274,7 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
     if found is None:
         return await _missing(request, f"there is no miner {miner_id}")
     known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
-    return await _page(request, "miner.html", **known)
+    return await page(request, "miner.html", **known)
 
 
 @router.get("/openapi.json")
