@@ -46,6 +46,11 @@ class Trouble:
     may_land: bool = True
     retry_after_seconds: float | None = None
 
+    @property
+    def is_of_the_key(self) -> bool:
+        """Whether the operator has to give another key."""
+        return self.code == "UNAUTHORIZED"
+
 
 class Relayer:
     """One account with a relayer. After trouble it is left alone for a while: `paused_seconds`."""

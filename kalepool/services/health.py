@@ -165,7 +165,7 @@ class Health:
         if trouble is None or not pause:
             return "up", f"{relayer.taken} transactions taken, {relayer.refused} not"
         said = f"not asked for {pause:.0f} s, the pool pays itself: {trouble.message}"
-        return ("waiting" if trouble.code == "UNAUTHORIZED" else "up"), said
+        return ("waiting" if trouble.is_of_the_key else "up"), said
 
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database

@@ -15,6 +15,7 @@ from typing import Any
 
 from stellar_sdk import (
     Account,
+    Address,
     Asset,
     FeeBumpTransaction,
     FeeBumpTransactionEnvelope,
@@ -38,7 +39,7 @@ def _data() -> xdr.SorobanTransactionData:
     contract = xdr.LedgerKey(
         xdr.LedgerEntryType.CONTRACT_DATA,
         contract_data=xdr.LedgerKeyContractData(
-            scval.to_address(DEVNET.contract_id).address,
+            Address(DEVNET.contract_id).to_xdr_sc_address(),
             scval.to_symbol("Pail"),
             xdr.ContractDataDurability.TEMPORARY,
         ),
@@ -91,7 +92,7 @@ def _by_source() -> str:
     function = xdr.SorobanAuthorizedFunction(
         xdr.SorobanAuthorizedFunctionType.SOROBAN_AUTHORIZED_FUNCTION_TYPE_CONTRACT_FN,
         contract_fn=xdr.InvokeContractArgs(
-            scval.to_address(DEVNET.contract_id).address, xdr.SCSymbol(b"harvest"), []
+            Address(DEVNET.contract_id).to_xdr_sc_address(), xdr.SCSymbol(b"harvest"), []
         ),
     )
     credentials = xdr.SorobanCredentials(xdr.SorobanCredentialsType.SOROBAN_CREDENTIALS_SOURCE_ACCOUNT)

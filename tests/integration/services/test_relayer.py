@@ -110,13 +110,13 @@ async def test_twenty_blocks_with_a_relayer_that_fails_in_some(farm) -> None:
 
     # Every stake saved, each transaction once.
     [(planted, worked, lost)] = await farm.rows(
-        "SELECT (SELECT count(*) FROM plantings WHERE outcome = 'planted'), (SELECT count(*) FROM works WHERE outcome = "
-        "'worked'), (SELECT count(*) FROM pooler_compensations)"
+        "SELECT (SELECT count(*) FROM plantings WHERE outcome = 'planted'), "
+        "(SELECT count(*) FROM works WHERE outcome = 'worked'), (SELECT count(*) FROM pooler_compensations)"
     )
     assert (planted, worked, lost) == (2 * BLOCKS, 2 * BLOCKS, 0)
     assert not await farm.rows(
-        "SELECT action, block_index, farmer_id FROM submission_items WHERE status = 'applied' AND block_index IS NOT NULL "
-        "GROUP BY 1, 2, 3 HAVING count(*) > 1"
+        "SELECT action, block_index, farmer_id FROM submission_items WHERE status = 'applied' "
+        "AND block_index IS NOT NULL GROUP BY 1, 2, 3 HAVING count(*) > 1"
     )
     assert await farm.rows("SELECT count(*) FROM submissions WHERE status = 'open'") == [(0,)]
 
