@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
+            await chain.servers.require_one_network(wait_for_one=False)
             ctx = Context(settings, chain, await open_custody(settings, database), database)
             app.state.context = ctx
             app.state.health = Health(ctx)

@@ -47,6 +47,11 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02}"
 
 
+def utc(at: datetime, form: str) -> str:
+    """A time in UTC: what is shown where no script knows the reader's zone."""
+    return at.astimezone(UTC).strftime(form)
+
+
 def environment(words: Language) -> Environment:
     """Templates that speak this language."""
     made = Environment(
@@ -57,7 +62,7 @@ def environment(words: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.filters.update(kale=kale, rate=rate, short=short, clock=clock, amount=amount)
+    made.filters.update(kale=kale, rate=rate, short=short, clock=clock, utc=utc, amount=amount)
     made.globals.update(language=words.language, languages=LANGUAGES)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True

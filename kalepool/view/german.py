@@ -8,6 +8,9 @@ WORDS: dict[str, str] = {
     "Pages": "Seiten",
     "This block": "Dieser Block",
     "My farm": "Meine Farm",
+    "Find": "Finden",
+    "Find a block, a wallet or a miner": "Einen Block, eine Wallet oder einen Miner finden",
+    "block, wallet, miner": "Block, Wallet, Miner",
     "Language": "Sprache",
     "Amounts are in KALE; rewards are without the stake. What is shown here is public on the chain, or the pool's own.": (
         "Beträge sind in KALE, Erträge ohne den Einsatz. Was hier steht, ist auf der Chain öffentlich oder Sache des Pools."

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
-from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, page
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, go_to, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
@@ -29,12 +30,13 @@ from kalepool.protocol.model import U32_MAX
 from kalepool.services.context import Context
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
-from kalepool.view.pages import read_block, read_events, read_farmer, read_miner
+from kalepool.view.pages import find_pages, read_block, read_events, read_farmer, read_miner
 from kalepool.view.verdict import judge
 
 TICK_SECONDS = 1.0
-SILENCE_SECONDS = 15.0
-"""A stream that has nothing to say says so after so long: neither the page nor anybody between takes it for dead."""
+SILENCE_SECONDS = 3.0
+"""A stream of which nothing has changed says so after so long, and when that was read: the page takes what it shows for
+over where it hears of no later reading (SILENT_MS in page.js), and nobody between takes the stream for dead."""
 
 MOST_VIEWERS = 2000
 MOST_VIEWERS_OF_ADDRESS = 50
@@ -48,6 +50,7 @@ PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "block
 STATIC = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "times.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "farm.js": "text/javascript; charset=utf-8",
     "freighter/freighter-api.js": "text/javascript; charset=utf-8",
@@ -98,6 +101,8 @@ class Viewing:
         self._messages: dict[int, Message] = {}  # for viewers that saw this version last
         self._version = 0
         self._read_at: float | None = None
+        self.read_at = datetime.now(UTC)
+        """When what is shown was read."""
         self._reading = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._ticking: asyncio.Task[None] | None = None
@@ -116,7 +121,8 @@ class Viewing:
             raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
 
     async def changes(self, network: str) -> AsyncGenerator[Message]:
-        """All parts, then again and again those that changed; none after a long silence. Ends when the process does.
+        """All parts, then again and again those that changed, none where nothing did; each time `at`, when they were
+        read. Ends when the process does.
 
         `network`: where the viewer is.
         """
@@ -148,7 +154,8 @@ class Viewing:
         """What changed after this version: made and compressed once for all that look."""
         if seen not in self._messages:
             fresh = {name: html for name, (version, html) in self._parts.items() if version > seen}
-            self._messages[seen] = Message(f"data: {json.dumps(fresh)}\n\n".encode())
+            told = {"at": self.read_at.isoformat(timespec="milliseconds")} | fresh
+            self._messages[seen] = Message(f"data: {json.dumps(told)}\n\n".encode())
         return self._messages[seen]
 
     def end_waiting(self) -> None:
@@ -176,6 +183,7 @@ class Viewing:
             now = asyncio.get_running_loop().time()
             if self._read_at is not None and now - self._read_at < TICK_SECONDS * 0.9:
                 return
+            begun = datetime.now(UTC)
             moment = await self._moments.read()
             history = await self._history.read()
             events = await read_events(self._database, None, EVENTS)
@@ -185,10 +193,11 @@ class Viewing:
                 render_parts, moment, history, events, self.explorer_url, self._accounts.endurance
             )
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
-            if changed:
-                async with self._changed:
+            async with self._changed:
+                self.read_at = begun
+                self._messages.clear()
+                if changed:
                     self._version += 1
-                    self._messages.clear()
                     self._parts |= {name: (self._version, html) for name, html in changed.items()}
                     self._changed.notify_all()
 
@@ -218,7 +227,8 @@ def _database(request: Request) -> Database:
 async def show_pool(request: Request) -> Response:
     """This block, and how the pool does."""
     viewing: Viewing = request.app.state.viewing
-    return await page(request, "pool.html", parts=await viewing.parts())
+    parts = await viewing.parts()
+    return await page(request, "pool.html", parts=parts, at=viewing.read_at)
 
 
 @router.get("/events", dependencies=limited)
@@ -275,6 +285,16 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
         return await _missing(request, f"there is no miner {miner_id}")
     known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
     return await page(request, "miner.html", **known)
+
+
+@router.get("/find", dependencies=limited)
+async def find(request: Request, q: str = "") -> Response:
+    """The page of what is called so: a block, a farmer's wallet, a miner. A list where that is more than one."""
+    words = q.strip()
+    found = await find_pages(_database(request), words) if words else []
+    if len(found) == 1:
+        return go_to(found[0].path)
+    return await page(request, "found.html", 200 if found or not words else 404, sought=words, found=found)
 
 
 @router.get("/openapi.json")

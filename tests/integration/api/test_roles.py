@@ -296,6 +296,7 @@ FORMS: dict[str, Call] = {
 PAGE = {
     "/",
     "/events",
+    "/find",
     "/block/{index:int}",
     "/farmer/{farmer_id:uuid}",
     "/miner/{miner_id:uuid}",
