@@ -75,20 +75,16 @@ class Chain(PastReader):
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-<<<<<<< HEAD
-        chain = cls(settings.chain, fee_cap_stroops=settings.fee_cap_stroops)
-        if settings.relayer_url is not None and settings.relayer_key is not None:
-            key = settings.relayer_key.get_secret_value()
-            chain.relayer = Relayer(settings.relayer_url, key, settings.chain.ledger_seconds)
-        return chain
-=======
         limit = settings.rpc_requests_per_second
-        return cls(
+        chain = cls(
             settings.chain,
             fee_cap_stroops=settings.fee_cap_stroops,
             requests_per_second=None if limit is None else limit * (1 - READERS_PART),
         )
->>>>>>> main
+        if settings.relayer_url is not None and settings.relayer_key is not None:
+            key = settings.relayer_key.get_secret_value()
+            chain.relayer = Relayer(settings.relayer_url, key, settings.chain.ledger_seconds)
+        return chain
 
     # Farming
 

@@ -164,14 +164,9 @@ class Submitter(ChainReader):
         bound = prepared.valid_until
         grace = 3 * self.network.ledger_seconds + GRACE_SECONDS
         give_up = time.monotonic() + grace + max((bound - self._reckon()).total_seconds(), 0)
-<<<<<<< HEAD
         relay_ends, maybe_taken = await self._hand_over(prepared)
         handed_over = maybe_taken
-        sent: _Sent | None = None
-=======
-        maybe_taken = False
         sent: Sending | None = None
->>>>>>> main
         seen = seen_at_send = max(prepared.ledger, self._highest)
         while True:
             pause = 2 * self.network.ledger_seconds + 1
@@ -185,13 +180,9 @@ class Submitter(ChainReader):
                 if sent is Sending.REFUSED and not maybe_taken:
                     assert refusal is not None
                     return refusal
-<<<<<<< HEAD
-                if sent is _Sent.REFUSED and handed_over:  # as for the relayer's, which waits in the network's queue
-                    sent, wait = _Sent.LATER, self.network.ledger_seconds
-                maybe_taken |= sent in (_Sent.TAKEN, _Sent.LOST)
-=======
+                if sent is Sending.REFUSED and handed_over:  # as for the relayer's, which waits in the network's queue
+                    sent, wait = Sending.LATER, self.network.ledger_seconds
                 maybe_taken |= sent in (Sending.TAKEN, Sending.LOST)
->>>>>>> main
                 seen = seen_at_send = max(seen, self._highest)
                 if sent in (Sending.LATER, Sending.LOST):
                     pause = wait
@@ -212,7 +203,6 @@ class Submitter(ChainReader):
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
                     return outcome
 
-<<<<<<< HEAD
     async def _hand_over(self, prepared: Prepared) -> tuple[float, bool]:
         """Gives the relayer what is prepared for it. Until when it is left to it, by the monotonic clock (0: not at
         all); and whether the relayer may have it."""
@@ -225,10 +215,7 @@ class Submitter(ChainReader):
         trouble = await self.relayer.take(prepared, left)
         return (ends, True) if trouble is None else (0.0, trouble.may_land)
 
-    async def _send(self, prepared: Prepared) -> tuple[_Sent, Outcome | None, float]:
-=======
     async def _send(self, prepared: Prepared) -> tuple[Sending, Outcome | None, float]:
->>>>>>> main
         """Send once: how it went, the outcome where it was refused, and how long to wait before sending again."""
         pause = min(self.network.ledger_seconds / 2, 1.0)
         sent, answer = await self._rpc.send(prepared.envelope_xdr)
