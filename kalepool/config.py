@@ -353,7 +353,7 @@ class Settings(BaseSettings):
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
     share_days: Annotated[int, Field(ge=1), Heading("What is kept")] = 7
-    """Days that single shares are kept. Their totals stay."""
+    """Days that single shares are kept, and with them the share logs of closed blocks. Their totals stay."""
 
     chart_days: Annotated[int, Field(ge=1)] = 7
     """Days that the points of hashrate charts are kept, and workers that are gone."""

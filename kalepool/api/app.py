@@ -19,6 +19,7 @@ from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
     browser,
+    closings,
     csv_exports,
     earnings,
     farm,
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.keys = Keys(database)
             app.state.running = set()
             app.state.viewing = page.Viewing(ctx)
+            app.state.log_readers = closings.LogReaders()
             app.state.metrics = metrics.Metrics(ctx, app.state.health)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
@@ -119,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         sep10,
         keys,
         miner,
+        closings,
         earnings,
         operator,
         page,

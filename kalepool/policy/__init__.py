@@ -21,6 +21,7 @@ ranges.py         who may try which nonces
 withholding.py    miners that hold back what they found
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+share_log.py      what every share of a block was, for everybody to check its credits
 paying.py         which miners are paid, in what order
 bookkeeping.py    what events mean for the books: debit, credit, cause
 """
