@@ -37,7 +37,7 @@ LONGEST_ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class RelayTrouble:
     """Why the relayer did not take a transaction. `code`: its own, or what stands for no usable answer; `may_land`: it
     may have taken it all the same."""
 
@@ -61,7 +61,7 @@ class Relayer:
         self._client: httpx2.AsyncClient | None = None
         self._paused_until = 0.0  # by the monotonic clock
         self._failures = 0
-        self.trouble: Trouble | None = None
+        self.trouble: RelayTrouble | None = None
         """Of the last transaction that it did not take; None once it has taken one again."""
         self.taken = 0
         self.refused = 0
@@ -75,19 +75,19 @@ class Relayer:
         if self._client is not None:
             await self._client.aclose()
 
-    async def take(self, prepared: Prepared, within_seconds: float) -> Trouble | None:
+    async def take(self, prepared: Prepared, within_seconds: float) -> RelayTrouble | None:
         """Hand a transaction over. None: it was taken, which promises nothing."""
         try:
             async with asyncio.timeout(within_seconds):
                 trouble = await self._ask(inner_xdr(prepared))
         except (TimeoutError, httpx2.TimeoutException):
-            trouble = Trouble("no-answer", f"{self.place} did not answer in time")
+            trouble = RelayTrouble("no-answer", f"{self.place} did not answer in time")
         except httpx2.HTTPError as error:
-            trouble = Trouble("no-answer", f"no connection to {self.place}: {type(error).__name__}")
+            trouble = RelayTrouble("no-answer", f"no connection to {self.place}: {type(error).__name__}")
         self._note(prepared, trouble)
         return trouble
 
-    def _note(self, prepared: Prepared, trouble: Trouble | None) -> None:
+    def _note(self, prepared: Prepared, trouble: RelayTrouble | None) -> None:
         self.trouble = trouble
         if trouble is None:
             self._failures = 0
@@ -106,7 +106,7 @@ class Relayer:
             pause_seconds=pause,
         )
 
-    async def _ask(self, envelope_xdr: str) -> Trouble | None:
+    async def _ask(self, envelope_xdr: str) -> RelayTrouble | None:
         if self._client is None:
             self._client = httpx2.AsyncClient(follow_redirects=False, timeout=None)  # `take` has its own
         # The managed service reads the first header, a relayer of one's own hands the second on to the plugin.
@@ -115,7 +115,7 @@ class Relayer:
         answer = await self._client.post(self._url, json=body, headers=headers)
         return self._read(answer)
 
-    def _read(self, answer: httpx2.Response) -> Trouble | None:
+    def _read(self, answer: httpx2.Response) -> RelayTrouble | None:
         retry_after = _seconds(answer.headers.get("retry-after"))
         body = _object(answer.content)
         data = body.get("data")
@@ -132,7 +132,7 @@ class Relayer:
         text = message if isinstance(message, str) else "nothing that this version can read"
         text = plain(text.replace(self._key, "…"))[:300]
         said = f"{self.place} answered {answer.status_code}: {text}"
-        return Trouble(plain(code)[:60], said, may_land=not refused, retry_after_seconds=retry_after)
+        return RelayTrouble(plain(code)[:60], said, may_land=not refused, retry_after_seconds=retry_after)
 
 
 def inner_xdr(prepared: Prepared) -> str:

@@ -122,7 +122,7 @@ async def test_twenty_blocks_with_a_relayer_that_fails_in_some(farm) -> None:
 
     # What it carried cost the pool nothing, and what it did not is in the journal to the stroop.
     carried = await submitters(farm)
-    assert carried["relayer"] > 60 and carried["direct"] >= 6, carried
+    assert carried["relayer"] > 20 and carried["direct"] >= 6, carried
     paid = fees_by_payer(farm)
     [(ours, sponsored, wrong)] = await farm.rows(
         "SELECT sum(fee_stroops)::bigint, sum(sponsored_stroops)::bigint, count(*) FILTER (WHERE submitter = 'relayer' "
@@ -184,9 +184,9 @@ async def test_a_crash_sends_the_same_again(farm, monkeypatch, reached: bool) ->
     await farm.add_farmers(1)
     take = farm.ctx.chain.relayer.take
 
-    async def die(*args: Any) -> None:
+    async def die(prepared: Any, _: float) -> None:
         if reached:
-            assert await take(*args) is None
+            assert await take(prepared, 5.0) is None
         raise CrashError
 
     monkeypatch.setattr(farm.ctx.chain.relayer, "take", die)

@@ -8,12 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from kalepool.chain.relayer import Relayer, Trouble
+from kalepool.chain.relayer import Relayer, RelayTrouble
 
 KEY = "the-secret-key"
 
 
-def read(status: int, body: Any, headers: dict[str, str] | None = None) -> Trouble | None:
+def read(status: int, body: Any, headers: dict[str, str] | None = None) -> RelayTrouble | None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     relayer = Relayer("https://relayer.example/channels", KEY, 5.0)
     return relayer._read(httpx2.Response(status, content=content, headers=headers))
