@@ -24,8 +24,9 @@ def shown() -> tuple[set[str], dict[str, str]]:
         for _, function, found in TEMPLATES["en"].extract_translations(path.read_text()):  # pyright: ignore
             if function == "ngettext":
                 counted[found[0]] = found[1]
-            elif function in ("gettext", "_") and (text := found if isinstance(found, str) else (found or [None])[0]):
-                texts.add(text)  # none: a variable, whose texts are marked where they stand
+            elif function in ("gettext", "_"):
+                text = found if isinstance(found, str) or found is None else found[0]
+                texts |= {text} if text is not None else set()  # a name in its place: what it stands for is a `mark`
     for path in PACKAGE.rglob("*.py"):
         if path.name != "words.py":
             texts |= set(marked(ast.parse(path.read_text())))
