@@ -71,7 +71,7 @@ BEGIN
         GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at, stake_percentage) ON farmers TO kalepool_coordinator;
         GRANT SELECT (key_id, key_hash, role, subject_id, subject_wallet, label, created_at, expires_at, revoked_at)
             ON api_keys TO kalepool_coordinator;
-        GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops) ON submissions TO kalepool_coordinator;
+        GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops, submitter) ON submissions TO kalepool_coordinator;
         GRANT SELECT (submission_id, farmer_id, block_index, action, status) ON submission_items TO kalepool_coordinator;
         GRANT SELECT (block_index, farmer_id, nonce, zeros, found_at) ON shares TO kalepool_coordinator;
         GRANT INSERT, UPDATE ON blocks, block_operations, workers, house_hashes, block_plans TO kalepool_coordinator;

@@ -8,6 +8,7 @@ records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
+relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
@@ -23,7 +24,7 @@ from __future__ import annotations
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
 from kalepool.chain.destinations import Destination, require_destination
-from kalepool.chain.past import PastPart, PastTransaction
+from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
@@ -68,6 +69,7 @@ __all__ = [
     "RpcHealth",
     "Signer",
     "Status",
+    "envelope_hash",
     "expired",
     "may_retry",
     "require_destination",

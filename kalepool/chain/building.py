@@ -217,6 +217,20 @@ def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int) -> int:
     return min(wanted, cap_stroops // operations)
 
 
+RELAYER_BID_STROOPS = 203
+"""The most that the relayer bids for a call: 201 for a contract that it limits, as KALE's, 203 else."""
+
+REPLACE_FEE_FACTOR = 10
+"""A fee-bump takes the place of another that waits for a ledger, of the same transaction, where it bids so many times
+as much (stellar-core TransactionQueue)."""
+
+
+def replacing_bid(bid_stroops: int, cap_stroops: int) -> int:
+    """The bid per operation for a call that the relayer may have in the network's queue already: enough to replace it.
+    What is charged is what others pay."""
+    return max(bid_stroops, min(-(-REPLACE_FEE_FACTOR * RELAYER_BID_STROOPS // 2), cap_stroops // 2))
+
+
 def signed(
     inner: TransactionEnvelope,
     source: Signer,
@@ -229,9 +243,10 @@ def signed(
     function: str | None = None,
     forecast: int | tuple[int, ...] | None = None,
     others: Sequence[Signer] = (),
+    relayed_until: datetime | None = None,
 ) -> Prepared:
     """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here. `others`: whose
-    accounts operations of it are of, too.
+    accounts operations of it are of, too. `relayed_until`: see Prepared; needs a payer, for when it is over.
 
     `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
     minimum, which is never charged.
@@ -253,7 +268,7 @@ def signed(
     return Prepared(
         action=action,
         source=source.public_key,
-        transaction_hash=outer_hash,
+        transaction_hash=outer_hash if relayed_until is None else inner_hash,
         inner_hash=inner_hash if payer is not None else None,
         envelope_xdr=outer.to_xdr(),
         sequence=transaction.sequence,
@@ -264,6 +279,7 @@ def signed(
         forecast=forecast,
         payer=source.public_key if payer is None else payer.public_key,
         max_fee_stroops=bid_total + resource_fee,
+        relayed_until=relayed_until,
     )
 
 

@@ -19,6 +19,7 @@ from kalepool.chain.past_reader import PastReader
 from kalepool.chain.purses import Purses
 from kalepool.chain.reader import READERS_PART
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
+from kalepool.chain.relayer import Relayer
 from kalepool.config import Settings
 from kalepool.errors import (
     AccountMissingError,
@@ -36,6 +37,7 @@ from kalepool.errors import (
     TransactionFailedError,
 )
 from kalepool.networks import Network
+from kalepool.policy.submitters import Relay, relay
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,8 @@ class Chain(PastReader):
 
     prepare_… simulates, sets fees and signs, and sends nothing: it raises the contract's typed error where simulation
     refuses, DeadlinePassedError, FeeTooHighError, AccountMissingError or RpcUnavailableError. What it gives is valid
-    for a few ledgers and never beyond `deadline`. `attempt` counts from 1: a later one bids more.
+    for a few ledgers and never beyond `deadline`. `attempt` counts from 1: a later one bids more. Where there is a
+    relayer, calls of the KALE contract are prepared for it first, see policy/submitters.py.
 
     An account carries one transaction at a time: prepare its next only after the outcome of the last.
     """
@@ -73,11 +76,15 @@ class Chain(PastReader):
     @classmethod
     def of(cls, settings: Settings) -> Self:
         limit = settings.rpc_requests_per_second
-        return cls(
+        chain = cls(
             settings.chain,
             fee_cap_stroops=settings.fee_cap_stroops,
             requests_per_second=None if limit is None else limit * (1 - READERS_PART),
         )
+        if settings.relayer_url is not None and settings.relayer_key is not None:
+            key = settings.relayer_key.get_secret_value()
+            chain.relayer = Relayer(settings.relayer_url, key, settings.chain.ledger_seconds)
+        return chain
 
     # Farming
 
@@ -89,11 +96,22 @@ class Chain(PastReader):
         return await self._prepare_call(ActionName.PLANT, call, farmer, payer=pool, deadline=deadline, attempt=attempt)
 
     async def prepare_work(
-        self, farmer: str, digest: bytes, nonce: int, *, channel: Signer, deadline: datetime, attempt: int = 1
+        self,
+        farmer: str,
+        digest: bytes,
+        nonce: int,
+        *,
+        channel: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+        lands_by: datetime | None = None,
     ) -> Prepared:
-        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap."""
+        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap. `lands_by`: the
+        end of the block, where the deadline is a later one."""
         call = building.work_call(self.network.contract_id, farmer, digest, nonce)
-        return await self._prepare_call(ActionName.WORK, call, channel, deadline=deadline, attempt=attempt)
+        return await self._prepare_call(
+            ActionName.WORK, call, channel, deadline=deadline, attempt=attempt, lands_by=lands_by
+        )
 
     async def prepare_harvest(
         self, items: Sequence[tuple[str, int]], *, channel: Signer, deadline: datetime, attempt: int = 1
@@ -393,6 +411,7 @@ class Chain(PastReader):
         payer: Signer | None = None,
         deadline: datetime,
         attempt: int,
+        lands_by: datetime | None = None,
     ) -> Prepared:
         await self._in_time(deadline)
         simulation = await self._simulate(call, source.public_key)
@@ -400,9 +419,16 @@ class Chain(PastReader):
             simulation = await self._restored(call, source, payer or source, deadline)
         data, auth, forecast = await self._simulated(call, simulation)
         operations = [call.operation(auth)]
-        bid = building.bid((await self.read_fees()).contract, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        fees = (await self.read_fees()).contract
         sequence = await self._next_sequence(source.public_key)
         valid_until = await self._in_time(deadline)
+        relayed = self._relay(action, attempt, deadline, lands_by or deadline)
+        if relayed is not None:
+            # The inner transaction bids the least, so when it is sent directly it is wrapped, too.
+            payer, valid_until = payer or source, relayed.valid_until
+        bid = building.bid(fees, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        if relayed is not None:
+            bid = building.replacing_bid(bid, self._fee_cap_stroops)
         inner = building.envelope(
             source.public_key,
             sequence,
@@ -421,6 +447,19 @@ class Chain(PastReader):
             valid_until=valid_until,
             function=call.function,
             forecast=forecast,
+            relayed_until=relayed and relayed.until,
+        )
+
+    def _relay(self, action: str, attempt: int, deadline: datetime, lands_by: datetime) -> Relay | None:
+        if self.relayer is None or self.relayer.paused_seconds:
+            return None
+        return relay(
+            action,
+            attempt=attempt,
+            now=self._reckon(),
+            deadline=deadline,
+            lands_by=lands_by,
+            ledger_seconds=self.network.ledger_seconds,
         )
 
     async def _prepare_classic(

@@ -70,6 +70,14 @@ def read_envelope(envelope_xdr: str, network: Network, kale: Asset) -> PastTrans
     )
 
 
+def envelope_hash(envelope_xdr: str, passphrase: str) -> str:
+    """The hex hash of an envelope as it stands: the fee-bump's, where it is one."""
+    kind = stellar_xdr.TransactionEnvelope.from_xdr(envelope_xdr).type
+    if kind == stellar_xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP:
+        return FeeBumpTransactionEnvelope.from_xdr(envelope_xdr, passphrase).hash_hex()
+    return TransactionEnvelope.from_xdr(envelope_xdr, passphrase).hash_hex()
+
+
 def _inner(envelope_xdr: str, passphrase: str) -> Transaction:
     kind = stellar_xdr.TransactionEnvelope.from_xdr(envelope_xdr).type
     if kind == stellar_xdr.EnvelopeType.ENVELOPE_TYPE_TX_FEE_BUMP:

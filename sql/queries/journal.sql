@@ -14,9 +14,14 @@ VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farme
         %(native_stroops)s, %(payout_id)s, %(miner_id)s);
 
 -- name: close_submission
--- Touches no row where it was closed before.
+-- Touches no row where it was closed before. What an account that is not ours paid for (payer) cost us nothing.
 UPDATE submissions
-SET status = %(status)s, ledger = %(ledger)s, result_code = %(result_code)s, fee_stroops = %(fee_stroops)s, closed_at = now()
+SET status = %(status)s, ledger = %(ledger)s, result_code = %(result_code)s, closed_at = now(),
+    fee_stroops = CASE WHEN paid.by_us THEN %(fee_stroops)s ELSE 0 END,
+    sponsored_stroops = CASE WHEN NOT paid.by_us THEN %(fee_stroops)s::bigint END,
+    submitter = CASE WHEN %(fee_stroops)s::bigint IS NULL THEN NULL WHEN paid.by_us THEN 'direct' ELSE 'relayer' END
+FROM (SELECT %(payer)s::text IS NULL OR EXISTS (SELECT FROM accounts WHERE address = %(payer)s) OR EXISTS (
+          SELECT FROM submissions WHERE submission_id = %(submission_id)s AND source_account = %(payer)s) AS by_us) paid
 WHERE submission_id = %(submission_id)s AND status = 'open';
 
 -- name: close_submission_item
@@ -108,6 +113,13 @@ SELECT address FROM accounts WHERE purpose <> 'sign-in' ORDER BY address;
 -- name: select_known_transactions
 SELECT transaction_hash FROM submissions WHERE transaction_hash = ANY(%(transaction_hashes)s);
 
+-- name: select_sequence_known
+-- Whether the journal has what a ledger took, or may have taken, with this sequence number: under whatever hash.
+SELECT submission_id FROM submissions
+WHERE source_account = %(source_account)s AND sequence = %(sequence)s
+  AND (status IN ('open', 'applied') OR (status = 'failed' AND ledger IS NOT NULL))
+LIMIT 1;
+
 -- name: select_owners
 -- Whose these wallets are.
 SELECT custodial_wallet AS wallet, farmer_id, pooler_id FROM farmers WHERE custodial_wallet = ANY(%(wallets)s);
@@ -184,7 +196,7 @@ WHERE p.block_index = %(block_index)s AND p.farmer_id = %(farmer_id)s AND p.outc
 -- name: select_submissions
 -- A page of the journal, the newest first; of one action and of one status unless these are null.
 SELECT submission_id, action, pooler_id, source_account, sequence, encode(transaction_hash, 'hex') AS transaction_hash,
-       valid_until, attempt, status, ledger, result_code, fee_stroops, created_at, closed_at
+       valid_until, attempt, status, ledger, result_code, fee_stroops, submitter, sponsored_stroops, created_at, closed_at
 FROM submissions
 WHERE (%(action)s::text IS NULL OR action = %(action)s) AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(after)s::uuid IS NULL OR submission_id < %(after)s)
@@ -193,7 +205,8 @@ LIMIT %(limit)s;
 
 -- name: select_submission
 SELECT submission_id, action, pooler_id, source_account, sequence, encode(transaction_hash, 'hex') AS transaction_hash,
-       valid_until, attempt, status, ledger, result_code, fee_stroops, created_at, closed_at, envelope_xdr
+       valid_until, attempt, status, ledger, result_code, fee_stroops, submitter, sponsored_stroops, created_at, closed_at,
+       envelope_xdr
 FROM submissions WHERE submission_id = %(submission_id)s;
 
 -- name: select_submission_parts
@@ -203,6 +216,7 @@ SELECT block_index, farmer_id, amount_stroops, forecast_stroops, destination, no
 FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
 
 -- name: select_network_fees
--- What the network took since a time, by action.
-SELECT action, count(*) AS transactions, coalesce(sum(fee_stroops), 0) AS fee_stroops
-FROM submissions WHERE created_at >= %(since)s AND fee_stroops IS NOT NULL GROUP BY action ORDER BY action;
+-- What the network took since a time, by action and by who took it there.
+SELECT action, coalesce(submitter, 'direct') AS submitter, count(*) AS transactions,
+       coalesce(sum(fee_stroops), 0) AS fee_stroops, coalesce(sum(sponsored_stroops), 0) AS sponsored_stroops
+FROM submissions WHERE created_at >= %(since)s AND fee_stroops IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2;

@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from kalepool.actions import ActionName
-from kalepool.chain import Account, Outcome, Status, expired
+from kalepool.chain import Account, Outcome, Status, envelope_hash, expired
 from kalepool.errors import ChainError, ConflictError
 from kalepool.policy import bookkeeping
 from kalepool.protocol.model import Pail
@@ -82,7 +82,9 @@ async def with_charge(journal: Journal, row: Open, outcome: Outcome) -> Outcome:
         paid = await journal.chain.find_paid(payers, max(now.sequence - int(CLOCKS_DIFFER * ledgers) - 10, 1))
     except ChainError:
         return outcome
-    charge = paid.get(outcome.transaction_hash)
+    # Prepared for the relayer it has the inner transaction's hash, and was paid for by us under another.
+    names = (outcome.transaction_hash, envelope_hash(row.envelope_xdr, journal.chain.network.passphrase))
+    charge = next((paid[name] for name in names if name in paid), None)
     if charge is None or outcome.status is Status.EXPIRED:
         return outcome
     return replace(outcome, ledger=charge.ledger, fee_stroops=charge.fee_stroops)

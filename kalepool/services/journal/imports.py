@@ -43,7 +43,10 @@ async def import_missing(journal: Journal) -> int:
         if bytes.fromhex(name) in known:
             continue
         past = await journal.chain.read_past(name)
-        if past is not None and past[0].action is not None and past[0].source in ours:
+        if past is None or past[0].action is None or past[0].source not in ours:
+            continue
+        number = {"source_account": past[0].source, "sequence": past[0].sequence}
+        if await journal.database.fetch_one("select_sequence_known", **number) is None:
             imported += await _write(journal, name, *past)
     if imported:
         log.warning("transactions_imported", transactions=imported)
