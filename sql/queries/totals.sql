@@ -62,7 +62,7 @@ SELECT coalesce(sum(balance_stroops) FILTER (WHERE account = 'treasury'), 0) AS 
                                                 OR starts_with(account, 'unexplained/wallet-')), 0)
            AS uncollected_stroops,
        coalesce(-sum(balance_stroops) FILTER (WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
-       coalesce(-sum(balance_stroops) FILTER (WHERE starts_with(account, 'paying/')), 0) AS paying_stroops,
+       coalesce(-sum(balance_stroops) FILTER (WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
        (SELECT count(*) FROM payouts WHERE closed_at IS NULL) AS open_payouts
 FROM book_accounts;
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from kalepool.api.problems import documented
 from kalepool.errors import ChainError
 from kalepool.services import farmers, postings
 from kalepool.services.keys import Role
+from kalepool.units import rate_text
 
 router = APIRouter(tags=["poolers"])
 
@@ -201,6 +201,6 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
         missing=None if missing is None else Missing.model_validate(missing),
         balances=None if account is None else Balances.model_validate(account),
         performance=Performance.model_validate(performance),
-        fee_rate=f"{Decimal(rates[farmer_id].numerator) / rates[farmer_id].denominator:f}",
+        fee_rate=rate_text(rates[farmer_id]),
         fee_owed_stroops=owed,
     )
