@@ -59,14 +59,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class PoolFigures:
-    """The pool at this moment: shares of miners by outcome, stakes lost by fault, farmers by status, single figures,
-    and where its KALE is."""
+    """The pool at this moment: shares of miners by outcome, stakes lost by fault, farmers by status, single figures."""
 
     shares: list[dict[str, Any]]
     lost: list[dict[str, Any]]
     farmers: list[dict[str, Any]]
     gauges: dict[str, Any]
-    money: dict[str, Any]
 
 
 async def read_figures(database: Database, day_blocks: int) -> PoolFigures:
@@ -76,11 +74,4 @@ async def read_figures(database: Database, day_blocks: int) -> PoolFigures:
         lost=await database.fetch_all("sum_compensations"),
         farmers=await database.fetch_all("count_farmers_by_status"),
         gauges=await database.fetch_one("select_gauges", day_blocks=day_blocks) or {},
-        money=await read_money(database),
     )
-
-
-async def read_money(database: Database) -> dict[str, Any]:
-    """What the treasury has, farmers owe of the fee, and miners are due or on its way to them, in stroops; and the
-    number of payouts that were begun. Raises DatabaseError."""
-    return await database.fetch_one("select_money") or {}

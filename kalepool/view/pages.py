@@ -9,10 +9,10 @@ from uuid import UUID
 
 from kalepool.database import Database
 from kalepool.protocol.model import U32_MAX
-from kalepool.services import totals
 from kalepool.services.books import ledgers
 from kalepool.services.books.ledgers import BookSummary
 from kalepool.services.mining import share_logs
+from kalepool.services.mining.payout_records import TreasuryRow, read_treasury
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 
 Row = Mapping[str, Any]
@@ -89,14 +89,14 @@ class KindSum:
 @dataclass(frozen=True, slots=True)
 class PublicBooks:
     """The books in sums: where the KALE is, and whose; the blocks that were closed last, and the last payments to
-    miners. `money`: as totals.read_money has it."""
+    miners."""
 
     books: BookSummary
     on_chain: Sequence[KindSum]
     whose: Sequence[KindSum]
     closings: Sequence[Row]
     payouts: Sequence[Row]
-    money: Row
+    treasury: TreasuryRow
 
 
 ON_CHAIN = {
@@ -135,7 +135,7 @@ async def read_books(database: Database, limit: int) -> PublicBooks:
         whose=sums(WHOSE, -1),
         closings=await share_logs.last_closings(database, limit),
         payouts=await database.fetch_all("select_page_payouts", limit=limit),
-        money=await totals.read_money(database),
+        treasury=await read_treasury(database),
     )
 
 

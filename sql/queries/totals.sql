@@ -51,20 +51,9 @@ SELECT newest.block_index,
           AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
                           AND h.outcome = 'harvested')) AS unharvested,
        (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL AND standing = 'owed') AS unpaid_compensations,
-       (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts
-FROM (SELECT max(block_index) AS block_index FROM block_operations) newest;
-
--- name: select_money
--- Where the pool's KALE is and whose: the treasury's, what farmers owe of the fee, what miners are due or on its way to
--- them; and payouts that were begun.
-SELECT coalesce(sum(balance_stroops) FILTER (WHERE account = 'treasury'), 0) AS treasury_stroops,
-       coalesce(sum(balance_stroops) FILTER (WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer')
-                                                OR starts_with(account, 'unexplained/wallet-')), 0)
-           AS uncollected_stroops,
-       coalesce(-sum(balance_stroops) FILTER (WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
-       coalesce(-sum(balance_stroops) FILTER (WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
+       (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts,
        (SELECT count(*) FROM payouts WHERE closed_at IS NULL) AS open_payouts
-FROM book_accounts;
+FROM (SELECT max(block_index) AS block_index FROM block_operations) newest;
 
 -- name: count_farmers_by_status
 SELECT status, count(*) AS farmers FROM farmers GROUP BY status;

@@ -267,6 +267,6 @@ SELECT split_part(account, '/', 1) AS kind, sum(difference_stroops) AS differenc
 FROM book_checks WHERE looked_at IS NOT NULL GROUP BY 1;
 
 -- name: select_page_payouts
--- The last payments to miners, the newest first. Where they went is the miners' own.
+-- The last payments to miners and what was put down for them, the newest first. Where they went is the miners' own.
 SELECT posted_at, amount_stroops, ledger, transaction_hash FROM transfers
-WHERE credit = 'treasury' AND event = 'paid' ORDER BY number DESC LIMIT %(limit)s;
+WHERE credit = 'treasury' AND event IN ('paid', 'put-down') ORDER BY number DESC LIMIT %(limit)s;

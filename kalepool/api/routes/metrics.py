@@ -29,7 +29,7 @@ from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
-from kalepool.services.mining.payouts import PayoutTrouble, payout_trouble
+from kalepool.services.mining.payout_records import PayoutTrouble, TreasuryRow, payout_trouble, read_treasury
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
@@ -114,7 +114,8 @@ class Metrics:
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
             *_of_money(
-                now.money,
+                await read_treasury(self._ctx.database),
+                now.gauges["open_payouts"],
                 await payout_trouble(self._ctx.database),
                 await held.lasting(self._ctx.database, self._ctx.settings.chain),
             ),
@@ -179,15 +180,17 @@ def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:
     yield _gauge("queue_length", "What waits to be done", ["queue"], queues)
 
 
-def _of_money(now: dict[str, Any], trouble: PayoutTrouble, off: Sequence[Difference]) -> Iterable[Metric]:
-    yield _gauge("treasury_stroops", "What the treasury has, by the books", [], {(): now["treasury_stroops"]})
+def _of_money(
+    now: TreasuryRow, open_payouts: int, trouble: PayoutTrouble, off: Sequence[Difference]
+) -> Iterable[Metric]:
+    yield _gauge("treasury_stroops", "What the treasury has, by the books", [], {(): now.treasury_stroops})
     short = {(): trouble.short_stroops}
     yield _gauge("treasury_short_stroops", "What it will lack for miners once all fees are collected", [], short)
-    uncollected = {(): now["uncollected_stroops"]}
+    uncollected = {(): now.owed_stroops}
     yield _gauge("uncollected_fees_stroops", "The pool's part of rewards that farmers owe", [], uncollected)
-    owed = {("due",): now["due_stroops"], ("paying",): now["paying_stroops"]}
+    owed = {("due",): now.due_stroops, ("paying",): now.paying_stroops}
     yield _gauge("miners_owed_stroops", "What miners have earned: due, or on its way (paying)", ["state"], owed)
-    payouts = {("open",): now["open_payouts"], ("stuck",): trouble.stuck}
+    payouts = {("open",): open_payouts, ("stuck",): trouble.stuck}
     yield _gauge("payouts", "Payouts that were begun; stuck are those of an hour ago and more", ["state"], payouts)
     yield _gauge("books_off_accounts", "Accounts that are not as the chain says", [], {(): len(off)})
     stroops = {(): sum(abs(each.stroops) for each in off)}
