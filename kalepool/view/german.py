@@ -10,6 +10,7 @@ WORDS: dict[str, str] = {
     "Pages": "Seiten",
     "This block": "Dieser Block",
     "My farm": "Meine Farm",
+    "Books": "Bücher",
     "Find": "Finden",
     "Find a block, a wallet or a miner": "Einen Block, eine Wallet oder einen Miner finden",
     "block, wallet, miner": "Block, Wallet, Miner",

@@ -261,3 +261,13 @@ CROSS JOIN LATERAL (
       AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
 WHERE f.pooler_id = %(pooler_id)s
 ORDER BY f.registered_at, f.farmer_id;
+
+-- name: select_page_checks
+-- How each kind of account was found when it was held against the chain: what it has there beyond its books.
+SELECT split_part(account, '/', 1) AS kind, sum(difference_stroops) AS difference_stroops
+FROM book_checks WHERE looked_at IS NOT NULL GROUP BY 1;
+
+-- name: select_page_payouts
+-- The last payments to miners and what was put down for them, the newest first. Where they went is the miners' own.
+SELECT posted_at, amount_stroops, ledger, transaction_hash FROM transfers
+WHERE credit = 'treasury' AND event IN ('paid', 'put-down') ORDER BY number DESC LIMIT %(limit)s;
