@@ -8,11 +8,13 @@ records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
+relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
 purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
+deposits.py     what somebody sends to a farmer's wallet out of its own
 channels.py    Channels: which of the pool's accounts carries what
 
 `async with Chain.of(settings) as chain: farm = await chain.read_farm()`. Who only reads takes ChainReader.
@@ -20,14 +22,17 @@ channels.py    Channels: which of the pool's accounts carries what
 
 from __future__ import annotations
 
+from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.deposits import deposit_envelope, send_deposit
 from kalepool.chain.destinations import Destination, require_destination
-from kalepool.chain.past import PastPart, PastTransaction
+from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
+    CLAIMABLE_RESERVE_STROOPS,
     Account,
     Farm,
     FeeBids,
@@ -40,6 +45,7 @@ from kalepool.chain.records import (
     Prepared,
     Receiver,
     RpcHealth,
+    Share,
     Signer,
     Status,
 )
@@ -47,6 +53,7 @@ from kalepool.chain.submitting import expired
 
 __all__ = [
     "BASE_RESERVE_STROOPS",
+    "CLAIMABLE_RESERVE_STROOPS",
     "Account",
     "Chain",
     "ChainReader",
@@ -66,9 +73,14 @@ __all__ = [
     "Prepared",
     "Receiver",
     "RpcHealth",
+    "Share",
     "Signer",
     "Status",
+    "claimable_id",
+    "deposit_envelope",
+    "envelope_hash",
     "expired",
     "may_retry",
     "require_destination",
+    "send_deposit",
 ]

@@ -31,7 +31,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
-from kalepool.services.mining.payouts import NO_TROUBLE, PayoutTrouble, payout_trouble
+from kalepool.services.mining.payout_records import NO_TROUBLE, PayoutTrouble, payout_trouble
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -191,8 +191,8 @@ def conditions(seen: Observation) -> list[Condition]:
     for binding in seen.broken_seals:
         said = (
             f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
-            "payout wallet, address or secret: nothing is signed for it. Find out who writes to the database, and put "
-            "the row back as it was in a backup."
+            "payout wallet, address or secret: nothing is signed for it, or paid to it. Find out who writes to the "
+            "database, and put the row back as it was in a backup."
         )
         found.append(Condition("seal-broken", f"seal-broken:{binding.row_id}", said))
     return found
@@ -219,7 +219,11 @@ def _unsettled(seen: Observation) -> list[Condition]:
     if seen.books:
         found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
     if seen.payouts.stuck:
-        said = f"{seen.payouts.stuck} payouts to miners were begun an hour ago and more, and are not paid: see the log."
+        one = seen.payouts.stuck == 1
+        said = (
+            f"{seen.payouts.stuck} payout{'' if one else 's'} to miners {'was' if one else 'were'} begun an hour ago "
+            f"and more, and {'is' if one else 'are'} not paid: see the log."
+        )
         found.append(Condition("payout-stuck", "payout-stuck", said))
     if seen.payouts.short_stroops:
         said = (

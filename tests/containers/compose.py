@@ -104,9 +104,9 @@ class Compose:
         for file in [service["env_file"]] if isinstance(service.get("env_file"), str) else []:
             options.append(f"--env-file={self._folder / file}")
         options += [f"--env={key}={value}" for key, value in service.get("environment", {}).items()]
-        entrypoint, *rest = service.get("entrypoint") or [None]
-        if entrypoint:
-            options.append(f"--entrypoint={entrypoint}")
+        rest: list[str] = list(service.get("entrypoint", []))
+        if rest:
+            options.append(f"--entrypoint={rest.pop(0)}")
         options += ["--restart=" + service.get("restart", "no")]
         return [*options, service["image"], *rest, *service.get("command", [])]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx2
@@ -163,6 +164,8 @@ TABLE: dict[str, Call] = {
     "GET /miner/payouts": Call({MINER}),
     "POST /miner/payouts": Call({MINER}, headers={"Idempotency-Key": "roles"}),
     "GET /miner/blocks/{block_index}": Call(EVERYBODY, found=False),
+    "GET /miner/blocks/{block_index}/closing": Call(EVERYBODY, found=False),
+    "GET /miner/blocks/{block_index}/shares": Call(EVERYBODY, found=False),
     # keys
     "GET /keys": Call(KNOWN),
     "POST /keys": Call(KNOWN - SIGNED_IN, lambda _: {}),
@@ -211,7 +214,9 @@ async def cast(api) -> Cast:
     await api.operator.patch(f"/operator/poolers/{farm.pooler_id}", json={"open": True})
     await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": str(farm.pooler_id)})
     open_miners = farm.settings.model_copy(update={"miner_registration": "open"})
-    miner, banned = [await mining_accounts.register(database, open_miners, name) for name in ("one", "two")]
+    miner, banned = [
+        await mining_accounts.register(database, farm.ctx.custody, open_miners, name) for name in ("one", "two")
+    ]
     invite = await mining_accounts.create_invite(database, "", 100, 3600)
     withdrawal_id, compensation_id = new_id(), new_id()
     await farm.rows(
@@ -286,10 +291,55 @@ def undescribed(app) -> set[str]:
     return found
 
 
+SURE = {"sure": "yes"}
+
 FORMS: dict[str, Call] = {
     "/farm": Call(BROWSERS),
     "POST /farm/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "POST /sign-out": Call(BROWSERS),
+    "/farm/join": Call(SIGNED_IN),
+    "POST /farm/join": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "stake": "10", "agreed": "1"}),
+    "/farm/{farmer_id:uuid}": Call({WALLET}),
+    "/farm/{farmer_id:uuid}/parts": Call({WALLET}),
+    "/farm/{farmer_id:uuid}/books.csv": Call({WALLET}, params={"year": "2026"}),
+    "/farm/{farmer_id:uuid}/deposit": Call({WALLET}, params={"asset": "XLM", "amount": "1"}, found=False),
+    "POST /farm/{farmer_id:uuid}/deposit": Call({WALLET}, lambda _: {"transaction": "none"}),
+    "POST /farm/{farmer_id:uuid}/stake": Call({WALLET}, lambda _: {"stake": "10"}),
+    "POST /farm/{farmer_id:uuid}/pause": Call({WALLET}, lambda _: {"paused": "1"}),
+    "/farm/{farmer_id:uuid}/withdraw": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/withdraw": Call({WALLET}, lambda _: {"asset": "XLM", "amount": "1"}),
+    "/farm/{farmer_id:uuid}/leave": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/leave": Call({WALLET}, lambda _: {"transaction": "none"}),
+    "/operator": Call(BROWSERS),
+    "POST /operator/page/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
+    "/operator/page/farmers": Call({OPERATOR}),
+    "/operator/page/poolers": Call({OPERATOR}),
+    "/operator/page/miners": Call({OPERATOR}),
+    "/operator/page/journal": Call({OPERATOR}),
+    "/operator/page/journal/{submission_id:uuid}": Call({OPERATOR}),
+    "/operator/page/money": Call({OPERATOR}),
+    "/operator/page/settings": Call({OPERATOR}),
+    "/operator/page/audit": Call({OPERATOR}),
+    "POST /operator/page/planting": Call({OPERATOR}, lambda _: SURE | {"paused": "yes"}),
+    "POST /operator/page/poolers/{pooler_id:uuid}": Call(
+        {OPERATOR}, lambda _: SURE | {"field": "open", "value": "yes"}
+    ),
+    "POST /operator/page/miners/{miner_id:uuid}/ban": Call(
+        {OPERATOR}, lambda _: SURE | {"hours": "1", "reason": "a test"}
+    ),
+    "POST /operator/page/miners/{miner_id:uuid}/lift": Call({OPERATOR}, lambda _: SURE),
+    "POST /operator/page/journal/{submission_id:uuid}": Call(
+        {OPERATOR}, lambda _: SURE | {"status": "applied", "ledger": "1"}
+    ),
+    "POST /operator/page/gaps": Call({OPERATOR}, lambda _: SURE | {"reason": "looked at"}),
+    "POST /operator/page/money/{compensation_id:uuid}/check": Call({OPERATOR}, lambda _: SURE | {"owed": "yes"}),
+    "POST /operator/page/money/{compensation_id:uuid}/paid": Call(
+        {OPERATOR}, lambda _: SURE | {"transaction_hash": "00" * 32}
+    ),
+    "POST /operator/page/books": Call(
+        {OPERATOR},
+        lambda _: SURE | {"debit": "operator", "credit": "outside", "amount_stroops": "1", "reason": "a test"},
+    ),
 }
 """Pages where somebody may be signed in, and what their forms do."""
 
@@ -332,9 +382,12 @@ async def test_everybody_sees_and_sends_only_the_forms_that_are_theirs(api, cast
             method, _, template = operation.rpartition(" ")
             path = await cast.path(re.sub(r":\w+}", "}", template), None)
             fields = call.body(cast) if call.body else {}
-            answer = await (browser.send(path, fields) if method else browser.look(path))
+            query = f"?{urlencode(call.params)}" if call.params else ""
+            page = "/farm/join" if who in SIGNED_IN else "/farm"
+            answer = await (browser.send(path, fields, page=page) if method else browser.look(path + query))
             refused = {401} if who == NOBODY else {403, 404}
             fine = answer.status_code < 500 and answer.status_code not in {401, 403, 404}
+            fine |= not call.found and answer.status_code == 503  # the wallet is not on the ledger
             if not (fine if who in call.may else answer.status_code in refused):
                 wrong.append(f"{operation} by {who}: {answer.status_code} {answer.text[-400:]}")
     assert not wrong, "\n".join(wrong)
