@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -79,16 +80,28 @@ def podman() -> Iterator[Podman]:
     settings = STORE / "containers.conf"
     settings.write_text(CONFIGURATION.format(store=STORE))
     # crun wants a machine whose control groups are all of version 2: this namespace shows it one.
-    script = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && exec sleep 3600"
+    # What is known of networks is of this run alone.
+    script = (
+        "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && mkdir -p /run/containers && "
+        "mount -t tmpfs none /run/containers && exec sleep 3600"
+    )
     with subprocess.Popen(["unshare", "-m", "sh", "-c", script]) as holder:
         try:
             time.sleep(0.5)
             run = Podman(holder.pid, {**os.environ, "CONTAINERS_CONF": str(settings)})
             _clear(run)
             yield run
-            _clear(run)
         finally:
+            _clear(run)
+            for pid in _name_servers(holder.pid):
+                os.kill(pid, signal.SIGTERM)
             holder.kill()
+
+
+def _name_servers(holder: int) -> list[int]:
+    """Those of podman that serve this run's networks."""
+    note = Path(f"/proc/{holder}/root/run/containers/networks/aardvark-dns/aardvark.pid")
+    return [int(note.read_text())] if note.exists() else []
 
 
 def _clear(run: Podman) -> None:
