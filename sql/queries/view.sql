@@ -6,7 +6,8 @@
 -- name: select_farmers_in_block
 -- Every farmer that takes part or waits to, or took part in this block, with how far it is in it; the best work counts,
 -- and the last harvest of whichever block. Of one pooler unless null. Names are for the operator: the page shows none.
-SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, f.status, p.stake_stroops, best.zeros AS found_zeros,
+SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name,
+       CASE WHEN f.status = 'active' AND f.paused THEN 'paused' ELSE f.status END AS status, p.stake_stroops, best.zeros AS found_zeros,
        w.zeros AS worked_zeros, w.gap, h.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
        h.transaction_hash AS harvest_transaction,

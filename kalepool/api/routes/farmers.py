@@ -76,6 +76,8 @@ class FarmerView(Described):
     payout_wallet: str
     payout_memo: str | None = None
     stake_percentage: StakePart
+    stake_most_stroops: Stroops | None = None
+    paused: bool = False
     status: Status
     metadata: dict[str, Any]
     registered_at: datetime
