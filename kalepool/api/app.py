@@ -39,6 +39,7 @@ from kalepool.custody import open_custody
 from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.services import upkeep
+from kalepool.services.books.results import Days
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.mining import Mining
@@ -76,8 +77,9 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.limits = RateLimits(settings)
             app.state.keys = Keys(database)
             app.state.running = set()
-            app.state.viewing = page.Viewing(ctx)
-            app.state.metrics = metrics.Metrics(ctx, app.state.health)
+            app.state.days = Days(database)
+            app.state.viewing = page.Viewing(ctx, app.state.days)
+            app.state.metrics = metrics.Metrics(ctx, app.state.health, app.state.days)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
                 app.state.keys.listening(),
