@@ -20,6 +20,7 @@ from kalepool.custody import Binding, Purpose
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
+from kalepool.policy.stake import ceiling_of
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
@@ -28,7 +29,6 @@ from kalepool.services.journal.carry import carry
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
-from kalepool.units import part_of
 
 log = structlog.get_logger()
 
@@ -83,6 +83,8 @@ class Farmer:
     """Goes with every payment to the payout wallet."""
     owner_wallet: str | None = None
     """Who signs in for it; None: nobody does."""
+    stake_most_stroops: int | None = None
+    """KALE that it stakes in a block at most, besides that part; None: no such limit."""
 
     @property
     def destination(self) -> Destination:
@@ -106,8 +108,8 @@ class Farmer:
         )
 
     def stake_of(self, kale_stroops: int) -> int:
-        """The stake for a balance, in stroops, rounded down."""
-        return part_of(kale_stroops, self.stake_percentage)
+        """The most it stakes of such a balance, in stroops, rounded down."""
+        return ceiling_of(kale_stroops, self.stake_percentage, self.stake_most_stroops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ async def register(
     address: str | None = None,
     payout_memo: str | None = None,
     owner_wallet: str | None = None,
+    stake_most_stroops: int | None = None,
 ) -> Registered:
     """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it; `address`: and from where,
     if by itself. `owner_wallet`: who signs in for it, by default the payout wallet.
@@ -200,6 +203,7 @@ async def register(
                 payout_memo=payout_memo,
                 owner_wallet=owner_wallet or owner_of(destination),
                 stake_percentage=stake_percentage,
+                stake_most_stroops=stake_most_stroops,
                 metadata=Jsonb(metadata or {}),
                 registered_by=by,
                 registered_from=address,
@@ -331,6 +335,7 @@ async def register_oneself(
     address: str,
     owner_wallet: str,
     payout_memo: str | None = None,
+    stake_most_stroops: int | None = None,
 ) -> Registered:
     """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
 
@@ -361,6 +366,7 @@ async def register_oneself(
             address=address,
             payout_memo=payout_memo,
             owner_wallet=owner_wallet,
+            stake_most_stroops=stake_most_stroops,
         )
 
 
@@ -369,9 +375,25 @@ async def fix_fees(ctx: Context) -> int:
     return await ctx.database.execute("fix_fee_rates", fee_rate=Decimal(str(ctx.settings.platform_fee)))
 
 
-async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:
+@dataclass(frozen=True, slots=True)
+class StakeChange:
+    """`percentage`: None leaves it as it is. `most_stroops` counts `with_most`: None takes the limit away."""
+
+    percentage: Decimal | None = None
+    with_most: bool = False
+    most_stroops: int | None = None
+
+
+async def change_stake(database: Database, farmer_id: UUID, change: StakeChange) -> None:
     """From the next plant on. FarmerLeavesError for one that leaves."""
-    if not await database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=stake_percentage):
+    changed = await database.execute(
+        "update_stake",
+        farmer_id=farmer_id,
+        stake_percentage=change.percentage,
+        with_most=change.with_most,
+        stake_most_stroops=change.most_stroops,
+    )
+    if not changed:
         raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
 
 

@@ -2,11 +2,11 @@
 
 -- name: insert_farmer
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
-                     metadata, registered_by, registered_from, deposit_stroops, fee_rate, payout_memo, owner_wallet)
+                     metadata, registered_by, registered_from, deposit_stroops, fee_rate, payout_memo, owner_wallet, stake_most_stroops)
 VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %(master_key_id)s, %(payout_wallet)s,
         %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s, %(fee_rate)s,
-        %(payout_memo)s, %(owner_wallet)s)
-RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+        %(payout_memo)s, %(owner_wallet)s, %(stake_most_stroops)s)
+RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
           activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet;
 
 -- name: select_wallet_owner
@@ -39,7 +39,7 @@ WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_b
 
 -- name: select_registered_farmers
 -- Those who wait for funds or a trustline.
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
 
@@ -56,7 +56,7 @@ UPDATE farmers SET fee_rate = %(fee_rate)s WHERE fee_rate IS NULL;
 
 -- name: select_farmers_of_wallet
 -- A page of the farmers that a wallet signs in for, oldest first.
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers
 WHERE owner_wallet = %(owner_wallet)s AND (%(after)s::uuid IS NULL OR farmer_id > %(after)s)
@@ -66,16 +66,17 @@ LIMIT %(limit)s;
 -- name: count_farmers_of_wallet
 SELECT count(*) AS farmers FROM farmers WHERE owner_wallet = %(owner_wallet)s AND status <> 'departed';
 
--- name: update_stake_percentage
--- Touches no row of a farmer that leaves.
-UPDATE farmers SET stake_percentage = %(stake_percentage)s
+-- name: update_stake
+-- Touches no row of a farmer that leaves. The part of its balance stays where it is null.
+UPDATE farmers SET stake_percentage = coalesce(%(stake_percentage)s::numeric, stake_percentage),
+                   stake_most_stroops = CASE WHEN %(with_most)s THEN %(stake_most_stroops)s::stroops ELSE stake_most_stroops END
 WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active');
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Who is there
 
 -- name: select_farmer_of_any_pooler
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers WHERE farmer_id = %(farmer_id)s;
 
@@ -84,7 +85,7 @@ SELECT * FROM farmer_performance WHERE farmer_id = %(farmer_id)s;
 
 -- name: select_farmers_page
 -- A page of farmers, oldest first, after a farmer; of one pooler and of one status unless these are null.
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
@@ -95,7 +96,7 @@ LIMIT %(limit)s;
 
 -- name: select_farmers_of_pooler
 -- Whom a pooler may plant for (active), and work and harvest for (all that have not departed).
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status = ANY(%(statuses)s)
@@ -103,7 +104,7 @@ ORDER BY registered_at, farmer_id;
 
 -- name: select_farmers
 -- Farmers, oldest first; of one pooler unless pooler_id is null.
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata,
        registered_at, activated_at, departed_at
 FROM farmers
 WHERE %(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s

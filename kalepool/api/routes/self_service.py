@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request
-from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema, model_validator
 
 from kalepool.api.auth import Anyone, SignedIn, record, require_sign_in
 from kalepool.api.calls import context, finish, visible_farmer
@@ -16,12 +16,14 @@ from kalepool.api.models import (
     STAKE_PART,
     Described,
     Metadata,
+    MostStake,
     Nonce,
     PayoutAddress,
     PayoutMemo,
     Sent,
     StakeWish,
     Stroops,
+    most_stroops,
     stake_part,
 )
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
@@ -78,6 +80,7 @@ class SelfRegistration(Sent):
     stake_percentage: StakeWish | None = Field(
         default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
+    stake_most_stroops: MostStake = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -114,6 +117,7 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
         address=address_of(request),
         owner_wallet=wallet,
         payout_memo=body.payout_memo,
+        stake_most_stroops=most_stroops(body.stake_most_stroops),
     )
     assert made.api_key is not None
     return OwnFarmer(
@@ -135,9 +139,18 @@ async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Pag
 
 
 class FarmerChange(Sent):
-    """What a farmer may change of itself."""
+    """What a farmer may change of itself: one or both. What is absent stays."""
 
-    stake_percentage: StakeWish
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    stake_percentage: StakeWish | None = Field(default=None, description=STAKE_PART, examples=[0.1])
+    stake_most_stroops: MostStake = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> FarmerChange:
+        if not self.model_fields_set:
+            raise ValueError("name stake_percentage, stake_most_stroops, or both")
+        return self
 
 
 @router.patch(
@@ -152,9 +165,14 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
     require_sign_in(caller)
-    percentage = stake_part(body.stake_percentage, 0)
-    await farmers.change_stake(ctx.database, farmer_id, percentage)
-    await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
+    part = None if body.stake_percentage is None else stake_part(body.stake_percentage, 0)
+    with_most = "stake_most_stroops" in body.model_fields_set
+    change = farmers.StakeChange(part, with_most, most_stroops(body.stake_most_stroops))
+    await farmers.change_stake(ctx.database, farmer_id, change)
+    told = {} if part is None else {"stake_percentage": str(part)}
+    if with_most:
+        told["stake_most_stroops"] = body.stake_most_stroops or "none"
+    await record(ctx.database, caller, "change-stake", farmer_id, **told)
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
 
 
