@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import kernels
-from kalepool.cluster.worker import NICENESS
+from kalepool.platforms import NICENESS
 
 
 class BareKernel:

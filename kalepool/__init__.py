@@ -34,6 +34,8 @@ heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 clock.py            the time by a clock that is never set
 tasks.py            ending tasks for certain
+endings.py          how a command line ends: what went wrong, and the exit status
+platforms.py        what differs between Linux, macOS and Windows for a program that hashes
 hardening.py        what keeps others out of a process that holds secrets
 names.py            what people may call things
 units.py            amounts, rates and times as people read them

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from kalepool.hardening import keep_private
+from kalepool.endings import run, show_version
 
 # Command, where it lives, and what the list of commands says of it.
 COMMANDS = [
@@ -61,18 +60,16 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"kalepool {version('kalepool')}")
-        raise typer.Exit
-
-
 @app.callback()
 def kalepool(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=lambda wanted: show_version(wanted, "kalepool"),
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """A mining pool for KALE, the proof-of-teamwork token on Stellar.
@@ -86,46 +83,8 @@ for _name, _, _help in COMMANDS:
 
 
 def main() -> None:
-    """Run a command: most hold a secret, so none leaves a core dump or a file for others.
-
-    What went wrong is one line on standard error: exit status 2 for a wrong use, 1 for the rest.
-    """
-    keep_private()
-    try:
-        status = typer.main.get_command(app).main(prog_name="kalepool", standalone_mode=False)
-    except Exception as error:
-        said = _explain(error)
-        if said is None:
-            raise
-        message, status = said
-        if message:
-            typer.echo(message, err=True)
-    except KeyboardInterrupt:
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _explain(error: Exception) -> tuple[str, int] | None:
-    """The line and exit status for an error that a user can cause; None for one that only a programmer can."""
-    if hasattr(error, "format_message"):  # a wrong option or argument; the class moved between releases of typer
-        context = getattr(error, "ctx", None)
-        message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
-        if type(error).__name__ == "NoArgsIsHelpError":
-            return message, 2
-        command = context.command_path if context else "kalepool"
-        end = "" if message.endswith(("?", ".")) else "."
-        return f"{command}: {message}{end} See `{command} --help`.", 2
-    if isinstance(error, typer.Abort):
-        return "", 1
-    if "kalepool.errors" in sys.modules:
-        from kalepool.errors import ConfigError, InputError, KalepoolError
-        from kalepool.units import plain_lines  # what an RPC server said may be in it
-
-        if isinstance(error, KalepoolError):
-            return plain_lines(f"kalepool: {error}"), 2 if isinstance(error, ConfigError | InputError) else 1
-    if isinstance(error, BrokenPipeError):
-        return "", 1
-    return None
+    """Run a command."""
+    run(app, "kalepool")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import platform
 import re
-import shlex
 import statistics
 import subprocess
 import threading
@@ -26,6 +24,7 @@ from rich.table import Table
 
 import kernels
 from kalepool.errors import InputError, KalepoolError
+from kalepool.platforms import cores, processor, split_command
 from kernels import driver
 
 PEER = "peer"
@@ -92,7 +91,7 @@ def bench(
             driver.load_backend(name)
     except kernels.KernelError as error:
         raise InputError(str(error)) from error
-    counts = [threads] if threads else sorted({1, os.cpu_count() or 1})
+    counts = [threads] if threads else sorted({1, cores()})
     contenders = [
         search_contender(name, count)
         for name in names
@@ -131,7 +130,7 @@ def search_contender(backend: str, threads: int) -> Contender:
 def peer_contender(command: str, threads: int) -> Contender:
     """Another miner's program: started, read until it has printed its rate a few times, and ended."""
     try:
-        arguments = shlex.split(command.replace("{threads}", str(threads)))
+        arguments = split_command(command.replace("{threads}", str(threads)))
     except ValueError as error:
         raise InputError(f"--peer: {command!r} cannot be read: {error}") from None
     if not arguments:
@@ -246,7 +245,7 @@ def report(results: Sequence[Measurement], clock: float | None, peer: str | None
     """The results as JSON: rates in hashes per second, the clock in hertz."""
     return {
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "cards": kernels.devices(),
         "clock_hertz": clock,
         "peer": peer,
@@ -288,13 +287,3 @@ def draw(results: Sequence[Measurement], path: Path) -> None:
     axes.set_title(f"KALE hashes on {processor()}", fontsize="medium")
     axes.legend()
     figure.savefig(path, format="png", dpi=150)
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

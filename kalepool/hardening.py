@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
+from contextlib import suppress
 
 _PR_SET_DUMPABLE = 4
 
 
 def keep_private() -> None:
     """For this process and all it starts: no core dumps, and files for its own user alone."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ImportError):  # Windows has none, and writes no core dumps
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
 
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import pwd
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pwd
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows either ends a process at once
 
 
 def spawn(
     arguments: Sequence[str],
     *,
-    death_signal: signal.Signals = signal.SIGKILL,
+    death_signal: signal.Signals = _KILL,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
     pipe: bool = False,
@@ -36,10 +40,10 @@ def spawn(
     parent = os.getpid()
 
     def tie_to_parent() -> None:
-        if _libc is not None:
-            _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-            if os.getppid() != parent:  # it died before the line above
-                os._exit(1)
+        assert _libc is not None
+        _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
 
     with (log or Path(os.devnull)).open("ab") as output:
         return subprocess.Popen(
@@ -49,7 +53,9 @@ def spawn(
             stderr=output,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=tie_to_parent,  # noqa: PLW1509  # one prctl call; there is no other way, and it comes after setuid
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' session, for the same end
+            # one prctl call; there is no other way, and it comes after setuid
+            preexec_fn=None if _libc is None else tie_to_parent,  # noqa: PLW1509
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
@@ -75,9 +81,12 @@ def end(process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, 
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the child and whatever it left behind in its group."""
+    """SIGKILL to the child and whatever it left behind in its group; Windows knows of the child alone."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        if not hasattr(os, "killpg"):
+            process.kill()
+            return
+        os.killpg(process.pid, _KILL)
     except (ProcessLookupError, PermissionError):
         if process.poll() is None:
             process.kill()

@@ -30,6 +30,8 @@ def folder() -> Path:
         return Path(chosen) / "kalepool"
     if platform.system() == "Darwin":
         return Path.home() / "Library" / "Caches" / "kalepool"
+    if platform.system() == "Windows" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "kalepool"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kalepool"
 
 

@@ -18,8 +18,10 @@ from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
+    browser,
     csv_exports,
     earnings,
+    farm,
     farmers,
     farming,
     keys,
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
+            await chain.servers.require_one_network(wait_for_one=False)
             ctx = Context(settings, chain, await open_custody(settings, database), database)
             app.state.context = ctx
             app.state.health = Health(ctx)
@@ -121,6 +124,8 @@ def create_app(settings: Settings) -> FastAPI:
         earnings,
         operator,
         page,
+        browser,
+        farm,
         metrics,
     )
     for audience in audiences:

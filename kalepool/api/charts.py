@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.units import kale, rate
+from kalepool.units import counted, kale, rate
 from kalepool.view.history import History, Series
 from kalepool.view.moment import BlockSummary
 
@@ -122,7 +122,7 @@ def reward_chart(blocks: Sequence[BlockSummary]) -> Chart | None:
     marks = sorted({0, len(shown) - 1})
     columns = tuple(Tick(bars[at].x + bars[at].width / 2, str(shown[at].block_index)) for at in marks)
     total = sum(block.rewarded_stroops for block in shown)
-    summary = f"{kale(total)} KALE over {len(shown)} block{'' if len(shown) == 1 else 's'}, without stakes."
+    summary = f"{kale(total)} KALE over {counted(len(shown), 'block')}, without stakes."
     places = 0 if top >= 40_000_000 else 2
     return Chart(_rows(top, lambda value: kale(round(value), places)), columns, (), tuple(bars), summary)
 
@@ -134,7 +134,7 @@ def _merge(series: Sequence[Series]) -> list[Series]:
         return ranked
     rest = ranked[MOST_SERIES - 1 :]
     values = tuple(sum(column) for column in zip(*(one.values for one in rest), strict=True))
-    return [*ranked[: MOST_SERIES - 1], Series(f"{len(rest)} others", values)]
+    return [*ranked[: MOST_SERIES - 1], Series(counted(len(rest), "other"), values)]
 
 
 def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:

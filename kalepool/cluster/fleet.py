@@ -30,6 +30,9 @@ from kalepool.units import plain
 NAMESPACE = "kalepool"
 OBJECT_STORE_BYTES = 80_000_000  # the least Ray takes: jobs and reports travel inside the calls
 LOCAL_PREFIX = "kalepool-ray-"
+MOST_FOLDER_BYTES = 11
+"""Of the folder that holds a local Ray's: a socket's path has 107 bytes, of which `/kalepool-ray-1234567-abcdefgh`,
+`/r/session_2026-01-01_00-00-00_000000_1234567` and `/sockets/plasma_store` take 96."""
 CONNECT_SECONDS = 5.0
 ORDERLY_SECONDS = 2.0  # for Ray to end by itself: it takes about one
 END_SECONDS = 8.0  # once its raylet was killed
@@ -151,7 +154,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
         _remove_leftovers()
         # Ray opens the folder it is given, and all below it, to everybody, and writes through links found there:
         # it gets one inside a folder that nobody else can enter (mkdtemp's mode is 0700).
-        folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-")
+        folder = tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-", dir=_folder_for_sockets())
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # what kill -9 of us leaves ends by then
@@ -162,7 +165,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": str(Path(folder) / "r"),  # sockets below it have names of 107 bytes at most
+            "_temp_dir": str(Path(folder) / "r"),
             "_node_ip_address": "127.0.0.1",
             "_system_config": dict(SYSTEM_CONFIG),  # Ray adds to it
         }
@@ -308,9 +311,15 @@ def _without_secrets() -> Iterator[None]:
         os.environ.update(taken)
 
 
+def _folder_for_sockets() -> str:
+    """The temporary folder (TMPDIR), or /tmp where its path is too long for Ray's sockets."""
+    usual, short = tempfile.gettempdir(), "/tmp"  # noqa: S108  # the folder made in it is nobody else's
+    return usual if len(os.fsencode(usual)) <= MOST_FOLDER_BYTES or not os.access(short, os.W_OK) else short
+
+
 def _remove_leftovers() -> None:
     """Folders of local Rays whose coordinator was killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{LOCAL_PREFIX}*"):
+    for folder in Path(_folder_for_sockets()).glob(f"{LOCAL_PREFIX}*"):
         pid = folder.name.removeprefix(LOCAL_PREFIX).partition("-")[0]
         if pid.isdigit() and not _is_alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import kernels
 from kalepool.cluster.messages import MOST_FINDS, Find, Hello, WorkerFailure, WorkerJob, WorkerReport, code_version
+from kalepool.platforms import NICENESS
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
 
@@ -23,7 +24,6 @@ CALL_SECONDS = 0.03  # a thread looks up from the kernel this often
 FIRST_CALL = 2**15
 COALESCE_SECONDS = 0.1  # reports leave at most this often
 NEWS_SECONDS = 0.15  # until all workers know of a find: a report, a new job, the calls that were under way
-NICENESS = 19  # services on the same machine go first; search takes what is left
 
 SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
 HARMLESS = {"KALEPOOL_BACKEND", "KALEPOOL_OPENCL_CPU"}

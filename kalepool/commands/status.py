@@ -27,7 +27,7 @@ def status() -> None:
         raise no_pool(settings)
 
     async def read(database: Database) -> tuple[Moment, list[DayResult]]:
-        async with ChainReader(settings.chain) as chain:
+        async with ChainReader.of(settings) as chain:
             reader = MomentReader(
                 database,
                 chain,

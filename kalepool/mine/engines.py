@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from typing import Protocol
 
 from kalepool.errors import ConfigError
 from kalepool.mine.job import PoolJob
+from kalepool.platforms import cores, split_command
 from kalepool.processes import end, spawn
 from kernels import KernelError, SearchStoppedError, Template, backends, devices, driver, find, is_of_cards, keccak
 
@@ -78,7 +78,7 @@ class CommandEngine:
 
     def __init__(self, command: str, threads: int) -> None:
         try:
-            self.arguments, self.threads = shlex.split(command), threads
+            self.arguments, self.threads = split_command(command), threads
         except ValueError as error:
             raise ConfigError(f"--exec: {command!r} cannot be read: {error}") from None
         if not self.arguments:
@@ -161,7 +161,7 @@ def choose_engines(
 
     A card that nobody asked for and that does not work is left out, with a word to `say`.
     """
-    threads = threads or os.cpu_count() or 1
+    threads = threads or cores()
     if command is not None:
         return [CommandEngine(command, threads)]
     if backend is not None or (backend := os.environ.get("KALEPOOL_BACKEND")):

@@ -10,6 +10,7 @@ endurance.py      how long the pool's XLM lasts
 departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
+rpc_servers.py    which RPC server is asked, and how often
 turns.py          the order among equals: the most owed first
 search.py         which farmer a worker of the cluster hashes for
 external_rigs.py  which farmer an external miner's rig hashes for

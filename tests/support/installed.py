@@ -24,6 +24,7 @@ class Installed:
     """An environment with nothing but the wheel and what it needs, in the versions of the lock file."""
 
     folder: Path
+    name: str = "kalepool"
 
     @property
     def python(self) -> Path:
@@ -31,16 +32,14 @@ class Installed:
 
     @property
     def program(self) -> Path:
-        return self.folder / "bin" / "kalepool"
+        return self.folder / "bin" / self.name
 
     @classmethod
-    def install(cls, folder: Path) -> Installed:
+    def install(cls, folder: Path, project: Path = ROOT, name: str = "kalepool") -> Installed:
         """Build the wheel and install it: seconds, for uv has seen all the rest when it made the developer's own."""
-        wheels = folder.with_name("wheel")
-        _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels))
-        (wheel,) = wheels.glob("*.whl")
+        wheel = build_wheel(project, folder.with_name("wheel"))
         _run(str(TOOLS / "uv"), "venv", "--quiet", "--python", sys.executable, str(folder))
-        made = cls(folder)
+        made = cls(folder, name)
         # Compiled at once: every test starts several processes, and where Python may not write, each would compile all.
         command = [str(TOOLS / "uv"), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(made.python)]
         command += ["--constraints", str(ROOT / "requirements.lock"), str(wheel)]
@@ -51,8 +50,16 @@ class Installed:
         return made
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def build_wheel(project: Path, folder: Path) -> Path:
+    """The wheel of a project's folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    _run(*command, folder=project)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _run(*command: str, folder: Path = ROOT) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kalepool import log
-from kalepool.__main__ import _explain
+from kalepool.endings import _explain
 from kalepool.errors import RpcUnavailableError
 from kalepool.units import plain, plain_lines
 from kalepool.up.follow import Voice
@@ -42,7 +42,7 @@ def test_nothing_is_left_to_obey(text: str) -> None:
 
 
 def test_an_rpc_servers_words_in_an_error() -> None:
-    said = _explain(RpcUnavailableError(f"the server says {ORDERS}"))
+    said = _explain(RpcUnavailableError(f"the server says {ORDERS}"), "kalepool")
     assert said is not None and not OBEYED.search(said[0]) and "the server says" in said[0]
 
 

@@ -59,6 +59,18 @@ async def spent_by_journal(farm) -> dict[str, int]:
     return found
 
 
+async def at_rest(api) -> tuple[dict[str, int], dict[str, Any], dict[int, dict[str, Any]]]:
+    """Fees by the journal, and the day and the blocks as everybody may see them: of one moment, for the pool's own
+    chores go on."""
+    while True:
+        before = await spent_by_journal(api.farm)
+        api.app.state.days = results.Days(api.farm.ctx.database)
+        blocks = {block["block_index"]: block for block in (await api.anybody.get("/books/blocks")).json()["items"]}
+        (day,) = (await api.anybody.get("/books/days")).json()
+        if await spent_by_journal(api.farm) == before:
+            return before, day, blocks
+
+
 def spent(result: dict[str, Any]) -> dict[str, int]:
     return {action: int(result[f"{action}_fee_stroops"]) for action in FEES}
 
@@ -69,12 +81,7 @@ async def test_sums_agree_with_the_journal_wherever_they_are_shown(api) -> None:
     await priced(farm, 0, 0.004)
     await farmed(farm, 0)
     await farmed(farm, 1)  # nobody knew a price
-    journal, before = await spent_by_journal(farm), None
-    while journal != before:  # the pool's own chores go on
-        api.app.state.days = results.Days(farm.ctx.database)
-        blocks = {block["block_index"]: block for block in (await api.anybody.get("/books/blocks")).json()["items"]}
-        (day,) = (await api.anybody.get("/books/days")).json()
-        journal, before = await spent_by_journal(farm), journal
+    journal, day, blocks = await at_rest(api)
 
     # To the stroop what single rows say. Trustlines and the like are of no block.
     assert spent(day) == journal and all(journal.values())

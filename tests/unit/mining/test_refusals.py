@@ -17,9 +17,9 @@ import httpx2
 import pytest
 
 from kalepool.api.problems import Problem
-from kalepool.commands.mine import checked_key, checked_url
 from kalepool.errors import ConfigError
 from kalepool.mine import miner as client
+from kalepool.mine.command import checked_key, checked_url
 from kalepool.mine.engines import CommandEngine
 from kalepool.mine.miner import MiningClient, RefusedError
 from kalepool.networks import DEVNET
