@@ -133,7 +133,7 @@ async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database
         await served(set(planted))
         for farmer in planted:
             mining.dealer.places[farmer].zeros = 8
-        miner, now = await miners.register(database, settings, "tester"), datetime.now(UTC)
+        miner, now = await miners.register(database, CUSTODY, settings, "tester"), datetime.now(UTC)
         rig = Rig(miner.miner.miner_id, "0", 1000, Pace(2**20, now), seen_at=now, proven=True)
         mining.dealer.rigs[rig.searcher] = rig
         mining.dealer.deal(now)
