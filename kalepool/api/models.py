@@ -167,7 +167,7 @@ def stake_part(given: float | None, usual: float) -> Decimal:
 
 
 MostStake = Annotated[
-    StakeText | None,
+    Annotated[str, StringConstraints(pattern="^[1-9][0-9]{0,17}$")] | None,
     Field(description="The most KALE staked in a block, in stroops, besides that part; null for no such limit."),
 ]
 

@@ -178,7 +178,7 @@ def stake_limit(text: str) -> str | None:
     """KALE as the API has it: stroops as text, None for `none`. InputError for what is no amount."""
     if text == "none":
         return None
-    if not re.fullmatch(r"\d{1,11}(\.\d{1,7})?", text):
+    if not re.fullmatch(r"\d{1,10}(\.\d{1,7})?", text) or not Decimal(text):
         raise InputError(f"--stake-most {text!r} is no amount of KALE: write 25, 0.5 or none")
     return str(int(Decimal(text).scaleb(7)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -83,8 +83,10 @@ class Farmer:
     """Goes with every payment to the payout wallet."""
     owner_wallet: str | None = None
     """Who signs in for it; None: nobody does."""
+    paused: bool = False
+    """Its own wish: it is planted for no more until it says otherwise."""
     stake_most_stroops: int | None = None
-    """KALE that it stakes in a block at most, besides that part; None: no such limit."""
+    """Its own wish: the most that it stakes in a block."""
 
     @property
     def destination(self) -> Destination:
@@ -376,25 +378,21 @@ async def fix_fees(ctx: Context) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class StakeChange:
-    """`percentage`: None leaves it as it is. `most_stroops` counts `with_most`: None takes the limit away."""
+class Wishes:
+    """What a farmer changes of itself; what is None stays. `unlimited`: there is no most that it stakes any more."""
 
-    percentage: Decimal | None = None
-    with_most: bool = False
-    most_stroops: int | None = None
+    stake_percentage: Decimal | None = None
+    stake_most_stroops: int | None = None
+    unlimited: bool = False
+    paused: bool | None = None
 
 
-async def change_stake(database: Database, farmer_id: UUID, change: StakeChange) -> None:
+async def change_wishes(database: Database, farmer_id: UUID, wishes: Wishes) -> None:
     """From the next plant on. FarmerLeavesError for one that leaves."""
-    changed = await database.execute(
-        "update_stake",
-        farmer_id=farmer_id,
-        stake_percentage=change.percentage,
-        with_most=change.with_most,
-        stake_most_stroops=change.most_stroops,
-    )
-    if not changed:
-        raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+    async with database.transaction() as tx:
+        if not await tx.execute("update_wishes", farmer_id=farmer_id, **asdict(wishes)):
+            raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+        await tell(tx, FarmerNotice(farmer_id))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ UPDATE farmers SET status = 'leaving', leaving_at = now(), departed_at = NULL, l
 WHERE farmer_id = %(farmer_id)s AND status <> 'leaving';
 
 -- name: select_leaving_farmers
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_retry_at <= now()) ORDER BY leaving_at, farmer_id;
 
 -- name: select_leaving

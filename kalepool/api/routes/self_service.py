@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request
-from pydantic import ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from kalepool.api.auth import Anyone, SignedIn, record, require_sign_in
 from kalepool.api.calls import context, finish, visible_farmer
@@ -139,23 +139,20 @@ async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Pag
 
 
 class FarmerChange(Sent):
-    """What a farmer may change of itself: one or both. What is absent stays."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    """What a farmer may change of itself; what is absent stays."""
 
     stake_percentage: StakeWish | None = Field(default=None, description=STAKE_PART, examples=[0.1])
-    stake_most_stroops: MostStake = None
-
-    @model_validator(mode="after")
-    def _names_something(self) -> FarmerChange:
-        if not self.model_fields_set:
-            raise ValueError("name stake_percentage, stake_most_stroops, or both")
-        return self
+    stake_most_stroops: StroopsText | None = Field(
+        default=None, description="The most that is staked in a block, whatever the balance. Null: no such limit."
+    )
+    paused: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Whether it is left out: nothing new is planted, what is planted ends as ever."
+    )
 
 
 @router.patch(
     "/farmers/{farmer_id:uuid}",
-    summary="Change the stake",
+    summary="Change the stake, or pause",
     responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
 async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, caller: Anyone) -> FarmerView:
@@ -165,14 +162,16 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
     require_sign_in(caller)
-    part = None if body.stake_percentage is None else stake_part(body.stake_percentage, 0)
-    with_most = "stake_most_stroops" in body.model_fields_set
-    change = farmers.StakeChange(part, with_most, most_stroops(body.stake_most_stroops))
-    await farmers.change_stake(ctx.database, farmer_id, change)
-    told = {} if part is None else {"stake_percentage": str(part)}
-    if with_most:
-        told["stake_most_stroops"] = body.stake_most_stroops or "none"
-    await record(ctx.database, caller, "change-stake", farmer_id, **told)
+    part, most = body.stake_percentage, body.stake_most_stroops
+    wishes = farmers.Wishes(
+        stake_percentage=None if part is None else stake_part(part, 0),
+        stake_most_stroops=None if most is None else int(most),
+        unlimited=most is None and "stake_most_stroops" in body.model_fields_set,
+        paused=body.paused,
+    )
+    await farmers.change_wishes(ctx.database, farmer_id, wishes)
+    changed = {name: str(value) for name, value in body.model_dump(exclude_unset=True).items()}
+    await record(ctx.database, caller, "change-stake", farmer_id, **changed)
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
 
 
