@@ -49,10 +49,10 @@ class _Given(Collector):
 class Metrics:
     """Reads all metrics of the pool. One scrape at a time, and its answer serves for a second."""
 
-    def __init__(self, ctx: Context, health: Health, days: Days) -> None:
+    def __init__(self, ctx: Context, health: Health, days: Days | None = None) -> None:
         self._ctx = ctx
         self._health = health
-        self._days = days
+        self._days = days or Days(ctx.database)
         self._totals = Totals(ctx.database)
         self._lock = asyncio.Lock()
         self._last: tuple[float, bytes] | None = None
