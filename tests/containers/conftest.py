@@ -86,9 +86,9 @@ def podman() -> Iterator[Podman]:
         "mount -t tmpfs none /run/containers && exec sleep 3600"
     )
     with subprocess.Popen(["unshare", "-m", "sh", "-c", script]) as holder:
+        run = Podman(holder.pid, {**os.environ, "CONTAINERS_CONF": str(settings)})
         try:
             time.sleep(0.5)
-            run = Podman(holder.pid, {**os.environ, "CONTAINERS_CONF": str(settings)})
             _clear(run)
             yield run
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def pins(file: Path) -> dict[str, str]:
 def test_an_image_installs_the_versions_that_are_tested(lock: Path) -> None:
     tested, installed = pins(ROOT / "requirements.lock"), pins(lock)
     assert installed and installed.items() <= tested.items(), "run `make lock`"
+
+
+@pytest.mark.parametrize(("lock", "project"), [("pool", "pyproject.toml"), ("miner", "miner/pyproject.toml")])
+def test_an_image_installs_all_that_is_imported(lock: str, project: str) -> None:
+    asked = tomllib.loads((ROOT / project).read_text())["project"]["dependencies"]
+    names = {re.match(r"[\w.-]+", one)[0].lower() for one in asked}  # type: ignore[index]
+    assert names <= pins(ROOT / f"deploy/locks/{lock}.lock").keys(), "run `make lock`"
 
 
 def test_the_pools_image_has_no_tools_of_developers() -> None:
