@@ -1,6 +1,7 @@
 """Programs for who works on the project.
 
 audit.py          what `make audit` runs: known vulnerabilities of the dependencies
+chart_schemas.py  what Kubernetes would refuse of the Helm chart, for its test
 check.py          what `make check` runs
 covered.py        what `make test` does last: coverage, held to a floor for each package
 names.py          its step that looks for one name of two things

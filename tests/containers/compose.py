@@ -116,7 +116,9 @@ class Compose:
         if mode:
             options.append(f"--network=container:{self.container(mode.removeprefix('service:'))}")
         if "pid" in service:
-            options.append(f"--pid=container:{self.container(service['pid'].removeprefix('service:'))}")
+            # By its path: podman joins another container's by name only where it makes control groups.
+            other = self.container(service["pid"].removeprefix("service:"))
+            options.append(f"--pid=ns:/proc/{self._podman('inspect', '--format={{.State.Pid}}', other)}/ns/pid")
         own = next(name for name, other in self.services.items() if other is service)
         networks = service.get("networks", {})
         for network in networks:
