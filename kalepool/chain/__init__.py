@@ -7,6 +7,7 @@ destinations.py  where money goes, and the memo with it          (pure)
 records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
+gathering.py   reads of entries that are wanted at the same time, as one request
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
@@ -21,7 +22,7 @@ channels.py    Channels: which of the pool's accounts carries what
 from __future__ import annotations
 
 from kalepool.chain.channels import Channels
-from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.client import Chain, Foreseen, may_retry
 from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction
 from kalepool.chain.past_reader import Charge
@@ -56,6 +57,7 @@ __all__ = [
     "Farm",
     "FeeBids",
     "Fees",
+    "Foreseen",
     "HarvestPlan",
     "Ledger",
     "Limits",

@@ -12,8 +12,9 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
+from kalepool.chain import Foreseen
 from kalepool.contract_errors import PailMissingError, ZeroCountTooLowError
-from kalepool.errors import Fault
+from kalepool.errors import Fault, RpcUnavailableError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
 from kalepool.services import poolers
@@ -214,6 +215,7 @@ async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Ca
         hash=candidate.hash,
         zeros=candidate.zeros,
     )
+    foreseen = await _foresee(ctx, candidate)  # while others have the channels
     async with ctx.accounts.channel(deadline) as channel:
         outcome = await carry(
             ctx.journal,
@@ -225,6 +227,7 @@ async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Ca
                 channel=channel,
                 deadline=deadline,
                 attempt=attempt,
+                foreseen=foreseen if attempt == 1 else None,
             ),
             deadline=deadline,
             timeout_seconds=ctx.settings.work_timeout_seconds,
@@ -239,3 +242,12 @@ async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Ca
         outcome.transaction_hash,
         outcome.ledger,
     )
+
+
+async def _foresee(ctx: Context, candidate: Candidate) -> Foreseen | None:
+    """The work's simulation; None where there is none in time. Raises what the contract refuses it with."""
+    try:
+        async with ctx.journal.calls, asyncio.timeout(2 * ctx.settings.chain.ledger_seconds + 1):
+            return await ctx.chain.foresee_work(candidate.wallet, candidate.hash, candidate.nonce)
+    except (RpcUnavailableError, TimeoutError):
+        return None
