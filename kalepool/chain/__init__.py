@@ -9,6 +9,7 @@ rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
 gathering.py   reads of entries that are wanted at the same time, as one request
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
+relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
@@ -21,14 +22,16 @@ channels.py    Channels: which of the pool's accounts carries what
 
 from __future__ import annotations
 
+from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, Foreseen, may_retry
 from kalepool.chain.destinations import Destination, require_destination
-from kalepool.chain.past import PastPart, PastTransaction
+from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
+    CLAIMABLE_RESERVE_STROOPS,
     Account,
     Farm,
     FeeBids,
@@ -41,6 +44,7 @@ from kalepool.chain.records import (
     Prepared,
     Receiver,
     RpcHealth,
+    Share,
     Signer,
     Status,
 )
@@ -48,6 +52,7 @@ from kalepool.chain.submitting import expired
 
 __all__ = [
     "BASE_RESERVE_STROOPS",
+    "CLAIMABLE_RESERVE_STROOPS",
     "Account",
     "Chain",
     "ChainReader",
@@ -68,8 +73,11 @@ __all__ = [
     "Prepared",
     "Receiver",
     "RpcHealth",
+    "Share",
     "Signer",
     "Status",
+    "claimable_id",
+    "envelope_hash",
     "expired",
     "may_retry",
     "require_destination",

@@ -1,6 +1,7 @@
 """What the pool decides, pure: state and the time go in, decisions come out.
 
 schedule.py       whom to plant, which works to hand in and when, what to harvest
+submitters.py     who takes a transaction to the network: the relayer, or the pool itself
 retries.py        what failed: whether and when it is tried again
 price_gate.py     whether something is worth its fees: one test for all that is paid for
 foresight.py      what a block should bring: rivals and zeros foreseen
@@ -20,6 +21,7 @@ ranges.py         who may try which nonces
 withholding.py    miners that hold back what they found
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+share_log.py      what every share of a block was, for everybody to check its credits
 paying.py         which miners are paid, in what order
 bookkeeping.py    what events mean for the books: debit, credit, cause
 """

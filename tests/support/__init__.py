@@ -1,6 +1,7 @@
 """What tests and benchmarks are built from.
 
 installed.py     the built wheel in an environment of its own, and its program on a data folder
+channels_cases.py  calls of Stellar Channels, and how the real plugin is asked them
 core_cases.py    what stellar-core does with operations, as data, and the world it is asked in
 ray_nodes.py     a Ray of several nodes on this machine, and a node's death
 command_line.py  a command of the program in this process
@@ -9,6 +10,7 @@ browsing.py      the page in a real Chromium, and axe's word on what it shows
 axe/             axe-core, as its makers published it
 browser.py       a browser without a script: cookies and forms
 served.py        the API as `kalepool api` runs it, in this process and on a real port
+money_proof.py   what miners must have received, by the network's transactions and the share logs alone
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors
 rpc_fronts.py    several RPC servers in front of one devnet, each with faults of its own

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.commands.settings import options, read, settings
+from kalepool.commands.settings import read, settings
 from kalepool.config import Settings
 from kalepool.errors import ConfigError
 from kalepool.networks import TESTNET
+from kalepool.shown_settings import options
 from tools import settings_page
 
 
@@ -62,10 +63,12 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
         "api_key",
         "master_key",
         "alert_webhook",
+        "relayer_key",
     }
     lines = [f"KALEPOOL_{name.upper()}=https://{secret}:{secret}@host/{secret}?{secret}#{secret}" for name in hidden]
     lines += [
         f"KALEPOOL_RPC_URL=https://rpc.example/{secret}, https://other.example/?key={secret}",
+        f"KALEPOOL_RELAYER_URL=https://relayer.example/{secret}",
         f"KALEPOOL_FRIENDBOT_URL=https://{secret}@bot.example",
         f"KALEPOOL_API_URL=http://{secret}:{secret}@api.example:80?{secret}",
         f"KALEPOOL_RAY_ADDRESS=ray:{secret}@ray.example",

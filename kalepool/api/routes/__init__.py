@@ -5,6 +5,8 @@ books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
 farm.py          farmers, in a browser: from joining to leaving
+operating.py     operators, in a browser: what they see
+operating_forms.py  operators, in a browser: what they change
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed
@@ -13,6 +15,7 @@ csv_exports.py   farmers and operators: CSV and JSON files, their columns
 sep10.py         farmers' wallets: sign in
 keys.py          whoever has a key: list, make and revoke keys
 miner.py         external miners: jobs, shares, credits
+closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 metrics.py       Prometheus
