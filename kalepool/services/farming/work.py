@@ -256,7 +256,7 @@ async def _submit(
 async def _foresee(ctx: Context, candidate: Candidate) -> Foreseen | None:
     """The work's simulation; None where there is none in time. Raises what the contract refuses it with."""
     try:
-        async with ctx.journal.calls, asyncio.timeout(2 * ctx.settings.chain.ledger_seconds + 1):
+        async with ctx.journal.foresights, asyncio.timeout(2 * ctx.settings.chain.ledger_seconds + 1):
             return await ctx.chain.foresee_work(candidate.wallet, candidate.hash, candidate.nonce)
     except (RpcUnavailableError, TimeoutError):
         return None
