@@ -75,6 +75,7 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     for command in (["miner", "add", "rig"], ["operator", "add", "me"]):
         made = kalepool(*command)
         assert made.status == 0 and re.search(r"^key +kp_\S{43}$", made.output, re.MULTILINE), made.errors
+        assert ("without a payout wallet" in made.errors) == (command[0] == "miner")
     twin = kalepool("miner", "add", "rig")
     assert twin.status == 2 and "is called 'rig' already: choose another name" in twin.errors
     refused = kalepool("miner", "add", "other", "--payout-wallet", "G123")
