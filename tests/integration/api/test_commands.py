@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.database import new_id
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 from tests.support.command_line import Done
@@ -105,13 +104,5 @@ async def test_what_operators_did_with_curl(farm, commands: Commands) -> None:
     assert (await commands("key", "revoke", other["key_id"], "--yes")).status == 0
     left = await commands.json("key", "list", "--role", "miner")
     assert len(left) == 1 and left[0]["key_id"] != other["key_id"]
-    lost = new_id()
-    await farm.rows(
-        "INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, "
-        "stake_stroops, forecast_stroops) VALUES (%s, 9, %s, %s, 'pooler', 'work-missing', 1, 2)",
-        *(lost, farm.pooler_id, farmer.farmer_id),
-    )
-    assert [row["compensation_id"] for row in await commands.json("compensation", "list")] == [str(lost)]
-    assert (await commands.json("compensation", "pay", str(lost), "--yes"))["approved_at"] is not None
     unknown = await commands("miner", "show", "rag")
     assert unknown.status == 2 and "see `kalepool miner list`" in unknown.errors
