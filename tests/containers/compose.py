@@ -15,7 +15,7 @@ from .conftest import Podman
 PROJECT = "kalepool-test"
 KNOWN = {
     "image", "build", "command", "entrypoint", "environment", "env_file", "volumes", "secrets", "networks",
-    "network_mode", "pid", "read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "restart", "depends_on",
+    "network_mode", "read_only", "tmpfs", "cap_drop", "security_opt", "shm_size", "restart", "depends_on",
     "healthcheck", "stop_grace_period",
 }  # fmt: skip
 HEALTHY_SECONDS = 300.0
@@ -115,10 +115,6 @@ class Compose:
         mode = service.get("network_mode", "")
         if mode:
             options.append(f"--network=container:{self.container(mode.removeprefix('service:'))}")
-        if "pid" in service:
-            # By its path: podman joins another container's by name only where it makes control groups.
-            other = self.container(service["pid"].removeprefix("service:"))
-            options.append(f"--pid=ns:/proc/{self._podman('inspect', '--format={{.State.Pid}}', other)}/ns/pid")
         own = next(name for name, other in self.services.items() if other is service)
         networks = service.get("networks", {})
         for network in networks:

@@ -100,7 +100,7 @@ def podman() -> Iterator[Podman]:
 
 def _name_servers(holder: int) -> list[int]:
     """Those of podman that serve this run's networks."""
-    note = Path(f"/proc/{holder}/root/run/containers/networks/aardvark-dns/aardvark.pid")
+    note = Path("/proc", str(holder), "root", "run/containers/networks/aardvark-dns/aardvark.pid")
     return [int(note.read_text())] if note.exists() else []
 
 
