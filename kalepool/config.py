@@ -291,7 +291,10 @@ class Settings(BaseSettings):
     """Most farmers that one payout wallet may register by itself."""
 
     sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
-    """Seconds that a farmer stays signed in."""
+    """Seconds that a farmer stays signed in at the API."""
+
+    browser_seconds: Annotated[int, Field(ge=300, le=604_800)] = 43_200
+    """Seconds that a browser stays signed in at the page."""
 
     miner_registration: Annotated[Literal["open", "invite"], Heading("External miners")] = "invite"
     """Who may register as a miner: anybody, or who has an invitation."""

@@ -51,7 +51,8 @@ BEGIN
                                       'destination', 'created_at']),
                 ('payouts', ARRAY['payout_id', 'miner_id', 'amount_stroops', 'destination', 'memo', 'reason',
                                   'idempotency_key', 'created_at']),
-                ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at'])
+                ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at']),
+                ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at'])
             ) AS t (table_name, columns)
         LOOP
             EXECUTE format('REVOKE UPDATE, DELETE ON %I FROM kalepool_api', kept.table_name);
@@ -60,7 +61,7 @@ BEGIN
                 FROM pg_attribute
                 WHERE attrelid = kept.table_name::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (kept.columns));
         END LOOP;
-        GRANT DELETE ON api_keys TO kalepool_api; -- of sign-ins that have ended
+        GRANT DELETE ON api_keys, browser_sessions TO kalepool_api; -- of sign-ins that have ended
     END IF;
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kalepool_coordinator') THEN

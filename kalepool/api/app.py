@@ -18,8 +18,10 @@ from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
+    browser,
     csv_exports,
     earnings,
+    farm,
     farmers,
     farming,
     keys,
@@ -119,6 +121,8 @@ def create_app(settings: Settings) -> FastAPI:
         earnings,
         operator,
         page,
+        browser,
+        farm,
         metrics,
     )
     for audience in audiences:

@@ -21,6 +21,7 @@ operators.py      what operators do: pause, bans, corrections
 owed.py           what each farmer is owed of the last day's paying zeros
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
+browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
 presence.py       when the pool itself was away
 absences.py       when it is believed that something is gone from the ledger

@@ -18,6 +18,9 @@ from kalepool.errors import ConflictError, NotFoundError
 MOST_KEYS = 50
 """Keys and tokens of one subject that may be used at the same time."""
 
+SIGN_IN = "sign-in"
+"""The label of a token that a wallet's signature was given."""
+
 
 class TooManyKeysError(ConflictError):
     """The subject has its most keys already."""
@@ -171,6 +174,11 @@ async def make_room_for_token(session: Session, wallet: str) -> None:
     """Ends a payout wallet's oldest tokens where it has its most, and deletes everybody's that ended long ago."""
     await session.execute("delete_old_tokens")
     await session.execute("end_oldest_tokens", subject_wallet=wallet, most=MOST_KEYS - 1)
+
+
+async def revoke_tokens_of(session: Session, wallet: str) -> None:
+    """Ends every token of a wallet: it is signed in nowhere any more."""
+    await session.execute("end_oldest_tokens", subject_wallet=wallet, most=0)
 
 
 async def revoke_own_key(

@@ -33,7 +33,7 @@ from kalepool.config import Settings
 from kalepool.custody import Purpose
 from kalepool.errors import InputError
 from kalepool.services.context import Context
-from kalepool.services.keys import Role, create_key, make_room_for_token
+from kalepool.services.keys import SIGN_IN, Role, create_key, make_room_for_token
 from kalepool.services.pool_accounts import named_accounts
 
 log = structlog.get_logger()
@@ -99,8 +99,8 @@ class SignIn:
         built.signatures.append(DecoratedSignature(hint, self.signer.sign(built.hash())))
         return built.to_xdr()
 
-    async def answer(self, ctx: Context, transaction: str) -> Token:
-        """The token for a signed challenge: once for each.
+    async def answer(self, ctx: Context, transaction: str, *, seconds: int | None = None) -> Token:
+        """The token for a signed challenge: once for each. `seconds`: how long it is good, by default as is set.
 
         Raises ChallengeError, ChallengeUsedError, RpcUnavailableError where the wallet's signers cannot be read.
         """
@@ -112,7 +112,7 @@ class SignIn:
         found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
-        return await self._issue(ctx, wallet, read.transaction)
+        return await self._issue(ctx, wallet, read.transaction, seconds or ctx.settings.sign_in_seconds)
 
     def _read(self, transaction: str, passphrase: str) -> ChallengeTransaction:
         try:
@@ -141,9 +141,9 @@ class SignIn:
         except Exception as error:
             raise ChallengeError(f"the challenge is not signed as it must be: {_reason(error)}") from None
 
-    async def _issue(self, ctx: Context, wallet: str, challenge: TransactionEnvelope) -> Token:
+    async def _issue(self, ctx: Context, wallet: str, challenge: TransactionEnvelope, seconds: int) -> Token:
         now = datetime.now(UTC).replace(microsecond=0)
-        expires_at = now + timedelta(seconds=ctx.settings.sign_in_seconds)
+        expires_at = now + timedelta(seconds=seconds)
         claims = {
             "iss": self.endpoint,
             "sub": wallet,
@@ -164,7 +164,7 @@ class SignIn:
             if not fresh:
                 raise ChallengeUsedError("this challenge has been used: ask for another")
             key = await create_key(
-                tx, Role.FARMER, subject_wallet=wallet, label="sign-in", expires_at=expires_at, key=token
+                tx, Role.FARMER, subject_wallet=wallet, label=SIGN_IN, expires_at=expires_at, key=token
             )
         log.info("farmer_signed_in", wallet=wallet, key=str(key.key_id))
         return Token(key.key_id, wallet, expires_at, token)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database
+from kalepool.protocol.model import U32_MAX
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 
 Row = Mapping[str, Any]
@@ -40,6 +41,33 @@ class MinerHistory:
     miner: Row
     hashes_per_second: float
     blocks: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page of ours. `what`: block, farmer or miner."""
+
+    what: str
+    name: str
+    path: str
+
+
+MOST_SOUGHT = 100
+"""Letters of a name or a wallet that is sought."""
+
+
+async def find_pages(database: Database, words: str) -> list[FoundPage]:
+    """The pages of what is called just so: a block's index, a farmer's custodial wallet or id, a miner's name or id,
+    whatever the case of letters. Payout wallets are not found: the page shows none. Raises DatabaseError."""
+    if len(words) > MOST_SOUGHT or not words.isprintable():
+        return []
+    rows = await database.fetch_all("select_pages_called", called=words, index=_index(words))
+    return [FoundPage(row["what"], row["name"], f"/{row['what']}/{row['id']}") for row in rows]
+
+
+def _index(words: str) -> int | None:
+    digits = words.removeprefix("#")
+    return int(digits) if digits.isascii() and digits.isdecimal() and int(digits) <= U32_MAX else None
 
 
 async def read_events(database: Database, farmer_id: UUID | None, limit: int) -> Sequence[Row]:

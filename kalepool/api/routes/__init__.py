@@ -3,6 +3,8 @@
 public.py        everybody: what the pool is, its blocks, /health, /info, the stream of events
 books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
+browser.py       whoever signed in with one: signed out
+farm.py          farmers, in a browser: from joining to leaving
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
 
+from kalepool.api.routes.page import TICK_SECONDS
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
+from tests.support.browsing import Window, chromium, needs_chromium, open_window
+from tests.support.seasoned import Seasoned, season
 from tests.support.served import served, tell_to_stop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 CONTRASTS = """
 () => {
@@ -43,45 +43,14 @@ CONTRASTS = """
 """Words whose contrast with what is behind them is below WCAG's 4.5."""
 
 
-@dataclass
-class Window:
-    """A page, and what it complained of or asked others for."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-
-    async def shows(self, selector: str, text: str) -> None:
-        """Until it does, by itself: nothing is reloaded."""
-        await self.page.wait_for_function(
-            "([selector, text]) => document.querySelector(selector)?.innerText.replace(/\\s+/g, ' ').includes(text)",
-            arg=[selector, text],
-            timeout=20_000,
-        )
-
-
-async def open_window(browser: Browser, url: str, width: int, scheme) -> Window:
-    context = await browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    window = Window(await context.new_page())
-    window.page.on("console", lambda said: window.complaints.append(said.text) if said.type == "error" else None)
-    window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
-    window.page.on(
-        "request", lambda asked: None if asked.url.startswith(url) else window.complaints.append(f"asked {asked.url}")
-    )
-    await window.page.goto(url + "/")
-    return window
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+@needs_chromium
 @pytest.mark.slow(8, "a browser starts, and a block turns over")
 async def test_a_block_turns_over_under_it(farm) -> None:
     await farm.add_farmers(3)
-    async with served(farm.settings) as (url, server), async_playwright() as playwright:
+    async with served(farm.settings) as (url, server), chromium() as browser:
         farm.ctx = server._app.state.context
         while farm.ctx.accounts.pool is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
         desk = await open_window(browser, url, 1280, "light")
         phone = await open_window(browser, url, 390, "dark")
         both = (desk, phone)
@@ -134,7 +103,160 @@ async def test_a_block_turns_over_under_it(farm) -> None:
         await desk.shows("#link", "connection lost")
         assert asyncio.get_running_loop().time() - begun < 5
         assert await desk.page.title() == "Connection lost · kalepool"
+        await desk.shows("#gone", "Connection lost What is shown was read at")
+        await desk.shows("#gone", "when it was: On course. It may be over.")
+        assert not await desk.page.is_visible("#verdict"), "what was true is not told as the present"
         left = await desk.page.inner_text("[data-left]")
         await asyncio.sleep(1.2)
         assert await desk.page.inner_text("[data-left]") == left, "what may be over does not go on counting"
-        await browser.close()
+
+
+async def opened(farm, server) -> None:
+    """Until the API has its accounts; the farm then acts as the API does."""
+    farm.ctx = server._app.state.context
+    while farm.ctx.accounts.pool is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+def paths_of(seen: Seasoned) -> list[str]:
+    """Every kind of page there is for everybody."""
+    return [
+        "/",
+        "/block/0",
+        "/block/1",
+        f"/farmer/{seen.farmers[0].farmer_id}",
+        f"/miner/{seen.miner_ids[0]}",
+        "/find?q=nobody",
+        "/find?q=twin",
+        "/nowhere",
+    ]
+
+
+@needs_chromium
+@pytest.mark.slow(12, "every page, in four ways each")
+async def test_every_page_is_for_everybody(farm) -> None:
+    """axe finds nothing, by light and by dark, on a desk and a phone; a keyboard reaches all, and its focus is seen."""
+    async with served(farm.settings) as (url, server), chromium() as browser:
+        await opened(farm, server)
+        seen = await season(farm, ("twin", "twin"))
+        for path in paths_of(seen):
+            window = await open_window(browser, url, path=path)
+            for width in (1440, 390):
+                await window.page.set_viewport_size({"width": width, "height": 844})
+                for scheme in ("light", "dark"):
+                    await window.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                    assert await window.violations() == [], (path, width, scheme)
+            assert await window.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            await assert_works_by_keyboard(window)
+            if path not in ("/find?q=nobody", "/nowhere"):  # Chromium's own word of a 404
+                assert window.complaints == [], path
+
+
+STOPS = """
+() => {
+  const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+  all.filter((e) => e.checkVisibility()).forEach((e, at) => { e.dataset.stop = at; });
+  return document.querySelectorAll("[data-stop]").length;
+}
+"""
+STOP = """
+() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  return [Number(e.dataset.stop ?? -1), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+}
+"""
+
+
+async def assert_works_by_keyboard(window: Window) -> None:
+    """The tabulator leads through everything that does something, in the order of the page, and the focus is seen."""
+    stops = await window.page.evaluate(STOPS)
+    await window.page.evaluate("document.activeElement.blur()")
+    for expected in range(stops):
+        await window.page.keyboard.press("Tab")
+        number, is_seen = await window.page.evaluate(STOP)
+        assert (number, is_seen) == (expected, True), f"{window.page.url}: stop {number} of {stops}"
+
+
+@needs_chromium
+@pytest.mark.slow(6, "a browser starts")
+async def test_news_that_stay_away_are_not_shown_as_news(farm) -> None:
+    """The API answers, and cannot read: what is shown says of when it is, until there is news again."""
+    async with served(farm.settings) as (url, server), chromium() as browser:
+        await opened(farm, server)
+        await farm.add_farmers(1)
+        await plant.plant(farm.ctx, 0, farm.pooler_id)
+        window = await open_window(browser, url, path="/block/0")
+        await window.page.clock.install()
+        await window.page.goto(url + "/")
+        await window.shows("#link", "live")
+        await window.shows("#verdict", "On course")
+        await farm.rows("ALTER TABLE block_plans RENAME TO gone")
+        await asyncio.sleep(3 * TICK_SECONDS)
+        before = await window.page.evaluate("readAt")
+        await window.page.clock.fast_forward(11_000)
+        await window.shows("#link", "no news; this is from ")
+        await window.shows("#gone", "The pool gives no news")
+        told = await window.page.evaluate(
+            "[readerTime(new Date(readAt), true), document.querySelector('#gone .at').innerText]"
+        )
+        assert told[0] == told[1] and await window.page.evaluate("readAt") == before, "the time of what is shown"
+        assert not await window.page.is_visible("#verdict")
+        await farm.rows("ALTER TABLE gone RENAME TO block_plans")
+        await window.shows("#link", "live")
+        await window.shows("#verdict", "On course")
+        assert not await window.page.is_visible("#gone")
+        assert window.complaints == []
+
+
+@needs_chromium
+async def test_times_are_the_reader_s(farm) -> None:
+    """In its zone and form; without a script in UTC, with the date."""
+    async with served(farm.settings) as (url, _), chromium() as browser:
+        miner_id, at = "00000000-0000-7000-8000-000000000001", "2026-01-02 23:30:00+00"
+        await farm.rows("INSERT INTO miners (miner_id, name, created_at) VALUES (%s, 'ann', %s)", miner_id, at)
+        told = {}
+        readers: dict[str, dict[str, Any]] = {
+            "New York": {"timezone_id": "America/New_York", "locale": "en-US"},
+            "Tokyo": {"timezone_id": "Asia/Tokyo", "locale": "en-GB"},
+            "no script": {"java_script_enabled": False, "timezone_id": "Asia/Tokyo"},
+        }
+        for reader, ways in readers.items():
+            window = await open_window(browser, url, path=f"/miner/{miner_id}", **ways)
+            told[reader] = (await window.page.inner_text("dl time")).replace("\u202f", " ")
+        year = ", 2026" if datetime.now(UTC).year != 2026 else ""
+        assert told == {
+            "New York": f"Jan 2{year}, 06:30 PM",
+            "Tokyo": "3 Jan" + year.replace(",", "") + ", 08:30",
+            "no script": "2026-01-02 23:30 UTC",
+        }
+
+
+@needs_chromium
+async def test_who_is_sought_is_found(farm) -> None:
+    """By hand, in the header of every page: a block, a wallet, a miner. What a payout wallet is for is not told."""
+    async with served(farm.settings) as (url, server), chromium() as browser:
+        await opened(farm, server)
+        [farmer] = await farm.add_farmers(1)
+        await plant.plant(farm.ctx, 0, farm.pooler_id)
+        await farm.rows(
+            "INSERT INTO miners (miner_id, name) SELECT gen_random_uuid(), name "
+            "FROM unnest(ARRAY['Ann', 'twin', 'Twin', '<b>x']) name"
+        )
+        window = await open_window(browser, url)
+
+        async def seek(words: str) -> tuple[str, str]:
+            await window.page.fill("header input[name=q]", words)
+            async with window.page.expect_navigation():
+                await window.page.keyboard.press("Enter")
+            return window.page.url.removeprefix(url), await window.page.inner_text("h1")
+
+        assert (await seek(" 0 "))[0] == "/block/0"
+        assert (await seek(farmer.custodial_wallet.lower()))[0] == f"/farmer/{farmer.farmer_id}"
+        assert (await seek("ann"))[1] == "Miner Ann"
+        assert (await seek("<B>X"))[1] == "Miner <b>x"
+        assert (await seek("twin"))[1] == "Called “twin”"
+        assert await window.page.locator("main li a").count() == 2
+        for nothing in (farmer.payout_wallet, "99", str(2**40), "x" * 100, "<script>alert(1)</script>", "％"):
+            where, said = await seek(nothing)
+            assert where.startswith("/find?q=") and said == f"Nothing is called “{nothing}”"
+            assert farmer.custodial_wallet not in await window.page.inner_text("main")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,11 @@ from stellar_sdk import Keypair
 
 from kalepool.api.limits import RateLimits
 from kalepool.database import Database, new_id
-from kalepool.services import poolers
+from kalepool.services import browsing, poolers
 from kalepool.services.farmers import Farmer
-from kalepool.services.keys import Role, create_key, key_hash
+from kalepool.services.keys import Role, create_key, find_owner, key_hash
 from kalepool.services.mining import miners as mining_accounts
+from tests.support.browser import Browser
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +33,7 @@ POOLERS = {POOLER, OPERATOR}
 ANY_POOLER = {POOLER, OTHER_POOLER, OPERATOR}
 SEES_FARMER = {WALLET, KEY, POOLER, OPERATOR}
 SIGNED_IN = {WALLET, OTHER_WALLET}
+BROWSERS = {WALLET, OTHER_WALLET, MINER, OPERATOR, NOBODY}
 
 
 @dataclass(frozen=True)
@@ -283,9 +286,17 @@ def undescribed(app) -> set[str]:
     return found
 
 
+FORMS: dict[str, Call] = {
+    "/farm": Call(BROWSERS),
+    "POST /farm/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
+    "POST /sign-out": Call(BROWSERS),
+}
+"""Pages where somebody may be signed in, and what their forms do."""
+
 PAGE = {
     "/",
     "/events",
+    "/find",
     "/block/{index:int}",
     "/farmer/{farmer_id:uuid}",
     "/miner/{miner_id:uuid}",
@@ -296,8 +307,37 @@ OWN_TEST = {"/metrics"}
 """For operators and this machine; see test_metrics.py."""
 
 
-async def test_what_the_description_leaves_out_is_public_and_only_read(api) -> None:
-    assert undescribed(api.app) - OWN_TEST == PAGE | DESCRIPTION
+async def test_what_the_description_leaves_out_is_public_and_only_read_or_in_the_table_of_forms(api) -> None:
+    assert undescribed(api.app) - OWN_TEST - set(FORMS) == PAGE | DESCRIPTION
+    assert set(FORMS) <= undescribed(api.app)
+
+
+async def signed_in_as(api, cast: Cast, who: str, number: int) -> Browser:
+    """A browser of somebody's, at an address of its own."""
+    browser = Browser.of(api.app, address=f"10.1.{number // 250}.{number % 250}")
+    key = await cast.key(who)
+    if key is not None:
+        owner = await find_owner(cast.database, key)
+        assert owner is not None
+        session = await browsing.begin(cast.database, owner.key_id, seconds=60, instead_of=None)
+        browser.bring(session.secret)
+    return browser
+
+
+async def test_everybody_sees_and_sends_only_the_forms_that_are_theirs(api, cast: Cast) -> None:
+    wrong = []
+    for number, (operation, call) in enumerate(FORMS.items()):
+        for place, who in enumerate(sorted(BROWSERS)):
+            browser = await signed_in_as(api, cast, who, 10 * number + place)
+            method, _, template = operation.rpartition(" ")
+            path = await cast.path(re.sub(r":\w+}", "}", template), None)
+            fields = call.body(cast) if call.body else {}
+            answer = await (browser.send(path, fields) if method else browser.look(path))
+            refused = {401} if who == NOBODY else {403, 404}
+            fine = answer.status_code < 500 and answer.status_code not in {401, 403, 404}
+            if not (fine if who in call.may else answer.status_code in refused):
+                wrong.append(f"{operation} by {who}: {answer.status_code} {answer.text[-400:]}")
+    assert not wrong, "\n".join(wrong)
 
 
 async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:

@@ -1,0 +1,136 @@
+"""A page from its template: in the reader's language, and with headers that let nothing in from elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kalepool.api import cookies
+from kalepool.api.problems import Problem, of_error, of_invalid
+from kalepool.errors import KalepoolError
+from kalepool.units import amount, kale, rate
+from kalepool.view.words import LANGUAGES, Language, choose
+
+FOLDER = Path(__file__).parent
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # with `no-referrer` a form's Origin would be null
+    "Cache-Control": "no-store",
+}
+
+
+def short(address: str) -> str:
+    """An address as people tell it apart."""
+    return f"{address[:4]}…{address[-4:]}"
+
+
+def clock(seconds: float) -> str:
+    """A time left, as 4:07."""
+    whole = int(seconds)
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def utc(at: datetime, form: str) -> str:
+    """A time in UTC: what is shown where no script knows the reader's zone."""
+    return at.astimezone(UTC).strftime(form)
+
+
+def environment(words: Language) -> Environment:
+    """Templates that speak this language."""
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.filters.update(kale=kale, rate=rate, short=short, clock=clock, utc=utc, amount=amount)
+    made.globals.update(language=words.language, languages=LANGUAGES)
+    made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
+        words.gettext, words.ngettext, newstyle=True
+    )
+    return made
+
+
+TEMPLATES = {language: environment(Language(language)) for language in LANGUAGES}
+"""By language."""
+
+
+def language_of(request: Request) -> str:
+    """What the reader chose (`?lang=de`, kept in a cookie), or what its browser asks for."""
+    return choose(
+        request.query_params.get("lang"),
+        request.cookies.get(cookies.LANGUAGE),
+        accepted=request.headers.get("Accept-Language", ""),
+    )
+
+
+async def page(request: Request, template: str, status: int = 200, **known: Any) -> HTMLResponse:
+    """The template filled in. Made in a thread: one with many farmers takes a while.
+
+    Every template may ask for `network`, `explorer_url`, `now`, `path`, `visitor` (None where nobody signs in here).
+    """
+    network = request.app.state.context.settings.chain
+    language = language_of(request)
+    everywhere = {
+        "network": network.name,
+        "explorer_url": network.explorer_url,
+        "now": datetime.now(UTC),
+        "path": request.url.path,
+        "visitor": getattr(request.state, "visitor", None),
+    }
+    html = await asyncio.to_thread(TEMPLATES[language].get_template(template).render, everywhere | known)
+    answer = HTMLResponse(html, status, headers=HEADERS | {"Content-Language": language, "Vary": "Accept-Language"})
+    visitor = everywhere["visitor"]
+    if visitor is not None and visitor.new:
+        cookies.keep_secret(request, answer, visitor.secret)  # the forms on this page are held to it
+    if request.query_params.get("lang") in LANGUAGES:
+        cookies.keep_language(request, answer, language)
+    return answer
+
+
+def go_to(path: str) -> RedirectResponse:
+    """What a form is answered where it did what it should: the page that shows it, which may be loaded again."""
+    return RedirectResponse(path, 303, headers=HEADERS)
+
+
+class PageRoute(APIRoute):
+    """A route for browsers: what is wrong is a page too, where the browser asks for one."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                problem = of_invalid(error)
+            except KalepoolError as error:
+                problem = of_error(error)
+            except Problem as error:
+                problem = error
+            if "text/html" not in request.headers.get("accept", ""):
+                raise problem
+            answer = await page(request, "problem.html", problem.status, problem=problem)
+            answer.headers.update(problem.headers or {})
+            return answer
+
+        return handle_page

@@ -1,0 +1,95 @@
+"""Every word of a page is in every language, with the same names in it; and everybody is given one of them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import kalepool
+from kalepool.api.rendering import TEMPLATES
+from kalepool.view.words import CATALOGUES, LANGUAGES, Language, choose
+
+PACKAGE = Path(kalepool.__file__).parent
+NAME = re.compile(r"%\((\w+)\)s|%%")
+
+
+def shown() -> tuple[set[str], dict[str, str]]:
+    """The texts of all templates and `mark`s; and the counted ones, the form for one with that for many."""
+    texts: set[str] = set()
+    counted: dict[str, str] = {}
+    for path in (PACKAGE / "api/templates").rglob("*.html"):
+        for _, function, found in TEMPLATES["en"].extract_translations(path.read_text()):  # pyright: ignore
+            if function == "ngettext":
+                counted[found[0]] = found[1]
+            elif function in ("gettext", "_"):
+                texts.add(found if isinstance(found, str) else str(found[0]))
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "words.py":
+            texts |= set(marked(ast.parse(path.read_text())))
+    return texts, counted
+
+
+def marked(tree: ast.AST) -> list[str]:
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "mark"]
+    return [str(call.args[0].value) for call in named if isinstance(call.args[0], ast.Constant)]
+
+
+TEXTS, COUNTED = shown()
+
+
+def test_there_are_words() -> None:
+    assert "Skip to the content" in TEXTS
+    assert set(CATALOGUES) | {"en"} == set(LANGUAGES) == set(TEMPLATES)
+
+
+@pytest.mark.parametrize("language", sorted(CATALOGUES))
+def test_a_language_has_them_all_and_no_more(language: str) -> None:
+    catalogue = CATALOGUES[language]
+    assert TEXTS - set(catalogue.WORDS) == set(), "not translated"
+    assert set(catalogue.WORDS) - TEXTS == set(), "shown nowhere"
+    assert set(catalogue.COUNTED) == set(COUNTED)
+
+
+@pytest.mark.parametrize("language", sorted(CATALOGUES))
+def test_the_names_in_them_are_the_same(language: str) -> None:
+    pairs = list(CATALOGUES[language].WORDS.items())
+    pairs += [(COUNTED[one], form) for one, forms in CATALOGUES[language].COUNTED.items() for form in forms]
+    for english, other in pairs:
+        assert set(NAME.findall(english)) >= set(NAME.findall(other)), english
+        for text in (english, other):
+            assert "%" not in NAME.sub("", text), f"a lone percent sign: {text}"
+    for english, other in CATALOGUES[language].WORDS.items():
+        assert sorted(NAME.findall(english)) == sorted(NAME.findall(other)), english
+
+
+@pytest.mark.parametrize(
+    ("wishes", "accepted", "language"),
+    [
+        ((None, None), "", "en"),
+        ((None, None), "de-AT,de;q=0.9,en;q=0.8", "de"),
+        ((None, None), "fr, en;q=0.3, de;q=0.4", "de"),
+        ((None, None), "de;q=0, *", "en"),
+        ((None, None), "de;q=what,,;;,\x00", "en"),
+        (("de", "en"), "en", "de"),
+        (("xx", "de"), "en", "de"),
+        (("../../etc", None), "fr", "en"),
+    ],
+)
+def test_which_language(wishes: tuple[str | None, ...], accepted: str, language: str) -> None:
+    assert choose(*wishes, accepted=accepted) == language
+
+
+def test_what_is_filled_in_is_escaped_where_html_is() -> None:
+    for language in LANGUAGES:
+        template = TEMPLATES[language].from_string('{{ _("Signed in as %(name)s", name=name) }}')
+        assert "<script>" not in template.render(name="<script>")
+    assert Language("de").say("Signed in as %(name)s", name="Ann") == "Angemeldet als Ann"
+    assert Language("en").say("Signed in as %(name)s", name="Ann") == "Signed in as Ann"
+    assert [Language("en").ngettext("%(num)s block", "%(num)s blocks", count) for count in (1, 2)] == [
+        "%(num)s block",
+        "%(num)s blocks",
+    ]
