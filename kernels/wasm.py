@@ -10,10 +10,13 @@ and numpy, nothing else.
     scan(words, low, blocks, limit)      see vector.py
     score(lanes, low)                    the first 64 bits of one digest, big-endian
     nonces()                             of a block
+
+As a program it writes the module to its standard output.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -43,8 +46,8 @@ def build(layout: Layout = LAYOUT, features: str = "+simd128,+sign-ext") -> byte
 def compiled(module: ir.Module, functions: Mapping[str, Any], features: str, effort: int = 0) -> bytes:
     """A module of LLVM's as one of WebAssembly's that exports these functions by these names.
 
-    effort: LLVM's, 0 to 3. The text is in a good order as it is. To make it better LLVM moves loads away from where they
-    are used, and an engine like V8, which keeps their order, is then short of registers: 164 moves to and from the
+    effort: LLVM's, 0 to 3. The text is in a good order as it is. To make it better, LLVM moves loads away from where
+    they are used, and an engine like V8, which keeps their order, is then short of registers: 164 moves to and from the
     stack in a round in place of 25, and a tenth slower.
     """
     binding.initialize_all_targets()
@@ -203,3 +206,7 @@ def _leb(number: int) -> bytes:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*out, number])
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(build())

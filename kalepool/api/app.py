@@ -19,6 +19,7 @@ from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
     browser,
+    browser_miner,
     csv_exports,
     earnings,
     farm,
@@ -120,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         miner,
         earnings,
         operator,
+        browser_miner,
         page,
         browser,
         farm,

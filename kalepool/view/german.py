@@ -44,6 +44,51 @@ WORDS: dict[str, str] = {
         "Diese Transaktion unterschreiben und nicht ans Netz senden"
     ),
     "The signed transaction": "Die unterschriebene Transaktion",
+    # mining in a browser
+    "Mine": "Minen",
+    "Mine in this browser": "In diesem Browser minen",
+    "This device hashes for the pool while this page is open, and the key's miner is paid for it. Nothing starts before you click, and nothing is loaded from elsewhere.": (
+        "Dieses Gerät hasht für den Pool, solange diese Seite offen ist; bezahlt wird der Miner des Schlüssels. Nichts "
+        "beginnt vor dem Klick, und nichts wird von anderswo geladen."
+    ),
+    "Key of the miner (kp_…)": "Schlüssel des Miners (kp_…)",
+    "It stays in this page until you leave it. The pool's operator gives one out.": (
+        "Er bleibt in dieser Seite, bis sie verlassen wird. Einen Schlüssel gibt der Betreiber des Pools aus."
+    ),
+    "Cores": "Kerne",
+    "Hash with": "Hashen mit",
+    "what is faster": "dem Schnelleren",
+    "the processor": "dem Prozessor",
+    "the graphics card": "der Grafikkarte",
+    "Stop meanwhile": "Anhalten, solange",
+    "when this page is hidden": "diese Seite verdeckt ist",
+    "when this device is on battery": "das Gerät am Akku hängt",
+    "Start": "Start",
+    "Stop": "Stopp",
+    "Not mining.": "Es wird nicht gemint.",
+    "This page needs JavaScript.": "Diese Seite braucht JavaScript.",
+    "Hashrate": "Hashrate",
+    "With": "Mit",
+    "Block": "Block",
+    "Shares": "Shares",
+    "refused": "abgelehnt",
+    "Earned": "Verdient",
+    "Due": "Fällig",
+    "Paid": "Bezahlt",
+    "Type in the key of your miner first.": "Erst den Schlüssel des Miners eingeben.",
+    "Measuring how fast this device is…": "Es wird gemessen, wie schnell das Gerät ist …",
+    "Connecting to the pool…": "Verbindung zum Pool …",
+    "Waiting: the pool has nothing to hash now.": "Warten: Der Pool hat gerade nichts zu hashen.",
+    "Mining.": "Es wird gemint.",
+    "Stopped while this page is hidden.": "Angehalten, solange die Seite verdeckt ist.",
+    "Stopped while this device is on battery.": "Angehalten, solange das Gerät am Akku hängt.",
+    "Stopped.": "Angehalten.",
+    "The pool says: %(reason)s": "Der Pool sagt: %(reason)s",
+    "Stopped: %(reason)s": "Angehalten: %(reason)s",
+    "Stopped, something broke: %(reason)s": "Angehalten, etwas ist kaputt: %(reason)s",
+    "this browser has no WebGPU": "dieser Browser hat kein WebGPU",
+    "%(count)s cores": "%(count)s Kerne",
+    "graphics card": "Grafikkarte",
 }
 
 COUNTED: dict[str, tuple[str, str]] = {}

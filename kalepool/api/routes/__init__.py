@@ -4,6 +4,7 @@ public.py        everybody: what the pool is, its blocks, /health, /info, the st
 books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
+browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: from joining to leaving
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
