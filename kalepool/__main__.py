@@ -28,6 +28,11 @@ COMMANDS = [
     ("restore", "kalepool.commands.backup:restore", "Put a backup back."),
     ("move", "kalepool.commands.backup:move", "Copy the pool's database to another PostgreSQL."),
     ("mine", "kalepool.commands.mine:mine", "Hash for a pool over HTTP, as an external miner."),
+    (
+        "verify-credits",
+        "kalepool.commands.verify_credits:verify_credits",
+        "Reckon a block's credits again, from what is public alone.",
+    ),
     ("simulate", "kalepool.commands.simulate:simulate", "Say what a day would bring, before anything is started."),
     ("bench", "kalepool.bench:bench", "Measure every search backend of this machine."),
     ("api", "kalepool.commands.api:api", "Run the API and custody."),

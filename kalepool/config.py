@@ -51,6 +51,17 @@ def _require_web_address(value: str) -> str:
 WebAddress = Annotated[str, AfterValidator(_require_web_address)]
 
 
+def _require_web_addresses(value: str) -> str:
+    """Of several, with commas or blanks between them. Raises ValueError as _require_web_address."""
+    found = value.replace(",", " ").split()
+    if not found:
+        raise ValueError("no web address: write it as https://host or https://host:port/path")
+    return ",".join(_require_web_address(each) for each in found)
+
+
+WebAddresses = Annotated[str, AfterValidator(_require_web_addresses)]
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """Marks the first setting of a group with what stands above it wherever settings are shown."""
@@ -84,8 +95,13 @@ class Settings(BaseSettings):
     network: Annotated[Literal["devnet", "testnet", "mainnet"], Heading("The chain")] = "devnet"
     """The Stellar network to farm on. `devnet` is an offline one that `kalepool up` starts on this machine."""
 
-    rpc_url: WebAddress | None = None
-    """Address of the Stellar RPC server. Mainnet has no public one: choose yours."""
+    rpc_url: WebAddresses | None = None
+    """Address of the Stellar RPC server, or of several of the same network, separated by commas: the first that is well
+    is read from, transactions go to all. Mainnet has no public one: choose yours."""
+
+    rpc_requests_per_second: Positive | None = None
+    """Requests a second that each RPC server is sent at most, by all of the pool. Without one there is no limit but the
+    server's."""
 
     network_passphrase: str | None = None
     """The network's passphrase, which every signature covers."""
@@ -329,7 +345,7 @@ class Settings(BaseSettings):
     """Whose hashes count for a block's credits: those of so many blocks, the last of them this one."""
 
     share_days: Annotated[int, Field(ge=1), Heading("What is kept")] = 7
-    """Days that single shares are kept. Their totals stay."""
+    """Days that single shares are kept, and with them the share logs of closed blocks. Their totals stay."""
 
     chart_days: Annotated[int, Field(ge=1)] = 7
     """Days that the points of hashrate charts are kept, and workers that are gone."""

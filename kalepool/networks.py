@@ -11,7 +11,7 @@ class Network:
 
     name: str
     passphrase: str
-    rpc_url: str | None  # None: there is no public default, the operator names one
+    rpc_url: str | None  # one or several, see rpc_urls. None: there is no public default, the operator names one
     contract_id: str  # the KALE contract
     asset_code: str
     asset_issuer: str
@@ -24,6 +24,11 @@ class Network:
     # SHA-256 of the KALE contract's code that this version knows, in hex; … stands for digits that do not count. None:
     # any code is taken for it.
     contract_wasm: str | None = None
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The servers, the one to ask first in front."""
+        return tuple(dict.fromkeys((self.rpc_url or "").replace(",", " ").split()))
 
     def knows_contract(self, wasm: str | None) -> bool:
         """Whether the contract's code is the one that is known. `wasm`: None where that is not told."""

@@ -20,6 +20,7 @@ from kalepool.api.routes import (
     books,
     browser,
     browser_miner,
+    closings,
     csv_exports,
     earnings,
     farm,
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
+            await chain.servers.require_one_network(wait_for_one=False)
             ctx = Context(settings, chain, await open_custody(settings, database), database)
             app.state.context = ctx
             app.state.health = Health(ctx)
@@ -80,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.keys = Keys(database)
             app.state.running = set()
             app.state.viewing = page.Viewing(ctx)
+            app.state.log_readers = closings.LogReaders()
             app.state.metrics = metrics.Metrics(ctx, app.state.health)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
@@ -119,6 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
         sep10,
         keys,
         miner,
+        closings,
         earnings,
         operator,
         browser_miner,

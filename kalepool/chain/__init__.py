@@ -6,6 +6,7 @@ decoding.py    result codes and diagnostic events -> typed errors   (pure)
 destinations.py  where money goes, and the memo with it          (pure)
 records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
+servers.py     RpcServers: several as one
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)

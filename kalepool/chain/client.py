@@ -17,6 +17,7 @@ from kalepool.chain import building, decoding
 from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
 from kalepool.chain.purses import Purses
+from kalepool.chain.reader import READERS_PART
 from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
 from kalepool.config import Settings
 from kalepool.errors import (
@@ -52,8 +53,15 @@ class Chain(PastReader):
     An account carries one transaction at a time: prepare its next only after the outcome of the last.
     """
 
-    def __init__(self, network: Network, *, fee_cap_stroops: int, timeout_seconds: float = 10.0) -> None:
-        super().__init__(network, timeout_seconds=timeout_seconds)
+    def __init__(
+        self,
+        network: Network,
+        *,
+        fee_cap_stroops: int,
+        timeout_seconds: float = 10.0,
+        requests_per_second: float | None = None,
+    ) -> None:
+        super().__init__(network, timeout_seconds=timeout_seconds, requests_per_second=requests_per_second)
         self._fee_cap_stroops = fee_cap_stroops
         self._purses = Purses()
         self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
@@ -64,7 +72,12 @@ class Chain(PastReader):
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.chain, fee_cap_stroops=settings.fee_cap_stroops)
+        limit = settings.rpc_requests_per_second
+        return cls(
+            settings.chain,
+            fee_cap_stroops=settings.fee_cap_stroops,
+            requests_per_second=None if limit is None else limit * (1 - READERS_PART),
+        )
 
     # Farming
 

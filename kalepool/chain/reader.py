@@ -22,9 +22,12 @@ from stellar_sdk.soroban_rpc import (
 from kalepool.chain import entries
 from kalepool.chain.destinations import MEMO_REQUIRED, Destination
 from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Payee, Receiver, RpcHealth
-from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError, Rpc
+from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError
+from kalepool.chain.servers import HealthAnswer, RpcServers
+from kalepool.config import Settings
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
+from kalepool.policy.timing import LedgerPace
 from kalepool.protocol.model import Block, Pail
 
 log = structlog.get_logger(__name__)
@@ -32,19 +35,18 @@ log = structlog.get_logger(__name__)
 LAG_PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Pauses before a node that is behind another is asked again."""
 
+READERS_PART = 0.2
+"""Of the requests a second that an RPC server is sent: so much is for a process that only reads, the coordinator."""
+
+OVERDUE_LEDGERS = 2
+"""After so many ledgers' time without one, other servers are asked if they have it."""
+
 LIMITS_SECONDS = 600.0
 """How long the network's settings are taken to stay as they are."""
 
 A = TypeVar("A")
 B = TypeVar("B")
 R = TypeVar("R", bound=BaseModel)
-
-
-class _Health(BaseModel):
-    status: str
-    latest_ledger: int = Field(alias="latestLedger", ge=1)
-    latest_ledger_close_time: int | None = Field(alias="latestLedgerCloseTime", default=None)  # absent before RPC 25
-    oldest_ledger: int = Field(alias="oldestLedger", ge=1)
 
 
 class _LatestLedger(BaseModel):
@@ -59,14 +61,22 @@ class ChainReader:
     may be older than the one that answered before: such an answer is asked again, and never returned.
     """
 
-    def __init__(self, network: Network, *, timeout_seconds: float = 10.0) -> None:
-        if network.rpc_url is None:
+    def __init__(
+        self, network: Network, *, timeout_seconds: float = 10.0, requests_per_second: float | None = None
+    ) -> None:
+        if not network.rpc_urls:
             raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
         self.network = network
         self.asset = Asset(network.asset_code, network.asset_issuer)
-        self._rpc = Rpc(network.rpc_url, timeout_seconds=timeout_seconds)
+        self._rpc = RpcServers(
+            network.rpc_urls,
+            network.passphrase,
+            timeout_seconds=timeout_seconds,
+            requests_per_second=requests_per_second,
+        )
         self._latest: Ledger | None = None  # the newest ledger whose close time is known,
         self._latest_at = 0.0  # and when it was first seen, by the monotonic clock
+        self._pace = LedgerPace()
         self._highest = 0  # the newest ledger that any answer named
         self._index_guess = 0
         self._limits: tuple[float, Limits] | None = None
@@ -74,6 +84,12 @@ class ChainReader:
         self._lock = asyncio.Lock()  # many who need the same fees or limits ask once
         self._checked_network = False
         self._poll: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """One that leaves the RPC servers' requests to whoever sends transactions."""
+        limit = settings.rpc_requests_per_second
+        return cls(settings.chain, requests_per_second=None if limit is None else limit * READERS_PART)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,8 +118,13 @@ class ChainReader:
 
     @property
     def rpc_errors(self) -> Mapping[str, int]:
-        """Unusable answers of the server so far, by method. Tries that were repeated count each."""
+        """Unusable answers of the servers so far, by method. Tries that were repeated count each."""
         return self._rpc.errors
+
+    @property
+    def servers(self) -> RpcServers:
+        """Who is asked."""
+        return self._rpc
 
     async def read_health(self) -> RpcHealth:
         """One round trip to the server. Raises RpcUnavailableError, and ConfigError where it serves another network."""
@@ -113,7 +134,7 @@ class ChainReader:
         return RpcHealth(ledger=ledger, oldest_ledger=oldest, latency_seconds=time.perf_counter() - started)
 
     async def _check_network(self) -> None:
-        if not self._checked_network:
+        if not self._checked_network and not self._rpc.are_several:  # several are checked before they are asked
             found = await self._rpc.call("getNetwork", GetNetworkResponse)
             if found.passphrase != self.network.passphrase:
                 raise ConfigError(
@@ -313,7 +334,7 @@ class ChainReader:
         for pause in (*LAG_PAUSES_SECONDS, None):
             result = await self._rpc.read(method, answer, params)
             ledger = ledger_of(result)
-            if ledger >= max(self._highest, 1):
+            if ledger >= max(self._highest, self._rpc.newest, 1):
                 self._highest = ledger
                 return result
             log.debug("rpc_lags", method=method, ledger=ledger, seen=self._highest)
@@ -325,9 +346,7 @@ class ChainReader:
         )
 
     async def _read_health(self, ask: Callable[..., Any]) -> tuple[Ledger, int]:
-        health: _Health = await ask("getHealth", _Health)
-        if health.status != "healthy":
-            raise RpcUnavailableError(f"{self._rpc.place} calls itself {health.status[:50]!r}")
+        health: HealthAnswer = await ask("getHealth", HealthAnswer)
         sequence, close_time = health.latest_ledger, health.latest_ledger_close_time
         if close_time is None:
             latest: _LatestLedger = await ask("getLatestLedger", _LatestLedger)
@@ -341,6 +360,7 @@ class ChainReader:
         if self._latest is None or sequence > self._latest.sequence:
             self._latest = Ledger(sequence, datetime.fromtimestamp(close_time, UTC))
             self._latest_at = time.monotonic()
+            self._pace.saw(sequence, self._latest_at)
         self._highest = max(self._highest, sequence)
         return self._latest
 
@@ -348,7 +368,10 @@ class ChainReader:
         return self._latest.closed_at if self._latest is not None and self._latest.sequence == ledger else None
 
     async def _poll_ledger(self) -> None:
-        await asyncio.sleep(max(self.network.ledger_seconds / 10, 0.05))
+        nominal = self.network.ledger_seconds
+        await asyncio.sleep(max(self._pace.next_look(nominal, time.monotonic()), self._rpc.watch_seconds))
+        if self.ledger_age_seconds > OVERDUE_LEDGERS * self.network.ledger_seconds:
+            self._rpc.hear_others()
         try:
             await self._read_health(self._rpc.call)
         except RateLimitedError as error:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from typing import TypeVar
 
 import structlog
@@ -14,7 +13,6 @@ from stellar_sdk.soroban_rpc import (
     GetTransactionResponse,
     GetTransactionStatus,
     SendTransactionResponse,
-    SendTransactionStatus,
 )
 
 from kalepool.chain import decoding
@@ -24,11 +22,11 @@ from kalepool.chain.rpc import RateLimitedError
 from kalepool.errors import (
     ChainError,
     HistoryGoneError,
-    RpcUnavailableError,
     TransactionExpiredError,
     TransactionLostError,
 )
 from kalepool.networks import Network
+from kalepool.policy.rpc_servers import Sending
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +47,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Sent(Enum):
-    TAKEN = auto()  # the network has it, or has had it
-    LATER = auto()  # not taken, to be sent again
-    LOST = auto()  # no answer: it may have been taken
-    REFUSED = auto()
-
-
 class Submitter(ChainReader):
     """Sends, follows and looks up transactions.
 
@@ -63,8 +54,10 @@ class Submitter(ChainReader):
     transaction that may still apply.
     """
 
-    def __init__(self, network: Network, *, timeout_seconds: float = 10.0) -> None:
-        super().__init__(network, timeout_seconds=timeout_seconds)
+    def __init__(
+        self, network: Network, *, timeout_seconds: float = 10.0, requests_per_second: float | None = None
+    ) -> None:
+        super().__init__(network, timeout_seconds=timeout_seconds, requests_per_second=requests_per_second)
         self._sequences: dict[str, int] = {}
         self._unsettled: dict[str, datetime] = {}
         self._told_unread = False
@@ -107,16 +100,20 @@ class Submitter(ChainReader):
     ) -> Outcome:
         """What became of a transaction sent before, as after a crash. Raises RpcUnavailableError.
 
-        `expired` is said only when two answers in a row, each of a time when a ledger had closed after `valid_until`,
-        do not know the transaction (the server reads transactions before its ledger range, and may take in a ledger in
-        between), and the account `source` has not used up the transaction's `sequence` number since. Where it has, or
-        is gone, a ledger may have taken what the server has lost: the status is `unknown` and the error a
-        TransactionLostError. Where the server's memory does not reach back to the transaction's life it is `unknown`
-        and a HistoryGoneError. `function` is plant, work, harvest or harvest_many: it helps to name errors where the
-        server gives no diagnostic events.
+        `expired` is said only when two answers in a row, of two servers where two answer, each of a time when a ledger
+        had closed after `valid_until`, do not know the transaction (a server reads transactions before its ledger
+        range, and may take in a ledger in between), and the account `source` has not used up the transaction's
+        `sequence` number since. Where it has, or is gone, a ledger may have taken what the server has lost: the status
+        is `unknown` and the error a TransactionLostError. Where the server's memory does not reach back to the
+        transaction's life it is `unknown` and a HistoryGoneError. `function` is plant, work, harvest or harvest_many:
+        it helps to name errors where the server gives no diagnostic events.
         """
+        told: set[int] = set()
+        forgot: HistoryGoneError | None = None
         for _ in range(2):
-            answer = await self._rpc.read("getTransaction", GetTransactionResponse, {"hash": transaction_hash})
+            answer = await self._rpc.read(
+                "getTransaction", GetTransactionResponse, {"hash": transaction_hash}, told=told
+            )
             self._observe(answer.latest_ledger, answer.latest_ledger_close_time)
             if answer.status is not GetTransactionStatus.NOT_FOUND:
                 return self._decoded(lambda found: self._found(transaction_hash, found, function), answer)
@@ -124,11 +121,16 @@ class Submitter(ChainReader):
                 return Outcome(transaction_hash, Status.UNKNOWN)
             remembered = datetime.fromtimestamp(answer.oldest_ledger_close_time, UTC)
             if answer.oldest_ledger > FIRST_LEDGERS and remembered > valid_until - LONGEST_LIFE:
-                error = HistoryGoneError(
+                forgot = HistoryGoneError(
                     f"{self._rpc.place} remembers transactions since {remembered:%Y-%m-%d %H:%M:%S} only: "
                     f"look {transaction_hash} up elsewhere"
                 )
-                return Outcome(transaction_hash, Status.UNKNOWN, error=error)
+                if not self._rpc.are_several:
+                    break
+        if forgot is not None:  # and none of several had it
+            return Outcome(transaction_hash, Status.UNKNOWN, error=forgot)
+        if not self._rpc.is_agreed(told):
+            return Outcome(transaction_hash, Status.UNKNOWN)
         if source is not None:
             account = (await self.read_accounts([source])).get(source)
             if account is None or account.sequence >= sequence:
@@ -152,21 +154,21 @@ class Submitter(ChainReader):
         grace = 3 * self.network.ledger_seconds + GRACE_SECONDS
         give_up = time.monotonic() + grace + max((bound - self._reckon()).total_seconds(), 0)
         maybe_taken = False
-        sent: _Sent | None = None
+        sent: Sending | None = None
         seen = seen_at_send = max(prepared.ledger, self._highest)
         while True:
             pause = 2 * self.network.ledger_seconds + 1
-            due = sent in (None, _Sent.LATER, _Sent.LOST) or (
-                sent is _Sent.TAKEN and seen - seen_at_send >= RESEND_AFTER_LEDGERS
+            due = sent in (None, Sending.LATER, Sending.LOST) or (
+                sent is Sending.TAKEN and seen - seen_at_send >= RESEND_AFTER_LEDGERS
             )
             if due and self._reckon() <= bound:
                 sent, refusal, wait = await self._send(prepared)
-                if sent is _Sent.REFUSED and not maybe_taken:
+                if sent is Sending.REFUSED and not maybe_taken:
                     assert refusal is not None
                     return refusal
-                maybe_taken |= sent in (_Sent.TAKEN, _Sent.LOST)
+                maybe_taken |= sent in (Sending.TAKEN, Sending.LOST)
                 seen = seen_at_send = max(seen, self._highest)
-                if sent in (_Sent.LATER, _Sent.LOST):
+                if sent in (Sending.LATER, Sending.LOST):
                     pause = wait
             latest = await self.next_ledger(seen, pause)
             if latest is not None:
@@ -185,29 +187,19 @@ class Submitter(ChainReader):
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
                     return outcome
 
-    async def _send(self, prepared: Prepared) -> tuple[_Sent, Outcome | None, float]:
+    async def _send(self, prepared: Prepared) -> tuple[Sending, Outcome | None, float]:
         """Send once: how it went, the outcome where it was refused, and how long to wait before sending again."""
         pause = min(self.network.ledger_seconds / 2, 1.0)
-        try:
-            answer = await self._rpc.call(
-                "sendTransaction", SendTransactionResponse, {"transaction": prepared.envelope_xdr}
-            )
-        except RateLimitedError as error:
-            return _Sent.LATER, None, max(pause, min(error.retry_after_seconds, 2 * self.network.ledger_seconds))
-        except RpcUnavailableError as error:
-            log.debug("send_unanswered", transaction=prepared.transaction_hash, reason=str(error))
-            return _Sent.LOST, None, pause
-        except ChainError as error:  # the server calls the request itself wrong
-            return _Sent.REFUSED, Outcome(prepared.transaction_hash, Status.FAILED, error=error), pause
+        sent, answer = await self._rpc.send(prepared.envelope_xdr)
+        if isinstance(answer, ChainError):
+            log.debug("send_unanswered", transaction=prepared.transaction_hash, reason=str(answer))
+            if isinstance(answer, RateLimitedError):
+                pause = max(pause, min(answer.retry_after_seconds, 2 * self.network.ledger_seconds))
+            refused = Outcome(prepared.transaction_hash, Status.FAILED, error=answer)
+            return sent, refused if sent is Sending.REFUSED else None, pause
         if answer.latest_ledger and answer.latest_ledger_close_time:
             self._observe(answer.latest_ledger, answer.latest_ledger_close_time)
-        match answer.status:
-            case SendTransactionStatus.PENDING | SendTransactionStatus.DUPLICATE:
-                return _Sent.TAKEN, None, pause
-            case SendTransactionStatus.TRY_AGAIN_LATER:
-                return _Sent.LATER, None, pause
-            case SendTransactionStatus.ERROR:
-                return _Sent.REFUSED, self._refusal(prepared, answer), pause
+        return sent, self._refusal(prepared, answer) if sent is Sending.REFUSED else None, pause
 
     def _refusal(self, prepared: Prepared, answer: SendTransactionResponse) -> Outcome:
         try:

@@ -12,6 +12,7 @@ miner.py       add, list and show external miners, and make their keys
 books.py       the double-entry books: checked, shown, exported
 operator.py    make and list operators' keys
 key.py         list and revoke everybody's keys
+verify_credits.py  a block's credits reckoned again from what is public
 simulate.py    what a day would bring, before anything is started
 mine.py        hash for a pool over HTTP
 api.py         the API and custody as a process

@@ -34,7 +34,7 @@ def books_check() -> None:
 
     async def check(database: Database) -> tuple[list[str], int, int]:
         found = await faults(database)
-        async with ChainReader(settings.chain) as chain:
+        async with ChainReader.of(settings) as chain:
             await chain.read_ledger()
             ledger, beyond = await compare(database, chain)
             for _ in range(LOOKS - 1):

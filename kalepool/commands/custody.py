@@ -96,7 +96,7 @@ def recover(
         require_account_address(payout_wallet)
 
     async def look(database: Database) -> list[DerivedWallet]:
-        async with ChainReader(settings.chain) as chain:
+        async with ChainReader.of(settings) as chain:
             return await find_wallets(chain, await open_custody(settings, database), database)
 
     found = with_database_open(settings, look, Login.MIGRATE)

@@ -179,14 +179,16 @@ async def _chain(settings: Settings) -> list[Finding]:
         return [Finding("chain", Severity.LOOK, f"no RPC server for {settings.network}", where)]
 
     async def look() -> list[Finding]:
-        async with ChainReader(settings.chain) as chain:
+        async with ChainReader.of(settings) as chain:
+            await chain.servers.require_one_network()
             health = await chain.read_health()
             farm = await chain.read_farm()
+            servers = chain.servers.describe()
         off = abs((datetime.now(UTC) - health.ledger.closed_at).total_seconds())
         late = off > CLOCK_SECONDS + settings.chain.ledger_seconds
         took = f"answered in {1000 * health.latency_seconds:.0f} ms"
         return [
-            Finding("chain", Severity.WELL, f"ledger {health.ledger.sequence}, {took}"),
+            Finding("chain", Severity.WELL, f"ledger {health.ledger.sequence}, {took}{servers and f'; {servers}'}"),
             Finding(
                 "clock", Severity.LOOK if late else Severity.WELL, f"{off:.0f} s from the last ledger",
                 "set this machine's clock (NTP); or the RPC server is behind" if late else "",

@@ -57,7 +57,7 @@ async def _until_safe(settings: Settings, database: Database) -> None:
     from kalepool.view.verdict import judge
 
     said, safe_since = "", None
-    async with ChainReader(settings.chain) as chain:
+    async with ChainReader.of(settings) as chain:
         reader = MomentReader(database, chain, min_spare_stroops=settings.min_spare_stroops)
         while True:
             moment = await reader.read()

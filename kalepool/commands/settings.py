@@ -178,6 +178,8 @@ def _shown(value: object) -> str:
     if "://" not in text:
         before, at, host = text.rpartition("@")
         return f"{HIDDEN}{at}{host}" if before and not isinstance(value, Path) else text
+    if len(several := text.replace(",", " ").split()) > 1:
+        return ",".join(_shown(each) for each in several)
     try:
         parts = urlsplit(text)
         place = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")

@@ -70,7 +70,7 @@ async def _read(settings: Settings) -> Present | None:
     from kalepool.chain import ChainReader
     from kalepool.simulation.mainnet import pails_behind
 
-    async with ChainReader(settings.chain) as chain:
+    async with ChainReader.of(settings) as chain:
         farm = await chain.read_farm()
         index = farm.index or 0
         before = (await chain.read_blocks([index - 1])).get(index - 1)

@@ -24,7 +24,7 @@ def status() -> None:
         raise no_pool(settings)
 
     async def read(database: Database) -> Moment:
-        async with ChainReader(settings.chain) as chain:
+        async with ChainReader.of(settings) as chain:
             reader = MomentReader(
                 database,
                 chain,

@@ -115,7 +115,7 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
             Database.open(settings.database_url.get_secret_value(), role=Login.COORDINATOR)
         )
         pooler_id = await _pooler_of(database, key)
-        chain = await stack.enter_async_context(ChainReader(settings.chain))
+        chain = await stack.enter_async_context(ChainReader.of(settings))
         api = await stack.enter_async_context(
             PoolApi(settings.own_api_url, key, pooler_id, timeout_seconds=longest + CALL_MARGIN_SECONDS)
         )

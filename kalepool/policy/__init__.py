@@ -10,6 +10,7 @@ endurance.py      how long the pool's XLM lasts
 departing.py      how an account is closed while somebody sends it dust
 snapshot.py       what the schedule looks at
 timing.py         the ledgers to come, and in how many of them a work lands
+rpc_servers.py    which RPC server is asked, and how often
 turns.py          the order among equals: the most owed first
 search.py         which farmer a worker of the cluster hashes for
 external_rigs.py  which farmer an external miner's rig hashes for
@@ -19,6 +20,7 @@ ranges.py         who may try which nonces
 withholding.py    miners that hold back what they found
 conduct.py        miners that bring rubbish: slowed, then banned
 credits.py        what miners earn, exact to the stroop
+share_log.py      what every share of a block was, for everybody to check its credits
 paying.py         which miners are paid, in what order
 bookkeeping.py    what events mean for the books: debit, credit, cause
 """

@@ -161,8 +161,11 @@ def _paid(cause: str, event: BookEvent, debit: str, credit: str, amount: int, at
     return Transfer(cause, event, debit, credit, amount, None, at.ledger, at.transaction_hash)
 
 
-def closed(block_index: int, fees: int, credits: Mapping[str, int], house: str) -> list[Transfer]:
-    """A block's fees to those who earned them: `credits` by miner; the house's and the rest to the operator.
+def closed(
+    block_index: int, fees: int, credits: Mapping[str, int], house: str, note: str | None = None
+) -> list[Transfer]:
+    """A block's fees to those who earned them: `credits` by miner; the house's and the rest to the operator, with a
+    note.
 
     ValueError where more is credited than was earned.
     """
@@ -172,7 +175,8 @@ def closed(block_index: int, fees: int, credits: Mapping[str, int], house: str) 
         if name != house
     ]
     rest = fees - sum(each.amount_stroops for each in transfers)
-    return [*transfers, Transfer(f"kept/{block_index}", BookEvent.KEPT, FEE_DUE, OPERATOR, rest, block_index)]
+    kept = Transfer(f"kept/{block_index}", BookEvent.KEPT, FEE_DUE, OPERATOR, rest, block_index, note=note)
+    return [*transfers, kept]
 
 
 def claimed(payout: object, name: object, amount: int) -> list[Transfer]:

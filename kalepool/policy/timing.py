@@ -30,6 +30,37 @@ def blocks_per_day(network: Network) -> int:
     return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds)
 
 
+QUIET_PART = 0.7
+"""Of the time between two ledgers: so long after one nobody looks for the next."""
+
+LOOKS = 10
+"""Looks in the time between two ledgers, once they begin."""
+
+LEAST_LOOK_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class LedgerPace:
+    """How fast ledgers come, by our own clock: when the next one is worth a look."""
+
+    sequence: int = 0
+    at: float = 0.0
+    seconds: float | None = None  # between two ledgers, of late
+
+    def saw(self, sequence: int, now: float) -> None:
+        """A ledger that was not seen before."""
+        if self.sequence and sequence > self.sequence:
+            took = (now - self.at) / (sequence - self.sequence)
+            self.seconds = took if self.seconds is None else 0.7 * self.seconds + 0.3 * took
+        self.sequence, self.at = sequence, now
+
+    def next_look(self, nominal_seconds: float, now: float) -> float:
+        """Seconds from now. Where ledgers come faster than they should, as fast as they come."""
+        seconds = min(nominal_seconds, self.seconds or nominal_seconds)
+        quiet = self.at + QUIET_PART * seconds - now if self.sequence else 0.0
+        return max(quiet, seconds / LOOKS, LEAST_LOOK_SECONDS)
+
+
 SLOW_LEDGERS = 1.25
 """Ledgers may take so much longer than the network says."""
 

@@ -22,6 +22,7 @@ from kalepool.custody import Binding
 from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.endurance import WARN_HOURS, Endurance
+from kalepool.policy.rpc_servers import Trouble
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
@@ -38,6 +39,9 @@ TELL_SECONDS = 2.0
 
 DOWN_SECONDS = 30.0
 """A chain that is silent for so long is told of."""
+
+SERVER_SECONDS = 120.0
+"""One of several RPC servers that has been in trouble for so long is told of."""
 
 PATIENCE_SECONDS = 10.0
 """How long the chain may take to answer before it counts as silent."""
@@ -97,6 +101,8 @@ class Observation:
     """How the pool is. `chain_silent_seconds`: 0 while the chain answers; what hangs on it is then as last known."""
 
     chain_silent_seconds: float = 0.0
+    servers: Mapping[str, tuple[Trouble, float]] | None = None  # in trouble, of several: for how many seconds
+    server_asked: str = ""
     missed: Missed | None = None
     lost_stakes: Sequence[Amount] = ()
     wrong_forecasts: Sequence[Amount] = ()
@@ -140,6 +146,11 @@ def conditions(seen: Observation) -> list[Condition]:
     found = []
     if seen.chain_silent_seconds >= DOWN_SECONDS:
         found.append(Condition("rpc-down", "rpc-down", "The chain's RPC server does not answer."))
+    found += [
+        Condition("rpc-server", f"rpc-server:{name}", f"The RPC server {name} {trouble}; {seen.server_asked} is asked.")
+        for name, (trouble, seconds) in (seen.servers or {}).items()
+        if seconds >= SERVER_SECONDS or trouble is Trouble.FOREIGN
+    ]
     if missed := seen.missed:
         one = missed.first_index == missed.last_index
         which = f"Block {missed.last_index} is" if one else f"Blocks {missed.first_index} to {missed.last_index} are"
@@ -450,6 +461,8 @@ class Alerts:
         suspicions = await database.fetch_all("select_suspicions")
         return Observation(
             chain_silent_seconds=silent,
+            servers=self._ctx.chain.servers.troubles(),
+            server_asked=self._ctx.chain.servers.place,
             missed=missed,
             lost_stakes=[Amount(row["block_index"], row["farmers"], row["stake_stroops"]) for row in lost],
             wrong_forecasts=[

@@ -117,7 +117,8 @@ class Health:
         age = self._ctx.chain.ledger_age_seconds
         if age > LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5:
             return "down", f"no ledger closed for {age:.0f} s, the last is {health.ledger.sequence}"
-        return "up", f"ledger {health.ledger.sequence}"
+        said = self._ctx.chain.servers.describe()
+        return "up", f"ledger {health.ledger.sequence}" + (said and f"; {said}")
 
     async def _custody(self) -> tuple[str, str]:
         if self._ctx.accounts.pool is None:

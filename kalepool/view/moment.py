@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from kalepool.chain import Account, ChainReader, Farm
@@ -30,6 +29,9 @@ PATIENCE_SECONDS = 3.0
 
 GRACE_SECONDS = 30.0
 """So long after its time bound a transaction's outcome may still be asked for; after that it waits for somebody."""
+
+FRESH_LEDGERS = 0.4
+"""For so much of a ledger's time what the chain said is shown again without asking: little changes in it."""
 
 SLOW_SECONDS = 10.0
 """What waiting farmers lack is read again when it is older."""
@@ -193,6 +195,7 @@ class Moment:
     lost: LostStakes | None = None
     trouble: str | None = None
     under_way: int = 0
+    servers: str = ""  # of several RPC servers: which one is asked, and why
     plans: tuple[PlantingPlan, ...] = ()  # of this block and the next, as far as they are made
 
     @property
@@ -299,6 +302,8 @@ class MomentReader:
         self._patience_seconds = patience_seconds
         self._said: tuple[Farm, datetime, float] | None = None  # the last word, its time, and ours
         self._accounts: tuple[float, dict[str, Account | None]] | None = None
+        self._is_silent = False
+        self._fresh_seconds = FRESH_LEDGERS * chain.network.ledger_seconds
 
     async def read(self) -> Moment:
         """The pool now. Raises DatabaseError."""
@@ -330,6 +335,7 @@ class MomentReader:
             searchers=tuple(await database.fetch_all("select_searchers", row=ActiveSearcher)),
             lost=await database.fetch_one("select_last_loss", row=LostStakes, pooler_id=pooler_id, before_index=shown),
             trouble=trouble,
+            servers=self._chain.servers.describe(),
             plans=tuple(
                 await database.fetch_all("select_block_plans", row=PlantingPlan, pooler_id=pooler_id, block_index=shown)
             ),
@@ -337,14 +343,17 @@ class MomentReader:
         )
 
     async def _ask(self) -> str | None:
-        """Hear the chain's word. Why there is none, if so."""
+        """Hear the chain's word, unless it has just given it. Why there is none, if so."""
+        if self._said is not None and not self._is_silent and time.monotonic() - self._said[2] < self._fresh_seconds:
+            return None
+        self._is_silent = True
         try:
             async with asyncio.timeout(self._patience_seconds):
                 farm = await self._chain.read_farm()
                 self._said = (farm, await self._chain.now(), time.monotonic())
+                self._is_silent = False
         except TimeoutError:
-            server = urlsplit(self._chain.network.rpc_url or "").hostname  # the rest of the address may hold a key
-            return f"the RPC server {server} did not answer within {self._patience_seconds:g} s"
+            return f"the RPC server {self._chain.servers.place} did not answer within {self._patience_seconds:g} s"
         except ChainError as error:
             return str(error) or type(error).__name__
         return None
@@ -359,7 +368,8 @@ class MomentReader:
     async def _read_accounts(self, farmers: Sequence[FarmerProgress]) -> dict[str, Account | None]:
         """By wallet; None for one that is not on the chain. Nothing where the chain does not say so."""
         now = time.monotonic()
-        if not self._balances and self._accounts is not None and now - self._accounts[0] < SLOW_SECONDS:
+        kept = self._fresh_seconds if self._balances else SLOW_SECONDS
+        if self._accounts is not None and now - self._accounts[0] < kept:
             return self._accounts[1]
         wallets = [each.custodial_wallet for each in farmers if self._balances or each.status == "registered"]
         try:

@@ -12,8 +12,8 @@ ORDER BY o.block_index LIMIT %(limit)s;
 SELECT coalesce(sum(amount_stroops), 0) AS fees_stroops FROM transfers WHERE block_index = %(block_index)s AND event = 'fee';
 
 -- name: insert_block_closing
-INSERT INTO block_closings (block_index, fees_stroops, shared_stroops, window_blocks)
-VALUES (%(block_index)s, %(fees_stroops)s, %(shared_stroops)s, %(window_blocks)s)
+INSERT INTO block_closings (block_index, fees_stroops, shared_stroops, window_blocks, window_hash)
+VALUES (%(block_index)s, %(fees_stroops)s, %(shared_stroops)s, %(window_blocks)s, %(window_hash)s)
 ON CONFLICT DO NOTHING;
 
 ------------------------------------------------------------------------------------------------------------------------

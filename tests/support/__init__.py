@@ -9,8 +9,10 @@ browsing.py      the page in a real Chromium, and axe's word on what it shows
 axe/             axe-core, as its makers published it
 browser.py       a browser without a script: cookies and forms
 served.py        the API as `kalepool api` runs it, in this process and on a real port
+money_proof.py   what miners must have received, by the network's transactions and the share logs alone
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors
+rpc_fronts.py    several RPC servers in front of one devnet, each with faults of its own
 pocl.py          OpenCL without a card: PoCL as the card of this process
 node.py          the search in WebAssembly as a backend: Node runs it
 backwards.py     Keccak run backwards: digests that no search would meet

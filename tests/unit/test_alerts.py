@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from kalepool.config import Settings, WebhookForm
 from kalepool.errors import ConfigError
 from kalepool.policy.endurance import Endurance
+from kalepool.policy.rpc_servers import Trouble
 from kalepool.services.alerts import (
     DOWN_SECONDS,
     LASTING,
     OF_CHAIN,
+    SERVER_SECONDS,
     Amount,
     Condition,
     Missed,
@@ -51,6 +53,14 @@ EVERYTHING = Observation(
 def test_nobody_loses_nothing() -> None:
     (said,) = conditions(Observation(lost_stakes=[Amount(40, 2, 0)]))
     assert said.message == "Block 40: 2 farmers had nothing at stake and got no reward."
+
+
+def test_one_of_several_servers_is_told_of_when_it_stays_in_trouble() -> None:
+    troubles = {"a.example": (Trouble.SILENT, SERVER_SECONDS - 1), "b.example": (Trouble.FOREIGN, 0.0)}
+    (foreign,) = conditions(Observation(servers=troubles, server_asked="c.example"))
+    assert foreign.message == "The RPC server b.example serves another network; c.example is asked."
+    silent, _ = conditions(Observation(servers=troubles | {"a.example": (Trouble.SILENT, SERVER_SECONDS)}))
+    assert (silent.kind, silent.key) == ("rpc-server", "rpc-server:a.example")
 
 
 observations = st.builds(

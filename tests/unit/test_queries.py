@@ -33,6 +33,7 @@ OWNERS = {
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],
     "retention": ["services/retention.py"],
+    "share_logs": ["services/mining/"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],

@@ -65,7 +65,7 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
     }
     lines = [f"KALEPOOL_{name.upper()}=https://{secret}:{secret}@host/{secret}?{secret}#{secret}" for name in hidden]
     lines += [
-        f"KALEPOOL_RPC_URL=https://rpc.example/{secret}",
+        f"KALEPOOL_RPC_URL=https://rpc.example/{secret}, https://other.example/?key={secret}",
         f"KALEPOOL_FRIENDBOT_URL=https://{secret}@bot.example",
         f"KALEPOOL_API_URL=http://{secret}:{secret}@api.example:80?{secret}",
         f"KALEPOOL_RAY_ADDRESS=ray:{secret}@ray.example",
@@ -76,7 +76,7 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
     settings(as_json=as_json)
     shown = capsys.readouterr().out
     assert secret not in shown
-    assert "https://rpc.example/… (hidden)" in shown
+    assert "https://rpc.example/… (hidden),https://other.example/… (hidden)" in shown
     assert ".env, line 4" in shown
 
 

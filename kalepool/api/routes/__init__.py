@@ -14,6 +14,7 @@ csv_exports.py   farmers and operators: CSV and JSON files, their columns
 sep10.py         farmers' wallets: sign in
 keys.py          whoever has a key: list, make and revoke keys
 miner.py         external miners: jobs, shares, credits
+closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 metrics.py       Prometheus

@@ -10,6 +10,7 @@ miners.py   miners as accounts: registration, invitations, rigs
 hashrates.py  what rigs search by, sampled for charts
 credits.py  a block's totals and each miner's part of its fee
 closing.py  the same in the books, for good
+share_logs.py  the shares behind a closed block's credits, for everybody
 payouts.py  miners are paid from the treasury
 """
 

@@ -7,7 +7,9 @@ import structlog
 from kalepool.database import Database
 from kalepool.policy import bookkeeping
 from kalepool.policy.credits import HOUSE
+from kalepool.policy.share_log import window_hash
 from kalepool.services import postings
+from kalepool.services.mining import share_logs
 from kalepool.services.mining.credits import BlockTotals, Credits
 
 log = structlog.get_logger()
@@ -18,6 +20,7 @@ MOST = 100
 
 async def close_blocks(database: Database, credits: Credits) -> int:
     """Closes every block that can be. Returns how many that were. Raises DatabaseError."""
+    await share_logs.write_logs(database)
     rows = await database.fetch_all("select_unclosed_blocks", limit=MOST)
     indexes = [row["block_index"] for row in rows]
     totals = {block.block_index: block for block in await credits.read(indexes, everything=True)} if indexes else {}
@@ -32,6 +35,7 @@ async def close_blocks(database: Database, credits: Credits) -> int:
 
 
 async def _close(database: Database, index: int, block: BlockTotals) -> bool:
+    window = window_hash(await share_logs.logs_of(database, index - block.window_blocks + 1, index))
     async with database.transaction() as session:
         row = await session.fetch_one("select_posted_fees", block_index=index)
         assert row is not None
@@ -42,7 +46,8 @@ async def _close(database: Database, index: int, block: BlockTotals) -> bool:
             fees_stroops=fees,
             shared_stroops=block.fee_stroops,
             window_blocks=block.window_blocks,
+            window_hash=bytes.fromhex(window),
         )
         if inserted:
-            await postings.post(session, bookkeeping.closed(index, fees, block.credits, HOUSE))
+            await postings.post(session, bookkeeping.closed(index, fees, block.credits, HOUSE, f"share logs {window}"))
     return bool(inserted)

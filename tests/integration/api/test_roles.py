@@ -163,6 +163,8 @@ TABLE: dict[str, Call] = {
     "GET /miner/payouts": Call({MINER}),
     "POST /miner/payouts": Call({MINER}, headers={"Idempotency-Key": "roles"}),
     "GET /miner/blocks/{block_index}": Call(EVERYBODY, found=False),
+    "GET /miner/blocks/{block_index}/closing": Call(EVERYBODY, found=False),
+    "GET /miner/blocks/{block_index}/shares": Call(EVERYBODY, found=False),
     # keys
     "GET /keys": Call(KNOWN),
     "POST /keys": Call(KNOWN - SIGNED_IN, lambda _: {}),

@@ -165,13 +165,13 @@ async def test_a_server_that_went_away_is_unavailable_and_comes_back(village: Vi
 async def test_many_followers_ask_no_more_than_they_must(village: Village, monkeypatch: pytest.MonkeyPatch):
     """Four plants at once: one poll of the ledger serves all, and each is looked up at most once a ledger."""
     asked: Counter[str] = Counter()
-    call = village.chain._rpc.call
+    ask = village.chain._rpc._ask
 
-    async def counted(method: str, *args: Any) -> Any:
+    async def counted(place: int, method: str, *args: Any) -> Any:
         asked[method] += 1
-        return await call(method, *args)
+        return await ask(place, method, *args)
 
-    monkeypatch.setattr(village.chain._rpc, "call", counted)
+    monkeypatch.setattr(village.chain._rpc, "_ask", counted)
     await village.pass_block()
     before = village.devnet.node.ledger.header.sequence
     outcomes = await village.drive(asyncio.gather(*(village.plant(farmer, KALE) for farmer in village.farmers)))

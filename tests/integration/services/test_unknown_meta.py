@@ -27,8 +27,8 @@ def hide_metas(farm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rpc = farm.ctx.chain._rpc
     call, hidden = rpc.call, []
 
-    async def unknown(method: str, answer: type, params: Any = None) -> Any:
-        found = await call(method, answer, params)
+    async def unknown(method: str, answer: type, params: Any = None, **more: Any) -> Any:
+        found = await call(method, answer, params, **more)
         if isinstance(found, GetTransactionResponse) and found.result_meta_xdr:
             meta = UNKNOWN_VERSION + base64.b64decode(found.result_meta_xdr)[4:]
             found.result_meta_xdr = base64.b64encode(meta).decode()

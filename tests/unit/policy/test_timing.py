@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.networks import DEVNET, NETWORKS
-from kalepool.policy.timing import Inclusion, LedgerClock, blocks_per_day
+from kalepool.policy.timing import LEAST_LOOK_SECONDS, Inclusion, LedgerClock, LedgerPace, blocks_per_day
 
 CLOCK = LedgerClock(ledger=100, closed_at=1_000.0, ledger_seconds=5.0)
 
@@ -83,3 +83,16 @@ def test_more_at_stake_leaves_earlier_and_dearer_gap_later() -> None:
     by_worth = [fit.ledgers_needed(0.9, 1e11, worth) for worth in (1, 1e7, 1e9)]
     assert by_worth == sorted(by_worth, reverse=True) and by_worth[0] > by_worth[-1]
     assert fit.ledgers_needed(0.999999, 0, 1e18) > fit.ledgers_needed(0.99, 0, 1e18)
+
+
+def test_the_next_ledger_is_looked_for_when_it_may_come() -> None:
+    pace = LedgerPace()
+    assert pace.next_look(5.0, 0.0) == 0.5, "none was seen"
+    pace.saw(10, 100.0)
+    assert pace.next_look(5.0, 100.0) == 3.5
+    assert pace.next_look(5.0, 104.0) == 0.5
+    pace.saw(12, 104.0)  # they come every two seconds, whatever the network says
+    assert pace.next_look(5.0, 104.0) == pytest.approx(1.4)
+    pace.saw(13, 134.0)  # and slower, too: then the nominal time counts
+    assert pace.next_look(5.0, 134.0) == 3.5
+    assert pace.next_look(0.1, 200.0) == LEAST_LOOK_SECONDS

@@ -1,0 +1,236 @@
+"""A closed block's share log, and what `kalepool verify-credits` finds with it and the chain alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+import httpx2
+import pytest
+
+from kalepool.api import create_app
+from kalepool.api.limits import RateLimits
+from kalepool.commands import verify_credits
+from kalepool.commands.verify_credits import verify
+from kalepool.errors import InputError, NotFoundError
+from kalepool.policy.credits import HOUSE
+from kalepool.policy.shares import below_for
+from kalepool.protocol.hashing import hash_work
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
+from kalepool.services.mining import closing, miners, share_logs
+from kalepool.services.mining.credits import Credits, fix_terms
+from kalepool.services.retention import prune
+
+from ..conftest import FarmUnderTest, open_farm
+
+pytestmark = pytest.mark.anyio
+
+
+async def mined(farm: FarmUnderTest, http: httpx2.AsyncClient, name: str, shares: int) -> str:
+    """Registers a miner, which brings so many shares of a job. Returns its id."""
+    new = (await http.post("/miner/register", json={"name": name})).json()
+    auth = {"Authorization": f"Bearer {new['api_key']}"}
+    slow = {"hashes_per_second": "1", "wait": "10"}
+    job = (await http.get("/miner/job", params=slow, headers=auth)).json()
+    nonces, start, entropy = [], int(job["nonce_start"]), bytes.fromhex(job["entropy"])
+    while len(nonces) < shares:
+        digest = hash_work(job["block_index"], start, entropy, job["farmer"])
+        if int.from_bytes(digest[:8], "big") < below_for(int(job["difficulty"])):
+            nonces.append(start)
+        start += 1
+    sent = [{"job_id": job["job_id"], "nonce": str(nonce)} for nonce in nonces]
+    answer = await http.post("/miner/shares", json={"shares": sent}, headers=auth)
+    assert {each["outcome"] for each in answer.json()["results"]} == {"accepted"}, answer.text
+    return new["miner_id"]
+
+
+async def operated(farm: FarmUnderTest, index: int, entropy: bytes) -> None:
+    await farm.rows(
+        "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at) VALUES (%s, %s, %s, now())",
+        *(index, farm.pooler_id, entropy),
+    )
+
+
+async def over(farm: FarmUnderTest) -> None:
+    await farm.rows("UPDATE block_operations SET status = 'finished', closed_at = now() WHERE status = 'open'")
+
+
+@asynccontextmanager
+async def closed_pool(database_url: str, tmp_path: Any) -> AsyncIterator[tuple[FarmUnderTest, httpx2.AsyncClient]]:
+    """A pool on a devnet whose block 1 is closed: two farmers, two miners that really hashed, and the house."""
+    async with AsyncExitStack() as stack:
+        farm = await open_farm(stack, database_url, tmp_path, miner_registration="open")
+        app = create_app(farm.settings)
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        app.state.limits = RateLimits(farm.settings.model_copy(update={"requests_per_minute": 10_000}))
+        transport = httpx2.ASGITransport(app=app)
+        http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://pool"))
+        await farm.add_farmers(2)
+        # Block 0 is another's: it is over on the chain, and the pool's miners hashed in it.
+        first = (await farm.ctx.chain.read_blocks([0])).get(0)
+        if first is None:
+            await farm.start_block(0)
+            first = (await farm.ctx.chain.read_blocks([0]))[0]
+        await operated(farm, 0, first.entropy)
+        await mined(farm, http, "early", 2)
+        await farm.end_block()
+        await over(farm)
+        assert not (await plant.plant(farm.ctx, 1, farm.pooler_id)).failed
+        second = (await farm.ctx.chain.read_blocks([1]))[1]
+        await operated(farm, 1, second.entropy)
+        await mined(farm, http, "one", 3)
+        await mined(farm, http, "two", 1)
+        nonces = [Submission(each.farmer_id, await farm.nonce(each, 1, zeros=1)) for each in farm.farmers]
+        assert not (await work.work(farm.ctx, 1, farm.pooler_id, nonces)).refused
+        await farm.end_block()
+        await farm.start_block(2)
+        assert not (await harvest.harvest(farm.ctx, farm.pooler_id, 1)).failed
+        await farm.rows("INSERT INTO house_hashes VALUES (1, 7000)")
+        for index in range(2, 6):
+            await operated(farm, index, bytes(32))
+        await over(farm)
+        await fix_terms(farm.ctx.database, farm.settings)
+        await closing.close_blocks(farm.ctx.database, Credits(farm.ctx.database, farm.settings))
+        assert (await http.get("/miner/blocks/1/closing")).is_success
+        yield farm, http
+
+
+def tampered(http: httpx2.AsyncClient, change: Any) -> httpx2.AsyncClient:
+    """The same pool, by somebody who changes its answers on the way: change(path, bytes) gives bytes."""
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        found = await http.get(request.url.path)
+        return httpx2.Response(found.status_code, content=change(request.url.path, found.content))
+
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://pool")
+
+
+def lying(http: httpx2.AsyncClient, lines: Any) -> httpx2.AsyncClient:
+    """A pool that changes the log of block 1 by `lines`, and names in its closing the log that it shows."""
+    shown: dict[str, bytes] = {}
+
+    def change(path: str, content: bytes) -> bytes:
+        return shown.get(path, content)
+
+    async def prepare() -> None:
+        log = lines((await http.get("/miner/blocks/1/shares")).content.splitlines(keepends=True))
+        told = (await http.get("/miner/blocks/1/closing")).json()
+        told["logs"][-1] |= {"sha256": hashlib.sha256(b"".join(log)).hexdigest(), "shares": len(log) - 1}
+        names = "".join(f"{each['block_index']} {each['sha256']}\n" for each in told["logs"])
+        told["window_hash"] = hashlib.sha256(names.encode()).hexdigest()
+        shown["/miner/blocks/1/shares"] = b"".join(log)
+        shown["/miner/blocks/1/closing"] = json.dumps(told).encode()
+
+    made = tampered(http, change)
+    made.prepare = prepare  # pyright: ignore[reportAttributeAccessIssue]
+    return made
+
+
+@pytest.mark.slow(12, "two blocks on the devnet, with shares that miners really found")
+async def test_credits_are_reckoned_again_from_what_is_public(database_url: str, tmp_path, capsys, monkeypatch) -> None:
+    async with closed_pool(database_url, tmp_path) as (farm, http):
+        chain = farm.ctx.chain
+        report = await verify(http, chain, 1)
+        assert (report.differs, report.unproven) == ([], [])
+        assert report.shares == 6 and report.miners[HOUSE].hashes == 7000
+        posted = dict(
+            await farm.rows("SELECT substr(credit, 7), amount_stroops::bigint FROM transfers WHERE event = 'credited'")
+        )
+        earned = {name: each.earns_stroops for name, each in report.miners.items() if name != HOUSE}
+        assert earned == posted and len(posted) == 3
+        [(fees,)] = await farm.rows("SELECT fees_stroops::bigint FROM block_closings WHERE block_index = 1")
+        assert sum(each.earns_stroops for each in report.miners.values()) == fees > 0
+        verify_credits._show(report)
+        assert "Block 1: 6 shares hashed again; as the pool posted it" in capsys.readouterr().out
+        json.dumps(asdict(report))
+
+        # The same bytes each time, whatever the page; and the books name them.
+        log = (await http.get("/miner/blocks/1/shares")).content
+        head, *lines = log.splitlines()
+        assert json.loads(head)["house_hashes"] == "7000" and len(lines) == 4
+        told = (await http.get("/miner/blocks/1/closing")).json()
+        assert told["logs"][-1] == {"block_index": 1, "sha256": hashlib.sha256(log).hexdigest(), "shares": 4}
+        [(note,)] = await farm.rows("SELECT note FROM transfers WHERE cause = 'kept/1'")
+        assert note == f"share logs {told['window_hash']}"
+
+        monkeypatch.setattr(share_logs, "PAGE", 2)
+        assert (await http.get("/miner/blocks/1/shares")).content == log
+
+        # Without a chain, or one that has forgotten, it says so.
+        assert "nothing was held against the chain" in (await verify(http, None, 1)).unproven[0]
+        with pytest.raises(InputError, match="block 5 is not closed"):
+            await verify(http, chain, 5)
+
+        # A log that was changed on the way: a share of another nonce, one less, another hash.
+        def replaced(old: bytes, new: bytes) -> Any:
+            return lambda path, content: content.replace(old, new) if path.endswith("1/shares") else content
+
+        nonce = json.loads(lines[0])["nonce"]
+        for change, said in (
+            (replaced(nonce.encode(), str(int(nonce) + 1).encode()), "has the hash"),
+            (replaced(lines[0] + b"\n", b""), "has 3 shares, its closing says 4"),
+            (replaced(json.loads(lines[0])["hash"].encode(), b"0" * 64), f"the log says {'0' * 64}"),
+        ):
+            found = (await verify(tampered(http, change), chain, 1)).differs
+            assert said in found[0] and any("SHA-256" in line for line in found), found
+            assert any("were credited" in line for line in found)
+
+        # A pool that lies, and stands by it: the hashes, the chain and the stroops tell.
+        for change, said in (
+            (lambda log: log[:-1], "were credited"),
+            (lambda log: [*log, log[-1]], "was there before"),
+            (lambda log: [log[0].replace(b"7000", b"9000"), *log[1:]], "were credited"),
+            (lambda log: [log[0].replace(log[0][27:29], b"zz"), *log[1:]], "no head"),
+            (lambda log: [*log[:-1], log[-1].replace(b'"difficulty":"4096"', b'"difficulty":"8192000"')], "target"),
+        ):
+            liar = lying(http, change)
+            await liar.prepare()  # pyright: ignore[reportAttributeAccessIssue]
+            assert any(said in line for line in (await verify(liar, chain, 1)).differs), said
+
+        def less(path: str, content: bytes) -> bytes:
+            if not path.endswith("closing"):
+                return content
+            told = json.loads(content)
+            told["harvests"][0]["reward_stroops"] = str(int(told["harvests"][0]["reward_stroops"]) - 20)
+            return json.dumps(told).encode()
+
+        assert any("brought" in line for line in (await verify(tampered(http, less), chain, 1)).differs)
+
+        # The database was changed past the pool.
+        before = await farm.rows("SELECT nonce FROM shares WHERE block_index = 1 AND miner_id IS NOT NULL LIMIT 1")
+        await farm.rows("UPDATE shares SET nonce = nonce + 1 WHERE nonce = %s", before[0][0])
+        assert any("SHA-256" in line for line in (await verify(http, chain, 1)).differs)
+
+        # What is old goes, and nobody is shown a part of it.
+        await farm.rows(
+            "UPDATE shares SET found_at = now() - interval '9 days', share_id = overlay(share_id::text "
+            "placing '00000000' from 1)::uuid WHERE nonce = %s",
+            before[0][0] + 1,
+        )
+        await prune(farm.ctx.database, farm.settings)
+        gone = await http.get("/miner/blocks/1/shares")
+        assert gone.status_code == 404 and "for 7 days" in gone.json()["detail"]
+        with pytest.raises(InputError, match="not kept any more"):
+            await verify(http, chain, 1)
+
+
+async def test_a_log_that_is_not_whole_is_named_and_never_shown(farm) -> None:
+    settings = farm.settings.model_copy(update={"miner_registration": "open"})
+    miner = (await miners.register(farm.ctx.database, settings, "m")).miner.miner_id
+    for index in range(5):
+        await operated(farm, index, bytes(32))
+    await over(farm)
+    await farm.rows("INSERT INTO share_counts VALUES (0, %s, 'accepted', 1, 4096)", miner)
+    assert await share_logs.write_logs(farm.ctx.database) == 1
+    assert await share_logs.write_logs(farm.ctx.database) == 0
+    [found] = await share_logs.logs_of(farm.ctx.database, 0, 9)
+    assert (found.sha256, found.shares) == (None, 0)
+    with pytest.raises(NotFoundError, match="not kept any more"):
+        await share_logs.open_log(farm.ctx.database, settings, 0)
+    with pytest.raises(NotFoundError, match="block 1 has no share log"):
+        await share_logs.open_log(farm.ctx.database, settings, 1)
