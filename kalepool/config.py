@@ -140,6 +140,14 @@ class Settings(BaseSettings):
     fee_cap_stroops: Annotated[int, Field(ge=100)] = 10_000_000
     """The most a transaction may bid for inclusion, in stroops of XLM (10,000,000 are 1 XLM)."""
 
+    relayer_url: WebAddress | None = None
+    """Address of a relayer that pays for plants, works and harvests: OpenZeppelin's Stellar Channels, as
+    https://channels.openzeppelin.com, or a relayer's plugin, as http://relayer:8080/api/v1/plugins/channels/call.
+    Without one the pool pays for all of them."""
+
+    relayer_key: SecretStr | None = None
+    """API key for the relayer. The API alone uses it."""
+
     channel_accounts: Annotated[int, Field(ge=1, le=100)] = 20
     """Accounts of the pool that send works and harvests: so many of them can land in one ledger."""
 
@@ -338,6 +346,10 @@ class Settings(BaseSettings):
     payout_days: Positive = 30.0
     """Days after which a miner is paid what it has earned, however little."""
 
+    claimable_days: Annotated[float, Field(ge=1)] = 90.0
+    """Days that a miner has to claim what was put down for it, where its wallet cannot be paid and it wishes so; then
+    the treasury takes it back. Each locks 1 XLM of the pool's until it is gone."""
+
     payout_change_hours: Annotated[float, Field(ge=0)] = 72.0
     """Hours until a miner's new payout wallet counts that the old one did not sign for."""
 
@@ -483,6 +495,14 @@ def require_public_url(settings: Settings) -> None:
         raise ConfigError(
             f"KALEPOOL_API_HOST={host} opens the API to other machines: set KALEPOOL_PUBLIC_URL to the address that "
             "they reach it at, as https://pool.example"
+        )
+
+
+def require_relayer_key(settings: Settings) -> None:
+    """Raises ConfigError for a relayer without a key: it takes nothing from strangers."""
+    if settings.relayer_url is not None and settings.relayer_key is None:
+        raise ConfigError(
+            "KALEPOOL_RELAYER_URL needs KALEPOOL_RELAYER_KEY: https://channels.openzeppelin.com/gen makes one"
         )
 
 

@@ -50,7 +50,8 @@ BEGIN
                 ('withdrawals', ARRAY['withdrawal_id', 'farmer_id', 'idempotency_key', 'asset', 'amount_stroops',
                                       'destination', 'created_at']),
                 ('payouts', ARRAY['payout_id', 'miner_id', 'amount_stroops', 'destination', 'memo', 'reason',
-                                  'idempotency_key', 'created_at']),
+                                  'idempotency_key', 'created_at', 'claimable_until']),
+                ('claimable_balances', ARRAY['balance_id', 'payout_id', 'made_ledger', 'made_at']),
                 ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at']),
                 ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at'])
             ) AS t (table_name, columns)
@@ -71,7 +72,7 @@ BEGIN
         GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at, stake_percentage) ON farmers TO kalepool_coordinator;
         GRANT SELECT (key_id, key_hash, role, subject_id, subject_wallet, label, created_at, expires_at, revoked_at)
             ON api_keys TO kalepool_coordinator;
-        GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops) ON submissions TO kalepool_coordinator;
+        GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops, submitter) ON submissions TO kalepool_coordinator;
         GRANT SELECT (submission_id, farmer_id, block_index, action, status) ON submission_items TO kalepool_coordinator;
         GRANT SELECT (block_index, farmer_id, nonce, zeros, found_at) ON shares TO kalepool_coordinator;
         GRANT INSERT, UPDATE ON blocks, block_operations, workers, house_hashes, block_plans TO kalepool_coordinator;

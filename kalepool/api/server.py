@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from kalepool.api.app import create_app
 from kalepool.api.connections import guarded
-from kalepool.config import Settings, require_public_url
+from kalepool.config import Settings, require_public_url, require_relayer_key
 from kalepool.errors import ConfigError
 from kalepool.hardening import forbid_looking_in
 
@@ -72,6 +72,7 @@ class CustodyServer(Server):
 def serve(settings: Settings) -> None:
     """Serves the API at settings.api_host and api_port until SIGINT or SIGTERM. Raises ConfigError, DatabaseError."""
     require_public_url(settings)
+    require_relayer_key(settings)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every open stream is a file
     if 0 < most < settings.api_connections + OTHER_FILES:

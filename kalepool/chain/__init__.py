@@ -8,6 +8,7 @@ records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
+relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
@@ -20,14 +21,16 @@ channels.py    Channels: which of the pool's accounts carries what
 
 from __future__ import annotations
 
+from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
 from kalepool.chain.destinations import Destination, require_destination
-from kalepool.chain.past import PastPart, PastTransaction
+from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
+    CLAIMABLE_RESERVE_STROOPS,
     Account,
     Farm,
     FeeBids,
@@ -40,6 +43,7 @@ from kalepool.chain.records import (
     Prepared,
     Receiver,
     RpcHealth,
+    Share,
     Signer,
     Status,
 )
@@ -47,6 +51,7 @@ from kalepool.chain.submitting import expired
 
 __all__ = [
     "BASE_RESERVE_STROOPS",
+    "CLAIMABLE_RESERVE_STROOPS",
     "Account",
     "Chain",
     "ChainReader",
@@ -66,8 +71,11 @@ __all__ = [
     "Prepared",
     "Receiver",
     "RpcHealth",
+    "Share",
     "Signer",
     "Status",
+    "claimable_id",
+    "envelope_hash",
     "expired",
     "may_retry",
     "require_destination",

@@ -8,12 +8,15 @@ and bid at least what the inner one bids (CAP-15; stellar-core FeeBumpTransactio
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from stellar_sdk import (
     Asset,
+    Claimant,
+    ClaimPredicate,
     FeeBumpTransaction,
     FeeBumpTransactionEnvelope,
     Keypair,
@@ -31,7 +34,9 @@ from stellar_sdk.memo import Memo
 from stellar_sdk.operation import (
     AccountMerge,
     ChangeTrust,
+    ClaimClaimableBalance,
     CreateAccount,
+    CreateClaimableBalance,
     InvokeHostFunction,
     Payment,
     RestoreFootprint,
@@ -50,6 +55,9 @@ INSTRUCTION_LEEWAY = 500_000
 WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
+
+CLAIMABLE_V0 = "00000000"
+"""What a claimable balance's id begins with where it is written in hex: its kind."""
 
 MAX_OPERATIONS = 100
 MAX_SIGNATURES = 20
@@ -113,6 +121,29 @@ def payment(destination: str, asset: Asset, amount_stroops: int, source: str | N
 def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
     """Add a trustline without limit, or with one; 0 removes it."""
     return ChangeTrust(asset) if limit_stroops is None else ChangeTrust(asset, Operation.from_xdr_amount(limit_stroops))
+
+
+def claimable(asset: Asset, amount_stroops: int, claimant: str, keeper: str, until: datetime) -> Operation:
+    """KALE put down for an account (G…), which need not exist or trust yet: it may claim it before `until`, and nobody
+    but the keeper from then on."""
+    before = ClaimPredicate.predicate_before_absolute_time(int(until.timestamp()))
+    claimants = [Claimant(claimant, before), Claimant(keeper, ClaimPredicate.predicate_not(before))]
+    return CreateClaimableBalance(asset, Operation.from_xdr_amount(amount_stroops), claimants)
+
+
+def claim(balance_id: bytes) -> Operation:
+    return ClaimClaimableBalance(CLAIMABLE_V0 + balance_id.hex())
+
+
+def claimable_id(source: str, sequence: int, number: int) -> bytes:
+    """The id (32 bytes) of the claimable balance that operation `number`, from 0, of a transaction makes."""
+    operation = stellar_xdr.HashIDPreimageOperationID(
+        Keypair.from_public_key(source).xdr_account_id(),
+        stellar_xdr.SequenceNumber(stellar_xdr.Int64(sequence)),
+        stellar_xdr.Uint32(number),
+    )
+    preimage = stellar_xdr.HashIDPreimage(stellar_xdr.EnvelopeType.ENVELOPE_TYPE_OP_ID, operation_id=operation)
+    return hashlib.sha256(preimage.to_xdr_bytes()).digest()
 
 
 def create_account(address: str, starting_stroops: int) -> Operation:
@@ -217,6 +248,20 @@ def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int) -> int:
     return min(wanted, cap_stroops // operations)
 
 
+RELAYER_BID_STROOPS = 203
+"""The most that the relayer bids for a call: 201 for a contract that it limits, as KALE's, 203 else."""
+
+REPLACE_FEE_FACTOR = 10
+"""A fee-bump takes the place of another that waits for a ledger, of the same transaction, where it bids so many times
+as much (stellar-core TransactionQueue)."""
+
+
+def replacing_bid(bid_stroops: int, cap_stroops: int) -> int:
+    """The bid per operation for a call that the relayer may have in the network's queue already: enough to replace it.
+    What is charged is what others pay."""
+    return max(bid_stroops, min(-(-REPLACE_FEE_FACTOR * RELAYER_BID_STROOPS // 2), cap_stroops // 2))
+
+
 def signed(
     inner: TransactionEnvelope,
     source: Signer,
@@ -229,9 +274,10 @@ def signed(
     function: str | None = None,
     forecast: int | tuple[int, ...] | None = None,
     others: Sequence[Signer] = (),
+    relayed_until: datetime | None = None,
 ) -> Prepared:
     """Sign with `source` and, where `payer` is given, wrap in the payer's fee-bump. Fees are set here. `others`: whose
-    accounts operations of it are of, too.
+    accounts operations of it are of, too. `relayed_until`: see Prepared; needs a payer, for when it is over.
 
     `bid_stroops` is the bid per operation, of the fee-bump where there is one: the inner transaction then bids the
     minimum, which is never charged.
@@ -253,7 +299,7 @@ def signed(
     return Prepared(
         action=action,
         source=source.public_key,
-        transaction_hash=outer_hash,
+        transaction_hash=outer_hash if relayed_until is None else inner_hash,
         inner_hash=inner_hash if payer is not None else None,
         envelope_xdr=outer.to_xdr(),
         sequence=transaction.sequence,
@@ -264,6 +310,7 @@ def signed(
         forecast=forecast,
         payer=source.public_key if payer is None else payer.public_key,
         max_fee_stroops=bid_total + resource_fee,
+        relayed_until=relayed_until,
     )
 
 

@@ -18,7 +18,8 @@ from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
 from kalepool.chain.purses import Purses
 from kalepool.chain.reader import READERS_PART
-from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
+from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Share, Signer, Status
+from kalepool.chain.relayer import Relayer
 from kalepool.config import Settings
 from kalepool.errors import (
     AccountMissingError,
@@ -36,6 +37,7 @@ from kalepool.errors import (
     TransactionFailedError,
 )
 from kalepool.networks import Network
+from kalepool.policy.submitters import Relay, relay
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,8 @@ class Chain(PastReader):
 
     prepare_… simulates, sets fees and signs, and sends nothing: it raises the contract's typed error where simulation
     refuses, DeadlinePassedError, FeeTooHighError, AccountMissingError or RpcUnavailableError. What it gives is valid
-    for a few ledgers and never beyond `deadline`. `attempt` counts from 1: a later one bids more.
+    for a few ledgers and never beyond `deadline`. `attempt` counts from 1: a later one bids more. Where there is a
+    relayer, calls of the KALE contract are prepared for it first, see policy/submitters.py.
 
     An account carries one transaction at a time: prepare its next only after the outcome of the last.
     """
@@ -73,11 +76,15 @@ class Chain(PastReader):
     @classmethod
     def of(cls, settings: Settings) -> Self:
         limit = settings.rpc_requests_per_second
-        return cls(
+        chain = cls(
             settings.chain,
             fee_cap_stroops=settings.fee_cap_stroops,
             requests_per_second=None if limit is None else limit * (1 - READERS_PART),
         )
+        if settings.relayer_url is not None and settings.relayer_key is not None:
+            key = settings.relayer_key.get_secret_value()
+            chain.relayer = Relayer(settings.relayer_url, key, settings.chain.ledger_seconds)
+        return chain
 
     # Farming
 
@@ -89,11 +96,22 @@ class Chain(PastReader):
         return await self._prepare_call(ActionName.PLANT, call, farmer, payer=pool, deadline=deadline, attempt=attempt)
 
     async def prepare_work(
-        self, farmer: str, digest: bytes, nonce: int, *, channel: Signer, deadline: datetime, attempt: int = 1
+        self,
+        farmer: str,
+        digest: bytes,
+        nonce: int,
+        *,
+        channel: Signer,
+        deadline: datetime,
+        attempt: int = 1,
+        lands_by: datetime | None = None,
     ) -> Prepared:
-        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap."""
+        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap. `lands_by`: the
+        end of the block, where the deadline is a later one."""
         call = building.work_call(self.network.contract_id, farmer, digest, nonce)
-        return await self._prepare_call(ActionName.WORK, call, channel, deadline=deadline, attempt=attempt)
+        return await self._prepare_call(
+            ActionName.WORK, call, channel, deadline=deadline, attempt=attempt, lands_by=lands_by
+        )
 
     async def prepare_harvest(
         self, items: Sequence[tuple[str, int]], *, channel: Signer, deadline: datetime, attempt: int = 1
@@ -190,23 +208,39 @@ class Chain(PastReader):
             ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
         )
 
-    async def prepare_payouts(
+    async def prepare_shares(
         self,
         source: Signer,
-        payees: Sequence[tuple[Destination, int]],
+        shares: Sequence[Share],
         *,
         pool: Signer,
         deadline: datetime,
         attempt: int = 1,
+        action: ActionName = ActionName.PAYOUT,
     ) -> Prepared:
-        """Pay KALE to many accounts (with stroops), at most 100, all or none; `pool` pays the fee. One with a memo goes
-        alone."""
-        memos = {to.memo for to, _ in payees}
-        if not 0 < len(payees) <= building.MAX_OPERATIONS or (memos != {None} and len(payees) > 1):
-            raise InputError(f"{len(payees)} payments: a transaction takes 1 to 100, and one with a memo goes alone")
-        operations = [building.payment(to.address, self.asset, stroops) for to, stroops in payees]
-        memo = payees[0][0].as_memo()
-        return await self._prepare_classic(ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=memo)
+        """Pay KALE to many accounts, at most 100, or put it down to be claimed, all or none; `pool` pays the fee. All
+        have the same memo, if any."""
+        memos = {each.to.memo for each in shares}
+        if not 0 < len(shares) <= building.MAX_OPERATIONS or len(memos) > 1:
+            raise InputError(f"{len(shares)} payments, {len(memos)} memos: a transaction takes 1 to 100, and one memo")
+        operations = [
+            building.payment(each.to.address, self.asset, each.stroops)
+            if each.until is None
+            else building.claimable(self.asset, each.stroops, each.to.address, source.public_key, each.until)
+            for each in shares
+        ]
+        memo = shares[0].to.as_memo()
+        return await self._prepare_classic(action, operations, source, pool, deadline, attempt, memo=memo)
+
+    async def prepare_take_back(
+        self, source: Signer, balances: Sequence[bytes], *, pool: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """Take back what was put down and not claimed in time, at most 100 balances by their ids, all or none; `pool`
+        pays the fee."""
+        if not 0 < len(balances) <= building.MAX_OPERATIONS:
+            raise InputError(f"{len(balances)} balances: a transaction takes 1 to 100")
+        operations = [building.claim(balance_id) for balance_id in balances]
+        return await self._prepare_classic(ActionName.TAKE_BACK, operations, source, pool, deadline, attempt)
 
     async def prepare_collection(
         self,
@@ -393,6 +427,7 @@ class Chain(PastReader):
         payer: Signer | None = None,
         deadline: datetime,
         attempt: int,
+        lands_by: datetime | None = None,
     ) -> Prepared:
         await self._in_time(deadline)
         simulation = await self._simulate(call, source.public_key)
@@ -400,9 +435,16 @@ class Chain(PastReader):
             simulation = await self._restored(call, source, payer or source, deadline)
         data, auth, forecast = await self._simulated(call, simulation)
         operations = [call.operation(auth)]
-        bid = building.bid((await self.read_fees()).contract, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        fees = (await self.read_fees()).contract
         sequence = await self._next_sequence(source.public_key)
         valid_until = await self._in_time(deadline)
+        relayed = self._relay(action, attempt, deadline, lands_by or deadline)
+        if relayed is not None:
+            # The inner transaction bids the least, so when it is sent directly it is wrapped, too.
+            payer, valid_until = payer or source, relayed.valid_until
+        bid = building.bid(fees, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        if relayed is not None:
+            bid = building.replacing_bid(bid, self._fee_cap_stroops)
         inner = building.envelope(
             source.public_key,
             sequence,
@@ -421,6 +463,19 @@ class Chain(PastReader):
             valid_until=valid_until,
             function=call.function,
             forecast=forecast,
+            relayed_until=relayed and relayed.until,
+        )
+
+    def _relay(self, action: str, attempt: int, deadline: datetime, lands_by: datetime) -> Relay | None:
+        if self.relayer is None or self.relayer.paused_seconds:
+            return None
+        return relay(
+            action,
+            attempt=attempt,
+            now=self._reckon(),
+            deadline=deadline,
+            lands_by=lands_by,
+            ledger_seconds=self.network.ledger_seconds,
         )
 
     async def _prepare_classic(

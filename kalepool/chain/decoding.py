@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stellar_sdk import StrKey, scval
+from stellar_sdk import MuxedAccount, StrKey, scval
 from stellar_sdk import xdr as stellar_xdr
 
 from kalepool.contract_errors import ContractError
@@ -39,6 +39,8 @@ _HOST_ERROR = re.compile(r"Error\((\w+), (?:#(\d+)|(\w+))\)")
 
 _INSUFFICIENT = {
     "PAYMENT_UNDERFUNDED",
+    "CREATE_CLAIMABLE_BALANCE_UNDERFUNDED",
+    "CREATE_CLAIMABLE_BALANCE_LOW_RESERVE",
     "CREATE_ACCOUNT_UNDERFUNDED",
     "CREATE_ACCOUNT_LOW_RESERVE",
     "CHANGE_TRUST_LOW_RESERVE",
@@ -92,6 +94,16 @@ def read_result(result_xdr: str) -> Result:
     if code == "txFAILED":
         code = next((name for operation in outer.results or () if (name := _operation_code(operation))), code)
     return Result(success, code, result.fee_charged.int64)
+
+
+def fee_payer(envelope_xdr: str) -> str:
+    """Who pays for a transaction: its fee-bump's source, or its own."""
+    envelope = stellar_xdr.TransactionEnvelope.from_xdr(envelope_xdr)
+    if envelope.fee_bump is not None:
+        return MuxedAccount.from_xdr_object(envelope.fee_bump.tx.fee_source).account_id
+    if envelope.v1 is None:
+        raise ValueError("a transaction envelope of version 0")
+    return MuxedAccount.from_xdr_object(envelope.v1.tx.source_account).account_id
 
 
 def _operation_code(operation: stellar_xdr.OperationResult) -> str | None:

@@ -7,11 +7,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from kalepool.chain.destinations import Destination
 from kalepool.errors import KalepoolError
 from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block
 
 BASE_RESERVE_STROOPS = 5_000_000
 """What an account must keep per entry it owns, and twice for itself."""
+
+CLAIMABLE_RESERVE_STROOPS = 2 * BASE_RESERVE_STROOPS
+"""What is locked of who puts KALE down for somebody until it is gone: for each of two claimants."""
 
 MIN_FEE_STROOPS = 100
 """The network's minimum inclusion fee per operation."""
@@ -102,6 +106,15 @@ class Payee:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """KALE that is to be paid to somebody. `until`: it is put down to be claimed before then; None: it is paid."""
+
+    to: Destination
+    stroops: int
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FeeBids:
     """What was paid for inclusion in recent ledgers, in stroops per operation."""
 
@@ -141,6 +154,10 @@ class Prepared:
     inner transaction's. `sequence` belongs to `source`. No ledger that closes after `valid_until` can take it.
     `ledger` is the one it was simulated against (0: none). `forecast` is the return value of the simulation.
     `payer` pays its fee, `max_fee_stroops` at most.
+
+    `relayed_until`: until then it is left to the relayer, which wraps the inner transaction in a fee-bump of its own,
+    and not sent directly. `transaction_hash` is the inner transaction's then: the one that is known before, whoever
+    takes it to the network.
     """
 
     action: str
@@ -156,6 +173,7 @@ class Prepared:
     forecast: int | tuple[int, ...] | None = None
     payer: str = ""
     max_fee_stroops: int = 0
+    relayed_until: datetime | None = None
 
 
 class Status(StrEnum):
@@ -172,7 +190,8 @@ class Outcome:
     """What became of a transaction.
 
     `return_value`: of work the gap, of harvest the reward, of the tractor a tuple of rewards (0: not harvested, or a
-    reward of 0), else None. `ledger` and `closed_at` are set where a ledger has it, also where it failed.
+    reward of 0), else None. `ledger` and `closed_at` are set where a ledger has it, also where it failed. `payer` paid
+    its fee; None where that is not known.
     """
 
     transaction_hash: str
@@ -183,6 +202,7 @@ class Outcome:
     error: KalepoolError | None = None
     return_value: int | tuple[int, ...] | None = None
     fee_stroops: int | None = None
+    payer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from stellar_sdk.soroban_rpc import (
 from kalepool.chain import decoding
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import Outcome, Prepared, Status
+from kalepool.chain.relayer import Relayer
 from kalepool.chain.rpc import RateLimitedError
 from kalepool.errors import (
     ChainError,
@@ -61,9 +62,19 @@ class Submitter(ChainReader):
         self._sequences: dict[str, int] = {}
         self._unsettled: dict[str, datetime] = {}
         self._told_unread = False
+        self.relayer: Relayer | None = None
+        """Takes what is prepared for it; without one everything is sent directly."""
+
+    async def __aexit__(self, *error: object) -> None:
+        if self.relayer is not None:
+            await self.relayer.close()
+        await super().__aexit__(*error)
 
     async def submit(self, prepared: Prepared) -> Outcome:
         """Send and follow until the outcome is known. Never raises for what the network does.
+
+        What is prepared for the relayer is handed to it, and sent directly once it says no or its time is over: a
+        ledger takes the inner transaction once, from whoever pays for it.
 
         Sends again after TRY_AGAIN_LATER, 5xx and timeouts, always the same envelope, until `valid_until`. The status
         is `unknown` where the server could not be asked, or closed no ledger, for long after: then `look_up` later.
@@ -153,7 +164,8 @@ class Submitter(ChainReader):
         bound = prepared.valid_until
         grace = 3 * self.network.ledger_seconds + GRACE_SECONDS
         give_up = time.monotonic() + grace + max((bound - self._reckon()).total_seconds(), 0)
-        maybe_taken = False
+        relay_ends, maybe_taken = await self._hand_over(prepared)
+        handed_over = maybe_taken
         sent: Sending | None = None
         seen = seen_at_send = max(prepared.ledger, self._highest)
         while True:
@@ -161,11 +173,15 @@ class Submitter(ChainReader):
             due = sent in (None, Sending.LATER, Sending.LOST) or (
                 sent is Sending.TAKEN and seen - seen_at_send >= RESEND_AFTER_LEDGERS
             )
+            if (left := relay_ends - time.monotonic()) > 0:
+                due, pause = False, min(pause, left)
             if due and self._reckon() <= bound:
                 sent, refusal, wait = await self._send(prepared)
                 if sent is Sending.REFUSED and not maybe_taken:
                     assert refusal is not None
                     return refusal
+                if sent is Sending.REFUSED and handed_over:  # as for the relayer's, which waits in the network's queue
+                    sent, wait = Sending.LATER, self.network.ledger_seconds
                 maybe_taken |= sent in (Sending.TAKEN, Sending.LOST)
                 seen = seen_at_send = max(seen, self._highest)
                 if sent in (Sending.LATER, Sending.LOST):
@@ -186,6 +202,18 @@ class Submitter(ChainReader):
                     outcome = Outcome(prepared.transaction_hash, Status.UNKNOWN, error=error)
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
                     return outcome
+
+    async def _hand_over(self, prepared: Prepared) -> tuple[float, bool]:
+        """Gives the relayer what is prepared for it. Until when it is left to it, by the monotonic clock (0: not at
+        all); and whether the relayer may have it."""
+        if self.relayer is None or prepared.relayed_until is None:
+            return 0.0, False
+        left = (prepared.relayed_until - self._reckon()).total_seconds()
+        if left <= 0 or self.relayer.paused_seconds:  # others were refused since this was prepared
+            return 0.0, False
+        ends = time.monotonic() + left
+        trouble = await self.relayer.take(prepared, left)
+        return (ends, True) if trouble is None else (0.0, trouble.may_land)
 
     async def _send(self, prepared: Prepared) -> tuple[Sending, Outcome | None, float]:
         """Send once: how it went, the outcome where it was refused, and how long to wait before sending again."""
@@ -220,6 +248,7 @@ class Submitter(ChainReader):
             closed_at=None if answer.create_at is None else datetime.fromtimestamp(answer.create_at, UTC),
             result_code=result.code,
             fee_stroops=result.fee_stroops,
+            payer=self._read(decoding.fee_payer, answer.envelope_xdr or ""),
         )
         if result.success:
             return replace(applied, return_value=self._read(decoding.return_value, answer.result_meta_xdr))

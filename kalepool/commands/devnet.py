@@ -36,6 +36,12 @@ def devnet(
     faults: Annotated[
         bool, typer.Option("--faults", help="Allow faults on demand (POST /faults) and closing by hand.")
     ] = False,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Serve Stellar Channels at /channels: it pays for what it is given.")
+    ] = False,
+    channels_fee_limit: Annotated[
+        int | None, typer.Option(help="Most stroops that an API key may cost Stellar Channels.", min=0)
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="A fault from the start: kind=delay,method=sendTransaction,seconds=2,count=3. Repeatable."),
@@ -62,6 +68,8 @@ def devnet(
             rivals=rivals,
             faults=fault or [],
             with_faults=faults or bool(fault),
+            channels=channels,
+            channels_fee_limit=channels_fee_limit,
         )
     )
 

@@ -22,6 +22,7 @@ from kalepool.policy.foresight import PastBlock, Rivals
 from kalepool.policy.planting import PlantingPlan, PlantingQuestion, in_words, plan_block
 from kalepool.policy.price_gate import PRIOR_FEES, PailFees, PriceGate, step_towards
 from kalepool.policy.schedule import ScheduleSettings, miss_probability
+from kalepool.policy.submitters import expected_fee
 from kalepool.protocol.lifecycle import new_block
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import block_reward
@@ -29,6 +30,9 @@ from kalepool.units import STROOPS
 
 PRIOR_PAILS = 20
 """How many pails the assumed fees weigh as much as, beside those in the journal."""
+
+RELAYED_BLOCKS = 12
+"""Over how many blocks is looked back for what a relayer carried: an hour, on the public networks."""
 
 SEARCH_PART = 0.93
 """The part of a block that is over when its works leave."""
@@ -81,16 +85,20 @@ class Planner:
         """Reads again what plans hang on, and writes the last plan. Raises DatabaseError, ChainError."""
         await self._write()
         index = self._state.index
-        rows = await self._database.fetch_all(
+        past = await self._database.fetch_all(
             "select_past_blocks", pooler_id=self._pooler_id, first=(index or 0) - self._day, last=index or 0
         )
-        since = first_id(datetime.now(UTC) - timedelta(days=1))
-        fees = {row["action"]: row for row in await self._database.fetch_all("select_pail_fees", since=since)}
+        now = datetime.now(UTC)
+        since = first_id(now - timedelta(days=1))
+        recent = first_id(now - timedelta(seconds=RELAYED_BLOCKS * self._settings.chain.block_seconds))
+        rows = await self._database.fetch_all("select_pail_fees", since=since, recent=recent)
+        fees = {row["action"]: row for row in rows}
         power = await self._database.fetch_one("select_power")
-        gate = PriceGate(pail_fees(fees), await self._read_price())
+        has_relayer = self._settings.relayer_url is not None
+        gate = PriceGate(pail_fees(fees, has_relayer=has_relayer), await self._read_price())
         self._state.gate = gate
         self._outlook = Outlook(
-            rivals=Rivals.foresee([past_block(row) for row in rows]),
+            rivals=Rivals.foresee([past_block(row) for row in past]),
             gate=gate,
             ceilings=await self._read_ceilings(),
             hashes_per_second=float(power["hashes_per_second"]) if power else 0.0,
@@ -199,13 +207,14 @@ class Planner:
         self._written = plan
 
 
-def pail_fees(rows: dict[str, dict[str, Any]]) -> PailFees:
-    """What the journal says that each action cost per pail, failed tries among it, with what was assumed before."""
+def pail_fees(rows: dict[str, dict[str, Any]], *, has_relayer: bool = False) -> PailFees:
+    """What the journal says that each action cost per pail, failed tries among it, with what was assumed before; less
+    by what a relayer carries."""
 
     def mean(action: ActionName, prior: int) -> int:
-        row = rows.get(action)
-        fee, pails = (int(row["fee_stroops"]), int(row["pails"])) if row else (0, 0)
-        return round((PRIOR_PAILS * prior + fee) / (PRIOR_PAILS + pails))
+        row = rows.get(action) or {"fee_stroops": 0, "pails": 0, "direct": 0, "relayed": 0}
+        sent = round((PRIOR_PAILS * prior + int(row["fee_stroops"])) / (PRIOR_PAILS + int(row["pails"])))
+        return expected_fee(sent, direct=int(row["direct"]), relayed=int(row["relayed"]), has_relayer=has_relayer)
 
     return PailFees(
         plant=mean(ActionName.PLANT, PRIOR_FEES.plant),

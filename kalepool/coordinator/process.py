@@ -34,6 +34,7 @@ from kalepool.heartbeat import beat
 from kalepool.logins import Login
 from kalepool.notices import FarmerNotice, ShareNotice, hear
 from kalepool.policy.schedule import Plant, ScheduleSettings, Submit, decide, last_works, ledger_now
+from kalepool.policy.submitters import DIRECT_LEDGERS, RELAYER_LEDGERS
 from kalepool.policy.timing import blocks_per_day, living_blocks, urgent_blocks
 from kalepool.protocol.model import Block
 from kalepool.services.keys import Role, find_owner
@@ -449,6 +450,7 @@ def rules_of(settings: Settings) -> ScheduleSettings:
         works_per_ledger=settings.channel_accounts,
         landing_probability=settings.landing_probability,
         insurance=settings.insurance,
+        relayer_ledgers=0 if settings.relayer_url is None else DIRECT_LEDGERS + RELAYER_LEDGERS[1],
     )
 
 

@@ -6,6 +6,7 @@ serve.py       the devnet as a process: it serves until a signal comes
 testing.py     a devnet inside a test's own event loop
 rpc/           the way in: HTTP server and JSON-RPC methods
 rivals.py      farmers of the network's own, so that blocks have other participants
+channels_plugin.py  Stellar Channels: transactions of others, paid for
 friendbot.py   XLM and KALE for the asking
 wallet.py      how friendbot and the rivals send transactions
 recordings.py  recorded contract calls and hashes, replayed through the devnet's host

@@ -24,6 +24,9 @@ class FaultKind(StrEnum):
         "hang"  # the request is never answered and does nothing; the connection stays open for `seconds` (0: for ever)
     )
     GARBAGE = "garbage"  # the request takes effect; the answer is a web page
+    LATE_ANSWER = "late_answer"  # the request takes effect, its answer comes `seconds` later
+    CAPACITY = "capacity"  # Stellar Channels has no channel free
+    FEE_LIMIT = "fee_limit"  # Stellar Channels has spent on this key what it may
     CUT = "cut"  # the request takes effect; the connection is lost in the middle of its answer
     # These last for `seconds`, or until they are taken back.
     STUCK = "stuck"  # no ledger closes

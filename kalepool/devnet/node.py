@@ -109,6 +109,10 @@ class Node:
             return QueueAnswer(SendStatus.TRY_AGAIN_LATER)
         if self.faults.take(FaultKind.LOSE):
             return QueueAnswer(SendStatus.PENDING)
+        return self.queue(transaction)
+
+    def queue(self, transaction: Transaction) -> QueueAnswer:
+        """The same past all faults: they are for clients."""
         late = 0
         if not self.is_manual:
             # stellar-core: twice the expected close time, and what the last ledger is late.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 from kalepool.devnet.faults import parse_fault
 from kalepool.devnet.node import Node
@@ -25,6 +26,8 @@ async def run(
     rivals: int,
     faults: list[str],
     with_faults: bool,
+    channels: bool = False,
+    channels_fee_limit: int | None = None,
 ) -> None:
     """Serves a devnet, prints its URL once it answers, and returns at SIGINT or SIGTERM.
 
@@ -41,6 +44,7 @@ async def run(
     node = Node(data, ledger_seconds=ledger_seconds, block_seconds=block_seconds, capacity=capacity)
     for text in faults:
         node.faults.add(parse_fault(text))
-    async with serving(node, host, port, with_faults=with_faults, rivals=rivals) as url:
+    more: dict[str, Any] = {"channels": channels, "channels_fee_limit": channels_fee_limit}
+    async with serving(node, host, port, with_faults=with_faults, rivals=rivals, **more) as url:
         print(url, flush=True)
         await stop.wait()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kalepool.devnet.ledger.closing import Closed
 from kalepool.devnet.node import Node
@@ -40,6 +41,8 @@ async def running_devnet(
     faults: bool = True,
     rivals: int = 0,
     temporary_ttl: int = MIN_TEMPORARY_TTL,
+    channels: bool = False,
+    channels_fee_limit: int | None = None,
 ) -> AsyncIterator[RunningDevnet]:
     """Serves a devnet on a free loopback port. `ledger_seconds` 0: ledgers close only by `close_ledger`."""
     node = Node(
@@ -49,5 +52,11 @@ async def running_devnet(
         capacity=capacity,
         temporary_ttl=temporary_ttl,
     )
-    async with serving(node, "127.0.0.1", 0, with_faults=faults, rivals=rivals) as url:
+    options: dict[str, Any] = {
+        "with_faults": faults,
+        "rivals": rivals,
+        "channels": channels,
+        "channels_fee_limit": channels_fee_limit,
+    }
+    async with serving(node, "127.0.0.1", 0, **options) as url:
         yield RunningDevnet(url, node)

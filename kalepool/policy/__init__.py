@@ -1,6 +1,7 @@
 """What the pool decides, pure: state and the time go in, decisions come out.
 
 schedule.py       whom to plant, which works to hand in and when, what to harvest
+submitters.py     who takes a transaction to the network: the relayer, or the pool itself
 retries.py        what failed: whether and when it is tried again
 price_gate.py     whether something is worth its fees: one test for all that is paid for
 foresight.py      what a block should bring: rivals and zeros foreseen

@@ -78,6 +78,10 @@ class ScheduleSettings:
     prior_miss_weight: float = 500.0
     """How many measured pails the prior weighs as much as."""
 
+    relayer_ledgers: int = 0
+    """A work leaves at least this many ledgers before the last safe one, so that a relayer may carry it, and the pool
+    still sends it itself if that does not. 0 where there is none."""
+
     urgent_harvest_blocks: int = 200
     """A pail this many blocks old is harvested even while works are due. The coordinator sets it by the network's own
     TTL, after which a pail is lost: see timing.py."""
@@ -250,6 +254,7 @@ class _Running:
             probability = self.settings.saved_landing_probability
             loss = self._gain(pail, best, gap, stroops_per_point)
         needed = self.inclusion.ledgers_needed(probability, loss, worth * stroops_per_point)
+        needed = max(needed, self.settings.relayer_ledgers)
         return min(needed, int(self._works_seconds / self.chain.ledger_seconds))
 
     @property

@@ -73,6 +73,7 @@ class Health:
                 "journal": self._journal,
                 "workers": self._workers,
                 "price": self._price,
+                "relayer": self._relayer,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
@@ -156,6 +157,16 @@ class Health:
 
     async def _price(self) -> tuple[str, str]:
         return "none" if self._ctx.settings.kale_price_xlm is None else "up", what_is_known(self._ctx.settings)
+
+    async def _relayer(self) -> tuple[str, str]:
+        relayer = self._ctx.chain.relayer
+        if relayer is None:
+            return "none", ""
+        trouble, pause = relayer.trouble, relayer.paused_seconds
+        if trouble is None or not pause:
+            return "up", f"{relayer.taken} transactions taken, {relayer.refused} not"
+        said = f"not asked for {pause:.0f} s, the pool pays itself: {trouble.message}"
+        return ("waiting" if trouble.is_of_the_key else "up"), said
 
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from kalepool.config import ENV_FILE, Settings, local_url, require_public_url
+from kalepool.config import ENV_FILE, Settings, local_url, require_public_url, require_relayer_key
 from kalepool.errors import ConfigError
 from kalepool.heartbeat import ADDRESS, NOT_INHERITED
 from kalepool.logins import Login
@@ -28,7 +28,13 @@ from kalepool.processes import spawn
 from kalepool.up.folder import DataFolder
 from kalepool.up.supervisor import MARK, Service
 
-SECRETS = ("KALEPOOL_MASTER_KEY", "KALEPOOL_MASTER_KEY_FILE", "KALEPOOL_API_KEY", "KALEPOOL_ALERT_WEBHOOK")
+SECRETS = (
+    "KALEPOOL_MASTER_KEY",
+    "KALEPOOL_MASTER_KEY_FILE",
+    "KALEPOOL_API_KEY",
+    "KALEPOOL_ALERT_WEBHOOK",
+    "KALEPOOL_RELAYER_KEY",
+)
 DATABASE = (
     "KALEPOOL_DATABASE_URL",
     "DATABASE_URL",
@@ -73,6 +79,7 @@ class Parts:
         """Choose ports for what is to be started here. Raises ConfigError when the API's is taken, or open to others
         without an address."""
         require_public_url(settings)
+        require_relayer_key(settings)
         network = settings.chain
         if needs_devnet(settings):
             url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"

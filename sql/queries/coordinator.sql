@@ -112,11 +112,16 @@ WHERE b.final AND b.block_index BETWEEN %(first)s AND %(last)s
 ORDER BY b.block_index;
 
 -- name: select_pail_fees
--- What plants, works and harvests made since an id have cost, failed ones too, and for how many pails.
-SELECT s.action, sum(s.fee_stroops) AS fee_stroops, sum(done.pails)::bigint AS pails
+-- What plants, works and harvests made since an id have cost the pool, failed ones too, and for how many pails it paid;
+-- and since a later id (recent) for how many the pool paid, and a relayer.
+SELECT s.action, sum(s.fee_stroops) AS fee_stroops,
+       coalesce(sum(done.pails) FILTER (WHERE NOT done.relayed), 0)::bigint AS pails,
+       coalesce(sum(done.pails) FILTER (WHERE NOT done.relayed AND s.submission_id >= %(recent)s), 0)::bigint AS direct,
+       coalesce(sum(done.pails) FILTER (WHERE done.relayed AND s.submission_id >= %(recent)s), 0)::bigint AS relayed
 FROM submissions s
 CROSS JOIN LATERAL (
-    SELECT count(*) AS pails FROM submission_items WHERE submission_id = s.submission_id AND status = 'applied') done
+    SELECT count(*) AS pails, s.submitter IS NOT DISTINCT FROM 'relayer' AS relayed
+    FROM submission_items WHERE submission_id = s.submission_id AND status = 'applied') done
 WHERE s.submission_id >= %(since)s AND s.action IN ('plant', 'work', 'harvest') AND s.fee_stroops IS NOT NULL
 GROUP BY s.action;
 

@@ -1,6 +1,7 @@
 """What tests and benchmarks are built from.
 
 installed.py     the built wheel in an environment of its own, and its program on a data folder
+channels_cases.py  calls of Stellar Channels, and how the real plugin is asked them
 core_cases.py    what stellar-core does with operations, as data, and the world it is asked in
 ray_nodes.py     a Ray of several nodes on this machine, and a node's death
 command_line.py  a command of the program in this process

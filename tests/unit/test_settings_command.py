@@ -62,10 +62,12 @@ def test_no_part_of_a_secret_is_shown(as_json: bool, capsys: pytest.CaptureFixtu
         "api_key",
         "master_key",
         "alert_webhook",
+        "relayer_key",
     }
     lines = [f"KALEPOOL_{name.upper()}=https://{secret}:{secret}@host/{secret}?{secret}#{secret}" for name in hidden]
     lines += [
         f"KALEPOOL_RPC_URL=https://rpc.example/{secret}, https://other.example/?key={secret}",
+        f"KALEPOOL_RELAYER_URL=https://relayer.example/{secret}",
         f"KALEPOOL_FRIENDBOT_URL=https://{secret}@bot.example",
         f"KALEPOOL_API_URL=http://{secret}:{secret}@api.example:80?{secret}",
         f"KALEPOOL_RAY_ADDRESS=ray:{secret}@ray.example",

@@ -19,6 +19,7 @@ from kalepool.api.routes.keys import Days, KeyView, NewKeyView, Text
 from kalepool.api.routes.pooler import CompensationView, PoolerView, compensation_page
 from kalepool.clock import steady_now
 from kalepool.errors import NotFoundError
+from kalepool.policy.submitters import SubmitterName
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import operators, poolers
 from kalepool.services.farming.compensation import CompensationStanding
@@ -242,7 +243,8 @@ async def end_key(request: Request, caller: Operator, key_id: UUID) -> None:
 
 
 class SubmissionRow(Described):
-    """A transaction, written down before it was sent. `fee_stroops`: what the network took."""
+    """A transaction, written down before it was sent. `fee_stroops`: what the network took of the pool. `submitter`:
+    who took it to the network, once a ledger has it; a relayer paid `sponsored_stroops` for it."""
 
     submission_id: UUID
     action: ActionName
@@ -256,6 +258,8 @@ class SubmissionRow(Described):
     ledger: int | None
     result_code: str | None
     fee_stroops: Stroops | None
+    submitter: SubmitterName | None
+    sponsored_stroops: Stroops | None
     created_at: datetime
     closed_at: datetime | None
 
@@ -329,11 +333,13 @@ async def settle_submission(
 
 
 class NetworkFees(Described):
-    """What the network took for one kind of transaction."""
+    """What the network took for one kind of transaction, of the pool and of a relayer."""
 
     action: str
+    submitter: SubmitterName
     transactions: int
     fee_stroops: Stroops
+    sponsored_stroops: Stroops
 
 
 class FeesView(Described):

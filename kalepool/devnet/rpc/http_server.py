@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from kalepool.devnet.channels_plugin import METHOD as CHANNELS
+from kalepool.devnet.channels_plugin import ChannelsPlugin
 from kalepool.devnet.faults import FaultKind
 from kalepool.devnet.friendbot import Friendbot, FriendbotError
 from kalepool.devnet.node import Node
@@ -34,9 +36,10 @@ _CHARSETS = (None, "utf-8", "utf8")
 class HttpServer:
     """Answers requests for a node."""
 
-    def __init__(self, node: Node, *, with_faults: bool) -> None:
+    def __init__(self, node: Node, *, with_faults: bool, channels: bool = False, fee_limit: int | None = None) -> None:
         self.node = node
         self.friendbot = Friendbot(node)
+        self.channels = ChannelsPlugin(node, self.friendbot, fee_limit=fee_limit) if channels else None
         self._with_faults = with_faults
 
     def make_app(self) -> web.Application:
@@ -45,6 +48,10 @@ class HttpServer:
         app.router.add_route("*", "/", self.serve_rpc)
         app.router.add_get("/friendbot", self.serve_friendbot)
         app.router.add_post("/friendbot", self.serve_friendbot)
+        if self.channels is not None:
+            # As the managed service has it, and as a relayer of one's own.
+            for path in ("/channels", "/channels/", "/api/v1/plugins/channels/call"):
+                app.router.add_post(path, self.serve_channels)
         if self._with_faults:
             app.router.add_get("/faults", self.list_faults)
             app.router.add_post("/faults", self.add_faults)
@@ -88,8 +95,7 @@ class HttpServer:
         answer = self.call(call)
         if self.node.faults.take(FaultKind.DUPLICATE, call.method):
             answer = self.call(call)
-        if self.node.faults.take(FaultKind.DROP_ANSWER, call.method):
-            _hang_up(request)
+        await self._hold_back(request, call.method)
         return None if call.identity is None else answer
 
     def call(self, call: RpcCall) -> dict[str, Any]:
@@ -125,6 +131,13 @@ class HttpServer:
         if faults.take(FaultKind.UNAVAILABLE, method):
             raise web.HTTPServiceUnavailable(text="service unavailable")
 
+    async def _hold_back(self, request: web.Request, method: str) -> None:
+        late = self.node.faults.take(FaultKind.LATE_ANSWER, method)
+        if late is not None:
+            await asyncio.sleep(late.seconds)
+        if self.node.faults.take(FaultKind.DROP_ANSWER, method):
+            _hang_up(request)
+
     async def _spoil(self, request: web.Request, method: str, response: web.Response) -> web.StreamResponse:
         """What becomes of the answer on its way back."""
         faults = self.node.faults
@@ -140,6 +153,21 @@ class HttpServer:
                 request.transport.close()  # once what was written has left
             raise ConnectionResetError("cut on demand")
         return response
+
+    # --- Stellar Channels
+
+    async def serve_channels(self, request: web.Request) -> web.StreamResponse:
+        assert self.channels is not None
+        content = await request.read()  # first: what comes late takes effect though the client has left
+        await self._fail_before(request, CHANNELS)
+        try:
+            body = json.loads(content)
+        except ValueError:
+            return web.Response(status=400, text="Json deserialize error")
+        authorization = request.headers.getall("Authorization", [])
+        status, answer = await self.channels.serve(authorization, request.headers.get("x-api-key"), body)
+        await self._hold_back(request, CHANNELS)
+        return await self._spoil(request, CHANNELS, _json(answer, status=status))
 
     # --- friendbot
 
@@ -203,9 +231,19 @@ def _json(body: Any, status: int = 200) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals: int = 0) -> AsyncIterator[str]:
-    """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one."""
-    server = HttpServer(node, with_faults=with_faults)
+async def serving(
+    node: Node,
+    host: str,
+    port: int,
+    *,
+    with_faults: bool,
+    rivals: int = 0,
+    channels: bool = False,
+    channels_fee_limit: int | None = None,
+) -> AsyncIterator[str]:
+    """Serves the node and closes its ledgers until the block ends; gives the URL. Port 0 takes a free one. `channels`:
+    with Stellar Channels at /channels, where an API key may cost so many stroops, None for any."""
+    server = HttpServer(node, with_faults=with_faults, channels=channels, fee_limit=channels_fee_limit)
     runner = web.AppRunner(server.make_app(), access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
@@ -217,7 +255,11 @@ async def serving(node: Node, host: str, port: int, *, with_faults: bool, rivals
         bound = runner.addresses[0][1]
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         node.friendbot_url = f"{url}/friendbot"
-        async with _background(node.run()), farming(node, server.friendbot, rivals):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_background(node.run()))
+            if server.channels is not None:
+                await stack.enter_async_context(_background(server.channels.run()))
+            await stack.enter_async_context(farming(node, server.friendbot, rivals))
             yield url
     finally:
         await runner.cleanup()

@@ -139,7 +139,7 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
             try:
                 # Another call was at work for this farmer: see what came of it.
                 found = await _look(ctx, block_index, pooler_id, [candidate]) if waited else before
-                return await _work_one(ctx, block_index, pooler_id, candidate, found, deadline)
+                return await _work_one(ctx, block_index, pooler_id, candidate, found, deadline, ends_at)
             except Exception as error:
                 failure = Failure.of(error, block_index, candidate.farmer_id)
                 if isinstance(error, PailMissingError):  # who hands in before it has planted
@@ -183,7 +183,13 @@ async def _look(ctx: Context, block_index: int, pooler_id: UUID, candidates: Ite
 
 
 async def _work_one(
-    ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, found: _Found, deadline: datetime
+    ctx: Context,
+    block_index: int,
+    pooler_id: UUID,
+    candidate: Candidate,
+    found: _Found,
+    deadline: datetime,
+    ends_at: datetime,
 ) -> Worked:
     known = found.done.get((candidate.farmer_id, candidate.nonce))
     if known is not None:
@@ -191,7 +197,7 @@ async def _work_one(
     planted_in = require_better(candidate, found.pails.get(candidate.farmer_id))
     # Simulation reckons with the latest ledger: in that of the plant itself it sees no gap yet.
     await ctx.chain.next_ledger(planted_in, 2 * ctx.settings.chain.ledger_seconds + 1)
-    return await _submit(ctx, block_index, pooler_id, candidate, deadline)
+    return await _submit(ctx, block_index, pooler_id, candidate, deadline, ends_at)
 
 
 def require_better(candidate: Candidate, pail: Pail | None) -> int:
@@ -206,7 +212,9 @@ def require_better(candidate: Candidate, pail: Pail | None) -> int:
     return pail.sequence
 
 
-async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime) -> Worked:
+async def _submit(
+    ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime, ends_at: datetime
+) -> Worked:
     item = Item(
         block_index=block_index,
         farmer_id=candidate.farmer_id,
@@ -225,6 +233,7 @@ async def _submit(ctx: Context, block_index: int, pooler_id: UUID, candidate: Ca
                 channel=channel,
                 deadline=deadline,
                 attempt=attempt,
+                lands_by=ends_at,
             ),
             deadline=deadline,
             timeout_seconds=ctx.settings.work_timeout_seconds,

@@ -6,6 +6,9 @@ open; `recover` looks every open row up by its hash, sends the same again if it 
 same way. What the RPC server has forgotten is decided by what the ledger holds, see forgotten.py, or waits for an
 operator who looks it up elsewhere, see `settle_by_hand`. While a row is open the database refuses a second claim on the
 same (block, farmer, action), so a plant, work, harvest or payment happens once.
+
+The hash of what a relayer may carry is the inner transaction's: it is the same whoever takes it to the network, and a
+ledger takes it once. So it can be sent directly while the relayer may still have it.
 """
 
 from __future__ import annotations
@@ -161,6 +164,7 @@ async def settle_in(
         ledger=outcome.ledger,
         result_code=outcome.result_code,
         fee_stroops=outcome.fee_stroops,
+        payer=outcome.payer,
     )
     done = [True] * len(intent.items)
     if closed and with_events and outcome.status is Status.APPLIED:

@@ -46,6 +46,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "accounts": "up",
         "workers": "none",
         "price": "none",
+        "relayer": "none",
     }
 
     payout = Keypair.random().public_key

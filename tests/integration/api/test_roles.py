@@ -213,7 +213,9 @@ async def cast(api) -> Cast:
     await api.operator.patch(f"/operator/poolers/{farm.pooler_id}", json={"open": True})
     await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": str(farm.pooler_id)})
     open_miners = farm.settings.model_copy(update={"miner_registration": "open"})
-    miner, banned = [await mining_accounts.register(database, open_miners, name) for name in ("one", "two")]
+    miner, banned = [
+        await mining_accounts.register(database, farm.ctx.custody, open_miners, name) for name in ("one", "two")
+    ]
     invite = await mining_accounts.create_invite(database, "", 100, 3600)
     withdrawal_id, compensation_id = new_id(), new_id()
     await farm.rows(
