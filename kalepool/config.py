@@ -317,6 +317,9 @@ class Settings(BaseSettings):
     sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """Seconds that a farmer stays signed in at the API."""
 
+    operator_wallets: str = ""
+    """Addresses of the wallets (G…), separated by commas, that sign in as operators at the page."""
+
     browser_seconds: Annotated[int, Field(ge=300, le=604_800)] = 43_200
     """Seconds that a browser stays signed in at the page."""
 
