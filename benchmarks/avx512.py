@@ -81,12 +81,9 @@ FORMS: dict[str, tuple[Layout, Prefixes | None, str]] = {
         None,
         "-enable-split-loopiv-heuristic=false -split-spill-mode=size",
     ),
-    "LLVM: as for znver4": (replace(LAYOUT, target=("znver4", (LAYOUT.target or ("", ""))[1])), None, ""),
-    "LLVM: as for sapphirerapids": (
-        replace(LAYOUT, target=("sapphirerapids", (LAYOUT.target or ("", ""))[1])),
-        None,
-        "",
-    ),
+    "LLVM: tuned for this processor": (replace(LAYOUT, tune=None), None, ""),
+    "LLVM: tuned for znver4": (replace(LAYOUT, tune="znver4"), None, ""),
+    "LLVM: tuned for knl": (replace(LAYOUT, tune="knl"), None, ""),
 }
 
 

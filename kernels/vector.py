@@ -45,6 +45,7 @@ class Layout:
     parts: int
     ternary: bool = False  # AVX-512's three-input logic, by intrinsic
     target: tuple[str, str] | None = None  # LLVM's processor and features to compile for; by default the host's
+    tune: str | None = None  # the processor for which LLVM orders instructions; by default the target's
 
     @property
     def nonces(self) -> int:
@@ -127,6 +128,8 @@ def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout
         processor, features = layout.target
         for attribute in (f'"target-cpu"="{processor}"', f'"target-features"="{features}"'):
             set[str].add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
+    if layout.tune:
+        set[str].add(function.attributes, f'"tune-cpu"="{layout.tune}"')
     return function
 
 
