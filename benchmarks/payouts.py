@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 from stellar_sdk import Keypair, Operation
@@ -23,7 +24,7 @@ from stellar_sdk.operation import ChangeTrust
 
 from kalepool.chain import Chain, Status, building
 from kalepool.config import Settings
-from kalepool.custody import load_custody
+from kalepool.custody import Binding, Purpose, load_custody
 from kalepool.database import Database, migrate, new_id
 from kalepool.devnet.testing import running_devnet
 from kalepool.networks import DEVNET
@@ -75,6 +76,10 @@ async def make_accounts(chain: Chain, funder: Keypair, accounts: Sequence[Keypai
         await send([ChangeTrust(chain.asset, source=each.public_key) for each in some], some)
 
 
+def wallet_of(miner: UUID, address: str) -> Binding:
+    return Binding(miner, Purpose.MINER, address, payout_wallet=address)
+
+
 async def main(count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
         folder = Path(name)
@@ -115,8 +120,11 @@ async def run(stack: AsyncExitStack, folder: Path, url: str, server: int, count:
     with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
         ids = [new_id() for _ in accounts]
         cursor.executemany(
-            "INSERT INTO miners (miner_id, name, payout_wallet) VALUES (%s, 'm', %s)",
-            [(miner, each.public_key) for miner, each in zip(ids, accounts, strict=True)],
+            "INSERT INTO miners (miner_id, name, payout_wallet, payout_seal) VALUES (%s, 'm', %s, %s)",
+            [
+                (miner, each.public_key, ctx.custody.seal(wallet_of(miner, each.public_key)))
+                for miner, each in zip(ids, accounts, strict=True)
+            ],
         )
         cursor.execute(
             "SELECT post_transfers(array_agg('test/' || m), array_agg('corrected'::text), array_agg('operator'::text), "

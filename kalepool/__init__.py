@@ -23,6 +23,7 @@ notices.py          what processes tell each other over PostgreSQL
 postgres.py         the embedded PostgreSQL
 policy/             what the pool decides, pure
 protocol/           the KALE contract's rules, pure
+shown_settings.py   every setting in words, its value as far as it may be shown
 config.py           every setting, a row each
 contract_errors.py  what the KALE contract says no with, a class for each code
 errors.py           every other error, as one tree

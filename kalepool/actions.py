@@ -17,3 +17,5 @@ class ActionName(StrEnum):
     MERGE = "merge"
     COLLECT = "collect"
     PAYOUT = "payout"
+    TAKE_BACK = "take_back"
+    COMPENSATE = "compensate"

@@ -317,6 +317,9 @@ class Settings(BaseSettings):
     sign_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """Seconds that a farmer stays signed in at the API."""
 
+    operator_wallets: str = ""
+    """Addresses of the wallets (G…), separated by commas, that sign in as operators at the page."""
+
     browser_seconds: Annotated[int, Field(ge=300, le=604_800)] = 43_200
     """Seconds that a browser stays signed in at the page."""
 
@@ -345,6 +348,10 @@ class Settings(BaseSettings):
 
     payout_days: Positive = 30.0
     """Days after which a miner is paid what it has earned, however little."""
+
+    claimable_days: Annotated[float, Field(ge=1)] = 90.0
+    """Days that a miner has to claim what was put down for it, where its wallet cannot be paid and it wishes so; then
+    the treasury takes it back. Each locks 1 XLM of the pool's until it is gone."""
 
     payout_change_hours: Annotated[float, Field(ge=0)] = 72.0
     """Hours until a miner's new payout wallet counts that the old one did not sign for."""

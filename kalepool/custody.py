@@ -6,9 +6,12 @@ or the secret was copied to another row, it does not open. The master key is in 
 never in the database. Several keys may be there, after a rotation: the first seals and makes new accounts, all open,
 and all bring back the accounts that were made under them.
 
+A miner has no secret here, and yet its payout wallet is sealed in the same way, with nothing inside: where its row was
+changed past the API the seal does not fit, and it is not paid.
+
 Earlier versions bound a secret to its row alone. Such seals are made anew once, as the rows are then. Afterwards they
 open no more, else an old one could be put back beside another payout wallet: the key file remembers it by its first
-word, BOUND. It stands outside the database, whose writer cannot take it away.
+word, BOUND, and by MINERS that miners were sealed. It stands outside the database, whose writer cannot take it away.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +44,11 @@ log = structlog.get_logger()
 BOUND = "bound"
 """First word of a key file whose keys open no secret that is bound to its row alone."""
 
+MINERS = "miners"
+"""Word of a key file under which every miner's payout wallet was sealed: one without a seal was changed since."""
+
+MARKS = (BOUND, MINERS)
+
 
 class Purpose(StrEnum):
     """What an account is for."""
@@ -49,13 +58,15 @@ class Purpose(StrEnum):
     CHANNEL = "channel"
     TREASURY = "treasury"
     SIGN_IN = "sign-in"
+    MINER = "miner"
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What a sealed secret may be used for, by its row. A secret that was sealed for something else does not open.
 
-    name: of one of the pool's own accounts. payout_wallet, payout_memo: where a farmer's money goes.
+    name: of one of the pool's own accounts. payout_wallet, payout_memo: where a farmer's or miner's money goes.
+    next_wallet, next_memo, next_at: where a miner's goes from a time on.
     """
 
     row_id: UUID
@@ -64,6 +75,23 @@ class Binding:
     name: str | None = None
     payout_wallet: str | None = None
     payout_memo: str | None = None
+    next_wallet: str | None = None
+    next_memo: str | None = None
+    next_at: datetime | None = None
+
+    @classmethod
+    def of_miner(cls, row: Mapping[str, Any]) -> Self:
+        """A miner's wallets, as its row has them."""
+        return cls(
+            row["miner_id"],
+            Purpose.MINER,
+            row["payout_wallet"] or "",
+            payout_wallet=row["payout_wallet"],
+            payout_memo=row["payout_memo"],
+            next_wallet=row["next_wallet"],
+            next_memo=row["next_memo"],
+            next_at=row["next_wallet_at"],
+        )
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
@@ -79,6 +107,9 @@ class Binding:
             "name": self.name,
             "payout": self.payout_wallet,
             "memo": self.payout_memo,
+            "next": self.next_wallet,
+            "next memo": self.next_memo,
+            "next at": self.next_at and self.next_at.astimezone(UTC).isoformat(),
         }
         given = {key: value for key, value in parts.items() if value is not None}
         return b"kalepool seal\0" + json.dumps(given, sort_keys=True).encode()
@@ -198,6 +229,19 @@ class Custody:
         secret = self._keypair(binding, bytes(sealed)).raw_secret_key()
         return self._seal(replace(binding, **changes).associated_data(), secret)
 
+    def seal(self, binding: Binding) -> bytes:
+        """What shows later that this is as it was written, by who has a master key."""
+        return self._seal(binding.associated_data(), b"")[0]
+
+    def is_sealed(self, binding: Binding, seal: bytes | None) -> bool:
+        """Whether this is as it was when the seal was made."""
+        if seal is None:
+            return False
+        try:
+            return self._open(binding.address, bytes(seal), binding.associated_data()) == b""
+        except CustodyError:
+            return False
+
     def bind(self, binding: Binding, sealed: bytes) -> tuple[bytes, str]:
         """What earlier versions sealed, for its row alone, sealed for the binding. CustodyError for anything else."""
         keypair = _keypair_of(binding.address, self._open(binding.address, bytes(sealed), binding.row_id.bytes))
@@ -270,7 +314,7 @@ async def open_custody(settings: Settings, database: Database) -> Custody:
     custody = load_custody(settings, [row["master_key_id"] for row in rows])
     path = key_file_path(settings)
     if settings.master_key is None and not custody.bound and os.access(path.parent, os.W_OK):
-        await _bind_all(custody, database)
+        await _bind_all(custody, database, secrets_too=BOUND not in _words(path))
         _write_key_file(path, read_key_file(path))
         custody = load_custody(settings)
     return custody
@@ -286,11 +330,16 @@ async def bind(settings: Settings, database: Database) -> int:
     return 0 if custody.bound else await _bind_all(custody, database)
 
 
-async def _bind_all(custody: Custody, database: Database) -> int:
-    """All or none; done again, nothing. What opens neither way stays as it is, and is told of."""
+async def _bind_all(custody: Custody, database: Database, *, secrets_too: bool = True) -> int:
+    """All or none; done again, nothing. What opens neither way stays as it is, and is told of. Miners without a seal
+    are sealed."""
     count = 0
     async with database.transaction() as session:
-        for row in await _lock_sealed(session):
+        for row in await session.fetch_all("lock_sealed_miners"):
+            if row["payout_seal"] is None:
+                await _seal_miner(session, custody, Binding.of_miner(row))
+                count += 1
+        for row in await _lock_sealed(session) if secrets_too else ():
             binding = Binding.of_row(row)
             if custody.opens(binding, row["secret_sealed"]):
                 continue
@@ -302,7 +351,7 @@ async def _bind_all(custody: Custody, database: Database) -> int:
             await _store(session, binding, sealed, key_id)
             count += 1
     if count:
-        log.warning("secrets_bound", secrets=count, advice="see that the farmers' payout wallets are theirs")
+        log.warning("secrets_bound", secrets=count, advice="see that farmers' and miners' payout wallets are theirs")
     return count
 
 
@@ -314,6 +363,10 @@ async def _lock_sealed(session: Session) -> list[dict[str, Any]]:
 async def _store(session: Session, binding: Binding, sealed: bytes, key_id: str) -> None:
     query = "update_farmer_secret" if binding.purpose is Purpose.FARMER else "update_account_secret"
     await session.execute(query, row_id=binding.row_id, secret_sealed=sealed, master_key_id=key_id)
+
+
+async def _seal_miner(session: Session, custody: Custody, binding: Binding) -> None:
+    await session.execute("update_miner_seal", miner_id=binding.row_id, payout_seal=custody.seal(binding))
 
 
 async def change_payout(
@@ -351,12 +404,18 @@ async def change_payout(
 
 
 async def broken_seals(custody: Custody, database: Database) -> list[Binding]:
-    """The rows whose secrets do not open: somebody changed them. Those of farmers who have left are not looked at."""
+    """The rows whose secrets do not open, and miners whose seals do not fit: somebody changed them. Farmers who have
+    left are not looked at."""
     rows = await database.fetch_all("select_sealed")
+    miners = await database.fetch_all("select_sealed_miners")
 
     def look() -> list[Binding]:
         pairs = [(Binding.of_row(row), row["secret_sealed"]) for row in rows]
-        return [binding for binding, sealed in pairs if not custody.opens(binding, sealed)]
+        wallets = [(Binding.of_miner(row), row["payout_seal"]) for row in miners]
+        return [
+            *(binding for binding, sealed in pairs if not custody.opens(binding, sealed)),
+            *(binding for binding, seal in wallets if not custody.is_sealed(binding, seal)),
+        ]
 
     return await asyncio.to_thread(look)
 
@@ -377,14 +436,14 @@ def key_file_path(settings: Settings) -> Path:
 
 def read_key_file(path: Path) -> tuple[MasterKey, ...]:
     """The keys of the file, one a line. Raises CustodyError unless the file is ours and closed to everybody else."""
-    words = [word for word in _words(path) if word != BOUND]
+    words = [word for word in _words(path) if word not in MARKS]
     if not words:
         raise CustodyError(f"{path} is empty: it should hold the master key")
     return _keys(words, str(path))
 
 
 def _is_bound(path: Path) -> bool:
-    return BOUND in _words(path)
+    return set(MARKS) <= set(_words(path))
 
 
 def _words(path: Path) -> list[str]:
@@ -411,7 +470,7 @@ def _write_key_file(path: Path, masters: tuple[MasterKey, ...], *, must_be_new: 
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.writelines(f"{word}\n" for word in (BOUND, *(master.secret.hex() for master in masters)))
+            file.writelines(f"{word}\n" for word in (*MARKS, *(master.secret.hex() for master in masters)))
             file.flush()
             os.fsync(file.fileno())
         if must_be_new:
@@ -442,4 +501,8 @@ async def rotate(settings: Settings, database: Database) -> int:
         for row in rows:
             binding = Binding.of_row(row)
             await _store(session, binding, *custody.seal_again(binding, row["secret_sealed"]))
+        for row in await session.fetch_all("lock_sealed_miners"):
+            binding = Binding.of_miner(row)
+            if custody.is_sealed(binding, row["payout_seal"]):  # what is not stays as it is
+                await _seal_miner(session, custody, binding)
     return len(rows)

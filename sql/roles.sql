@@ -50,7 +50,8 @@ BEGIN
                 ('withdrawals', ARRAY['withdrawal_id', 'farmer_id', 'idempotency_key', 'asset', 'amount_stroops',
                                       'destination', 'created_at']),
                 ('payouts', ARRAY['payout_id', 'miner_id', 'amount_stroops', 'destination', 'memo', 'reason',
-                                  'idempotency_key', 'created_at']),
+                                  'idempotency_key', 'created_at', 'claimable_until']),
+                ('claimable_balances', ARRAY['balance_id', 'payout_id', 'made_ledger', 'made_at']),
                 ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at']),
                 ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at'])
             ) AS t (table_name, columns)

@@ -6,7 +6,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from kalepool.commands.settings import Option, options
+from kalepool.shown_settings import Option, options
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 

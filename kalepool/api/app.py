@@ -28,6 +28,8 @@ from kalepool.api.routes import (
     keys,
     metrics,
     miner,
+    operating,
+    operating_forms,
     operator,
     page,
     pooler,
@@ -41,7 +43,7 @@ from kalepool.config import Settings
 from kalepool.custody import open_custody
 from kalepool.database import Database
 from kalepool.errors import ConfigError
-from kalepool.services import upkeep
+from kalepool.services import operator_wallets, upkeep
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.mining import Mining
@@ -64,11 +66,13 @@ SHUTDOWN_SECONDS = 3.0
 def create_app(settings: Settings) -> FastAPI:
     """The app. It opens database, chain and custody when it starts, and closes them when it stops.
 
-    Routers find the services' Context at `request.app.state.context`. Raises ConfigError without a database.
+    Routers find the services' Context at `request.app.state.context`. Raises ConfigError without a database, and for
+    operators' wallets that are none.
     """
     if settings.database_url is None:
         raise ConfigError("no database: set KALEPOOL_DATABASE_URL, or let `kalepool up` start one")
     url = settings.database_url.get_secret_value()
+    operator_wallets.listed(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -127,6 +131,8 @@ def create_app(settings: Settings) -> FastAPI:
         page,
         browser,
         farm,
+        operating,
+        operating_forms,
         metrics,
     )
     for audience in audiences:

@@ -13,7 +13,7 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from kalepool.api.limits import RateLimits
@@ -21,7 +21,9 @@ from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
 from kalepool.notices import KeyNotice, hear
 from kalepool.services import operators
+from kalepool.services.context import Context
 from kalepool.services.keys import KeyOwner, Role, find_owner
+from kalepool.services.mining.payout_wallets import miners_paid_to
 from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
@@ -168,6 +170,34 @@ async def signed_in(caller: Annotated[Principal, Depends(require(Role.FARMER))])
     """A farmer who signed in with its payout wallet. Problem 403 for a key."""
     require_sign_in(caller)
     return caller
+
+
+async def paid_miner(
+    request: Request,
+    caller: Annotated[Principal, Depends(require(Role.MINER, Role.FARMER))],
+    miner_id: Annotated[
+        UUID | None, Query(description="Which miner, where several are paid to the wallet that signed in.")
+    ] = None,
+) -> Principal:
+    """The miner that calls: by its key, or by its payout wallet, which signed in. Problem 403 for anybody else, 409
+    where the wallet is several miners'."""
+    if caller.role == Role.MINER:
+        mine = [caller.subject_id]
+    elif caller.subject_wallet is not None:
+        context: Context = request.app.state.context
+        mine = await miners_paid_to(context.database, context.custody, caller.subject_wallet)
+    else:
+        mine = []
+    found = [each for each in mine if miner_id in (None, each)]
+    if not found:
+        raise Problem(403, "forbidden", "no miner's key, nor a sign-in of its payout wallet")
+    if len(found) > 1:
+        ids = ", ".join(str(each) for each in found)
+        raise Problem(409, "several-miners", f"several miners are paid to this wallet: add ?miner_id=, one of {ids}")
+    return Principal(caller.key_id, Role.MINER, found[0], caller.subject_wallet)
+
+
+PaidMiner = Annotated[Principal, Depends(paid_miner)]
 
 
 async def record(

@@ -21,6 +21,7 @@ channels.py    Channels: which of the pool's accounts carries what
 
 from __future__ import annotations
 
+from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
 from kalepool.chain.destinations import Destination, require_destination
@@ -29,6 +30,7 @@ from kalepool.chain.past_reader import Charge
 from kalepool.chain.reader import ChainReader
 from kalepool.chain.records import (
     BASE_RESERVE_STROOPS,
+    CLAIMABLE_RESERVE_STROOPS,
     Account,
     Farm,
     FeeBids,
@@ -41,6 +43,7 @@ from kalepool.chain.records import (
     Prepared,
     Receiver,
     RpcHealth,
+    Share,
     Signer,
     Status,
 )
@@ -48,6 +51,7 @@ from kalepool.chain.submitting import expired
 
 __all__ = [
     "BASE_RESERVE_STROOPS",
+    "CLAIMABLE_RESERVE_STROOPS",
     "Account",
     "Chain",
     "ChainReader",
@@ -67,8 +71,10 @@ __all__ = [
     "Prepared",
     "Receiver",
     "RpcHealth",
+    "Share",
     "Signer",
     "Status",
+    "claimable_id",
     "envelope_hash",
     "expired",
     "may_retry",

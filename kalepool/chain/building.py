@@ -8,12 +8,15 @@ and bid at least what the inner one bids (CAP-15; stellar-core FeeBumpTransactio
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from stellar_sdk import (
     Asset,
+    Claimant,
+    ClaimPredicate,
     FeeBumpTransaction,
     FeeBumpTransactionEnvelope,
     Keypair,
@@ -31,7 +34,9 @@ from stellar_sdk.memo import Memo
 from stellar_sdk.operation import (
     AccountMerge,
     ChangeTrust,
+    ClaimClaimableBalance,
     CreateAccount,
+    CreateClaimableBalance,
     InvokeHostFunction,
     Payment,
     RestoreFootprint,
@@ -50,6 +55,9 @@ INSTRUCTION_LEEWAY = 500_000
 WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
+
+CLAIMABLE_V0 = "00000000"
+"""What a claimable balance's id begins with where it is written in hex: its kind."""
 
 MAX_OPERATIONS = 100
 MAX_SIGNATURES = 20
@@ -113,6 +121,29 @@ def payment(destination: str, asset: Asset, amount_stroops: int, source: str | N
 def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
     """Add a trustline without limit, or with one; 0 removes it."""
     return ChangeTrust(asset) if limit_stroops is None else ChangeTrust(asset, Operation.from_xdr_amount(limit_stroops))
+
+
+def claimable(asset: Asset, amount_stroops: int, claimant: str, keeper: str, until: datetime) -> Operation:
+    """KALE put down for an account (G…), which need not exist or trust yet: it may claim it before `until`, and nobody
+    but the keeper from then on."""
+    before = ClaimPredicate.predicate_before_absolute_time(int(until.timestamp()))
+    claimants = [Claimant(claimant, before), Claimant(keeper, ClaimPredicate.predicate_not(before))]
+    return CreateClaimableBalance(asset, Operation.from_xdr_amount(amount_stroops), claimants)
+
+
+def claim(balance_id: bytes) -> Operation:
+    return ClaimClaimableBalance(CLAIMABLE_V0 + balance_id.hex())
+
+
+def claimable_id(source: str, sequence: int, number: int) -> bytes:
+    """The id (32 bytes) of the claimable balance that operation `number`, from 0, of a transaction makes."""
+    operation = stellar_xdr.HashIDPreimageOperationID(
+        Keypair.from_public_key(source).xdr_account_id(),
+        stellar_xdr.SequenceNumber(stellar_xdr.Int64(sequence)),
+        stellar_xdr.Uint32(number),
+    )
+    preimage = stellar_xdr.HashIDPreimage(stellar_xdr.EnvelopeType.ENVELOPE_TYPE_OP_ID, operation_id=operation)
+    return hashlib.sha256(preimage.to_xdr_bytes()).digest()
 
 
 def create_account(address: str, starting_stroops: int) -> Operation:

@@ -18,7 +18,7 @@ from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
 from kalepool.chain.purses import Purses
 from kalepool.chain.reader import READERS_PART
-from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Signer, Status
+from kalepool.chain.records import HarvestPlan, Outcome, Prepared, Share, Signer, Status
 from kalepool.chain.relayer import Relayer
 from kalepool.config import Settings
 from kalepool.errors import (
@@ -208,23 +208,39 @@ class Chain(PastReader):
             ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
         )
 
-    async def prepare_payouts(
+    async def prepare_shares(
         self,
         source: Signer,
-        payees: Sequence[tuple[Destination, int]],
+        shares: Sequence[Share],
         *,
         pool: Signer,
         deadline: datetime,
         attempt: int = 1,
+        action: ActionName = ActionName.PAYOUT,
     ) -> Prepared:
-        """Pay KALE to many accounts (with stroops), at most 100, all or none; `pool` pays the fee. One with a memo goes
-        alone."""
-        memos = {to.memo for to, _ in payees}
-        if not 0 < len(payees) <= building.MAX_OPERATIONS or (memos != {None} and len(payees) > 1):
-            raise InputError(f"{len(payees)} payments: a transaction takes 1 to 100, and one with a memo goes alone")
-        operations = [building.payment(to.address, self.asset, stroops) for to, stroops in payees]
-        memo = payees[0][0].as_memo()
-        return await self._prepare_classic(ActionName.PAYOUT, operations, source, pool, deadline, attempt, memo=memo)
+        """Pay KALE to many accounts, at most 100, or put it down to be claimed, all or none; `pool` pays the fee. All
+        have the same memo, if any."""
+        memos = {each.to.memo for each in shares}
+        if not 0 < len(shares) <= building.MAX_OPERATIONS or len(memos) > 1:
+            raise InputError(f"{len(shares)} payments, {len(memos)} memos: a transaction takes 1 to 100, and one memo")
+        operations = [
+            building.payment(each.to.address, self.asset, each.stroops)
+            if each.until is None
+            else building.claimable(self.asset, each.stroops, each.to.address, source.public_key, each.until)
+            for each in shares
+        ]
+        memo = shares[0].to.as_memo()
+        return await self._prepare_classic(action, operations, source, pool, deadline, attempt, memo=memo)
+
+    async def prepare_take_back(
+        self, source: Signer, balances: Sequence[bytes], *, pool: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """Take back what was put down and not claimed in time, at most 100 balances by their ids, all or none; `pool`
+        pays the fee."""
+        if not 0 < len(balances) <= building.MAX_OPERATIONS:
+            raise InputError(f"{len(balances)} balances: a transaction takes 1 to 100")
+        operations = [building.claim(balance_id) for balance_id in balances]
+        return await self._prepare_classic(ActionName.TAKE_BACK, operations, source, pool, deadline, attempt)
 
     async def prepare_collection(
         self,

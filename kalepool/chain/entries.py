@@ -61,6 +61,15 @@ def data_key(address: str, name: str) -> str:
     return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.DATA, data=data).to_xdr()
 
 
+def claimable_key(balance_id: bytes) -> str:
+    """The base64 ledger key of a claimable balance."""
+    identity = stellar_xdr.ClaimableBalanceID(
+        stellar_xdr.ClaimableBalanceIDType.CLAIMABLE_BALANCE_ID_TYPE_V0, v0=stellar_xdr.Hash(balance_id)
+    )
+    key = stellar_xdr.LedgerKeyClaimableBalance(identity)
+    return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.CLAIMABLE_BALANCE, claimable_balance=key).to_xdr()
+
+
 def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
     assert entry.data is not None
     return entry.data.data_value.data_value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from stellar_sdk import (
     Asset,
     FeeBumpTransactionEnvelope,
+    IdMemo,
     MuxedAccount,
     Operation,
     StrKey,
@@ -19,7 +20,15 @@ from stellar_sdk import (
 )
 from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.address import Address
-from stellar_sdk.operation import AccountMerge, ChangeTrust, CreateAccount, InvokeHostFunction, Payment
+from stellar_sdk.operation import (
+    AccountMerge,
+    ChangeTrust,
+    ClaimClaimableBalance,
+    CreateAccount,
+    CreateClaimableBalance,
+    InvokeHostFunction,
+    Payment,
+)
 
 from kalepool.actions import ActionName
 from kalepool.networks import Network
@@ -29,7 +38,8 @@ from kalepool.protocol.model import pail_key
 @dataclass(frozen=True, slots=True)
 class PastPart:
     """What a transaction was to do with one wallet (and block). `amount_stroops`: the stake of a plant, what was paid;
-    `kale`: whether that was in KALE. `native_stroops`: XLM that a closed account was paid out in."""
+    `kale`: whether that was in KALE. `native_stroops`: XLM that a closed account was paid out in. `until`: it was put
+    down to be claimed before then. `balance_id`: a claimable balance that was claimed."""
 
     wallet: str
     block_index: int | None = None
@@ -39,12 +49,14 @@ class PastPart:
     nonce: int | None = None
     digest: bytes | None = None
     native_stroops: int | None = None
+    until: datetime | None = None
+    balance_id: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PastTransaction:
     """`source` and `sequence` are the inner transaction's, where there is one. `action` is None for what is none of
-    ours."""
+    ours. `memo_id`: its memo, where that is a number."""
 
     source: str
     sequence: int
@@ -52,6 +64,7 @@ class PastTransaction:
     envelope_xdr: str = field(repr=False)
     action: ActionName | None = None
     parts: tuple[PastPart, ...] = ()
+    memo_id: int | None = None
 
 
 def read_envelope(envelope_xdr: str, network: Network, kale: Asset) -> PastTransaction:
@@ -67,6 +80,7 @@ def read_envelope(envelope_xdr: str, network: Network, kale: Asset) -> PastTrans
         envelope_xdr=envelope_xdr,
         action=action,
         parts=parts,
+        memo_id=inner.memo.memo_id if isinstance(inner.memo, IdMemo) else None,
     )
 
 
@@ -93,16 +107,15 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
             return _call(function.invoke_contract, transaction, network)
         case [*_, AccountMerge()] | [*_, AccountMerge(), Payment()]:
             return ActionName.MERGE, (_departure(source, operations, kale),)
-        case [Payment(), *_] if all(isinstance(each, Payment | ChangeTrust) for each in operations):
-            payments = [each for each in operations if isinstance(each, Payment)]
+        case [Payment() | CreateClaimableBalance(), *_] if all(isinstance(each, PAYS) for each in operations):
             return ActionName.PAYMENT, tuple(
-                PastPart(
-                    each.source.account_id if each.source else source,
-                    amount_stroops=_stroops(each),
-                    kale=each.asset == kale,
-                    destination=_address(each.destination),
-                )
-                for each in payments
+                _paid(each, source, kale) for each in operations if isinstance(each, Payment | CreateClaimableBalance)
+            )
+        case [ClaimClaimableBalance(), *_] if all(isinstance(each, ClaimClaimableBalance) for each in operations):
+            return ActionName.TAKE_BACK, tuple(
+                PastPart(source, balance_id=bytes.fromhex(each.balance_id)[4:])
+                for each in operations
+                if isinstance(each, ClaimClaimableBalance)
             )
         case [ChangeTrust()]:
             return ActionName.TRUSTLINE, (PastPart(source),)
@@ -114,6 +127,23 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
             )
         case _:
             return None, ()
+
+
+PAYS = Payment | ChangeTrust | CreateClaimableBalance
+
+
+def _paid(operation: Payment | CreateClaimableBalance, source: str, kale: Asset) -> PastPart:
+    part = PastPart(
+        operation.source.account_id if operation.source else source,
+        amount_stroops=_to_stroops(operation.amount),
+        kale=operation.asset == kale,
+    )
+    if isinstance(operation, Payment):
+        return replace(part, destination=_address(operation.destination))
+    first = operation.claimants[0]
+    before = first.predicate.abs_before
+    until = None if before is None else datetime.fromtimestamp(before, UTC)
+    return replace(part, destination=first.destination, until=until)
 
 
 def _departure(source: str, operations: Sequence[Operation], kale: Asset) -> PastPart:

@@ -273,6 +273,12 @@ class ChainReader:
                 payees[address] = self._decoded(lambda parts: entries.payee(*parts), there)
         return payees
 
+    async def read_claimables(self, balance_ids: Iterable[bytes]) -> tuple[set[bytes], int]:
+        """Which of these claimable balances are there, and the ledger of the answer."""
+        keys = {entries.claimable_key(each): each for each in balance_ids}
+        found, ledger = await self._read_entries(list(keys))
+        return {balance_id for key, balance_id in keys.items() if key in found}, ledger
+
     async def read_signers(self, address: str) -> tuple[int, dict[str, int]] | None:
         """Who signs for an account: its medium threshold, and each key's weight. None where it does not exist."""
         key = entries.account_key(address)

@@ -7,11 +7,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from kalepool.chain.destinations import Destination
 from kalepool.errors import KalepoolError
 from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block
 
 BASE_RESERVE_STROOPS = 5_000_000
 """What an account must keep per entry it owns, and twice for itself."""
+
+CLAIMABLE_RESERVE_STROOPS = 2 * BASE_RESERVE_STROOPS
+"""What is locked of who puts KALE down for somebody until it is gone: for each of two claimants."""
 
 MIN_FEE_STROOPS = 100
 """The network's minimum inclusion fee per operation."""
@@ -99,6 +103,15 @@ class Payee:
     authorised: bool = False
     room_stroops: int = 0
     memo_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """KALE that is to be paid to somebody. `until`: it is put down to be claimed before then; None: it is paid."""
+
+    to: Destination
+    stroops: int
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,11 @@ from kalepool.units import plain
 
 miner = typer.Typer(add_completion=False, no_args_is_help=True, help="Add, list and show external miners.")
 
+NO_WALLET = (
+    "warning: without a payout wallet nothing that it earns is paid, and who has the key may set any: the miner sets "
+    "it by PATCH /miner/me, or make it anew with --payout-wallet G…"
+)
+
 Called = Annotated[str, typer.Argument(metavar="MINER", help="Its id or name: see `miner list`.")]
 
 
@@ -36,7 +41,11 @@ def miner_add(
     payout_wallet: Annotated[str | None, typer.Option(help="The G… address that is paid.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it."""
+    """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it.
+
+    Its payout wallet is sealed with the master key, which has to be here.
+    """
+    from kalepool.custody import open_custody
     from kalepool.services.mining.miners import NewMiner, create_invite, find_miner, register
 
     require_name(name, "a miner")
@@ -49,13 +58,16 @@ def miner_add(
                 f"same miner: kalepool miner key {other}"
             )
         invite = await create_invite(database, name, uses=1, valid_seconds=60)
-        return await register(database, settings, name, payout_wallet, invite.invite)
+        custody = await open_custody(settings, database)
+        return await register(database, custody, settings, name, payout_wallet, invite.invite)
 
     new = with_database_open(settings, add)
     if as_json:
         show_json({"miner_id": new.miner.miner_id, "key": new.key})
     else:
         typer.echo(f"miner_id  {new.miner.miner_id}\nkey       {new.key}\n{SHOWN_ONCE}")
+    if payout_wallet is None:
+        typer.echo(NO_WALLET, err=True)
 
 
 @miner.command("list")

@@ -34,6 +34,8 @@ class BookEvent(StrEnum):
     CLAIMED = "claimed"
     PAID = "paid"
     RETURNED = "returned"
+    PUT_DOWN = "put-down"
+    TAKEN_BACK = "taken-back"
     COMPENSATED = "compensated"
     OPENED = "opened"
     UNEXPLAINED = "unexplained"
@@ -63,6 +65,11 @@ def miner(name: object) -> str:
 def paying(name: object) -> str:
     """The account of what is on its way to a miner."""
     return f"paying/{name}"
+
+
+def claimable(payout: object) -> str:
+    """The account of what is put down on the ledger for a miner to claim."""
+    return f"claimable/{payout}"
 
 
 def unexplained(account: str) -> str:
@@ -199,12 +206,30 @@ def returned(payout: object, name: object, amount: int, why: str) -> list[Transf
     return [Transfer(f"return/{payout}", BookEvent.RETURNED, paying(name), miner(name), amount, note=why)]
 
 
-def compensated(compensation: object, farmer: object, amount: int, at: Place) -> list[Transfer]:
+def put_down(payout: object, amount: int, at: Place) -> list[Transfer]:
+    """A payout that a ledger has put down to be claimed: on its way still."""
+    return [_paid(f"put-down/{payout}", BookEvent.PUT_DOWN, claimable(payout), TREASURY, amount, at)]
+
+
+def fetched(payout: object, name: object, amount: int) -> list[Transfer]:
+    """Its miner has claimed it."""
+    return [_paid(f"payout/{payout}", BookEvent.PAID, paying(name), claimable(payout), amount, NOWHERE)]
+
+
+def taken_back(payout: object, name: object, amount: int, why: str, at: Place) -> list[Transfer]:
+    """Nobody has claimed it in time: it is in the treasury again, and due again."""
+    back = _paid(f"take-back/{payout}", BookEvent.TAKEN_BACK, TREASURY, claimable(payout), amount, at)
+    return [back, *returned(payout, name, amount, why)]
+
+
+def compensated(farmer: object, block_index: int, amount: int, at: Place) -> list[Transfer]:
     """What the operator owed a farmer for a lost stake, paid from the treasury into its wallet."""
-    return [
-        _paid(f"compensation/{compensation}", BookEvent.COMPENSATED, OPERATOR, owner(farmer), amount, at),
-        _paid(f"compensation-paid/{compensation}", BookEvent.COMPENSATED, wallet(farmer), TREASURY, amount, at),
-    ]
+    args = (BookEvent.COMPENSATED, farmer, block_index, at)
+
+    def part(what: str, debit: str, credit: str) -> Transfer:
+        return _of_pail(what, args[0], debit, credit, amount, *args[1:])
+
+    return [part("compensation", OPERATOR, owner(farmer)), part("compensation-paid", wallet(farmer), TREASURY)]
 
 
 def difference(account: str, stroops: int, event: BookEvent, other: str, cause: str, ledger: int) -> Transfer:

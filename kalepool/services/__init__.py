@@ -18,6 +18,8 @@ blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
+seeking.py        farmers, miners and actions as operators seek them
+operator_wallets.py  operators who sign in with a wallet
 owed.py           what each farmer is owed of the last day's paying zeros
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)

@@ -31,7 +31,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
-from kalepool.services.mining.payouts import NO_TROUBLE, PayoutTrouble, payout_trouble
+from kalepool.services.mining.payout_records import NO_TROUBLE, PayoutTrouble, payout_trouble
 from kalepool.units import kale
 
 LOOK_SECONDS = 15.0
@@ -191,8 +191,8 @@ def conditions(seen: Observation) -> list[Condition]:
     for binding in seen.broken_seals:
         said = (
             f"The database's row of the {binding.purpose} account {binding.address} was changed past the pool, in its "
-            "payout wallet, address or secret: nothing is signed for it. Find out who writes to the database, and put "
-            "the row back as it was in a backup."
+            "payout wallet, address or secret: nothing is signed for it, or paid to it. Find out who writes to the "
+            "database, and put the row back as it was in a backup."
         )
         found.append(Condition("seal-broken", f"seal-broken:{binding.row_id}", said))
     return found

@@ -107,6 +107,11 @@ async def find_owner(database: Database, key: str) -> KeyOwner | None:
     return await database.fetch_one("select_api_key", row=KeyOwner, key_hash=key_hash(key))
 
 
+async def find_wallet_key(session: Database | Session, role: Role, wallet: str) -> KeyOwner | None:
+    """The lasting key of a role and a wallet, which only sessions of browsers use; None where it has none."""
+    return await session.fetch_one("select_wallet_key", row=KeyOwner, role=role, subject_wallet=wallet)
+
+
 async def own_keys(
     database: Database,
     role: Role,

@@ -269,6 +269,24 @@ class PoolAccounts:
         self.treasury = signer
         return signer
 
+    async def give_treasury(self, native_stroops: int) -> int:
+        """Lets the treasury have so much XLM beyond its reserve, as far as the pool's account can spare it. Returns
+        what it has. Raises as carry."""
+        if not native_stroops or self.treasury is None:
+            return 0
+        addresses = [self.treasury.public_key, self.payer.public_key]
+        found = await self._chain.read_accounts(addresses)
+        treasury, payer = (found[each].spendable_stroops if each in found else 0 for each in addresses)
+        lacks = min(native_stroops - treasury, payer - CHANNEL_LOW_STROOPS)
+        if lacks <= 0:
+            return treasury
+        async with self._chain.pool_lock:
+            given = [(self.treasury.public_key, lacks)]
+            prepare = partial(self._chain.prepare_payment, self.payer, given[0][0], native_stroops=lacks)
+            await self._carry(ActionName.PAYMENT, given, prepare)
+        log.info("treasury_given", native_stroops=lacks)
+        return treasury + lacks
+
     async def _measure(self, spare_stroops: int) -> None:
         row = await self._database.fetch_one("select_fees_burned", seconds=MEASURED_SECONDS)
         assert row is not None

@@ -1,4 +1,5 @@
-"""Signing in with a payout wallet, as the Stellar ecosystem does: SEP-10, Stellar Web Authentication.
+"""Signing in with a payout wallet, a farmer's or a miner's, as the Stellar ecosystem does: SEP-10, Stellar Web
+Authentication.
 
 A challenge is a transaction that can never apply (sequence number 0), signed by the pool's sign-in key. Who gives it
 back signed by the wallet's own signers gets a token. The token is a JWT, because wallets read its claims; the pool
@@ -20,6 +21,7 @@ from uuid import UUID
 import structlog
 from stellar_sdk import Account, TransactionBuilder, TransactionEnvelope
 from stellar_sdk.decorated_signature import DecoratedSignature
+from stellar_sdk.exceptions import BadSignatureError
 from stellar_sdk.keypair import Keypair
 from stellar_sdk.sep.ed25519_public_key_signer import Ed25519PublicKeySigner
 from stellar_sdk.sep.stellar_web_authentication import (
@@ -114,6 +116,17 @@ class SignIn:
         self._verify(transaction, passphrase, threshold, weights)
         return await self._issue(ctx, wallet, read.transaction, seconds or ctx.settings.sign_in_seconds)
 
+    def wallet_of(self, token: str) -> str | None:
+        """The wallet that this token was given to, by its signature; None for one that is not ours, or over."""
+        signed, _, signature = token.rpartition(".")
+        try:
+            Keypair.from_public_key(self.signer.public_key).verify(signed.encode(), _decode(signature))
+            claims = json.loads(_decode(signed.partition(".")[2]))
+            valid = claims["iss"] == self.endpoint and claims["exp"] > time.time()
+        except (ValueError, KeyError, TypeError, BadSignatureError):
+            return None
+        return claims["sub"] if valid else None
+
     def _read(self, transaction: str, passphrase: str) -> ChallengeTransaction:
         try:
             read = read_challenge_transaction(
@@ -166,7 +179,7 @@ class SignIn:
             key = await create_key(
                 tx, Role.FARMER, subject_wallet=wallet, label=SIGN_IN, expires_at=expires_at, key=token
             )
-        log.info("farmer_signed_in", wallet=wallet, key=str(key.key_id))
+        log.info("wallet_signed_in", wallet=wallet, key=str(key.key_id))
         return Token(key.key_id, wallet, expires_at, token)
 
     def _jwt(self, claims: Mapping[str, object]) -> str:
@@ -190,6 +203,10 @@ def host_of(url: str) -> str:
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _reason(error: Exception) -> str:

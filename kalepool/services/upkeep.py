@@ -23,7 +23,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.journal import gaps
 from kalepool.services.journal.imports import import_missing
 from kalepool.services.journal.recovery import recover
-from kalepool.services.mining import payouts, suspicion
+from kalepool.services.mining import claimables, payouts, suspicion
 from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
@@ -82,6 +82,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("fees", lambda: collecting.collect(ctx), 4 * ledger)),
         asyncio.create_task(_repeat("closing", lambda: close_blocks(ctx.database, credits), 4 * ledger)),
         asyncio.create_task(_repeat("payouts", lambda: payouts.pay(ctx), 2 * ledger)),
+        asyncio.create_task(_repeat("claimables", lambda: claimables.look(ctx), claimables.LOOK_LEDGERS * ledger)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),

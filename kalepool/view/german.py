@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kalepool.view import german_operators
+
 WORDS: dict[str, str] = {
     # every page
     "Skip to the content": "Zum Inhalt",
@@ -47,3 +49,6 @@ WORDS: dict[str, str] = {
 }
 
 COUNTED: dict[str, tuple[str, str]] = {}
+
+WORDS |= german_operators.WORDS
+COUNTED |= german_operators.COUNTED

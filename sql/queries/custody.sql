@@ -39,3 +39,15 @@ UPDATE farmers SET secret_sealed = %(secret_sealed)s, master_key_id = %(master_k
 UPDATE farmers SET payout_wallet = %(payout_wallet)s, payout_memo = %(payout_memo)s, owner_wallet = %(owner_wallet)s,
                    secret_sealed = %(secret_sealed)s, master_key_id = %(master_key_id)s
 WHERE farmer_id = %(row_id)s;
+
+-- name: select_sealed_miners
+-- Miners that have a wallet, or had a seal, with what they are sealed for.
+SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+WHERE payout_wallet IS NOT NULL OR next_wallet IS NOT NULL OR payout_seal IS NOT NULL;
+
+-- name: lock_sealed_miners
+SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+ORDER BY miner_id FOR UPDATE;
+
+-- name: update_miner_seal
+UPDATE miners SET payout_seal = %(payout_seal)s WHERE miner_id = %(miner_id)s;

@@ -8,10 +8,10 @@ VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequ
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,
-                              destination, nonce, hash, zeros, withdrawal_id, asset, native_stroops, payout_id, miner_id)
+                              destination, nonce, hash, zeros, withdrawal_id, asset, native_stroops, payout_id, miner_id, balance_id)
 VALUES (%(submission_id)s, %(item_number)s, %(action)s, %(block_index)s, %(farmer_id)s, %(amount_stroops)s,
         %(forecast_stroops)s, %(destination)s, %(nonce)s, %(hash)s, %(zeros)s, %(withdrawal_id)s, %(asset)s,
-        %(native_stroops)s, %(payout_id)s, %(miner_id)s);
+        %(native_stroops)s, %(payout_id)s, %(miner_id)s, %(balance_id)s);
 
 -- name: close_submission
 -- Touches no row where it was closed before. What an account that is not ours paid for (payer) cost us nothing.
@@ -37,9 +37,10 @@ SELECT submission_id, action, pooler_id, source_account, sequence, transaction_h
 FROM submissions WHERE submission_id = %(submission_id)s AND status = 'open';
 
 -- name: select_submission_items
-SELECT block_index, farmer_id, amount_stroops, destination, nonce, hash, zeros, forecast_stroops, withdrawal_id, asset,
-       native_stroops, action, payout_id, miner_id
-FROM submission_items WHERE submission_id = %(submission_id)s ORDER BY item_number;
+SELECT i.block_index, i.farmer_id, i.amount_stroops, i.destination, i.nonce, i.hash, i.zeros, i.forecast_stroops,
+       i.withdrawal_id, i.asset, i.native_stroops, i.action, i.payout_id, i.miner_id, p.claimable_until AS until, i.balance_id
+FROM submission_items i LEFT JOIN payouts p USING (payout_id)
+WHERE i.submission_id = %(submission_id)s ORDER BY i.item_number;
 
 -- name: select_open_item
 -- Whether an intent for this (action, block, farmer) is open.
@@ -136,10 +137,52 @@ ORDER BY w.withdrawal_id LIMIT 1;
 -- Whom a payment of the treasury may have paid: a payout of the same amount that is under way, else whose wallet it is.
 SELECT m.miner_id, p.payout_id FROM miners m
 LEFT JOIN payouts p ON p.miner_id = m.miner_id AND p.closed_at IS NULL AND p.amount_stroops = %(amount_stroops)s
-    AND p.destination = %(destination)s
+    AND p.destination = %(destination)s AND p.claimable_until IS NOT DISTINCT FROM %(until)s
     AND NOT EXISTS (SELECT FROM submission_items i WHERE i.payout_id = p.payout_id AND i.status IN ('open', 'applied'))
 WHERE p.payout_id IS NOT NULL OR m.payout_wallet = %(destination)s
 ORDER BY p.payout_id NULLS LAST, m.miner_id LIMIT 1;
+
+-- name: insert_found_payout
+-- A payout that this database did not have: what a ledger has put down for a miner.
+INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, reason, claimable_until, closed_at)
+VALUES (%(payout_id)s, %(miner_id)s, %(amount_stroops)s, %(destination)s, 'wish', %(until)s, now());
+
+-- name: select_claimable
+-- A claimable balance of ours.
+SELECT p.amount_stroops, p.miner_id FROM claimable_balances c JOIN payouts p USING (payout_id) WHERE c.balance_id = %(balance_id)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- What follows from payments
+
+-- name: select_source
+-- The account and sequence number that a transaction is made with.
+SELECT source_account, sequence FROM submissions WHERE submission_id = %(submission_id)s;
+
+-- name: insert_claimable
+INSERT INTO claimable_balances (balance_id, payout_id, made_ledger) VALUES (%(balance_id)s, %(payout_id)s, %(ledger)s)
+ON CONFLICT DO NOTHING;
+
+-- name: take_claimable_back
+-- What was put down is in the treasury again, and due again; its miner is told, and has to wish for another.
+WITH taken AS (
+    UPDATE claimable_balances SET taken_at = now()
+    WHERE balance_id = %(balance_id)s AND claimed_at IS NULL AND taken_at IS NULL
+    RETURNING payout_id
+), given_up AS (
+    UPDATE payouts p SET closed_at = coalesce(p.closed_at, now()), code = %(code)s, message = %(message)s
+    FROM taken WHERE p.payout_id = taken.payout_id
+    RETURNING p.payout_id, p.miner_id, p.amount_stroops
+), told AS (
+    UPDATE miners m SET claimable = false, payout_code = %(code)s, payout_message = %(message)s,
+                        payout_retry_at = now() + interval '1 hour'
+    FROM given_up WHERE m.miner_id = given_up.miner_id
+)
+SELECT payout_id, miner_id, amount_stroops FROM given_up;
+
+-- name: note_compensation_paid
+UPDATE pooler_compensations
+SET paid_transaction = %(transaction_hash)s, paid_at = now(), wait_code = NULL, wait_message = NULL
+WHERE block_index = %(block_index)s AND farmer_id = %(farmer_id)s AND paid_at IS NULL AND standing = 'owed';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Events

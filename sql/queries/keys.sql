@@ -11,6 +11,13 @@ SELECT key_id, role, subject_id, subject_wallet, label, created_at, expires_at
 FROM api_keys
 WHERE key_hash = %(key_hash)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
 
+-- name: select_wallet_key
+-- The key that may be used of a role and a wallet, without an end.
+SELECT key_id, role, subject_id, subject_wallet, label, created_at, expires_at
+FROM api_keys
+WHERE role = %(role)s AND subject_wallet = %(subject_wallet)s AND revoked_at IS NULL AND expires_at IS NULL
+ORDER BY key_id LIMIT 1;
+
 -- name: revoke_api_keys
 -- End every key of a subject that carries this label.
 UPDATE api_keys SET revoked_at = now()

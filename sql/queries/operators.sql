@@ -1,4 +1,4 @@
--- services/operators.py: what operators change, and what only they see.
+-- services/operators.py and services/seeking.py: what operators change, and what only they see.
 
 -- name: insert_operator_action
 INSERT INTO operator_actions (action_id, key_id, action, subject_id, detail)
@@ -115,3 +115,39 @@ WHERE w.withdrawal_id > %(after)s AND w.withdrawal_id < %(before)s ORDER BY w.wi
 -- name: audit_operator_actions
 SELECT action_id, created_at, key_id, action, subject_id, detail
 FROM operator_actions WHERE action_id > %(after)s AND action_id < %(before)s ORDER BY action_id LIMIT %(limit)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Farmers, miners and each other, as operators seek them
+
+-- name: select_farmers_sought
+-- A page of farmers, oldest first, with these words in a name, a wallet or the id; of one status unless that is null.
+SELECT f.farmer_id, f.custodial_wallet, f.payout_wallet, f.payout_memo, f.stake_percentage, f.status,
+       f.metadata ->> 'name' AS name, f.registered_at, p.name AS pooler
+FROM farmers f JOIN poolers p USING (pooler_id)
+WHERE position(lower(%(words)s) IN lower(concat_ws(' ', f.metadata ->> 'name', f.custodial_wallet, f.payout_wallet, f.farmer_id))) > 0
+  AND (%(status)s::text IS NULL OR f.status = %(status)s)
+  AND (%(after)s::uuid IS NULL OR f.farmer_id > %(after)s)
+ORDER BY f.farmer_id
+LIMIT %(limit)s;
+
+-- name: select_miners_sought
+-- A page of miners, oldest first, with these words in the name, the wallet or the id; only those banned now where that is asked.
+SELECT miner_id, name, payout_wallet, status, banned_until, bans, ban_reason, suspicion, created_at, last_seen_at
+FROM miners
+WHERE position(lower(%(words)s) IN lower(concat_ws(' ', name, payout_wallet, miner_id))) > 0
+  AND (NOT %(banned)s::boolean OR banned_until > now())
+  AND (%(after)s::uuid IS NULL OR miner_id > %(after)s)
+ORDER BY miner_id
+LIMIT %(limit)s;
+
+-- name: count_suspected_miners
+SELECT count(*) AS miners FROM miners
+WHERE suspicion IS NOT NULL AND (banned_until IS NULL OR banned_until < now());
+
+-- name: select_operator_actions_with_who
+-- A page of what operators did, the newest first, with what the key is called.
+SELECT a.action_id, a.key_id, a.action, a.subject_id, a.detail, a.created_at, k.label, k.subject_wallet
+FROM operator_actions a JOIN api_keys k USING (key_id)
+WHERE %(after)s::uuid IS NULL OR a.action_id < %(after)s
+ORDER BY a.action_id DESC
+LIMIT %(limit)s;

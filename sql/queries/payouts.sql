@@ -19,42 +19,49 @@ ON CONFLICT DO NOTHING;
 ------------------------------------------------------------------------------------------------------------------------
 -- Payouts
 
--- name: take_next_wallets
--- Wallets that were said long enough ago count from now on.
-UPDATE miners SET payout_wallet = next_wallet, payout_memo = next_memo, next_wallet = NULL, next_memo = NULL,
-                  next_wallet_at = NULL, payout_retry_at = NULL
-WHERE next_wallet_at <= now();
-
 -- name: select_dues
--- What each miner is due that has no payout under way, the oldest first, with when the oldest of it was earned.
+-- What each miner is due that has no payout under way, the oldest first, with when the oldest of it was earned, and where it
+-- goes; or what this one is due.
 SELECT m.miner_id, -b.balance_stroops AS due_stroops, m.payout_wallet, m.payout_memo, m.payout_threshold_stroops,
-       earned.posted_at AS since
+       earned.posted_at AS since, m.claimable,
+       EXISTS (SELECT FROM claimable_balances c JOIN payouts p USING (payout_id)
+               WHERE p.miner_id = m.miner_id AND c.claimed_at IS NULL AND c.taken_at IS NULL) AS lying,
+       m.next_wallet, m.next_memo, m.next_wallet_at, m.payout_seal
 FROM book_accounts b
 JOIN miners m ON b.account = 'miner/' || m.miner_id
 LEFT JOIN LATERAL (
     SELECT t.posted_at FROM transfers t
     WHERE t.credit = b.account AND t.number > coalesce((SELECT max(c.number) FROM transfers c WHERE c.debit = b.account), 0)
     ORDER BY t.number LIMIT 1) earned ON true
-WHERE b.balance_stroops < 0 AND (m.payout_retry_at IS NULL OR m.payout_retry_at <= now())
-  AND (%(miner_id)s::uuid IS NULL OR m.miner_id = %(miner_id)s)
-  AND NOT EXISTS (SELECT FROM payouts p WHERE p.miner_id = m.miner_id AND p.closed_at IS NULL)
+WHERE b.balance_stroops < 0
+  AND CASE WHEN %(miner_id)s::uuid IS NULL
+           THEN (m.payout_retry_at IS NULL OR m.payout_retry_at <= now())
+                AND NOT EXISTS (SELECT FROM payouts p WHERE p.miner_id = m.miner_id AND p.closed_at IS NULL)
+           ELSE m.miner_id = %(miner_id)s END
 ORDER BY earned.posted_at NULLS FIRST, m.miner_id;
 
 -- name: select_treasury
--- What the treasury has, what of it is on its way to miners, what they are due, and what farmers owe.
+-- What the treasury has, what of it is on its way to miners (what is put down for them has left it), what they are due, what
+-- farmers owe, and the operator's part.
 SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'treasury'), 0) AS treasury_stroops,
-       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'paying/')), 0) AS paying_stroops,
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
        coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
        coalesce((SELECT sum(balance_stroops) FROM book_accounts
-                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer')), 0) AS owed_stroops;
+                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer')), 0) AS owed_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'operator'), 0) AS operator_stroops;
 
 -- name: insert_payout
-INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, memo, reason, idempotency_key)
-VALUES (%(payout_id)s, %(miner_id)s, %(amount_stroops)s, %(destination)s, %(memo)s, %(reason)s, %(idempotency_key)s);
+INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, memo, reason, idempotency_key, claimable_until)
+VALUES (%(payout_id)s, %(miner_id)s, %(amount_stroops)s, %(destination)s, %(memo)s, %(reason)s, %(idempotency_key)s, %(until)s);
 
 -- name: select_payouts_to_send
--- Payouts that were begun, with no transaction on its way or applied, the oldest first.
-SELECT p.payout_id, p.miner_id, p.amount_stroops, p.destination, p.memo FROM payouts p
+-- Payouts that were begun, with no transaction on its way or applied, the oldest first; and their miners' wallets. One that
+-- was not claimed in the books is none.
+SELECT p.payout_id, p.miner_id, p.amount_stroops, p.destination, p.memo, p.claimable_until AS until, m.payout_wallet,
+       m.payout_memo, m.next_wallet, m.next_memo, m.next_wallet_at, m.payout_seal
+FROM payouts p JOIN miners m USING (miner_id)
+JOIN transfers t ON t.cause = 'claim/' || p.payout_id AND t.debit = 'miner/' || p.miner_id AND t.amount_stroops = p.amount_stroops
 WHERE p.closed_at IS NULL
   AND NOT EXISTS (SELECT FROM submission_items i WHERE i.payout_id = p.payout_id AND i.status IN ('open', 'applied'))
 ORDER BY p.payout_id;
@@ -78,24 +85,18 @@ WHERE miner_id = %(miner_id)s;
 
 -- name: select_payout
 -- By its id, or by the miner's idempotency key.
-SELECT p.payout_id, p.miner_id, p.amount_stroops, p.destination, p.memo, p.reason, p.created_at,
-       CASE WHEN i.status = 'applied' THEN 'paid' WHEN p.code IS NOT NULL THEN 'failed' ELSE 'open' END AS status,
-       encode(s.transaction_hash, 'hex') AS transaction_hash, s.ledger, p.code, p.message
-FROM payouts p
-LEFT JOIN submission_items i ON i.payout_id = p.payout_id AND i.status IN ('open', 'applied')
-LEFT JOIN submissions s USING (submission_id)
-WHERE p.payout_id = %(payout_id)s OR (p.miner_id = %(miner_id)s AND p.idempotency_key = %(idempotency_key)s);
+SELECT payout_id, miner_id, amount_stroops, destination, memo, reason, created_at, status, transaction_hash, ledger, code, message,
+       balance_id, claimable_until
+FROM payout_states
+WHERE payout_id = %(payout_id)s OR (miner_id = %(miner_id)s AND idempotency_key = %(idempotency_key)s);
 
 -- name: select_payouts
 -- A page of a miner's payouts, the newest first.
-SELECT p.payout_id, p.miner_id, p.amount_stroops, p.destination, p.memo, p.reason, p.created_at,
-       CASE WHEN i.status = 'applied' THEN 'paid' WHEN p.code IS NOT NULL THEN 'failed' ELSE 'open' END AS status,
-       encode(s.transaction_hash, 'hex') AS transaction_hash, s.ledger, p.code, p.message
-FROM payouts p
-LEFT JOIN submission_items i ON i.payout_id = p.payout_id AND i.status IN ('open', 'applied')
-LEFT JOIN submissions s USING (submission_id)
-WHERE p.miner_id = %(miner_id)s AND (%(after)s::uuid IS NULL OR p.payout_id < %(after)s)
-ORDER BY p.payout_id DESC
+SELECT payout_id, miner_id, amount_stroops, destination, memo, reason, created_at, status, transaction_hash, ledger, code, message,
+       balance_id, claimable_until
+FROM payout_states
+WHERE miner_id = %(miner_id)s AND (%(after)s::uuid IS NULL OR payout_id < %(after)s)
+ORDER BY payout_id DESC
 LIMIT %(limit)s;
 
 -- name: select_stuck_payouts
@@ -104,16 +105,22 @@ SELECT count(*) AS payouts FROM payouts
 WHERE closed_at IS NULL AND created_at < now() - make_interval(secs => %(seconds)s::float);
 
 -- name: select_miner_balance
--- How a miner stands: what it earned in all, what is due, on its way, and paid.
+-- How a miner stands: what it earned in all, what is due, on its way, put down for it to claim, and paid.
 SELECT m.miner_id, m.payout_wallet, m.payout_memo, m.payout_threshold_stroops, m.next_wallet, m.next_wallet_at,
-       m.payout_code, m.payout_message,
+       m.payout_code, m.payout_message, m.claimable,
        coalesce((SELECT sum(amount_stroops) FROM transfers WHERE credit = 'miner/' || m.miner_id AND event = 'credited'), 0)
            AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
-       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) - lying.stroops
+           AS paying_stroops,
+       lying.stroops AS claimable_stroops,
        coalesce((SELECT sum(amount_stroops) FROM transfers
                  WHERE debit IN ('miner/' || m.miner_id, 'paying/' || m.miner_id) AND event = 'paid'), 0) AS paid_stroops
-FROM miners m WHERE m.miner_id = %(miner_id)s;
+FROM miners m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(p.amount_stroops), 0) AS stroops FROM claimable_balances c JOIN payouts p USING (payout_id)
+    WHERE p.miner_id = m.miner_id AND c.claimed_at IS NULL AND c.taken_at IS NULL) lying
+WHERE m.miner_id = %(miner_id)s;
 
 -- name: select_miner_statement
 -- Every entry of a miner's, in their order, after a number.
@@ -125,15 +132,48 @@ FROM transfers
 WHERE number > %(after)s AND (debit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) OR credit = 'miner/' || %(miner_id)s)
 ORDER BY number LIMIT %(limit)s;
 
--- name: update_miner_payouts
--- Changes what is given; a wallet at once, or from a time on.
-UPDATE miners SET
-    payout_threshold_stroops = CASE WHEN %(set_threshold)s::boolean THEN %(threshold_stroops)s ELSE payout_threshold_stroops END,
-    payout_wallet = CASE WHEN %(at_once)s::boolean THEN %(wallet)s ELSE payout_wallet END,
-    payout_memo = CASE WHEN %(at_once)s::boolean THEN %(memo)s ELSE payout_memo END,
-    next_wallet = CASE WHEN %(wallet)s::text IS NULL THEN next_wallet WHEN %(at_once)s::boolean THEN NULL ELSE %(wallet)s END,
-    next_memo = CASE WHEN %(wallet)s::text IS NULL THEN next_memo WHEN %(at_once)s::boolean THEN NULL ELSE %(memo)s END,
-    next_wallet_at = CASE WHEN %(wallet)s::text IS NULL THEN next_wallet_at WHEN %(at_once)s::boolean THEN NULL
-                          ELSE now() + make_interval(secs => %(wait_seconds)s::float) END,
-    payout_retry_at = CASE WHEN %(at_once)s::boolean THEN NULL ELSE payout_retry_at END
+-- name: update_payout_terms
+-- Changes what is not null. Who may be paid otherwise from now on is looked at again.
+UPDATE miners SET payout_threshold_stroops = coalesce(%(threshold_stroops)s, payout_threshold_stroops),
+                  claimable = coalesce(%(claimable)s, claimable),
+                  payout_retry_at = CASE WHEN %(claimable)s::boolean THEN NULL ELSE payout_retry_at END
 WHERE miner_id = %(miner_id)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Wallets
+
+-- name: select_next_wallets
+-- Miners whose next wallet was said long enough ago.
+SELECT miner_id FROM miners WHERE next_wallet_at <= now() ORDER BY miner_id;
+
+-- name: select_miner_wallets
+SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+WHERE miner_id = %(miner_id)s;
+
+-- name: select_miners_paid_to
+SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+WHERE payout_wallet = %(wallet)s AND payout_memo IS NULL ORDER BY miner_id;
+
+-- name: lock_miner_wallets
+-- As select_miner_wallets; nobody else changes them within the transaction.
+SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+WHERE miner_id = %(miner_id)s FOR UPDATE;
+
+-- name: update_miner_wallets
+UPDATE miners SET payout_wallet = %(payout_wallet)s, payout_memo = %(payout_memo)s, next_wallet = %(next_wallet)s,
+                  next_memo = %(next_memo)s, next_wallet_at = %(next_wallet_at)s, payout_seal = %(payout_seal)s,
+                  payout_retry_at = NULL
+WHERE miner_id = %(miner_id)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- What is put down to be claimed
+
+-- name: select_lying
+-- What is not known to be gone, the oldest first.
+SELECT c.balance_id, c.payout_id, p.miner_id, p.amount_stroops, p.claimable_until AS until, c.made_ledger,
+       EXISTS (SELECT FROM submission_items i WHERE i.balance_id = c.balance_id AND i.status IN ('open', 'applied')) AS in_flight
+FROM claimable_balances c JOIN payouts p USING (payout_id)
+WHERE c.claimed_at IS NULL AND c.taken_at IS NULL ORDER BY p.payout_id;
+
+-- name: note_claimed
+UPDATE claimable_balances SET claimed_at = now() WHERE balance_id = %(balance_id)s AND claimed_at IS NULL AND taken_at IS NULL;

@@ -14,24 +14,16 @@ SELECT withdrawal_id FROM withdrawals WHERE farmer_id = %(farmer_id)s AND closed
 
 -- name: select_withdrawal
 -- By its id, or by the farmer's idempotency key.
-SELECT w.withdrawal_id, w.farmer_id, w.asset, w.amount_stroops, w.destination, w.created_at,
-       CASE WHEN i.status = 'applied' THEN 'paid' WHEN w.code IS NOT NULL THEN 'failed' ELSE 'open' END AS status,
-       encode(s.transaction_hash, 'hex') AS transaction_hash, s.ledger, w.code, w.message
-FROM withdrawals w
-LEFT JOIN submission_items i ON i.withdrawal_id = w.withdrawal_id AND i.status IN ('open', 'applied')
-LEFT JOIN submissions s USING (submission_id)
-WHERE w.withdrawal_id = %(withdrawal_id)s OR (w.farmer_id = %(farmer_id)s AND w.idempotency_key = %(idempotency_key)s);
+SELECT withdrawal_id, farmer_id, asset, amount_stroops, destination, created_at, status, transaction_hash, ledger, code, message
+FROM withdrawal_states
+WHERE withdrawal_id = %(withdrawal_id)s OR (farmer_id = %(farmer_id)s AND idempotency_key = %(idempotency_key)s);
 
 -- name: select_withdrawals
 -- A page of a farmer's withdrawals, the newest first.
-SELECT w.withdrawal_id, w.farmer_id, w.asset, w.amount_stroops, w.destination, w.created_at,
-       CASE WHEN i.status = 'applied' THEN 'paid' WHEN w.code IS NOT NULL THEN 'failed' ELSE 'open' END AS status,
-       encode(s.transaction_hash, 'hex') AS transaction_hash, s.ledger, w.code, w.message
-FROM withdrawals w
-LEFT JOIN submission_items i ON i.withdrawal_id = w.withdrawal_id AND i.status IN ('open', 'applied')
-LEFT JOIN submissions s USING (submission_id)
-WHERE w.farmer_id = %(farmer_id)s AND (%(after)s::uuid IS NULL OR w.withdrawal_id < %(after)s)
-ORDER BY w.withdrawal_id DESC
+SELECT withdrawal_id, farmer_id, asset, amount_stroops, destination, created_at, status, transaction_hash, ledger, code, message
+FROM withdrawal_states
+WHERE farmer_id = %(farmer_id)s AND (%(after)s::uuid IS NULL OR withdrawal_id < %(after)s)
+ORDER BY withdrawal_id DESC
 LIMIT %(limit)s;
 
 -- name: select_unclosed_withdrawals

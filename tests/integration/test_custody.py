@@ -78,7 +78,9 @@ async def test_rotation_seals_everything_under_a_new_key_while_a_process_runs(
 
 
 def keys(settings: Settings) -> list[MasterKey]:
-    return [MasterKey.from_hex(line) for line in key_file_path(settings).read_text().split()[1:]]
+    words = key_file_path(settings).read_text().split()
+    assert words[:2] == ["bound", "miners"]
+    return [MasterKey.from_hex(line) for line in words[2:]]
 
 
 async def test_a_secret_that_does_not_open_stops_the_rotation_whole(
@@ -177,3 +179,32 @@ async def test_a_key_from_the_environment_binds_when_it_is_told_to(
     assert await bind(settings, database) == 2
     assert await broken_seals(custody, database) == []
     assert await bind(settings, database) == 0
+
+
+async def test_miners_are_sealed_once_and_follow_a_rotation(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    """The attack: after an upgrade a wallet is changed and its seal taken away, as if nobody had sealed it yet."""
+    settings = Settings.load(data_dir=tmp_path, _env_file=None)
+    path = key_file_path(settings)
+    path.touch(mode=0o600)
+    path.write_text(f"bound\n{MasterKey.new().secret.hex()}\n")  # as the version before this made it
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        for wallet in ("GONE", "GTWO", None):
+            await connection.execute(
+                "INSERT INTO miners (miner_id, name, payout_wallet) VALUES (gen_random_uuid(), 'm', %s)", (wallet,)
+            )
+        assert len(await broken_seals(load_custody(settings), database)) == 2
+        custody = await open_custody(settings, database)
+        assert await broken_seals(custody, database) == []
+        assert await rotate(settings, database) == 0  # no secrets
+        assert await broken_seals(load_custody(settings), database) == []
+        await connection.execute(
+            "UPDATE miners SET payout_wallet = 'GTHIEF', payout_seal = NULL WHERE payout_wallet = 'GONE'"
+        )
+        for _ in range(2):
+            custody = await open_custody(settings, database)
+            assert await bind(settings, database) == 0
+            assert [binding.address for binding in await broken_seals(custody, database)] == ["GTHIEF"]
+        await rotate(settings, database)
+        assert [binding.address for binding in await broken_seals(load_custody(settings), database)] == ["GTHIEF"]

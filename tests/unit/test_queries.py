@@ -26,7 +26,7 @@ OWNERS = {
     "keys": ["services/keys.py"],
     "leaving": ["services/leaving.py"],
     "miners": ["services/mining/"],
-    "operators": ["services/operators.py"],
+    "operators": ["services/operators.py", "services/seeking.py"],
     "payouts": ["services/mining/"],
     "owed": ["services/owed.py"],
     "pool_accounts": ["services/pool_accounts.py"],

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.commands.settings import options, read, settings
+from kalepool.commands.settings import read, settings
 from kalepool.config import Settings
 from kalepool.errors import ConfigError
 from kalepool.networks import TESTNET
+from kalepool.shown_settings import options
 from tools import settings_page
 
 

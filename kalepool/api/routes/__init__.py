@@ -5,6 +5,8 @@ books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
 farm.py          farmers, in a browser: from joining to leaving
+operating.py     operators, in a browser: what they see
+operating_forms.py  operators, in a browser: what they change
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed

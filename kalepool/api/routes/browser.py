@@ -11,7 +11,7 @@ from kalepool.services.keys import Role
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-HOMES = {Role.FARMER: "/farm"}
+HOMES = {Role.FARMER: "/farm", Role.OPERATOR: "/operator"}
 """Where who signed out, or has nothing to do where it is, goes by its role."""
 
 

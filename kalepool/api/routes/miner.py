@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
-from kalepool.api.auth import Principal, bearer, costs, principal, record, require, still_valid
+from kalepool.api.auth import PaidMiner, Principal, bearer, costs, principal, record, require, still_valid
 from kalepool.api.limits import per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Name, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
@@ -111,7 +111,8 @@ class RegisteredMiner(Described):
 )
 async def register(request: Request, sent: MinerRegistration) -> RegisteredMiner:
     """Needs no key. Where the pool is not open to everybody it needs an invitation."""
-    new = await miners.register(_database(request), _settings(request), sent.name, sent.payout_wallet, sent.invite)
+    ctx = request.app.state.context
+    new = await miners.register(ctx.database, ctx.custody, ctx.settings, sent.name, sent.payout_wallet, sent.invite)
     return RegisteredMiner(
         miner_id=new.miner.miner_id,
         name=new.miner.name,
@@ -404,7 +405,7 @@ class MinerView(Described):
 
 
 @router.get("/me", summary="How I do", responses=documented(401, 403, 404, 429, 503))
-async def me(request: Request, caller: Miner) -> MinerView:
+async def me(request: Request, caller: PaidMiner) -> MinerView:
     """The caller's own record."""
     assert caller.subject_id is not None
     record = await miners.read_record(_database(request), caller.subject_id)

@@ -98,6 +98,7 @@ class Viewing:
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._parts: dict[str, tuple[int, str]] = {}
+        self._moment: Moment | None = None
         self._messages: dict[int, Message] = {}  # for viewers that saw this version last
         self._version = 0
         self._read_at: float | None = None
@@ -112,6 +113,12 @@ class Viewing:
         """All parts, not older than a tick. Raises DatabaseError."""
         await self._refresh()
         return {name: html for name, (_, html) in self._parts.items()}
+
+    async def moment(self) -> Moment:
+        """The pool, not older than a tick. Raises DatabaseError."""
+        await self._refresh()
+        assert self._moment is not None
+        return self._moment
 
     def require_room(self, network: str) -> None:
         """Problem 503 where as many look as may, from there or in all."""
@@ -194,7 +201,7 @@ class Viewing:
             )
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
             async with self._changed:
-                self.read_at = begun
+                self.read_at, self._moment = begun, moment
                 self._messages.clear()
                 if changed:
                     self._version += 1

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Outcome
+from kalepool.chain import Outcome, claimable_id
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import Fault
 from kalepool.policy import bookkeeping
@@ -73,8 +73,10 @@ async def insert_applied(
             await session.execute_many("insert_work", rows)
         case ActionName.HARVEST:
             return await _insert_harvests(session, common, items, outcome)
-        case ActionName.PAYMENT | ActionName.MERGE | ActionName.COLLECT | ActionName.PAYOUT:
+        case ActionName.PAYMENT | ActionName.MERGE | ActionName.COLLECT | ActionName.PAYOUT | ActionName.COMPENSATE:
             await _post_payments(session, submission_id, items, _place(outcome))
+        case ActionName.TAKE_BACK:
+            await _take_back(session, items, _place(outcome))
     return [True] * len(items)
 
 
@@ -99,6 +101,13 @@ async def _post_payments(session: Session, submission_id: UUID, items: Sequence[
         amount, part = item.amount_stroops or 0, f"{submission_id}/{number}"
         if item.asset != "KALE" or not amount:
             continue
+        if item.payout_id is not None and item.until is not None:
+            await _insert_claimable(session, submission_id, number, item.payout_id, at)
+            transfers += bookkeeping.put_down(item.payout_id, amount, at)
+            continue
+        if item.action == ActionName.COMPENSATE:
+            transfers += await _compensated(session, item, at)
+            continue
         if item.miner_id is not None:
             transfers += (
                 bookkeeping.paid(item.payout_id, item.miner_id, amount, at)
@@ -112,6 +121,36 @@ async def _post_payments(session: Session, submission_id: UUID, items: Sequence[
             transfers += bookkeeping.withdrawn(part, item.farmer_id, amount, at)
         arriving[part] = (item.destination or "", amount)
     transfers += await postings.arrivals(session, arriving, at)
+    await postings.post(session, transfers)
+
+
+async def _insert_claimable(session: Session, submission_id: UUID, number: int, payout_id: UUID, at: Place) -> None:
+    made = await session.fetch_one("select_source", submission_id=submission_id)
+    assert made is not None
+    balance_id = claimable_id(made["source_account"], made["sequence"], number)
+    await session.execute("insert_claimable", balance_id=balance_id, payout_id=payout_id, ledger=at.ledger)
+
+
+async def _compensated(session: Session, item: Item, at: Place) -> list[Transfer]:
+    assert item.block_index is not None
+    named = {"block_index": item.block_index, "farmer_id": item.farmer_id}
+    await session.execute("note_compensation_paid", **named, transaction_hash=at.transaction_hash)
+    return bookkeeping.compensated(item.farmer_id, item.block_index, item.amount_stroops or 0, at)
+
+
+TAKEN_BACK = "claimable-taken-back"
+
+
+async def _take_back(session: Session, items: Sequence[Item], at: Place) -> None:
+    """What nobody has claimed is due again."""
+    transfers: list[Transfer] = []
+    for item in items:
+        said = "it was not claimed in time, and is due again: add a KALE trustline, or wish for another"
+        row = await session.fetch_one("take_claimable_back", balance_id=item.balance_id, code=TAKEN_BACK, message=said)
+        if row is not None:
+            transfers += bookkeeping.taken_back(
+                row["payout_id"], row["miner_id"], row["amount_stroops"], TAKEN_BACK, at
+            )
     await postings.post(session, transfers)
 
 

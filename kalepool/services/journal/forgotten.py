@@ -55,7 +55,9 @@ async def decide(journal: Journal, row: Open, items: Sequence[Item]) -> Outcome 
             return _outcome(name, applied=source.kale_stroops is not None)
         case ActionName.MERGE:
             return await _merge(journal, row, source)
-        case ActionName.PAYOUT if source is not None:
+        case ActionName.TAKE_BACK:
+            return await _taken_back(journal, name, items)
+        case ActionName.PAYOUT | ActionName.COMPENSATE if source is not None:
             paid = sum(item.amount_stroops or 0 for item in items)
             return await _moved(journal, name, {bookkeeping.TREASURY: (source.address, paid)})
         case ActionName.COLLECT:
@@ -140,6 +142,13 @@ async def _moved(journal: Journal, name: str, parts: Mapping[str, tuple[str, int
     if all(there[account] == books[account] for account in parts):
         return _outcome(name, applied=False)
     return None
+
+
+async def _taken_back(journal: Journal, name: str, items: Sequence[Item]) -> Outcome | None:
+    """Nobody else could claim what it was to take back: that was tried after its time only."""
+    balances = {item.balance_id for item in items if item.balance_id is not None}
+    there, _ = await journal.chain.read_claimables(balances)
+    return None if there and there != balances else _outcome(name, applied=not there)
 
 
 async def _plant(journal: Journal, name: str, item: Item) -> Outcome | None:

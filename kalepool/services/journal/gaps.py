@@ -27,6 +27,19 @@ CREATED_IN = 32
 """A new account's sequence number is the ledger that made it, shifted by so many bits."""
 
 
+PAYING = frozenset(
+    (
+        ActionName.PAYMENT,
+        ActionName.MERGE,
+        ActionName.COLLECT,
+        ActionName.PAYOUT,
+        ActionName.TAKE_BACK,
+        ActionName.COMPENSATE,
+    )
+)
+"""What moves money of somebody's."""
+
+
 def missing(sequence: int, highest: int) -> range:
     """The numbers that an account at this sequence number has used up beyond the journal's highest. Pure."""
     first_of_all = (sequence >> CREATED_IN << CREATED_IN) + 1  # it may have been closed and made again
@@ -67,8 +80,7 @@ def describe(gaps: Sequence[Gap]) -> str:
 async def require_may_pay(journal: Journal, intent: Intent, prepared: Prepared | None = None) -> None:
     """For what pays somebody else: raises as `require_whole`. `prepared`: its sequence number, which the ledger says is
     the account's next, must be the journal's next, too."""
-    paying = (ActionName.PAYMENT, ActionName.MERGE, ActionName.COLLECT, ActionName.PAYOUT)
-    if intent.action not in paying or intent.to_ourselves:
+    if intent.action not in PAYING or intent.to_ourselves:
         return
     if prepared is not None:
         highest = await _highest(journal, [prepared.source])

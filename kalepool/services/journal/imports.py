@@ -6,6 +6,7 @@ payment settles the open withdrawal that it fits. Of a farmer that is not here n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from kalepool.actions import ActionName
 from kalepool.chain import Outcome, PastPart, PastTransaction, Status
 from kalepool.database import Session, new_id
 from kalepool.errors import DuplicateRowError
+from kalepool.policy import bookkeeping
 from kalepool.protocol.hashing import count_zeros
 from kalepool.services import postings
 from kalepool.services.journal.carry import item_rows, settle_in
@@ -80,7 +82,8 @@ async def _write_in(
     # What a work or harvest brought is not known where the answer cannot be read: then only that it was made.
     unread = action in (ActionName.WORK, ActionName.HARVEST) and outcome.return_value is None
     unread &= outcome.status is Status.APPLIED
-    items = [await _item(session, action, part, owners) for part in parts] if is_whole and not unread else [None]
+    known = is_whole and not unread
+    items = [await _item(session, action, part, owners, transaction.memo_id) for part in parts] if known else [None]
     whole = [item for item in items if item is not None]
     if len(whole) < len(items):  # without all of them its outcome cannot be told apart
         whole = []
@@ -104,11 +107,17 @@ async def _write_in(
 
 
 async def _item(
-    session: Session, action: ActionName, part: PastPart, owners: dict[str, tuple[UUID, UUID]]
+    session: Session,
+    action: ActionName,
+    part: PastPart,
+    owners: Mapping[str, tuple[UUID, UUID]],
+    memo_id: int | None,
 ) -> Item | None:
     """The part as an item of ours; None where whose it is, or what is needed for its event, is not known."""
     if action == ActionName.PAYMENT and part.wallet not in owners:
-        return await _payout(session, part)
+        return await _of_the_treasury(session, part, memo_id)
+    if action == ActionName.TAKE_BACK:
+        return await _taken_back(session, part)
     if action == ActionName.CREATE_ACCOUNT:
         return Item(destination=part.destination, amount_stroops=part.amount_stroops)
     if part.wallet not in owners:
@@ -154,14 +163,50 @@ async def _item(
             return None
 
 
-async def _payout(session: Session, part: PastPart) -> Item:
-    """A payment of an account of the pool's own: to a miner, where one has the wallet it went to."""
+async def _taken_back(session: Session, part: PastPart) -> Item | None:
+    found = await session.fetch_one("select_claimable", balance_id=part.balance_id)
+    if found is None:
+        return None
+    return Item(
+        balance_id=part.balance_id,
+        amount_stroops=found["amount_stroops"],
+        destination=part.wallet,
+        asset="KALE",
+        miner_id=found["miner_id"],
+    )
+
+
+async def _of_the_treasury(session: Session, part: PastPart, memo_id: int | None) -> Item:
+    """A payment of an account of the pool's own: to a farmer's wallet for a stake that was lost in the block that its
+    memo names; to a miner, where one has the wallet it went to."""
     plain = Item(destination=part.destination, amount_stroops=part.amount_stroops, asset="KALE" if part.kale else "XLM")
     if not part.kale:
         return plain
+    farmers = await session.fetch_all("select_owners", wallets=[part.destination])
+    if farmers and memo_id is not None and await postings.is_treasury(session, part.wallet):
+        action = ActionName.COMPENSATE
+        return replace(plain, action=action, block_index=memo_id, farmer_id=farmers[0]["farmer_id"])
     found = await session.fetch_one(
-        "select_paid_miner", destination=part.destination, amount_stroops=part.amount_stroops
+        "select_paid_miner", destination=part.destination, amount_stroops=part.amount_stroops, until=part.until
     )
     if found is None:
         return plain
-    return replace(plain, action=ActionName.PAYOUT, miner_id=found["miner_id"], payout_id=found["payout_id"])
+    payout_id, miner_id = found["payout_id"], found["miner_id"]
+    if part.until is not None and payout_id is None:
+        payout_id = await _found_payout(session, miner_id, part)
+    return replace(plain, action=ActionName.PAYOUT, miner_id=miner_id, payout_id=payout_id, until=part.until)
+
+
+async def _found_payout(session: Session, miner_id: UUID, part: PastPart) -> UUID:
+    """A payout for what was put down, as if this database had begun it."""
+    payout_id, amount = new_id(), part.amount_stroops or 0
+    await session.execute(
+        "insert_found_payout",
+        payout_id=payout_id,
+        miner_id=miner_id,
+        amount_stroops=amount,
+        destination=part.destination,
+        until=part.until,
+    )
+    await postings.post(session, bookkeeping.claimed(payout_id, miner_id, amount))
+    return payout_id

@@ -18,7 +18,8 @@ class Item:
     `amount_stroops`: the stake of a plant or harvest, what is paid by a payment, in `asset`. `forecast_stroops`: the
     reward a harvest is expected to bring. `withdrawal_id`, `payout_id`: what a payment pays; `miner_id`: whom.
     `native_stroops`: XLM that a closed account held, or that the pool passes on of that. `action`: what this part does,
-    where that is another than the transaction's.
+    where that is another than the transaction's. `until`: a payout that is put down to be claimed before then.
+    `balance_id`: a claimable balance that is taken back.
     """
 
     block_index: int | None = None
@@ -35,6 +36,8 @@ class Item:
     action: str | None = None
     payout_id: UUID | None = None
     miner_id: UUID | None = None
+    until: datetime | None = None
+    balance_id: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ credits.py  a block's totals and each miner's part of its fee
 closing.py  the same in the books, for good
 share_logs.py  the shares behind a closed block's credits, for everybody
 payouts.py  miners are paid from the treasury
+payees.py   whether a miner's wallet can be paid
+payout_wallets.py  where miners are paid, sealed
+payout_wishes.py   a miner asks to be paid now
+payout_records.py  what miners are due and were paid
+claimables.py  what is put down for miners to claim
 """
 
 from __future__ import annotations

@@ -12,12 +12,14 @@ from uuid import UUID
 
 from kalepool.clock import steady_now
 from kalepool.config import Settings
+from kalepool.custody import Custody
 from kalepool.database import Database, new_id
 from kalepool.errors import ForbiddenError, NotFoundError
 from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
 from kalepool.services.keys import Role, create_key
+from kalepool.services.mining.payout_wallets import seal_new
 
 RATE_WINDOWS = (60, 600, 3600)
 """Seconds over which a miner's hashrate is estimated."""
@@ -109,7 +111,12 @@ async def create_invite(database: Database, label: str, uses: int, valid_seconds
 
 
 async def register(
-    database: Database, settings: Settings, name: str, payout_wallet: str | None = None, invite: str | None = None
+    database: Database,
+    custody: Custody,
+    settings: Settings,
+    name: str,
+    payout_wallet: str | None = None,
+    invite: str | None = None,
 ) -> NewMiner:
     """A new miner and its key. Raises InviteError, InputError for a wrong name or payout wallet."""
     require_name(name, "a miner")
@@ -123,6 +130,7 @@ async def register(
                 raise InviteError("this invitation is unknown, used up or expired; ask for another")
         miner = await tx.fetch_one("insert_miner", row=Miner, miner_id=new_id(), name=name, payout_wallet=payout_wallet)
         assert miner is not None
+        await seal_new(tx, custody, miner.miner_id, payout_wallet)
         key = await create_key(tx, Role.MINER, subject_id=miner.miner_id, label=name)
     return NewMiner(miner, key.key)
 

@@ -106,7 +106,9 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
     (farmer,) = await farm.add_farmers(1)
     spare = await poolers.add_pooler(database, "spare", 100)
     await farm.rows("UPDATE poolers SET open = true WHERE pooler_id = %s", farm.pooler_id)
-    miner, banned = [await mining_accounts.register(database, settings, name) for name in ("one", "two")]
+    miner, banned = [
+        await mining_accounts.register(database, farm.ctx.custody, settings, name) for name in ("one", "two")
+    ]
     soon = datetime.now(UTC) + timedelta(hours=1)
     token = await create_key(database, Role.FARMER, subject_wallet=farmer.payout_wallet, expires_at=soon)
     operator, ended = [await create_key(database, Role.OPERATOR) for _ in range(2)]

@@ -206,7 +206,7 @@ async def test_keys_are_rotated_and_revoked(api) -> None:
 async def test_a_banned_miner_is_out_at_once(api) -> None:
     farm = api.farm
     everybody = farm.settings.model_copy(update={"miner_registration": "open"})
-    miner = await mining_accounts.register(farm.ctx.database, everybody, "rig")
+    miner = await mining_accounts.register(farm.ctx.database, farm.ctx.custody, everybody, "rig")
     client = api.client(miner.key)
     assert (await client.get("/miner/job?wait=0")).status_code == 204
     ban = f"/operator/miners/{miner.miner.miner_id}/ban"

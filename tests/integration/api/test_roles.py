@@ -213,7 +213,9 @@ async def cast(api) -> Cast:
     await api.operator.patch(f"/operator/poolers/{farm.pooler_id}", json={"open": True})
     await api.pooler.post("/plant", json={"block_index": 0, "pooler_id": str(farm.pooler_id)})
     open_miners = farm.settings.model_copy(update={"miner_registration": "open"})
-    miner, banned = [await mining_accounts.register(database, open_miners, name) for name in ("one", "two")]
+    miner, banned = [
+        await mining_accounts.register(database, farm.ctx.custody, open_miners, name) for name in ("one", "two")
+    ]
     invite = await mining_accounts.create_invite(database, "", 100, 3600)
     withdrawal_id, compensation_id = new_id(), new_id()
     await farm.rows(
@@ -288,10 +290,42 @@ def undescribed(app) -> set[str]:
     return found
 
 
+SURE = {"sure": "yes"}
+
 FORMS: dict[str, Call] = {
     "/farm": Call(BROWSERS),
     "POST /farm/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "POST /sign-out": Call(BROWSERS),
+    "/operator": Call(BROWSERS),
+    "POST /operator/page/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
+    "/operator/page/farmers": Call({OPERATOR}),
+    "/operator/page/poolers": Call({OPERATOR}),
+    "/operator/page/miners": Call({OPERATOR}),
+    "/operator/page/journal": Call({OPERATOR}),
+    "/operator/page/journal/{submission_id:uuid}": Call({OPERATOR}),
+    "/operator/page/money": Call({OPERATOR}),
+    "/operator/page/settings": Call({OPERATOR}),
+    "/operator/page/audit": Call({OPERATOR}),
+    "POST /operator/page/planting": Call({OPERATOR}, lambda _: SURE | {"paused": "yes"}),
+    "POST /operator/page/poolers/{pooler_id:uuid}": Call(
+        {OPERATOR}, lambda _: SURE | {"field": "open", "value": "yes"}
+    ),
+    "POST /operator/page/miners/{miner_id:uuid}/ban": Call(
+        {OPERATOR}, lambda _: SURE | {"hours": "1", "reason": "a test"}
+    ),
+    "POST /operator/page/miners/{miner_id:uuid}/lift": Call({OPERATOR}, lambda _: SURE),
+    "POST /operator/page/journal/{submission_id:uuid}": Call(
+        {OPERATOR}, lambda _: SURE | {"status": "applied", "ledger": "1"}
+    ),
+    "POST /operator/page/gaps": Call({OPERATOR}, lambda _: SURE | {"reason": "looked at"}),
+    "POST /operator/page/money/{compensation_id:uuid}/check": Call({OPERATOR}, lambda _: SURE | {"owed": "yes"}),
+    "POST /operator/page/money/{compensation_id:uuid}/paid": Call(
+        {OPERATOR}, lambda _: SURE | {"transaction_hash": "00" * 32}
+    ),
+    "POST /operator/page/books": Call(
+        {OPERATOR},
+        lambda _: SURE | {"debit": "operator", "credit": "outside", "amount_stroops": "1", "reason": "a test"},
+    ),
 }
 """Pages where somebody may be signed in, and what their forms do."""
 

@@ -221,7 +221,7 @@ async def test_credits_are_reckoned_again_from_what_is_public(database_url: str,
 
 async def test_a_log_that_is_not_whole_is_named_and_never_shown(farm) -> None:
     settings = farm.settings.model_copy(update={"miner_registration": "open"})
-    miner = (await miners.register(farm.ctx.database, settings, "m")).miner.miner_id
+    miner = (await miners.register(farm.ctx.database, farm.ctx.custody, settings, "m")).miner.miner_id
     for index in range(5):
         await operated(farm, index, bytes(32))
     await over(farm)

@@ -13,8 +13,12 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.config import Settings
+from kalepool.custody import Custody, MasterKey
 from kalepool.database import Database, new_id
 from kalepool.services.mining import Mining, miners
+
+CUSTODY = Custody(MasterKey.new())
+"""Seals miners' payout wallets."""
 
 
 @dataclass
@@ -83,4 +87,4 @@ async def mining(field: Field, database: Database, settings: Settings) -> AsyncI
 
 @pytest.fixture
 async def miner_id(mining: Mining, database: Database, settings: Settings) -> UUID:
-    return (await miners.register(database, settings, "tester")).miner.miner_id
+    return (await miners.register(database, CUSTODY, settings, "tester")).miner.miner_id

@@ -34,6 +34,7 @@ from kalepool.services import operators
 from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import credits, miners
 from kernels import Template, find
+from tests.integration.mining.conftest import CUSTODY
 
 pytestmark = pytest.mark.anyio
 
@@ -302,7 +303,7 @@ async def test_credits_follow_from_the_published_totals(pool: Pool):
 
 async def test_a_lone_share_earns_no_more_than_its_part_of_all_hashes(field, database: Database, settings: Settings):
     """One share of 4,096 hashes, beside our own workers' millions: in their block, and in those after."""
-    miner = (await miners.register(database, settings, "lone")).miner
+    miner = (await miners.register(database, CUSTODY, settings, "lone")).miner
     worker_id, after_restart = new_id(), new_id()
 
     async def report(worker_id: UUID, hashes: int) -> None:
@@ -354,7 +355,7 @@ def _one_share(miner_id: UUID, farmer_id: UUID, index: int, credited: int) -> di
 
 async def test_settled_blocks_are_read_once(field, database: Database, settings: Settings):
     """What changes is read again, what cannot change any more is not."""
-    miner = (await miners.register(database, settings, "one")).miner
+    miner = (await miners.register(database, CUSTODY, settings, "one")).miner
     for index in range(40, 46):
         await field.open_block(index)
         await field.execute("INSERT INTO share_counts VALUES (%s, %s, 'accepted', 1, 100)", *(index, miner.miner_id))
@@ -373,7 +374,7 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
         Settings(platform_fee=fee, pplns_blocks=blocks, _env_file=None)  # pyright: ignore[reportCallIssue]
         for fee, blocks in ((0.05, 2), (0.5, 1))
     ]
-    miner = await miners.register(database, before.model_copy(update={"miner_registration": "open"}), "one")
+    miner = await miners.register(database, CUSTODY, before.model_copy(update={"miner_registration": "open"}), "one")
     farmer_id = next(iter(field.farmers))
 
     async def harvested(index: int) -> None:

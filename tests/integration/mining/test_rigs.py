@@ -19,6 +19,7 @@ from kalepool.policy.shares import ShareOutcome
 from kalepool.services.keys import Role
 from kalepool.services.mining import Mining, miners, service
 from kalepool.services.mining.service import Offer
+from tests.integration.mining.conftest import CUSTODY
 from tests.integration.mining.test_shares import SLOW, find_nonces, given_job
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +42,7 @@ async def test_a_container_starts_a_hundred_and_one_times(
     """By its host name, which is another one at each start. Places are few, and two rigs that stay keep theirs."""
     clock = Clock(monkeypatch)
     await field.open_block(41)
-    miner_id = (await miners.register(database, settings, "x")).miner.miner_id
+    miner_id = (await miners.register(database, CUSTODY, settings, "x")).miner.miner_id
     async with Mining.open(database, settings.model_copy(update={"miner_rigs": 4, "block_seconds": 10_000})) as mining:
         polling = await mining.claim_rig(miner_id, "polling")
         streaming = await mining.claim_rig(miner_id, "streaming")
@@ -74,7 +75,7 @@ async def test_a_place_is_given_once_however_many_ask(
     database: Database, field, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     clock = Clock(monkeypatch)
-    miner_id = (await miners.register(database, settings, "x")).miner.miner_id
+    miner_id = (await miners.register(database, CUSTODY, settings, "x")).miner.miner_id
     async with Mining.open(database, settings.model_copy(update={"miner_rigs": 3})) as mining:
         for name in "abc":
             await mining.claim_rig(miner_id, name)
@@ -92,7 +93,7 @@ async def test_a_rig_comes_back_after_a_week(database: Database, field, settings
     """Others have had all places since, and the pool was started anew."""
     few = settings.model_copy(update={"miner_rigs": 2})
     await field.open_block(41)
-    miner_id = (await miners.register(database, settings, "x")).miner.miner_id
+    miner_id = (await miners.register(database, CUSTODY, settings, "x")).miner.miner_id
     async with Mining.open(database, few) as mining:
         first = await mining.claim_rig(miner_id, "old", hashes_per_second=SLOW)
         given = await given_job(mining, first)

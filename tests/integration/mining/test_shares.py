@@ -22,6 +22,7 @@ from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, CrowdedError, SlowedError
 from kalepool.services.mining.service import MOST_STREAMS, Offer
 from kernels import Template, find
+from tests.integration.mining.conftest import CUSTODY
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +59,7 @@ async def test_every_kind_of_share(mining: Mining, field, database: Database, se
     good, other = find_nonces(given, 2)
     job_id = given.job.job_id
     weak = next(n for n in range(given.job.nonces.start, given.job.nonces.end) if n not in (good, other))
-    stranger = (await miners.register(database, settings, "stranger")).miner.miner_id
+    stranger = (await miners.register(database, CUSTODY, settings, "stranger")).miner.miner_id
     strange = await given_job(mining, await mining.claim_rig(stranger, "a", hashes_per_second=SLOW))
 
     offers = [
@@ -247,7 +248,7 @@ async def test_rubbish_is_slowed_then_banned_and_a_restart_does_not_help(
 async def test_more_shares_than_anybody_may_bring(database: Database, field, settings: Settings):
     await field.open_block(41)
     limited = settings.model_copy(update={"miner_shares_per_minute": 10})
-    miner_id = (await miners.register(database, settings, "eager")).miner.miner_id
+    miner_id = (await miners.register(database, CUSTODY, settings, "eager")).miner.miner_id
     async with Mining.open(database, limited) as mining:
         given = await given_job(mining, await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW))
         nonces = find_nonces(given, 11)
@@ -308,7 +309,7 @@ async def test_a_clock_that_steps_back_refuses_no_miner(mining: Mining, miner_id
 
 async def test_the_names_of_rigs_that_are_refused_are_not_kept(database: Database, field, settings: Settings):
     async with Mining.open(database, settings.model_copy(update={"miner_rigs": 1})) as mining:
-        miner = (await miners.register(database, settings, "x")).miner.miner_id
+        miner = (await miners.register(database, CUSTODY, settings, "x")).miner.miner_id
         await mining.claim_rig(miner, "first")
         for number in range(100):
             with pytest.raises(ConflictError):

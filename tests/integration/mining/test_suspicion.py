@@ -13,7 +13,7 @@ from kalepool.config import Settings
 from kalepool.database import Database, first_id, new_id
 from kalepool.services.mining import miners
 from kalepool.services.mining.suspicion import look_for_withholding
-from tests.integration.mining.conftest import Field
+from tests.integration.mining.conftest import CUSTODY, Field
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def bring(field: Field, miner_id: UUID, shares: dict[int, int], hours_ago:
 
 async def test_who_holds_back_is_told_to_the_operator(field: Field, database: Database, settings: Settings) -> None:
     honest, thief, new = [
-        (await miners.register(database, settings, name)).miner.miner_id for name in ("honest", "thief", "new")
+        (await miners.register(database, CUSTODY, settings, name)).miner.miner_id for name in ("honest", "thief", "new")
     ]
     await bring(field, honest, ALL)
     await bring(field, thief, {zeros: count for zeros, count in ALL.items() if zeros < 6} | {4: 774})
@@ -58,7 +58,7 @@ async def test_who_holds_back_is_told_to_the_operator(field: Field, database: Da
 
 
 async def test_older_shares_are_no_part_of_it(field: Field, database: Database, settings: Settings) -> None:
-    miner_id = (await miners.register(database, settings, "reformed")).miner.miner_id
+    miner_id = (await miners.register(database, CUSTODY, settings, "reformed")).miner.miner_id
     await bring(field, miner_id, {4: 5000}, hours_ago=25)
     await bring(field, miner_id, ALL)
     assert not await look_for_withholding(database)

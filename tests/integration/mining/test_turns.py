@@ -17,7 +17,7 @@ from kalepool.services.mining import miners
 from kalepool.services.mining.dealer import Rig
 from kalepool.services.mining.service import Mining
 from kalepool.services.owed import read_owed
-from tests.integration.mining.conftest import Field, make_field
+from tests.integration.mining.conftest import CUSTODY, Field, make_field
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, se
     await add_block(field, 41, {}, (5, 8))
     await field.open_block(41)
     async with Mining.open(database, settings) as mining:
-        miner = await miners.register(database, settings, "tester")
+        miner = await miners.register(database, CUSTODY, settings, "tester")
         now = datetime.now(UTC)
         for number in range(3):
             rig = Rig(miner.miner.miner_id, str(number), 1000 + number, Pace(2**20, now), seen_at=now, proven=True)

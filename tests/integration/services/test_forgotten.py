@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from kalepool.chain import Outcome, Status, submitting
+from kalepool.chain import Chain, Outcome, Status, submitting
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, HistoryGoneError, NotFoundError
 from kalepool.services import alerts, leaving, operators, withdrawals
@@ -21,13 +21,13 @@ from tests.integration.services.test_crashes import CrashError, applied, arm, co
 pytestmark = pytest.mark.anyio
 
 
-def forget(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's memory begins after everything that was sent, and after its time bounds."""
 
-    async def look_up(transaction_hash: str, *_: object, **__: object) -> Outcome:
+    async def look_up(_: Chain, transaction_hash: str, *__: object, **___: object) -> Outcome:
         return Outcome(transaction_hash, Status.UNKNOWN, error=HistoryGoneError("forgotten"))
 
-    monkeypatch.setattr(ctx.chain, "look_up", look_up)
+    monkeypatch.setattr(Chain, "look_up", look_up)
     monkeypatch.setattr(submitting, "GRACE_SECONDS", 0.0)  # what is sent now is asked for in vain until then
 
 
@@ -43,7 +43,7 @@ async def restarted(farm, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
     ctx = await farm.restart(stack)
     if seconds:
         await farm.pass_time(seconds)
-    forget(ctx, monkeypatch)
+    forget(monkeypatch)
     return ctx
 
 

@@ -12,7 +12,6 @@ from stellar_sdk import Keypair, Operation
 from stellar_sdk.operation import AccountMerge, ChangeTrust, ManageData
 
 from kalepool.chain import Destination, Status, building
-from kalepool.database import new_id
 from kalepool.errors import KalepoolError
 from kalepool.services import leaving, postings, upkeep, withdrawals
 from kalepool.services.books import collecting, held, ledgers
@@ -22,7 +21,7 @@ from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from kalepool.services.journal import events, gaps
 from kalepool.services.journal.recovery import recover
-from kalepool.services.mining import miners, payouts
+from kalepool.services.mining import miners, payout_records, payout_wallets, payout_wishes, payouts
 from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 
@@ -62,18 +61,23 @@ async def payee(farm, limit: int | None = None) -> Keypair:
     return made
 
 
+async def new_miner(farm, name: str, wallet: Keypair) -> UUID:
+    settings = farm.settings.model_copy(update={"miner_registration": "open"})
+    new = await miners.register(farm.ctx.database, farm.ctx.custody, settings, name, wallet.public_key)
+    return new.miner.miner_id
+
+
 async def credited(farm, *amounts: int, wallets: list[Keypair] | None = None) -> list[tuple[UUID, Keypair]]:
     """Miners that have earned so much, and a treasury that has it. Not by blocks: by an operator's entry."""
     made: list[tuple[UUID, Keypair]] = []
-    settings = farm.settings.model_copy(update={"miner_registration": "open"})
     for number, amount in enumerate(amounts):
         wallet = wallets[number] if wallets else await payee(farm)
-        new = await miners.register(farm.ctx.database, settings, f"m{number}", wallet.public_key)
-        made.append((new.miner.miner_id, wallet))
+        miner_id = await new_miner(farm, f"m{number}", wallet)
+        made.append((miner_id, wallet))
         await farm.rows(
             "SELECT post_transfers(ARRAY[%s], '{corrected}', '{operator}', ARRAY[%s], ARRAY[%s]::numeric[], '{NULL}', "
             "'{NULL}', '{NULL}', '{NULL}')",
-            *(f"test/{new.miner.miner_id}", f"miner/{new.miner.miner_id}", amount),
+            *(f"test/{miner_id}", f"miner/{miner_id}", amount),
         )
     treasury = await farm.ctx.accounts.ensure_treasury()
     assert treasury is not None
@@ -161,7 +165,7 @@ async def test_a_block_is_closed_once_and_its_miners_are_paid(farm) -> None:
     settings = farm.settings.model_copy(update={"miner_registration": "open", "payout_threshold_stroops": 1})
     farm.ctx.settings = settings
     wallet = await payee(farm)
-    miner = (await miners.register(farm.ctx.database, settings, "m", wallet.public_key)).miner.miner_id
+    miner = await new_miner(farm, "m", wallet)
     for index in range(5):
         await farm.rows(
             "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, status, closed_at) "
@@ -175,7 +179,7 @@ async def test_a_block_is_closed_once_and_its_miners_are_paid(farm) -> None:
     credits = Credits(farm.ctx.database, settings)
     assert await close_blocks(farm.ctx.database, credits) == 1
     assert await close_blocks(farm.ctx.database, Credits(farm.ctx.database, settings)) == 0
-    due = (await payouts.balance(farm.ctx.database, miner))["due_stroops"]
+    due = (await payout_records.balance(farm.ctx.database, miner))["due_stroops"]
     assert abs(due - fees * 3 / 4) < 1, "by its hashes, the house's part is the operator's"
     assert (await balances(farm))["operator"] == -(fees - due)
     assert await payouts.pay(farm.ctx) == 0, "nothing was collected yet"
@@ -184,9 +188,9 @@ async def test_a_block_is_closed_once_and_its_miners_are_paid(farm) -> None:
     assert await collecting.collect_from(farm.ctx, [farm.farmers[0].farmer_id]) == 1
     assert await payouts.pay(farm.ctx) == 1
     assert await kale_of(farm, wallet) == [due]
-    found = await payouts.balance(farm.ctx.database, miner)
+    found = await payout_records.balance(farm.ctx.database, miner)
     assert [found[f"{name}_stroops"] for name in ("earned", "due", "paying", "paid")] == [due, 0, 0, due]
-    assert [row["event"] for row in await payouts.statement(farm.ctx.database, miner, after=0, limit=9)] == [
+    assert [row["event"] for row in await payout_records.statement(farm.ctx.database, miner, after=0, limit=9)] == [
         "credited",
         "claimed",
         "paid",
@@ -259,7 +263,10 @@ async def test_who_cannot_be_paid_waits_with_its_reason_and_the_others_are_paid(
     await do(farm, full, ChangeTrust(farm.ctx.chain.asset, "19.9999999"))
     for each in (memo, noted):
         await do(farm, each, ManageData("config.memo_required", "1"))
-    await farm.rows("UPDATE miners SET payout_memo = 'id:7' WHERE miner_id = %s", made[5][0])
+    to = Destination(noted.public_key, "id:7")
+    await payout_wallets.change(
+        farm.ctx.database, farm.ctx.custody, farm.settings, made[5][0], to, signed_by=noted.public_key
+    )
     await do(farm, gone, ChangeTrust(farm.ctx.chain.asset, "0"), AccountMerge(good.public_key))
 
     assert await payouts.pay(farm.ctx) == 2
@@ -297,7 +304,7 @@ async def test_a_payee_that_goes_bad_after_the_look_keeps_nobody_else_from_being
     assert await payouts.pay(farm.ctx) == 2
     assert await kale_of(farm, *(each for _, each in made)) == [20 * KALE, None, 22 * KALE]
     assert await farm.rows("SELECT code FROM payouts WHERE code IS NOT NULL") == [("payee-trustline-missing",)]
-    assert (await payouts.balance(farm.ctx.database, made[1][0]))["due_stroops"] == 21 * KALE
+    assert (await payout_records.balance(farm.ctx.database, made[1][0]))["due_stroops"] == 21 * KALE
     assert await right(farm) == []
 
 
@@ -314,15 +321,15 @@ async def test_a_full_transaction_fits_into_a_ledger(farm) -> None:
 async def test_a_wish_is_paid_once_for_its_key(farm) -> None:
     ((miner, wallet),) = await credited(farm, 2 * KALE)
     assert await payouts.pay(farm.ctx) == 0, "below the threshold"
-    first, again = await asyncio.gather(*(payouts.wish(farm.ctx, miner, "k") for _ in range(2)))
+    first, again = await asyncio.gather(*(payout_wishes.wish(farm.ctx, miner, "k") for _ in range(2)))
     assert first.payout_id == again.payout_id and first.status == "open"
-    with pytest.raises(payouts.PayoutOpenError):
-        await payouts.wish(farm.ctx, miner, "other")
+    with pytest.raises(payout_wishes.PayoutOpenError):
+        await payout_wishes.wish(farm.ctx, miner, "other")
     assert await payouts.pay(farm.ctx) == 1
-    done = await payouts.wish(farm.ctx, miner, "k")
+    done = await payout_wishes.wish(farm.ctx, miner, "k")
     assert done.status == "paid" and done.transaction_hash is not None
-    with pytest.raises(payouts.NothingDueError):
-        await payouts.wish(farm.ctx, miner, "other")
+    with pytest.raises(payout_wishes.NothingDueError):
+        await payout_wishes.wish(farm.ctx, miner, "other")
     assert await kale_of(farm, wallet) == [2 * KALE]
 
 
@@ -330,29 +337,26 @@ async def test_another_wallet_counts_at_once_only_where_the_old_one_signed(farm)
     ((miner, old),) = await credited(farm, 20 * KALE)
     new = await payee(farm)
 
-    async def change(signed_by: str | None) -> None:
-        await payouts.change(
-            farm.ctx.database,
-            farm.settings,
-            miner,
-            wallet=Destination(new.public_key),
-            signed_by=signed_by,
-            threshold_stroops=None,
-            set_threshold=False,
+    async def change(to: Keypair, signed_by: str | None, hours: float = 72.0) -> None:
+        settings = farm.settings.model_copy(update={"payout_change_hours": hours})
+        await payout_wallets.change(
+            farm.ctx.database, farm.ctx.custody, settings, miner, Destination(to.public_key), signed_by=signed_by
         )
 
-    await change(None)
+    async def wallets() -> tuple[str | None, str | None]:
+        found = await payout_records.balance(farm.ctx.database, miner)
+        return found["payout_wallet"], found["next_wallet"]
+
+    await change(new, None)
     assert await payouts.pay(farm.ctx) == 1, "the old one is paid meanwhile"
     assert await kale_of(farm, old, new) == [20 * KALE, 0]
-    await farm.rows("UPDATE miners SET next_wallet_at = now()")
+    await change(new, None, hours=0.0)
     await payouts.pay(farm.ctx)
-    assert (await payouts.balance(farm.ctx.database, miner))["payout_wallet"] == new.public_key
-    new = old
-    await change(new_id().hex)
-    assert (await payouts.balance(farm.ctx.database, miner))["next_wallet"] == old.public_key
-    standing = await payouts.balance(farm.ctx.database, miner)
-    await change(standing["payout_wallet"])
-    assert (await payouts.balance(farm.ctx.database, miner))["payout_wallet"] == old.public_key
+    assert await wallets() == (new.public_key, None)
+    await change(old, Keypair.random().public_key)
+    assert await wallets() == (new.public_key, old.public_key)
+    await change(old, new.public_key)
+    assert await wallets() == (old.public_key, None)
 
 
 async def test_nothing_is_paid_while_the_books_are_off(farm) -> None:
@@ -436,10 +440,7 @@ async def test_twelve_blocks_pay_two_miners_and_the_house_to_the_stroop(farm) ->
         update={"miner_registration": "open", "payout_threshold_stroops": KALE, "fee_collect_stroops": 1}
     )
     wallets = {name: await payee(farm) for name in ("one", "two")}
-    ids = {
-        name: str((await miners.register(farm.ctx.database, settings, name, wallet.public_key)).miner.miner_id)
-        for name, wallet in wallets.items()
-    }
+    ids = {name: str(await new_miner(farm, name, wallet)) for name, wallet in wallets.items()}
     assert await right(farm) == []
     for block in range(16):
         await farm.rows(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Account
+from kalepool.chain import Account, Destination
 from kalepool.errors import ConflictError, CustodyError, DatabaseError, InputError
 from kalepool.services import alerts, leaving, seals, withdrawals
 from kalepool.services.farmers import Farmer
 from kalepool.services.health import Health
+from kalepool.services.mining import payout_records, payout_wallets, payouts
 from tests.integration.conftest import KALE
 from tests.integration.services.test_paying_farmers import add_farmer, kale_of, read
+from tests.integration.services.test_payouts import credited, payee
 
 pytestmark = pytest.mark.anyio
 
@@ -121,3 +123,65 @@ async def test_who_holds_the_master_key_may_change_a_payout_wallet(farm) -> None
     )
     with pytest.raises(CustodyError):
         await change(other)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "payout_wallet = %s",
+        "payout_wallet = %s, payout_seal = NULL",
+        "next_wallet = %s, next_wallet_at = now() - interval '1 hour'",
+        "payout_wallet = %s, payout_seal = (SELECT payout_seal FROM miners WHERE name = 'm1')",
+    ],
+)
+async def test_no_update_of_a_miner_s_wallet_is_paid(farm, attack: str) -> None:
+    (miner, honest), (_, thief) = await credited(farm, 20 * KALE, 1)
+    await farm.rows(f"UPDATE miners SET {attack} WHERE miner_id = %s", thief.public_key, miner)
+    assert await payouts.pay(farm.ctx) == 0
+    assert [await kale_of(farm, each.public_key) for each in (honest, thief)] == [0, 0]
+    found = await payout_records.balance(farm.ctx.database, miner)
+    assert (found["payout_code"], found["due_stroops"]) == ("payout-wallet-changed", 20 * KALE)
+    with pytest.raises(payout_wallets.WalletChangedError):  # nor is it made right by a change
+        await payout_wallets.change(
+            *(farm.ctx.database, farm.ctx.custody, farm.settings, miner),
+            Destination(thief.public_key),
+            signed_by=thief.public_key,
+        )
+    assert await seals.look(farm.ctx) == 1
+    (told,) = alerts.conditions(alerts.Observation(broken_seals=farm.ctx.broken_seals))
+    assert told.kind == "seal-broken"
+
+
+async def test_a_miner_whose_wallet_was_taken_away_waits_for_another(farm) -> None:
+    """Else who writes to the database would take it away, make itself a key, and set its own at once."""
+    ((miner, _),) = await credited(farm, 20 * KALE)
+    thief = await payee(farm)
+    await farm.rows("UPDATE miners SET payout_wallet = NULL, payout_seal = NULL WHERE miner_id = %s", miner)
+    await payout_wallets.change(
+        *(farm.ctx.database, farm.ctx.custody, farm.settings, miner), Destination(thief.public_key), signed_by=None
+    )
+    assert await payouts.pay(farm.ctx) == 0
+    found = await payout_records.balance(farm.ctx.database, miner)
+    assert (found["payout_wallet"], found["next_wallet"]) == (None, thief.public_key)
+
+
+async def test_a_payout_under_way_goes_to_no_other_wallet_and_none_is_made_up(farm, monkeypatch) -> None:
+    ((miner, honest),) = await credited(farm, 20 * KALE)
+    thief = await payee(farm)
+
+    async def none(*_: object) -> list:
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "_payable", none)
+        assert await payouts.pay(farm.ctx) == 0
+    await farm.rows("UPDATE payouts SET destination = %s", thief.public_key)
+    assert await payouts.pay(farm.ctx) == 0
+    assert await farm.rows("SELECT code FROM payouts") == [("payee-changed",)]
+    await farm.rows(
+        "INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, reason) "
+        "VALUES (gen_random_uuid(), %s, 5, %s, 'wish')",
+        *(miner, honest.public_key),
+    )
+    assert await payouts.pay(farm.ctx) == 0
+    assert [await kale_of(farm, each.public_key) for each in (honest, thief)] == [0, 0]

@@ -27,7 +27,7 @@ def events(draw: st.DrawFn) -> list[Transfer]:
     farmer, block, amount = draw(farmers), draw(blocks), draw(amounts)
     part = str(draw(st.integers(0, 5)))
     reward = draw(amounts)
-    what = draw(st.integers(0, 9))
+    what = draw(st.integers(0, 11))
     match what:
         case 0:
             return books.planted(farmer, block, amount, AT)
@@ -47,8 +47,14 @@ def events(draw: st.DrawFn) -> list[Transfer]:
             return [*books.claimed(part, "m1", amount), *books.paid(part, "m1", amount, AT)]
         case 8:
             return [*books.claimed(part, "m1", amount), *books.returned(part, "m1", amount, "refused")]
+        case 9:
+            down = [*books.claimed(part, "m1", amount), *books.put_down(part, amount, AT)]
+            return [*down, *books.fetched(part, "m1", amount)]
+        case 10:
+            down = [*books.claimed(part, "m1", amount), *books.put_down(part, amount, AT)]
+            return [*down, *books.taken_back(part, "m1", amount, "in vain", AT)]
         case _:
-            return books.compensated(part, farmer, amount, AT)
+            return books.compensated(farmer, block, amount, AT)
 
 
 def post(transfers: Iterable[Transfer]) -> dict[str, int]:

@@ -25,7 +25,8 @@ def shown() -> tuple[set[str], dict[str, str]]:
             if function == "ngettext":
                 counted[found[0]] = found[1]
             elif function in ("gettext", "_"):
-                texts.add(found if isinstance(found, str) else str(found[0]))
+                text = found if isinstance(found, str) or found is None else found[0]
+                texts |= {text} if text is not None else set()  # a name in its place: what it stands for is a `mark`
     for path in PACKAGE.rglob("*.py"):
         if path.name != "words.py":
             texts |= set(marked(ast.parse(path.read_text())))
