@@ -34,6 +34,7 @@ from kalepool.api.routes import (
     page,
     pooler,
     public,
+    self_planters,
     self_service,
     sep10,
 )
@@ -128,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        self_planters,
         page,
         browser,
         farm,

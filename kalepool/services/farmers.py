@@ -83,6 +83,10 @@ class Farmer:
     """Goes with every payment to the payout wallet."""
     owner_wallet: str | None = None
     """Who signs in for it; None: nobody does."""
+    plants_itself: bool = False
+    """The pool has no key of its wallet: see own_wallets.py."""
+    price_stroops: int = 0
+    prepaid_stroops: int = 0
 
     @property
     def destination(self) -> Destination:

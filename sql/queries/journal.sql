@@ -72,7 +72,7 @@ SELECT farmer_id, custodial_wallet FROM farmers WHERE farmer_id = ANY(%(farmer_i
 -- Every account that transactions of ours are made from. One of the sign-in key is never on the ledger.
 SELECT address FROM accounts WHERE purpose <> 'sign-in'
 UNION
-SELECT custodial_wallet FROM farmers WHERE status <> 'departed';
+SELECT custodial_wallet FROM farmers WHERE status <> 'departed' AND NOT plants_itself;
 
 -- name: select_highest_sequences
 -- The highest sequence number that each account may have used, by the journal and by what is known to be missing; 0 for

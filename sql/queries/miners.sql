@@ -91,7 +91,7 @@ LEFT JOIN LATERAL (SELECT s.zeros FROM shares s WHERE s.block_index = o.block_in
                    ORDER BY s.hash LIMIT 1) best ON true
 LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantings p
                    WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
-WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
+WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.plants_itself));
 
 -- name: select_next_job_serials
 -- Numbers for jobs, that no job ever had.

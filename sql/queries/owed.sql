@@ -19,7 +19,7 @@ WITH tried AS MATERIALIZED (
 ), present AS MATERIALIZED (
     SELECT f.farmer_id, f.pooler_id, (SELECT min(p.block_index) FROM plantings p
                                       WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted') AS first_index
-    FROM farmers f WHERE f.status = 'active'
+    FROM farmers f WHERE f.status = 'active' AND NOT f.plants_itself
 ), counted AS MATERIALIZED (
     SELECT * FROM pails
     UNION ALL
