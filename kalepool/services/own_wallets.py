@@ -18,10 +18,10 @@ from kalepool.database import new_id
 from kalepool.errors import ConflictError, DuplicateRowError, InputError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.protocol.hashing import farmer_bytes
-from kalepool.services import farmers, operators, poolers
+from kalepool.services import farmers, operators
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
-from kalepool.services.journal import events
+from kalepool.services.journal import events, gaps
 
 log = structlog.get_logger()
 
@@ -49,11 +49,9 @@ async def register(
     farmer_id = new_id()
     price = ctx.settings.self_planting_price_stroops if price_stroops is None else price_stroops
     async with ctx.lock("register", pooler_id):
-        pooler = await poolers.active_pooler(ctx.database, pooler_id)
-        count = await ctx.database.fetch_one("count_farmers", pooler_id=pooler_id)
-        if count is not None and count["present"] + count["announced"] >= pooler.max_farmers:
-            raise farmers.NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
-        await _require_not_ours(ctx, wallet)
+        await farmers.require_place(ctx.database, pooler_id)
+        if wallet in await gaps.accounts_of_ours(ctx.journal):
+            raise ConflictError(f"{wallet} is a wallet that this pool keeps")
         try:
             async with ctx.database.transaction() as tx:
                 await tx.execute(
@@ -72,12 +70,6 @@ async def register(
             raise ConflictError(f"{wallet} is a farmer's of this pool already") from None
     log.info("self_planter_registered", farmer=str(farmer_id), wallet=wallet, price_stroops=price)
     return await _find(ctx, farmer_id)
-
-
-async def _require_not_ours(ctx: Context, wallet: str) -> None:
-    rows = await ctx.database.fetch_all("select_accounts_of_ours")
-    if wallet in {row["address"] for row in rows}:
-        raise ConflictError(f"{wallet} is a wallet that this pool keeps")
 
 
 async def change_terms(

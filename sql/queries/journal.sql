@@ -219,6 +219,15 @@ VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'harvested'
         %(forecast_stroops)s, %(fee_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
 ON CONFLICT DO NOTHING;
 
+-- name: charge_self_planter
+-- For one pail that was harvested.
+UPDATE farmers SET prepaid_stroops = greatest(prepaid_stroops - price_stroops, 0)
+WHERE farmer_id = %(farmer_id)s AND plants_itself;
+
+-- name: select_planting_themselves
+-- Which of these farmers do.
+SELECT farmer_id FROM farmers WHERE plants_itself AND farmer_id = ANY(%(farmer_ids)s);
+
 -- name: insert_failed_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault)
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'failed', %(code)s, %(message)s, %(fault)s);

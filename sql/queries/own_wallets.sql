@@ -11,11 +11,6 @@ VALUES (%(farmer_id)s, %(pooler_id)s, %(wallet)s, '', '', %(wallet)s, 0, %(metad
 UPDATE farmers SET price_stroops = %(price_stroops)s, prepaid_stroops = %(prepaid_stroops)s
 WHERE farmer_id = %(farmer_id)s AND plants_itself;
 
--- name: charge_self_planter
--- For one pail that was harvested.
-UPDATE farmers SET prepaid_stroops = greatest(prepaid_stroops - price_stroops, 0)
-WHERE farmer_id = %(farmer_id)s AND plants_itself;
-
 -- name: select_served_self_planters
 -- Those that are searched and worked for: for nothing, or as long as something is prepaid.
 SELECT farmer_id, pooler_id, custodial_wallet AS wallet FROM farmers
@@ -23,7 +18,3 @@ WHERE plants_itself AND status IN ('active', 'leaving') AND (price_stroops = 0 O
   AND NOT EXISTS (SELECT FROM plantings p WHERE p.block_index = %(block_index)s AND p.farmer_id = farmers.farmer_id
                   AND p.outcome = 'planted')
 ORDER BY farmer_id;
-
--- name: select_planting_themselves
--- Which of these farmers do.
-SELECT farmer_id FROM farmers WHERE plants_itself AND farmer_id = ANY(%(farmer_ids)s);

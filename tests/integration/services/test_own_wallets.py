@@ -140,7 +140,8 @@ async def test_the_pool_has_no_hand_in_its_wallet(farm, operator) -> None:
     before = await balance(farm, key.public_key)
     await leaving.leave(farm.ctx, farmer)
     await leaving.advance(farm.ctx)
-    assert (await farmers.find_farmer(farm.ctx.database, farmer.farmer_id)).status == "departed"
+    gone = await farmers.find_farmer(farm.ctx.database, farmer.farmer_id)
+    assert gone is not None and gone.status == "departed"
     assert await balance(farm, key.public_key) == before
 
 

@@ -536,9 +536,10 @@ def test_who_plants_itself_is_worked_once_whatever_a_kale_is_worth():
     large = Pail(1000, None, 100_000 * KALE, None)
     assert works(run(200, replace(own, pail=large))) == []
     assert works(run(200, farmer("OURS", pail=large))) == ["insurance"]
-    worked = replace(own, pail=Pail(1000, 40, 100 * KALE, 3))
-    assert works(run(295, worked)) == []
-    assert works(run(295, replace(worked, plants_itself=False))) == ["improvement"]
+    worked = replace(own, pail=Pail(1000, 1, 100 * KALE, 0))
+    free = PriceGate(PailFees(plant=1, work=1, harvest=1), price=1.0)
+    assert works(run(290, worked, gate=free)) == []
+    assert works(run(290, replace(worked, plants_itself=False), gate=free)) == ["improvement"]
 
 
 def test_who_plants_itself_takes_no_place():
