@@ -1,10 +1,10 @@
 -- coordinator/: what it needs to know of its pooler, and what it records of blocks, shares and workers.
 
 -- name: select_coordinated_farmers
--- The pooler's farmers that take part: active ones plant, leaving ones only end what they began.
--- Who plants itself and has not prepaid is not searched for.
-SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT plants_itself AS may_plant, stake_percentage,
-       plants_itself
+-- The pooler's farmers that take part: active ones plant, leaving and paused ones only end what they began. Who plants
+-- itself and has not prepaid is not searched for.
+SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT paused AND NOT plants_itself AS may_plant,
+       stake_percentage, stake_most_stroops, plants_itself
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
   AND (NOT plants_itself OR price_stroops = 0 OR prepaid_stroops >= price_stroops)

@@ -77,7 +77,7 @@ async def plant(
         theirs = {farmer.farmer_id for farmer in present if farmer.plants_itself}
         found = await _already(ctx, block_index, pooler_id)
         planted = {farmer_id: each for farmer_id, each in found.items() if farmer_id not in theirs}
-        rest = [farmer for farmer in everyone if farmer.farmer_id not in planted]
+        rest = [farmer for farmer in everyone if farmer.farmer_id not in planted and not farmer.paused]
         places = min(pooler.max_farmers, max_farmers or pooler.max_farmers) - len(planted)
         outcomes = await _plant_in_turn(ctx, block_index, rest, places, stake_stroops) if rest and places > 0 else []
         planted |= {outcome.farmer_id: outcome for outcome in outcomes if isinstance(outcome, Planted)}
