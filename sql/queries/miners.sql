@@ -97,7 +97,7 @@ LEFT JOIN LATERAL (SELECT count(*) AS pails FROM plantings p JOIN farmers own US
                    WHERE p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted'
                      AND NOT own.plants_itself) taken ON true
 WHERE o.status = 'open'
-  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.plants_itself
+  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.paused AND NOT f.plants_itself
                           AND (plan.places IS NULL OR taken.pails < plan.places)));
 
 -- name: select_next_job_serials
