@@ -273,6 +273,10 @@ class Settings(BaseSettings):
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
 
+    self_planting_price_stroops: Annotated[int, Field(ge=0)] = 1_000_000
+    """KALE that a harvested pail costs a farmer that plants itself, in stroops, taken off what it has prepaid
+    (1,000,000 are 0.1 KALE); an operator may agree on another. With 0 the pool pays for all of them."""
+
     least_withdrawal_stroops: Annotated[int, Field(ge=1)] = 10_000_000
     """The least that a farmer withdraws at once, in stroops of KALE or XLM (10,000,000 are 1). Who leaves is paid any
     rest."""

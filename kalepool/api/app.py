@@ -36,6 +36,7 @@ from kalepool.api.routes import (
     page,
     pooler,
     public,
+    self_planters,
     self_service,
     sep10,
 )
@@ -133,6 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         earnings,
         operator,
         browser_miner,
+        self_planters,
         page,
         browser,
         farm,

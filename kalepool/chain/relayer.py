@@ -94,7 +94,7 @@ class Relayer:
             self.taken += 1
             return
         self.refused += 1
-        self._failures += 1
+        self._failures += not self.paused_seconds  # those that were under way together count as one
         pause = pause_seconds(trouble.code, self._failures, self._ledger_seconds, trouble.retry_after_seconds)
         self._paused_until = max(self._paused_until, time.monotonic() + pause)
         log.warning(

@@ -41,6 +41,7 @@ class CoordinatedFarmer:
     may_plant: bool
     stake_percentage: Decimal = Decimal(0)
     stake_most_stroops: int | None = None
+    plants_itself: bool = False
 
     @property
     def key(self) -> bytes:
@@ -177,15 +178,25 @@ class State:
 
     def saw_pails(self, pails: dict[str, Pail]) -> None:
         """What the chain has. A pail it does not show yet, of a plant we know to have landed, stays."""
+        self.job_is_old |= any(self.plants_itself(wallet) for wallet in pails.keys() - self.pails.keys())
         self.pails.update(pails)
         for wallet in pails:
             self._pass_no_more(wallet)
+
+    @property
+    def unread_pails(self) -> set[str]:
+        """Wallets whose pail of this block was not read yet; who plants itself may do so at any time."""
+        return {wallet for wallet in self.stale_pails & self.farmers.keys() if not self.plants_itself(wallet)}
+
+    def plants_itself(self, wallet: str) -> bool:
+        farmer = self.farmers.get(wallet)
+        return farmer is not None and farmer.plants_itself
 
     def saw_others(self) -> None:
         """How much others have staked, by a look in which all pails of ours are known: the contract counts a stake
         until its first work, so this is looked at in a block's first half."""
         farm = self.farm
-        if farm is None or farm.block is None or not self.ledgers or self.stale_pails & self.farmers.keys():
+        if farm is None or farm.block is None or not self.ledgers or self.unread_pails:
             return
         if self.planting or self.awaited or self.working:
             return
@@ -260,7 +271,7 @@ class State:
     @property
     def knows_stakes(self) -> bool:
         """Whether the current block's pails and shares have been read, of the chain and of the database."""
-        unread = (self.stale_pails & self.farmers.keys()) - self.pails.keys()
+        unread = self.unread_pails - self.pails.keys()
         return self.block is None or (self.recalled and not unread)
 
     def snapshot(self, hashes_per_second: float) -> Snapshot | None:
@@ -304,6 +315,7 @@ class State:
         return FarmerState(
             farmer=wallet,
             may_plant=farmer.may_plant,
+            plants_itself=farmer.plants_itself,
             pail=self.pails.get(wallet),
             shares=tuple(self.records.get(wallet, ())),
             planting=max(self.planting.get(wallet, -1), self.awaited.get(wallet, -1)) >= index,
@@ -319,7 +331,8 @@ class State:
     def searched(self) -> list[CoordinatedFarmer]:
         """Whom to search for: who has a pail in this block or may still get one."""
         plan = self.plan
-        if plan is not None and plan.index == self.index and len(self.pails) >= plan.places:
+        ours = sum(not self.plants_itself(wallet) for wallet in self.pails)
+        if plan is not None and plan.index == self.index and ours >= plan.places:
             return [farmer for wallet, farmer in self.farmers.items() if wallet in self.pails]
         return [
             farmer

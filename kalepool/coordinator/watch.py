@@ -87,6 +87,8 @@ class ChainWatch:
             return
         pails = await self._chain.read_pails((wallet, index) for wallet in stale)
         if index == state.index:
-            state.stale_pails -= stale
+            late = {wallet for wallet in stale if state.plants_itself(wallet) and (wallet, index) not in pails}
+            state.stale_pails -= stale - late
             state.saw_pails({wallet: pail for (wallet, _), pail in pails.items()})
-            self._on_change(False)
+            if late != stale:
+                self._on_change(False)

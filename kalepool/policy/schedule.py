@@ -213,7 +213,10 @@ class _Running:
             best = farmer.shares[-1]
             gap = ledger + self.inclusion.median - pail.sequence
             is_due = left <= self._needed(pail, best, gap, stroops_per_point) + rank // settings.works_per_ledger
-            if pail.zeros is None and is_due and self.is_worth_saving(pail, best.zeros, stroops_per_point):
+            if farmer.plants_itself:
+                if pail.zeros is None and is_due:
+                    yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "final")
+            elif pail.zeros is None and is_due and self.is_worth_saving(pail, best.zeros, stroops_per_point):
                 yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "final")
             elif pail.zeros is None and insure:
                 weak = self._insurance(farmer, pail, gap, time, stroops_per_point)
@@ -312,7 +315,13 @@ def _may_be_saved(farmer: FarmerState, block: _Running | None, again: bool) -> b
     if not farmer.is_unsaved or farmer.working:
         return farmer.is_unsaved
     pail = farmer.pail
-    if block and pail and farmer.shares and not block.is_worth_saving(pail, farmer.shares[-1].zeros):
+    if (
+        block
+        and pail
+        and farmer.shares
+        and not farmer.plants_itself
+        and not block.is_worth_saving(pail, farmer.shares[-1].zeros)
+    ):
         return False
     failure = farmer.work_failure
     return bool(farmer.shares) and (again or failure is None or failure.code not in LEDGER_SAID_NO)
@@ -339,7 +348,7 @@ def _plants(snapshot: Snapshot, block: _Running | None, time: float, settings: S
         needed = 2 * block.inclusion.ledgers_needed(settings.landing_probability, 0, 0) + settings.late_plant_ledgers
         if block.last_safe - block.clock.ledger_at(time) < needed:
             return
-        planted = {f.farmer for f in snapshot.farmers if f.pail is not None}
+        planted = {f.farmer for f in snapshot.farmers if f.pail is not None and not f.plants_itself}
     farmers = tuple(
         f.farmer
         for f in snapshot.farmers

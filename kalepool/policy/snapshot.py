@@ -52,12 +52,14 @@ class FailureState:
 class FarmerState:
     """A farmer in the current block.
 
-    `may_plant`: active; whether a plant succeeds is for a try to tell. `pail`: that of the current index. `shares`:
+    `may_plant`: active; whether a plant succeeds is for a try to tell. `plants_itself`: the pool does not, and what its
+    work costs was agreed on. `pail`: that of the current index. `shares`:
     every record so far, zeros strictly increasing. `planting` and `working`: such a submission is in flight.
     """
 
     farmer: str
     may_plant: bool = True
+    plants_itself: bool = False
     pail: Pail | None = None
     shares: tuple[Found, ...] = ()
     planting: bool = False

@@ -37,7 +37,8 @@ DIRECT_SECONDS = 5.0
 LONGEST_VALIDITY = timedelta(seconds=55)
 """The relayer takes none that is valid for more than 60 seconds, by its own clock."""
 
-LONGEST_PAUSE_SECONDS = 300.0
+LONGEST_PAUSE_LEDGERS = 60
+"""About a block of the public networks."""
 
 LIMIT_PAUSE_SECONDS = 600.0
 """After what does not mend itself soon: the fee limit of a period, a key that is not known."""
@@ -77,15 +78,15 @@ def relay(
 
 
 def pause_seconds(code: str, failures: int, ledger_seconds: float, retry_after: float | None = None) -> float:
-    """For how long the relayer is not asked after it did not take a transaction. `failures`: how many in a row, this
-    one among them. `retry_after`: what it said itself."""
+    """For how long the relayer is not asked after it did not take a transaction. `failures`: how many pauses in a row,
+    this one among them. `retry_after`: what it said itself."""
     if code in NOT_SOON:
         return LIMIT_PAUSE_SECONDS
     if retry_after is not None:
         return min(retry_after, LIMIT_PAUSE_SECONDS)
     if code in NO_ROOM:
         return 2 * ledger_seconds
-    return min(ledger_seconds * 2.0 ** min(failures, 16), LONGEST_PAUSE_SECONDS)
+    return ledger_seconds * min(2.0 ** min(failures, 16), LONGEST_PAUSE_LEDGERS)
 
 
 PRIOR_RELAYED = 5

@@ -83,6 +83,10 @@ class Farmer:
     """Goes with every payment to the payout wallet."""
     owner_wallet: str | None = None
     """Who signs in for it; None: nobody does."""
+    plants_itself: bool = False
+    """The pool has no key of its wallet: see own_wallets.py."""
+    price_stroops: int = 0
+    prepaid_stroops: int = 0
     paused: bool = False
     """Its own wish: it is planted for no more until it says otherwise."""
     stake_most_stroops: int | None = None
@@ -182,14 +186,9 @@ async def register(
         )
     farmer_id = new_id()
     async with ctx.lock("register", pooler_id):
-        pooler = await poolers.active_pooler(ctx.database, pooler_id)
         async with ctx.database.transaction() as tx:
             await require_outside_wallet(tx, destination)
-            count = await tx.fetch_one("count_farmers", pooler_id=pooler_id)
-        assert count is not None
-        taken = count["present"] + (0 if by == Role.FARMER else count["announced"])
-        if taken >= pooler.max_farmers:
-            raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        await require_place(ctx.database, pooler_id, announced=by != Role.FARMER)
         await require_whole(ctx.journal)  # a database that is behind does not know whose wallet it would give out
         made = await wallets.new_wallet(ctx.chain, ctx.custody, ctx.database, farmer_id, destination)
         async with ctx.database.transaction() as tx:
@@ -219,6 +218,16 @@ async def register(
     log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address, by=by)
     missing = missing_funds(None, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
     return Registered(farmer, missing, key)
+
+
+async def require_place(database: Database, pooler_id: UUID, *, announced: bool = True) -> None:
+    """NoPlaceError where the pooler has as many farmers as it may have, those that wait and that it registered itself
+    (`announced`) among them. Raises as poolers.active_pooler."""
+    pooler = await poolers.active_pooler(database, pooler_id)
+    count = await database.fetch_one("count_farmers", pooler_id=pooler_id)
+    assert count is not None
+    if count["present"] + (count["announced"] if announced else 0) >= pooler.max_farmers:
+        raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
 
 
 def owner_of(destination: Destination) -> str | None:

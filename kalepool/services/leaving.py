@@ -86,7 +86,7 @@ class Leaving:
 async def leave(ctx: Context, farmer: Farmer) -> Leaving:
     """Begins to leave; again changes nothing. One who departed begins again where its account is there once more."""
     gone = farmer.status == FarmerStatus.DEPARTED
-    if not gone or await ctx.chain.read_accounts([farmer.custodial_wallet]):
+    if not gone or (not farmer.plants_itself and await ctx.chain.read_accounts([farmer.custodial_wallet])):
         async with ctx.database.transaction() as tx:
             if await tx.execute("start_leaving", farmer_id=farmer.farmer_id):
                 await tell(tx, FarmerNotice(farmer.farmer_id))
@@ -113,8 +113,9 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
         async with ctx.wallet(farmer.farmer_id):
             await _settle(ctx, farmer)
             await _harvest(ctx, farmer)
-            await collecting.settle_fees(ctx, [farmer])
-            await _pay_out(ctx, farmer)
+            if not farmer.plants_itself:  # of which nothing is in our hands
+                await collecting.settle_fees(ctx, [farmer])
+                await _pay_out(ctx, farmer)
     except KalepoolError as error:
         refused = isinstance(error, TransactionFailedError)
         wait = RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.settings.chain.ledger_seconds

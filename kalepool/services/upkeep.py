@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import farmers, leaving, presence, seals, withdrawals
+from kalepool.services import farmers, leaving, own_wallets, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.books import collecting, compensating, held
 from kalepool.services.context import Context
@@ -70,6 +70,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("treasury", ctx.accounts.ensure_treasury, ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
+        asyncio.create_task(_repeat("own plants", lambda: own_wallets.note_plants(ctx), 2 * ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
         asyncio.create_task(_repeat("terms", lambda: fix_terms(ctx.database, ctx.settings), ledger)),

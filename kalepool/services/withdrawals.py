@@ -135,6 +135,10 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     WithdrawalOpenError (nothing was begun then), KeyReusedError, FarmerLeavesError, CustodyError where the farmer's row
     was changed past us, ChainError where the balances cannot be read.
     """
+    if farmer.plants_itself:
+        raise ConflictError(
+            f"{farmer.custodial_wallet} is the farmer's own wallet: nothing of it is in the pool's hands"
+        )
     ctx.custody.signer(farmer.binding, farmer.secret_sealed).check()
     wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
     # Written down before it waits for the wallet: what is refused holds nothing up.

@@ -130,7 +130,8 @@ class Parts:
         service.process = server.process
         return service, DatabaseUrls.of_embedded(server)
 
-    def devnet(self, rivals: int) -> Service:
+    def devnet(self, rivals: int, *options: str) -> Service:
+        """`options`: more of the command's."""
         arguments = ["devnet", "--port", self.rpc_url.rpartition(":")[2], "--data", str(self.folder.path / "devnet")]
         arguments += [
             "--ledger-seconds",
@@ -140,6 +141,7 @@ class Parts:
         ]
         if rivals:
             arguments += ["--rivals", str(rivals)]
+        arguments += options
         return self._service("devnet", arguments, {}, without=(*SECRETS, *DATABASE), seconds=1.0)
 
     def api(self, database_url: str) -> Service:

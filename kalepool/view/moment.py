@@ -63,6 +63,7 @@ class FarmerProgress:
     received_stroops: int | None
     received_index: int | None
     deposit_stroops: int = 0
+    plants_itself: bool = False
     missing: Lacking | None = None
     balance_stroops: int | None = None
 
@@ -371,7 +372,11 @@ class MomentReader:
         kept = self._fresh_seconds if self._balances else SLOW_SECONDS
         if self._accounts is not None and now - self._accounts[0] < kept:
             return self._accounts[1]
-        wallets = [each.custodial_wallet for each in farmers if self._balances or each.status == "registered"]
+        wallets = [
+            each.custodial_wallet
+            for each in farmers
+            if (self._balances or each.status == "registered") and not each.plants_itself
+        ]
         try:
             async with asyncio.timeout(self._patience_seconds):
                 found = await self._chain.read_accounts(wallets) if wallets else {}

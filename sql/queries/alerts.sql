@@ -77,7 +77,7 @@ UPDATE alerts SET told_at = now() WHERE alert_id = %(alert_id)s;
 UPDATE alerts SET end_told_at = now() WHERE alert_id = %(alert_id)s;
 
 -- name: select_active_wallets
-SELECT custodial_wallet FROM farmers WHERE status = 'active' ORDER BY registered_at, farmer_id;
+SELECT custodial_wallet FROM farmers WHERE status = 'active' AND NOT plants_itself ORDER BY registered_at, farmer_id;
 
 -- name: select_to_check
 -- Stakes of which nobody knows whether they came back.

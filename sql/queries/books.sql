@@ -7,7 +7,7 @@ SELECT post_transfers(%(causes)s::text[], %(events)s::text[], %(debits)s::text[]
 
 -- name: select_wallet_owners
 -- Which farmer each of these wallets is kept for.
-SELECT custodial_wallet AS wallet, farmer_id FROM farmers WHERE custodial_wallet = ANY(%(wallets)s);
+SELECT custodial_wallet AS wallet, farmer_id FROM farmers WHERE custodial_wallet = ANY(%(wallets)s) AND NOT plants_itself;
 
 -- name: select_own_purposes
 -- Which of these addresses are accounts of the pool's own.
@@ -121,7 +121,7 @@ SELECT 'wallet/' || f.farmer_id AS account, f.custodial_wallet AS address, coale
 FROM farmers f
 LEFT JOIN book_accounts b ON b.account = 'wallet/' || f.farmer_id
 LEFT JOIN book_checks c ON c.account = 'wallet/' || f.farmer_id
-WHERE f.status <> 'departed' OR coalesce(b.balance_stroops, 0) <> 0
+WHERE NOT f.plants_itself AND (f.status <> 'departed' OR coalesce(b.balance_stroops, 0) <> 0)
 UNION ALL
 SELECT 'treasury', a.address, coalesce(b.balance_stroops, 0), c.equal_ledger, coalesce(c.opening, false),
        coalesce(c.difference_stroops, 0), c.differs_since, b.account IS NOT NULL,

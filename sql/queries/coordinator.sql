@@ -1,10 +1,13 @@
 -- coordinator/: what it needs to know of its pooler, and what it records of blocks, shares and workers.
 
 -- name: select_coordinated_farmers
--- The pooler's farmers that take part: active ones plant, leaving and paused ones only end what they began.
-SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT paused AS may_plant, stake_percentage, stake_most_stroops
+-- The pooler's farmers that take part: active ones plant, leaving and paused ones only end what they began. Who plants
+-- itself and has not prepaid is not searched for.
+SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT paused AND NOT plants_itself AS may_plant,
+       stake_percentage, stake_most_stroops, plants_itself
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
+  AND (NOT plants_itself OR price_stroops = 0 OR prepaid_stroops >= price_stroops)
 ORDER BY registered_at, farmer_id;
 
 -- name: open_block_operation
@@ -76,7 +79,8 @@ SELECT pg_notify('shares', payload) FROM unnest(%(payloads)s::text[]) AS payload
 SELECT DISTINCT w.block_index, f.custodial_wallet AS wallet, f.farmer_id
 FROM works w JOIN farmers f USING (farmer_id)
 WHERE w.pooler_id = %(pooler_id)s AND w.outcome = 'worked' AND w.block_index BETWEEN %(first)s AND %(last)s
-  AND f.status IN ('active', 'leaving') AND NOT EXISTS (
+  AND f.status IN ('active', 'leaving')
+  AND (NOT f.plants_itself OR f.price_stroops = 0 OR f.prepaid_stroops >= f.price_stroops) AND NOT EXISTS (
     SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
     AND (h.outcome = 'harvested' OR h.code IN ('pail-missing', 'block-missing')));
 

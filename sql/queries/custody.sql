@@ -11,7 +11,7 @@ SELECT master_key_id FROM farmers WHERE secret_sealed <> '';
 SELECT account_id AS row_id, purpose, address, name, NULL AS payout_wallet, NULL AS payout_memo, secret_sealed FROM accounts
 UNION ALL
 SELECT farmer_id, 'farmer', custodial_wallet, NULL, payout_wallet, payout_memo, secret_sealed FROM farmers
-WHERE status <> 'departed';
+WHERE status <> 'departed' AND NOT plants_itself;
 
 -- name: lock_sealed_accounts
 -- Every account's secret; nobody else changes these rows within the transaction.

@@ -7,7 +7,8 @@ VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %
         %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s, %(fee_rate)s,
         %(payout_memo)s, %(owner_wallet)s, %(stake_most_stroops)s)
 RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-          activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops;
+          activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops;
 
 -- name: select_wallet_owner
 -- The farmer that the pool keeps this wallet for.
@@ -40,7 +41,8 @@ WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_b
 -- name: select_registered_farmers
 -- Those who wait for funds or a trustline.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
 
 -- name: activate_farmer
@@ -57,7 +59,8 @@ UPDATE farmers SET fee_rate = %(fee_rate)s WHERE fee_rate IS NULL;
 -- name: select_farmers_of_wallet
 -- A page of the farmers that a wallet signs in for, oldest first.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers
 WHERE owner_wallet = %(owner_wallet)s AND (%(after)s::uuid IS NULL OR farmer_id > %(after)s)
 ORDER BY farmer_id
@@ -79,7 +82,8 @@ WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active');
 
 -- name: select_farmer_of_any_pooler
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers WHERE farmer_id = %(farmer_id)s;
 
 -- name: select_farmer_performance
@@ -88,7 +92,8 @@ SELECT * FROM farmer_performance WHERE farmer_id = %(farmer_id)s;
 -- name: select_farmers_page
 -- A page of farmers, oldest first, after a farmer; of one pooler and of one status unless these are null.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -99,7 +104,8 @@ LIMIT %(limit)s;
 -- name: select_farmers_of_pooler
 -- Whom a pooler may plant for (active), and work and harvest for (all that have not departed).
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status = ANY(%(statuses)s)
 ORDER BY registered_at, farmer_id;

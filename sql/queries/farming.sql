@@ -64,11 +64,12 @@ WHERE p.block_index = %(block_index)s AND p.farmer_id <> %(farmer_id)s AND p.out
                   WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked');
 
 -- name: insert_compensation
--- Touches no row where it was recorded before.
+-- Touches no row where it was recorded before. Who plants itself stakes at its own risk.
 INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops,
                                   forecast_stroops, standing)
-VALUES (%(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fault)s, %(code)s, %(stake_stroops)s,
-        %(forecast_stroops)s, %(standing)s)
+SELECT %(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fault)s, %(code)s, %(stake_stroops)s,
+       %(forecast_stroops)s, %(standing)s
+WHERE NOT EXISTS (SELECT FROM farmers WHERE farmer_id = %(farmer_id)s AND plants_itself)
 ON CONFLICT (block_index, farmer_id) DO NOTHING;
 
 -- name: note_paid_before

@@ -72,7 +72,7 @@ SELECT farmer_id, custodial_wallet FROM farmers WHERE farmer_id = ANY(%(farmer_i
 -- Every account that transactions of ours are made from. One of the sign-in key is never on the ledger.
 SELECT address FROM accounts WHERE purpose <> 'sign-in'
 UNION
-SELECT custodial_wallet FROM farmers WHERE status <> 'departed';
+SELECT custodial_wallet FROM farmers WHERE status <> 'departed' AND NOT plants_itself;
 
 -- name: select_highest_sequences
 -- The highest sequence number that each account may have used, by the journal and by what is known to be missing; 0 for
@@ -218,6 +218,15 @@ INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, rewa
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'harvested', %(reward_stroops)s, %(stake_stroops)s,
         %(forecast_stroops)s, %(fee_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
 ON CONFLICT DO NOTHING;
+
+-- name: charge_self_planter
+-- For one pail that was harvested.
+UPDATE farmers SET prepaid_stroops = greatest(prepaid_stroops - price_stroops, 0)
+WHERE farmer_id = %(farmer_id)s AND plants_itself;
+
+-- name: select_planting_themselves
+-- Which of these farmers do.
+SELECT farmer_id FROM farmers WHERE plants_itself AND farmer_id = ANY(%(farmer_ids)s);
 
 -- name: insert_failed_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault)

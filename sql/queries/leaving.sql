@@ -7,7 +7,8 @@ WHERE farmer_id = %(farmer_id)s AND status <> 'leaving';
 
 -- name: select_leaving_farmers
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
+       plants_itself, price_stroops, prepaid_stroops
 FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_retry_at <= now()) ORDER BY leaving_at, farmer_id;
 
 -- name: select_leaving
@@ -39,13 +40,16 @@ SELECT (SELECT count(*) FROM submission_items WHERE farmer_id = %(farmer_id)s AN
        (SELECT count(*) FROM withdrawals WHERE farmer_id = %(farmer_id)s AND closed_at IS NULL) AS withdrawals;
 
 -- name: select_pails_left
--- Blocks in which a farmer is planted and that are neither harvested nor given up as lost.
-SELECT p.block_index FROM plantings p
+-- Blocks in which a farmer is planted and that are neither harvested nor given up as lost; of one that plants itself, if
+-- they were worked.
+SELECT p.block_index FROM plantings p JOIN farmers f USING (farmer_id)
 WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
   AND NOT EXISTS (SELECT FROM harvests h
                   WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
   AND NOT EXISTS (SELECT FROM pooler_compensations c
                   WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+  AND (NOT f.plants_itself OR EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id
+                                     AND w.outcome = 'worked'))
 ORDER BY p.block_index;
 
 -- name: note_leaving

@@ -93,11 +93,12 @@ LEFT JOIN LATERAL (SELECT s.zeros FROM shares s WHERE s.block_index = o.block_in
 LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantings p
                    WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
 LEFT JOIN block_plans plan ON plan.block_index = o.block_index AND plan.pooler_id = o.pooler_id
-LEFT JOIN LATERAL (SELECT count(*) AS pails FROM plantings p
-                   WHERE p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted') taken ON true
+LEFT JOIN LATERAL (SELECT count(*) AS pails FROM plantings p JOIN farmers own USING (farmer_id)
+                   WHERE p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted'
+                     AND NOT own.plants_itself) taken ON true
 WHERE o.status = 'open'
-  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.paused
-                         AND (plan.places IS NULL OR taken.pails < plan.places)));
+  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.paused AND NOT f.plants_itself
+                          AND (plan.places IS NULL OR taken.pails < plan.places)));
 
 -- name: select_next_job_serials
 -- Numbers for jobs, that no job ever had.

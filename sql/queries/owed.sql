@@ -20,7 +20,7 @@ WITH tried AS MATERIALIZED (
     SELECT f.farmer_id, f.pooler_id,
            greatest((SELECT min(p.block_index) FROM plantings p WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted'),
                     (SELECT max(b.block_index) FROM blocks b WHERE b.started_at <= f.resumed_at)) AS first_index
-    FROM farmers f WHERE f.status = 'active' AND NOT f.paused
+    FROM farmers f WHERE f.status = 'active' AND NOT f.paused AND NOT f.plants_itself
 ), counted AS MATERIALIZED (
     SELECT * FROM pails
     UNION ALL

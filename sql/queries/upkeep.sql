@@ -1,14 +1,17 @@
 -- services/upkeep.py: what nobody asked for any more.
 
 -- name: select_forgotten
--- What was planted up to a block and neither harvested nor given up as lost.
+-- What was planted up to a block and neither harvested nor given up as lost; what farmers planted themselves, if it was
+-- worked.
 SELECT p.block_index, p.pooler_id, p.farmer_id
-FROM plantings p
+FROM plantings p JOIN farmers f USING (farmer_id)
 WHERE p.block_index <= %(newest_index)s AND p.outcome = 'planted'
   AND NOT EXISTS (SELECT FROM harvests h
                   WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
   AND NOT EXISTS (SELECT FROM pooler_compensations c
                   WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+  AND (NOT f.plants_itself OR EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id
+                                     AND w.outcome = 'worked'))
 ORDER BY p.block_index
 LIMIT 1000;
 
@@ -17,7 +20,7 @@ LIMIT 1000;
 SELECT p.block_index, p.pooler_id, p.farmer_id
 FROM plantings p JOIN farmers f USING (farmer_id)
 WHERE p.block_index BETWEEN %(oldest_index)s AND %(newest_index)s AND p.outcome = 'planted'
-  AND f.status IN ('active', 'leaving')
+  AND f.status IN ('active', 'leaving') AND NOT f.plants_itself
   AND NOT EXISTS (SELECT FROM works w
                   WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')
   AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id)

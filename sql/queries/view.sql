@@ -12,7 +12,7 @@ SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
        h.transaction_hash AS harvest_transaction,
        CASE WHEN h.reward_stroops IS NULL THEN coalesce(lost.code, failed.code) END AS failed_code,
-       last.block_index AS received_index, last.reward_stroops AS received_stroops, f.deposit_stroops
+       last.block_index AS received_index, last.reward_stroops AS received_stroops, f.deposit_stroops, f.plants_itself
 FROM farmers f
 LEFT JOIN plantings p ON p.block_index = %(block_index)s AND p.farmer_id = f.farmer_id AND p.outcome = 'planted'
 LEFT JOIN LATERAL (

@@ -49,9 +49,12 @@ class Pool:
 
 @contextlib.asynccontextmanager
 async def running_pool(
-    farmers: int, ledger_seconds: float, block_seconds: int, ray_address: str | None = None
+    farmers: int, ledger_seconds: float, block_seconds: int, ray_address: str | None = None, *, relayer: bool = False
 ) -> AsyncIterator[Pool]:
-    """Starts all but the coordinator, and has `farmers` farmers active. Everything ends with the context."""
+    """Starts all but the coordinator, and has `farmers` farmers active. Everything ends with the context. `relayer`:
+    the devnet serves Stellar Channels, and faults, and the pool has it pay."""
+    url = f"http://127.0.0.1:{_free_port()}"
+    served = {"rpc_url": url, "friendbot_url": f"{url}/friendbot", "relayer_url": f"{url}/channels"}
     with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
         settings = Settings.load(
             data_dir=Path(name),
@@ -62,6 +65,7 @@ async def running_pool(
             api_port=_free_port(),
             channel_accounts=50,
             metrics_port=(metrics_port := _free_port()),
+            **(served | {"relayer_key": "bench"} if relayer else {}),
         )
         with DataFolder(settings.data_dir) as folder:
             supervisor = Supervisor(print)
@@ -70,7 +74,7 @@ async def running_pool(
                 service, urls = parts.postgres()
                 supervisor.adopt(service)
                 await migrate(urls.migrate)
-                supervisor.add(parts.devnet(0))
+                supervisor.add(parts.devnet(0, *(("--channels", "--faults") if relayer else ())))
                 await _answers(parts.rpc_url)
                 supervisor.add(parts.api(urls.api))
                 await _answers(f"{parts.api_url}/info")

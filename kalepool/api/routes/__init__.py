@@ -20,5 +20,6 @@ miner.py         external miners: jobs, shares, credits
 closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
+self_planters.py  operators: farmers that plant themselves
 metrics.py       Prometheus
 """

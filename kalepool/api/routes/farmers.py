@@ -74,7 +74,10 @@ class FarmerView(Described):
     """A farmer."""
 
     farmer_id: UUID
-    custodial_wallet: str = Field(description="Send XLM here; the farmer's KALE lives here.")
+    custodial_wallet: str = Field(
+        description="Send XLM here; the farmer's KALE lives here. Of one that plants itself: its own wallet, of which "
+        "the pool has no key."
+    )
     pooler_id: UUID
     payout_wallet: str
     payout_memo: str | None = None
@@ -87,6 +90,11 @@ class FarmerView(Described):
     metadata: dict[str, Any]
     registered_at: datetime
     activated_at: datetime | None
+    plants_itself: bool = Field(
+        default=False, description="The pool searches, works and harvests for its wallet, and keeps nothing of it."
+    )
+    price_stroops: Stroops = Field(default=0, description="Of one that plants itself: KALE for a harvested pail.")
+    prepaid_stroops: Stroops = Field(default=0, description="What of that is prepaid: with less it is not served.")
 
     @computed_field(
         description="The stake in words.", examples=["stakes 10 % of the KALE balance in each block, at most 25 KALE"]
@@ -198,10 +206,13 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     rates = await postings.fee_rates(ctx.database, [farmer_id])
     owed = await postings.owed_by(ctx.database, farmer_id)
     try:
-        account = await ctx.lookups.account(farmer.custodial_wallet)
+        account = None if farmer.plants_itself else await ctx.lookups.account(farmer.custodial_wallet)
         deposit = 0 if farmer.activated_at else farmer.deposit_stroops
         missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops, deposit)
-        if farmer.status in (Status.LEAVING, Status.DEPARTED):  # it is to be sent nothing any more
+        if farmer.plants_itself or farmer.status in (
+            Status.LEAVING,
+            Status.DEPARTED,
+        ):  # it is to be sent nothing any more
             missing = farmers.Lacking(0, trustline=False)
     except ChainError:
         account = missing = None

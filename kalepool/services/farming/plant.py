@@ -72,8 +72,11 @@ async def plant(
         pooler = await poolers.active_pooler(ctx.database, pooler_id)
         if pooler.planting_paused:
             raise PlantingPausedError("an operator of the pool has paused planting")
-        everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, [FarmerStatus.ACTIVE])
-        planted = await _already(ctx, block_index, pooler_id)
+        present = await farmers.farmers_of_pooler(ctx.database, pooler_id, [FarmerStatus.ACTIVE])
+        everyone = [farmer for farmer in present if not farmer.plants_itself]
+        theirs = {farmer.farmer_id for farmer in present if farmer.plants_itself}
+        found = await _already(ctx, block_index, pooler_id)
+        planted = {farmer_id: each for farmer_id, each in found.items() if farmer_id not in theirs}
         rest = [farmer for farmer in everyone if farmer.farmer_id not in planted and not farmer.paused]
         places = min(pooler.max_farmers, max_farmers or pooler.max_farmers) - len(planted)
         outcomes = await _plant_in_turn(ctx, block_index, rest, places, stake_stroops) if rest and places > 0 else []

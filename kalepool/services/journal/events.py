@@ -182,7 +182,9 @@ async def _insert_harvests(
     harvested: list[dict[str, Any]] = []
     transfers: list[Transfer] = []
     rewards = rewards_of(outcome, items)
-    rates = await postings.fee_rates(session, [item.farmer_id for item in items if item.farmer_id is not None])
+    ids = [item.farmer_id for item in items if item.farmer_id is not None]
+    rates = await postings.fee_rates(session, ids)
+    theirs = await _planting_themselves(session, ids)
     for item, reward in zip(items, rewards, strict=True):
         if reward is None:
             continue
@@ -190,9 +192,12 @@ async def _insert_harvests(
         fee = bookkeeping.fee_of(reward, rates[item.farmer_id])
         row = {**common, **_event(item), "reward_stroops": reward, "stake_stroops": item.amount_stroops}
         harvested.append({**row, "forecast_stroops": item.forecast_stroops, "fee_stroops": fee})
-        transfers += bookkeeping.harvested(
-            item.farmer_id, item.block_index, item.amount_stroops or 0, reward, fee, _place(outcome)
-        )
+        if item.farmer_id in theirs:  # it went to a wallet that is none of ours
+            await session.execute("charge_self_planter", farmer_id=item.farmer_id)
+        else:
+            transfers += bookkeeping.harvested(
+                item.farmer_id, item.block_index, item.amount_stroops or 0, reward, fee, _place(outcome)
+            )
         if item.forecast_stroops is not None and reward != item.forecast_stroops:
             log.error(
                 "forecast_off",
@@ -204,6 +209,11 @@ async def _insert_harvests(
     await session.execute_many("insert_harvest", harvested)
     await postings.post(session, transfers)
     return [reward is not None for reward in rewards]
+
+
+async def _planting_themselves(session: Session, farmer_ids: Sequence[UUID]) -> set[UUID]:
+    rows = await session.fetch_all("select_planting_themselves", farmer_ids=list(farmer_ids))
+    return {row["farmer_id"] for row in rows}
 
 
 async def insert_failures(database: Database, action: ActionName, pooler_id: UUID, failures: Sequence[Failure]) -> None:
@@ -248,7 +258,25 @@ async def insert_found_planting(
     database: Database, pooler_id: UUID, farmer_id: UUID, block_index: int, pail: Pail
 ) -> None:
     """A pail on the chain that the journal knows nothing of: after a database was put back to an older state."""
-    row = {
+    row = _found_planting(pooler_id, farmer_id, block_index, pail)
+    async with database.transaction() as session:
+        found = await session.execute("insert_planting", **row)
+        if found:
+            await postings.post(session, bookkeeping.planted(farmer_id, block_index, pail.stake, Place(pail.sequence)))
+    if found:
+        log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
+
+
+async def insert_own_planting(
+    database: Database, pooler_id: UUID, farmer_id: UUID, block_index: int, pail: Pail
+) -> None:
+    """A pail of a farmer that plants itself: its stake is none of our books'."""
+    if await database.execute("insert_planting", **_found_planting(pooler_id, farmer_id, block_index, pail)):
+        log.info("planted_itself", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
+
+
+def _found_planting(pooler_id: UUID, farmer_id: UUID, block_index: int, pail: Pail) -> dict[str, Any]:
+    return {
         "event_id": new_id(),
         "block_index": block_index,
         "pooler_id": pooler_id,
@@ -258,12 +286,6 @@ async def insert_found_planting(
         "transaction_hash": None,
         "ledger": pail.sequence,
     }
-    async with database.transaction() as session:
-        found = await session.execute("insert_planting", **row)
-        if found:
-            await postings.post(session, bookkeeping.planted(farmer_id, block_index, pail.stake, Place(pail.sequence)))
-    if found:
-        log.warning("plant_found_on_chain", block=block_index, farmer=str(farmer_id), stake_stroops=pail.stake)
 
 
 async def insert_found_harvest(
@@ -285,7 +307,7 @@ async def insert_found_harvest(
     async with database.transaction() as session:
         fee = bookkeeping.fee_of(reward_stroops, (await postings.fee_rates(session, [farmer_id]))[farmer_id])
         found = await session.execute("insert_harvest", **row, fee_stroops=fee)
-        if found:
+        if found and not await _planting_themselves(session, [farmer_id]):
             await postings.post(session, bookkeeping.harvested(farmer_id, block_index, pail.stake, reward_stroops, fee))
     if found:
         log.warning("harvested_elsewhere", block=block_index, farmer=str(farmer_id), reward_stroops=reward_stroops)

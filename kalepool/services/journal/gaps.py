@@ -49,14 +49,18 @@ def missing(sequence: int, highest: int) -> range:
 
 async def look(journal: Journal) -> None:
     """Holds all accounts of ours against the journal, and writes down what is new. Raises ChainError, DatabaseError."""
-    rows = await journal.database.fetch_all("select_accounts_of_ours")
     # The ledger first: a transaction is in the journal before it is sent.
-    accounts = await journal.chain.read_accounts([row["address"] for row in rows])
+    accounts = await journal.chain.read_accounts(await accounts_of_ours(journal))
     highest = await _highest(journal, accounts)
     for account in accounts.values():
         if numbers := missing(account.sequence, highest.get(account.address, 0)):
             await _write(journal, account.address, numbers)
     journal.gaps = await journal.database.fetch_all("select_open_gaps", row=Gap)
+
+
+async def accounts_of_ours(journal: Journal) -> list[str]:
+    """Every account that the pool has the key of."""
+    return [row["address"] for row in await journal.database.fetch_all("select_accounts_of_ours")]
 
 
 async def require_whole(journal: Journal) -> None:

@@ -191,6 +191,12 @@ TABLE: dict[str, Call] = {
     "GET /operator/gaps": Call({OPERATOR}),
     "PUT /operator/gaps/acknowledgement": Call({OPERATOR}, lambda _: {"reason": "looked at"}),
     "GET /operator/fees": Call({OPERATOR}),
+    "POST /operator/own-wallets": Call(
+        {OPERATOR}, lambda cast: {"pooler_id": str(cast.pooler_id), "wallet": Keypair.random().public_key}
+    ),
+    "PUT /operator/own-wallets/{farmer_id}/terms": Call(
+        {OPERATOR}, lambda _: {"price_stroops": "0", "prepaid_stroops": "0"}, found=False
+    ),
     "POST /operator/books/corrections": Call(
         {OPERATOR}, lambda _: {"debit": "operator", "credit": "outside", "amount_stroops": "1", "reason": "a test"}
     ),

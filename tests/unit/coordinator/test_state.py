@@ -214,3 +214,20 @@ def test_where_nothing_is_owed_every_block_has_another_order(state: State) -> No
         state.saw_farm(farm(8 + block, entropy=block))
         first.add(next(iter(state.farmers)))
     assert first == set(WALLETS)
+
+
+def test_who_plants_itself_is_searched_for_once_it_has(state: State) -> None:
+    """Until then it holds nothing up: neither the stakes that are known, nor what others have staked."""
+    own = CoordinatedFarmer(UUID(int=9), Keypair.random().public_key, False, plants_itself=True)
+    state.saw_farmers([*FARMERS, own])
+    state.recalled = True
+    state.saw_pails(dict.fromkeys(WALLETS, PAIL))
+    state.stale_pails -= set(WALLETS)
+    assert own.wallet in state.stale_pails and not state.unread_pails and state.knows_stakes
+    assert own not in state.searched()
+    assert own.wallet not in planted_by(state, NOW)
+    assert state.job(1e6) is not None and not state.job_is_old
+    state.saw_pails({own.wallet: PAIL})
+    assert own in state.searched() and state.job_is_old
+    snapshot = state.snapshot(1e6)
+    assert snapshot is not None and farmer_of(snapshot, own.wallet).plants_itself

@@ -518,3 +518,48 @@ def test_times_are_compared_in_any_zone() -> None:
     elsewhere = at(300).astimezone(timezone(timedelta(hours=9)))
     snapshot = Snapshot(chain(300), (farmer(pail=None, shares=()),))
     assert decide(snapshot, elsewhere, RULES) == decide(snapshot, at(300), RULES) != []
+
+
+DEAR = PriceGate(PailFees(plant=10**9, work=10**9, harvest=10**9), price=0.0001)
+
+
+def works(actions: list[Action]) -> list[str]:
+    return [action.reason for action in actions if isinstance(action, Submit)]
+
+
+def test_who_plants_itself_is_worked_once_whatever_a_kale_is_worth():
+    """Its price was agreed on: the gate weighs what the pool earns, and it earns nothing of that. It is neither insured
+    nor improved."""
+    own = farmer("OWN", may_plant=False, plants_itself=True)
+    assert works(run(295, own, gate=DEAR)) == ["final"]
+    assert works(run(295, farmer("OURS"), gate=DEAR)) == []
+    large = Pail(1000, None, 100_000 * KALE, None)
+    assert works(run(200, replace(own, pail=large))) == []
+    assert works(run(200, farmer("OURS", pail=large))) == ["insurance"]
+    worked = replace(own, pail=Pail(1000, 1, 100 * KALE, 0))
+    free = PriceGate(PailFees(plant=1, work=1, harvest=1), price=1.0)
+    assert works(run(290, worked, gate=free)) == []
+    assert works(run(290, replace(worked, plants_itself=False), gate=free)) == ["improvement"]
+
+
+def test_who_plants_itself_takes_no_place():
+    plan = PlantingPlan(
+        index=INDEX,
+        farmers=2,
+        places=1,
+        stake_stroops=KALE,
+        reward_stroops=0,
+        pail_fee_stroops=0,
+        price=None,
+        reason=None,
+    )
+    own = farmer("OWN", may_plant=False, plants_itself=True)
+    [plant] = [each for each in run(10, own, farmer("OURS", pail=None), plan=plan) if isinstance(each, Plant)]
+    assert plant.farmers == ("OURS",)
+
+
+def test_where_there_is_a_relayer_works_leave_six_ledgers_before_the_last():
+    rules = replace(RULES, relayer_ledgers=6)
+    alone = next(second for second in range(150, 300) if "final" in works(run(second, farmer(), rules=RULES)))
+    relayed = next(second for second in range(150, 300) if "final" in works(run(second, farmer(), rules=rules)))
+    assert 265 <= relayed <= 270 and relayed < alone
