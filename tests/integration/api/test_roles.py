@@ -361,6 +361,8 @@ PAGE = {
     "/block/{index:int}",
     "/farmer/{farmer_id:uuid}",
     "/miner/{miner_id:uuid}",
+    "/mine/browser",
+    "/static/mine/{name}",
     "/static/{name:path}",
 }
 DESCRIPTION = {"/openapi.json", "/docs"}

@@ -167,7 +167,8 @@ async def test_a_contract_is_one_like_any_other(farm, operator) -> None:
     hand_over(farm, 0, key.public_key, wallet)
     assert await own_wallets.note_plants(farm.ctx) == 1
     found = [Submission(farmer.farmer_id, await farm.nonce(farmer, 0))]
-    assert len((await work.work(farm.ctx, 0, farm.pooler_id, found)).accepted) == 1
+    done = await work.work(farm.ctx, 0, farm.pooler_id, found)
+    assert [each.farmer_id for each in done.accepted] == [farmer.farmer_id], done.refused
     await farm.end_block()
     await farm.start_block(1)
     done = await harvest.harvest(farm.ctx, farm.pooler_id, 0)
