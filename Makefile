@@ -11,10 +11,10 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-ray chaos fuzz check audit fix lock clean
+.PHONY: help setup run test test-ray test-containers chaos fuzz check audit fix lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with everything, kalepool included
 	@:
@@ -23,11 +23,14 @@ run: setup ## the whole pool on this machine until Ctrl-C (BLOCKS=3 stops after 
 	@exec $(BIN)/kalepool up $(if $(BLOCKS),--blocks $(BLOCKS))
 
 test: setup check ## lint, types, all tests but those of whole pools, and how much of the code they run
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not ray and not pool" --durations=10 --cov --cov-report=
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not ray and not pool and not container" --durations=10 --cov --cov-report=
 	@$(BIN)/python tools/covered.py
 
 test-ray: setup ## whole pools, most with a Ray, of which parts are killed, block after block
 	@$(BIN)/python -m pytest -n 2 -m "ray or pool" --durations=5
+
+test-containers: setup ## build the images and run deploy/compose.yaml (root, podman, debootstrap; ten minutes)
+	@$(BIN)/python -m pytest -m container -rs -s
 
 chaos: setup ## faults in every phase of a block for SECONDS (300), in the order of SEED (1); RAY=1 on a Ray too
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RAY),--ray)
@@ -51,6 +54,9 @@ lock: setup ## resolve the dependencies of pyproject.toml again
 		--generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 	@echo pip-audit | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade - -o audit.lock
+	@for image in "pool pyproject.toml" "worker --group=worker" "miner miner/pyproject.toml" "build --group=build"; do set -- $$image; \
+		$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header \
+			--constraint requirements.lock $$2 -o deploy/locks/$$1.lock || exit 1; done
 
 clean: ## remove .venv and caches (the pool's data stays)
 	rm -rf .venv .coverage* .pytest_cache .ruff_cache .hypothesis

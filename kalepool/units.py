@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 STROOPS = 10_000_000
 """In a KALE, and in an XLM."""
@@ -14,6 +15,11 @@ PARTS_PER_MILLION = 1_000_000
 def part_of(stroops: int, part: Decimal) -> int:
     """A part of an amount, rounded down; the part to six decimals. No float touches it."""
     return stroops * int(part * PARTS_PER_MILLION) // PARTS_PER_MILLION
+
+
+def rate_text(part: Fraction) -> str:
+    """A part as decimal digits: 0.05."""
+    return f"{Decimal(part.numerator) / part.denominator:f}"
 
 
 def kale(stroops: int | None, places: int = 2) -> str:

@@ -107,26 +107,6 @@ def reward_chart(blocks: Sequence[BlockSummary], words: Language = ENGLISH) -> C
     shown = [block for block in reversed(blocks) if block.harvested or block.given_up]
     if not any(block.harvested for block in shown):
         return None
-    top = nice_ceiling(max(block.rewarded_stroops for block in shown))
-    slots = max(len(shown), 12)
-    step = (WIDTH - LEFT - RIGHT) / slots
-    bars = []
-    for number, block in enumerate(shown):
-        height = (HEIGHT - TOP - BOTTOM) * block.rewarded_stroops / top
-        text = f"Block {block.block_index}: {kale(block.rewarded_stroops)} KALE"
-        x = WIDTH - RIGHT - step * (len(shown) - number) + step * 0.12
-        bars.append(
-            Bar(
-                block.block_index,
-                round(x, 1),
-                round(HEIGHT - BOTTOM - height, 1),
-                round(step * 0.76, 1),
-                round(height, 1),
-                text,
-            )
-        )
-    marks = sorted({0, len(shown) - 1})
-    columns = tuple(Tick(bars[at].x + bars[at].width / 2, str(shown[at].block_index)) for at in marks)
     total = sum(block.rewarded_stroops for block in shown)
     summary = words.counted(
         "%(kale)s KALE over %(num)s block, without stakes.",
@@ -134,8 +114,31 @@ def reward_chart(blocks: Sequence[BlockSummary], words: Language = ENGLISH) -> C
         len(shown),
         kale=kale(total),
     )
+    return block_chart([(block.block_index, block.rewarded_stroops) for block in shown], summary)
+
+
+def block_chart(points: Sequence[tuple[int, int]], summary: str) -> Chart | None:
+    """An amount by block, the oldest first, as bars. None without any."""
+    if not points:
+        return None
+    top = nice_ceiling(max(amount for _, amount in points))
+    bars = _bars(points, top)
+    marks = sorted({0, len(points) - 1})
+    columns = tuple(Tick(bars[at].x + bars[at].width / 2, str(points[at][0])) for at in marks)
     places = 0 if top >= 40_000_000 else 2
-    return Chart(_rows(top, lambda value: kale(round(value), places)), columns, (), tuple(bars), summary)
+    return Chart(_rows(top, lambda value: kale(round(value), places)), columns, (), bars, summary)
+
+
+def _bars(points: Sequence[tuple[int, int]], top: float) -> tuple[Bar, ...]:
+    step = (WIDTH - LEFT - RIGHT) / max(len(points), 12)
+    bars = []
+    for number, (index, amount) in enumerate(points):
+        height = (HEIGHT - TOP - BOTTOM) * amount / top
+        x = WIDTH - RIGHT - step * (len(points) - number) + step * 0.12
+        y = HEIGHT - BOTTOM - height
+        text = f"Block {index}: {kale(amount)} KALE"
+        bars.append(Bar(index, round(x, 1), round(y, 1), round(step * 0.76, 1), round(height, 1), text))
+    return tuple(bars)
 
 
 def _merge(series: Sequence[Series]) -> list[Series]:

@@ -89,6 +89,16 @@ def signed_in(*roles: Role) -> Callable[..., Awaitable[Principal]]:
     return check
 
 
+async def with_wallet(caller: Annotated[Principal, Depends(signed_in(Role.FARMER))]) -> Principal:
+    """A dependency: who signed in here with a payout wallet. Problem 401, 403."""
+    if caller.subject_wallet is None:
+        raise Problem(403, "sign-in-needed", "sign in with the wallet: a key is not enough")
+    return caller
+
+
+WalletVisitor = Annotated[Principal, Depends(with_wallet)]
+
+
 async def posted(request: Request, found: AnyVisitor) -> Mapping[str, str]:
     """A dependency for whatever changes something: the fields of a form that a page of ours has sent.
 

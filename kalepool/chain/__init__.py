@@ -14,6 +14,7 @@ past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
 purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
+deposits.py     what somebody sends to a farmer's wallet out of its own
 channels.py    Channels: which of the pool's accounts carries what
 
 `async with Chain.of(settings) as chain: farm = await chain.read_farm()`. Who only reads takes ChainReader.
@@ -24,6 +25,7 @@ from __future__ import annotations
 from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.deposits import deposit_envelope, send_deposit
 from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
@@ -75,8 +77,10 @@ __all__ = [
     "Signer",
     "Status",
     "claimable_id",
+    "deposit_envelope",
     "envelope_hash",
     "expired",
     "may_retry",
     "require_destination",
+    "send_deposit",
 ]

@@ -40,6 +40,7 @@ class CoordinatedFarmer:
     wallet: str
     may_plant: bool
     stake_percentage: Decimal = Decimal(0)
+    stake_most_stroops: int | None = None
 
     @property
     def key(self) -> bytes:
@@ -47,7 +48,8 @@ class CoordinatedFarmer:
 
     def stake_of(self, kale_stroops: int) -> int:
         """The most it stakes of such a balance."""
-        return part_of(kale_stroops, self.stake_percentage)
+        part = part_of(kale_stroops, self.stake_percentage)
+        return part if self.stake_most_stroops is None else min(part, self.stake_most_stroops)
 
 
 @dataclass(slots=True)

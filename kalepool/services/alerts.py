@@ -219,7 +219,11 @@ def _unsettled(seen: Observation) -> list[Condition]:
     if seen.books:
         found.append(Condition("books-off", "books-off", f"{held.describe(seen.books)}."))
     if seen.payouts.stuck:
-        said = f"{seen.payouts.stuck} payouts to miners were begun an hour ago and more, and are not paid: see the log."
+        one = seen.payouts.stuck == 1
+        said = (
+            f"{seen.payouts.stuck} payout{'' if one else 's'} to miners {'was' if one else 'were'} begun an hour ago "
+            f"and more, and {'is' if one else 'are'} not paid: see the log."
+        )
         found.append(Condition("payout-stuck", "payout-stuck", said))
     if seen.payouts.short_stroops:
         said = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -83,6 +83,10 @@ class Farmer:
     """Goes with every payment to the payout wallet."""
     owner_wallet: str | None = None
     """Who signs in for it; None: nobody does."""
+    paused: bool = False
+    """Its own wish: it is planted for no more until it says otherwise."""
+    stake_most_stroops: int | None = None
+    """Its own wish: the most that it stakes in a block."""
 
     @property
     def destination(self) -> Destination:
@@ -107,7 +111,8 @@ class Farmer:
 
     def stake_of(self, kale_stroops: int) -> int:
         """The stake for a balance, in stroops, rounded down."""
-        return part_of(kale_stroops, self.stake_percentage)
+        part = part_of(kale_stroops, self.stake_percentage)
+        return part if self.stake_most_stroops is None else min(part, self.stake_most_stroops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,10 +374,22 @@ async def fix_fees(ctx: Context) -> int:
     return await ctx.database.execute("fix_fee_rates", fee_rate=Decimal(str(ctx.settings.platform_fee)))
 
 
-async def change_stake(database: Database, farmer_id: UUID, stake_percentage: Decimal) -> None:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a farmer changes of itself; what is None stays. `unlimited`: there is no most that it stakes any more."""
+
+    stake_percentage: Decimal | None = None
+    stake_most_stroops: int | None = None
+    unlimited: bool = False
+    paused: bool | None = None
+
+
+async def change_wishes(database: Database, farmer_id: UUID, wishes: Wishes) -> None:
     """From the next plant on. FarmerLeavesError for one that leaves."""
-    if not await database.execute("update_stake_percentage", farmer_id=farmer_id, stake_percentage=stake_percentage):
-        raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+    async with database.transaction() as tx:
+        if not await tx.execute("update_wishes", farmer_id=farmer_id, **asdict(wishes)):
+            raise FarmerLeavesError(f"farmer {farmer_id} leaves, and stakes no more")
+        await tell(tx, FarmerNotice(farmer_id))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

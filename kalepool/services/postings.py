@@ -36,7 +36,7 @@ async def post(session: Session, transfers: Iterable[Transfer]) -> int:
     return row["written"]
 
 
-async def fee_rates(session: Session, farmer_ids: Sequence[UUID]) -> dict[UUID, Fraction]:
+async def fee_rates(session: Session | Database, farmer_ids: Sequence[UUID]) -> dict[UUID, Fraction]:
     """The pool's part of rewards, by each farmer's terms."""
     rows = await session.fetch_all("select_fee_rates", farmer_ids=list(farmer_ids))
     return {row["farmer_id"]: Fraction(row["fee_rate"]) for row in rows}

@@ -9,6 +9,7 @@ itself finds it like any key, by its hash, so that it can be revoked and nothing
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 import time
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from stellar_sdk import Account, TransactionBuilder, TransactionEnvelope
+from stellar_sdk import Account, ManageData, TransactionBuilder, TransactionEnvelope
 from stellar_sdk.decorated_signature import DecoratedSignature
 from stellar_sdk.exceptions import BadSignatureError
 from stellar_sdk.keypair import Keypair
@@ -33,6 +34,7 @@ from stellar_sdk.sep.stellar_web_authentication import (
 from kalepool.chain import Signer
 from kalepool.config import Settings
 from kalepool.custody import Purpose
+from kalepool.database import Session
 from kalepool.errors import InputError
 from kalepool.services.context import Context
 from kalepool.services.keys import SIGN_IN, Role, create_key, make_room_for_token
@@ -53,6 +55,12 @@ class ChallengeError(InputError):
     code = "challenge-invalid"
 
 
+class DeedError(ChallengeError):
+    """What was signed is something else than what is to be done."""
+
+    code = "deed-not-signed"
+
+
 class ChallengeUsedError(ChallengeError):
     """This challenge has given its token already: ask for another."""
 
@@ -67,6 +75,20 @@ class Token:
     wallet: str
     expires_at: datetime
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a wallet is asked to sign beside who it is. `text`: what its holder reads there, at most 64 bytes;
+    `details`: all that makes it this deed and no other, of which the digest is signed."""
+
+    text: str
+    details: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits: the value beside the text."""
+        return hashlib.sha256(json.dumps([self.text, *self.details]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +108,19 @@ class SignIn:
         signer = ctx.custody.signer(row.binding, row.secret_sealed)
         return cls(signer, f"{url}/auth", home_domain, host_of(url))
 
-    def challenge(self, wallet: str, passphrase: str) -> str:
-        """A transaction for the wallet's holder to sign, as base64 XDR."""
+    def challenge(self, wallet: str, passphrase: str, deed: Deed | None = None) -> str:
+        """A transaction for the wallet's holder to sign, as base64 XDR: to sign in, or to have a deed done."""
         now = int(time.time())
         nonce = base64.b64encode(secrets.token_bytes(48))
-        built = (
+        builder = (
             TransactionBuilder(Account(self.signer.public_key, -1), passphrase, 100)
             .add_time_bounds(now, now + CHALLENGE_SECONDS)
             .append_manage_data_op(f"{self.home_domain} auth", nonce, source=wallet)
             .append_manage_data_op("web_auth_domain", self.web_auth_domain, source=self.signer.public_key)
-            .build()
         )
+        if deed is not None:
+            builder.append_manage_data_op(deed.text, deed.digest, source=self.signer.public_key)
+        built = builder.build()
         hint = Keypair.from_public_key(self.signer.public_key).signature_hint()
         built.signatures.append(DecoratedSignature(hint, self.signer.sign(built.hash())))
         return built.to_xdr()
@@ -106,6 +130,29 @@ class SignIn:
 
         Raises ChallengeError, ChallengeUsedError, RpcUnavailableError where the wallet's signers cannot be read.
         """
+        read = await self._signed(ctx, transaction)
+        if _deed_of(read.transaction) is not None:
+            raise ChallengeError("this was signed for something else than signing in")
+        return await self._issue(ctx, read.client_account_id, read.transaction, seconds or ctx.settings.sign_in_seconds)
+
+    async def confirm(self, ctx: Context, transaction: str, wallet: str, deed: Deed, *, once: bool = True) -> str:
+        """That the wallet's holder wants this deed done, by a challenge signed for it; `once`: which cannot be given
+        again. Returns the challenge's hash in hex.
+
+        Raises DeedError where another wallet signed, or for another deed, and as `answer`.
+        """
+        read = await self._signed(ctx, transaction)
+        if read.client_account_id != wallet:
+            raise DeedError(f"it takes the signature of {wallet}; this is of {read.client_account_id}")
+        if _deed_of(read.transaction) != (deed.text, deed.digest):
+            raise DeedError(f"what was signed is not: {deed.text}. Load the page and sign what it shows then")
+        if once:
+            async with ctx.database.transaction() as tx:
+                await self._spend(tx, wallet, read.transaction)
+        return read.transaction.hash().hex()
+
+    async def _signed(self, ctx: Context, transaction: str) -> ChallengeTransaction:
+        """A challenge of ours, signed as its wallet's signers must. Raises ChallengeError, RpcUnavailableError."""
         passphrase = ctx.settings.chain.passphrase
         read = self._read(transaction, passphrase)
         wallet = read.client_account_id
@@ -114,7 +161,7 @@ class SignIn:
         found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
-        return await self._issue(ctx, wallet, read.transaction, seconds or ctx.settings.sign_in_seconds)
+        return read
 
     def wallet_of(self, token: str) -> str | None:
         """The wallet that this token was given to, by its signature; None for one that is not ours, or over."""
@@ -168,24 +215,36 @@ class SignIn:
         async with ctx.database.transaction() as tx:
             await tx.execute("delete_old_signins")
             await make_room_for_token(tx, wallet)
-            fresh = await tx.execute(
-                "insert_signin",
-                challenge_hash=challenge.hash(),
-                wallet=wallet,
-                expires_at=now + timedelta(seconds=CHALLENGE_SECONDS),
-            )
-            if not fresh:
-                raise ChallengeUsedError("this challenge has been used: ask for another")
+            await self._spend(tx, wallet, challenge)
             key = await create_key(
                 tx, Role.FARMER, subject_wallet=wallet, label=SIGN_IN, expires_at=expires_at, key=token
             )
         log.info("wallet_signed_in", wallet=wallet, key=str(key.key_id))
         return Token(key.key_id, wallet, expires_at, token)
 
+    async def _spend(self, tx: Session, wallet: str, challenge: TransactionEnvelope) -> None:
+        """Each challenge once. Raises ChallengeUsedError."""
+        fresh = await tx.execute(
+            "insert_signin",
+            challenge_hash=challenge.hash(),
+            wallet=wallet,
+            expires_at=datetime.now(UTC) + timedelta(seconds=CHALLENGE_SECONDS),
+        )
+        if not fresh:
+            raise ChallengeUsedError("this challenge has been used: ask for another")
+
     def _jwt(self, claims: Mapping[str, object]) -> str:
         """The claims as a JWT with an Ed25519 signature (RFC 8037), which SIGNING_KEY verifies."""
         parts = [_encode(json.dumps(part).encode()) for part in ({"alg": "EdDSA", "typ": "JWT"}, claims)]
         return ".".join((*parts, _encode(self.signer.sign(".".join(parts).encode()))))
+
+
+def _deed_of(challenge: TransactionEnvelope) -> tuple[str, str] | None:
+    """Text and digest of what a challenge is signed for beside signing in."""
+    for operation in challenge.transaction.operations[1:]:
+        if isinstance(operation, ManageData) and operation.data_name != "web_auth_domain":
+            return operation.data_name, (operation.data_value or b"").decode(errors="replace")
+    return None
 
 
 def addresses(settings: Settings) -> tuple[str, str]:

@@ -151,7 +151,8 @@ async def _find(ctx: Context, wish: dict[str, Any]) -> Withdrawal | None:
     return await ctx.database.fetch_one("select_withdrawal", row=Withdrawal, withdrawal_id=None, **wish)
 
 
-async def _require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amount_stroops: int) -> None:
+async def require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amount_stroops: int) -> None:
+    """Whatever the balances are. Raises NotActiveError, FarmerLeavesError, TooLittleError, WithdrawalOpenError."""
     if farmer.pays_itself:
         raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
     if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
@@ -177,7 +178,7 @@ def _leaves(farmer: Farmer) -> FarmerLeavesError:
 
 async def _begin(ctx: Context, farmer: Farmer, wish: dict[str, Any], asset: Asset, amount_stroops: int) -> Withdrawal:
     """Writes the wish down."""
-    await _require_may_withdraw(ctx, farmer, asset, amount_stroops)
+    await require_may_withdraw(ctx, farmer, asset, amount_stroops)
     accounts, receiver = await asyncio.gather(
         ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
     )

@@ -9,6 +9,10 @@ from uuid import UUID
 
 from kalepool.database import Database
 from kalepool.protocol.model import U32_MAX
+from kalepool.services.books import ledgers
+from kalepool.services.books.ledgers import BookSummary
+from kalepool.services.mining import share_logs
+from kalepool.services.mining.payout_records import TreasuryRow, read_treasury
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 
 Row = Mapping[str, Any]
@@ -68,6 +72,71 @@ async def find_pages(database: Database, words: str) -> list[FoundPage]:
 def _index(words: str) -> int | None:
     digits = words.removeprefix("#")
     return int(digits) if digits.isascii() and digits.isdecimal() and int(digits) <= U32_MAX else None
+
+
+@dataclass(frozen=True, slots=True)
+class KindSum:
+    """Accounts of one kind together. difference_stroops: what they have on the chain beyond their books; `checked`:
+    that was looked at."""
+
+    name: str
+    accounts: int
+    stroops: int
+    difference_stroops: int
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublicBooks:
+    """The books in sums: where the KALE is, and whose; the blocks that were closed last, and the last payments to
+    miners."""
+
+    books: BookSummary
+    on_chain: Sequence[KindSum]
+    whose: Sequence[KindSum]
+    closings: Sequence[Row]
+    payouts: Sequence[Row]
+    treasury: TreasuryRow
+
+
+ON_CHAIN = {
+    "wallet": "Farmers' wallets",
+    "pail": "Planted, at stake",
+    "treasury": "Treasury",
+    "claimable": "Claimable balances",
+}
+WHOSE = {
+    "farmer": "Farmers",
+    "miner": "Miners, due",
+    "paying": "Miners, on its way",
+    "fee-due": "Fees of blocks not closed yet",
+    "operator": "The pool's operator",
+    "outside": "The rest of the world",
+    "unexplained": "Not explained",
+}
+
+
+async def read_books(database: Database, limit: int) -> PublicBooks:
+    """Raises DatabaseError."""
+    books = await ledgers.summary(database)
+    rows = await database.fetch_all("select_page_checks")
+    off = {row["kind"]: row["difference_stroops"] for row in rows}
+
+    def sums(names: Mapping[str, str], sign: int) -> list[KindSum]:
+        return [
+            KindSum(name, books.accounts[kind], sign * books.balances[kind], off.get(kind, 0), kind in off)
+            for kind, name in names.items()
+            if kind in books.balances
+        ]
+
+    return PublicBooks(
+        books=books,
+        on_chain=sums(ON_CHAIN, 1),
+        whose=sums(WHOSE, -1),
+        closings=await share_logs.last_closings(database, limit),
+        payouts=await database.fetch_all("select_page_payouts", limit=limit),
+        treasury=await read_treasury(database),
+    )
 
 
 async def read_events(database: Database, farmer_id: UUID | None, limit: int) -> Sequence[Row]:

@@ -12,7 +12,7 @@ SELECT count(*) AS farmers, coalesce(greatest(
          (SELECT max(created_at) FROM operator_actions
           WHERE action IN ('pause-planting', 'resume-planting', 'change-pooler'))))), %(block_index)s) AS first_index
 FROM farmers f JOIN poolers p USING (pooler_id)
-WHERE f.status = 'active' AND f.activated_at < %(started_by)s AND p.status = 'active' AND NOT p.planting_paused
+WHERE f.status = 'active' AND NOT f.paused AND f.activated_at < %(started_by)s AND p.status = 'active' AND NOT p.planting_paused
   AND NOT (SELECT planting_paused FROM pool_switches)
   AND NOT EXISTS (SELECT FROM plantings WHERE block_index = %(block_index)s AND outcome = 'planted');
 

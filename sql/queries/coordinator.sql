@@ -1,8 +1,8 @@
 -- coordinator/: what it needs to know of its pooler, and what it records of blocks, shares and workers.
 
 -- name: select_coordinated_farmers
--- The pooler's farmers that take part: active ones plant, leaving ones only end what they began.
-SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AS may_plant, stake_percentage
+-- The pooler's farmers that take part: active ones plant, leaving and paused ones only end what they began.
+SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT paused AS may_plant, stake_percentage, stake_most_stroops
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
 ORDER BY registered_at, farmer_id;

@@ -7,7 +7,7 @@ VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %
         %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s, %(fee_rate)s,
         %(payout_memo)s, %(owner_wallet)s)
 RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-          activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet;
+          activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops;
 
 -- name: select_wallet_owner
 -- The farmer that the pool keeps this wallet for.
@@ -40,7 +40,7 @@ WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_b
 -- name: select_registered_farmers
 -- Those who wait for funds or a trustline.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
 
 -- name: activate_farmer
@@ -57,7 +57,7 @@ UPDATE farmers SET fee_rate = %(fee_rate)s WHERE fee_rate IS NULL;
 -- name: select_farmers_of_wallet
 -- A page of the farmers that a wallet signs in for, oldest first.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers
 WHERE owner_wallet = %(owner_wallet)s AND (%(after)s::uuid IS NULL OR farmer_id > %(after)s)
 ORDER BY farmer_id
@@ -66,9 +66,12 @@ LIMIT %(limit)s;
 -- name: count_farmers_of_wallet
 SELECT count(*) AS farmers FROM farmers WHERE owner_wallet = %(owner_wallet)s AND status <> 'departed';
 
--- name: update_stake_percentage
--- Touches no row of a farmer that leaves.
-UPDATE farmers SET stake_percentage = %(stake_percentage)s
+-- name: update_wishes
+-- What is null stays; `unlimited`: no most it stakes any more. Touches no row of a farmer that leaves.
+UPDATE farmers SET stake_percentage = coalesce(%(stake_percentage)s, stake_percentage),
+                   stake_most_stroops = CASE WHEN NOT %(unlimited)s THEN coalesce(%(stake_most_stroops)s, stake_most_stroops) END,
+                   resumed_at = CASE WHEN paused AND NOT coalesce(%(paused)s, paused) THEN now() ELSE resumed_at END,
+                   paused = coalesce(%(paused)s, paused)
 WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active');
 
 ------------------------------------------------------------------------------------------------------------------------
@@ -76,7 +79,7 @@ WHERE farmer_id = %(farmer_id)s AND status IN ('registered', 'active');
 
 -- name: select_farmer_of_any_pooler
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers WHERE farmer_id = %(farmer_id)s;
 
 -- name: select_farmer_performance
@@ -85,7 +88,7 @@ SELECT * FROM farmer_performance WHERE farmer_id = %(farmer_id)s;
 -- name: select_farmers_page
 -- A page of farmers, oldest first, after a farmer; of one pooler and of one status unless these are null.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -96,7 +99,7 @@ LIMIT %(limit)s;
 -- name: select_farmers_of_pooler
 -- Whom a pooler may plant for (active), and work and harvest for (all that have not departed).
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status = ANY(%(statuses)s)
 ORDER BY registered_at, farmer_id;

@@ -7,7 +7,7 @@ WHERE farmer_id = %(farmer_id)s AND status <> 'leaving';
 
 -- name: select_leaving_farmers
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
-       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet
+       activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops
 FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_retry_at <= now()) ORDER BY leaving_at, farmer_id;
 
 -- name: select_leaving

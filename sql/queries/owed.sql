@@ -3,8 +3,8 @@
 -- name: select_owed
 -- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of the paying zeros of
 -- the pooler's pails, less what it had; in millionths, and the less the older the block (policy/turns.py).
--- A block counts for its pails, and for whom the pool left out of it: who is active, had been planted before, and was
--- not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
+-- A block counts for its pails, and for whom the pool left out of it: who is active and not paused since, had been planted
+-- before, and was not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
 WITH tried AS MATERIALIZED (
     SELECT block_index, pooler_id, farmer_id, bool_or(outcome = 'planted') AS planted FROM plantings
     WHERE block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, pooler_id, farmer_id
@@ -17,9 +17,10 @@ WITH tried AS MATERIALIZED (
     FROM tried t JOIN blocks b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)
     WHERE t.planted
 ), present AS MATERIALIZED (
-    SELECT f.farmer_id, f.pooler_id, (SELECT min(p.block_index) FROM plantings p
-                                      WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted') AS first_index
-    FROM farmers f WHERE f.status = 'active'
+    SELECT f.farmer_id, f.pooler_id,
+           greatest((SELECT min(p.block_index) FROM plantings p WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted'),
+                    (SELECT max(b.block_index) FROM blocks b WHERE b.started_at <= f.resumed_at)) AS first_index
+    FROM farmers f WHERE f.status = 'active' AND NOT f.paused
 ), counted AS MATERIALIZED (
     SELECT * FROM pails
     UNION ALL

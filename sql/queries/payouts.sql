@@ -48,7 +48,8 @@ SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'trea
                  WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
        coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
        coalesce((SELECT sum(balance_stroops) FROM book_accounts
-                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer')), 0) AS owed_stroops,
+                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer') OR starts_with(account, 'unexplained/wallet-')), 0)
+           AS owed_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'operator'), 0) AS operator_stroops;
 
 -- name: insert_payout

@@ -51,7 +51,8 @@ SELECT newest.block_index,
           AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
                           AND h.outcome = 'harvested')) AS unharvested,
        (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL AND standing = 'owed') AS unpaid_compensations,
-       (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts
+       (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts,
+       (SELECT count(*) FROM payouts WHERE closed_at IS NULL) AS open_payouts
 FROM (SELECT max(block_index) AS block_index FROM block_operations) newest;
 
 -- name: count_farmers_by_status

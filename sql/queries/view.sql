@@ -6,7 +6,8 @@
 -- name: select_farmers_in_block
 -- Every farmer that takes part or waits to, or took part in this block, with how far it is in it; the best work counts,
 -- and the last harvest of whichever block. Of one pooler unless null. Names are for the operator: the page shows none.
-SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name, f.status, p.stake_stroops, best.zeros AS found_zeros,
+SELECT f.farmer_id, f.custodial_wallet, f.metadata ->> 'name' AS name,
+       CASE WHEN f.status = 'active' AND f.paused THEN 'paused' ELSE f.status END AS status, p.stake_stroops, best.zeros AS found_zeros,
        w.zeros AS worked_zeros, w.gap, h.forecast_stroops, h.reward_stroops, h.created_at AS harvested_at,
        p.transaction_hash AS plant_transaction, w.transaction_hash AS work_transaction,
        h.transaction_hash AS harvest_transaction,
@@ -260,3 +261,13 @@ CROSS JOIN LATERAL (
       AND (i.farmer_id = f.farmer_id OR i.destination = f.custodial_wallet)) paid
 WHERE f.pooler_id = %(pooler_id)s
 ORDER BY f.registered_at, f.farmer_id;
+
+-- name: select_page_checks
+-- How each kind of account was found when it was held against the chain: what it has there beyond its books.
+SELECT split_part(account, '/', 1) AS kind, sum(difference_stroops) AS difference_stroops
+FROM book_checks WHERE looked_at IS NOT NULL GROUP BY 1;
+
+-- name: select_page_payouts
+-- The last payments to miners and what was put down for them, the newest first. Where they went is the miners' own.
+SELECT posted_at, amount_stroops, ledger, transaction_hash FROM transfers
+WHERE credit = 'treasury' AND event IN ('paid', 'put-down') ORDER BY number DESC LIMIT %(limit)s;

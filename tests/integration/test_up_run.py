@@ -14,6 +14,7 @@ import pytest
 from kalepool.services import upkeep
 from kalepool.up import run as module
 from kalepool.up.books import Books
+from kalepool.up.demo import demo_wallet
 from kalepool.up.follow import RunWatch, Voice
 from kalepool.up.report import RunReport, with_search
 from kalepool.up.run import _until_stopped, patiently
@@ -67,6 +68,19 @@ async def test_a_start_waits_for_the_rpc_server_and_says_so(
     farm.devnet.node.faults.clear()
     async with asyncio.timeout(5):
         assert await begun
+
+
+@pytest.mark.anyio
+async def test_a_start_outlives_an_error_of_friendbots(
+    farm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RPC_RETRY_SECONDS", 0.05)
+    farm.devnet.node.faults.add({"kind": "unavailable", "method": "friendbot", "count": 2})
+    wallet = demo_wallet(1).public_key
+    async with asyncio.timeout(5):
+        await patiently(lambda: farm.ctx.chain.fund(wallet), Voice())
+    assert "friendbot answered 503" in capsys.readouterr().out
+    assert await farm.ctx.chain.read_accounts([wallet])
 
 
 @pytest.mark.anyio

@@ -29,7 +29,7 @@ class Browser:
         return cls(httpx2.AsyncClient(transport=transport, base_url=url, headers=headers), url)
 
     async def look(self, path: str) -> httpx2.Response:
-        return await self.client.get(path)
+        return await self.client.get(path, follow_redirects=True)
 
     async def send(self, path: str, fields: dict[str, str], *, page: str = "/farm", **headers: str) -> httpx2.Response:
         """Sends a form to `path` with the token that the page has."""

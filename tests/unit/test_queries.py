@@ -19,6 +19,7 @@ OWNERS = {
     "books": ["services/postings.py", "services/books/"],
     "coordinator": ["coordinator/"],
     "custody": ["custody.py"],
+    "farm": ["view/farm.py"],
     "farmers": ["services/farmers.py"],
     "farming": ["services/farming/"],
     "health": ["services/health.py"],

@@ -4,7 +4,8 @@ public.py        everybody: what the pool is, its blocks, /health, /info, the st
 books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
-farm.py          farmers, in a browser: from joining to leaving
+farm.py          farmers, in a browser: sign in, join
+farm_account.py  one of them: fund, look, stake, withdraw, leave
 operating.py     operators, in a browser: what they see
 operating_forms.py  operators, in a browser: what they change
 farmers.py       poolers and operators: farmers registered, listed, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, StringConstraints
 
 from kalepool.api.auth import Operator
@@ -13,11 +13,16 @@ from kalepool.api.calls import context
 from kalepool.api.limits import per_address
 from kalepool.api.models import Described, Sent
 from kalepool.api.problems import documented
+from kalepool.api.rendering import page
 from kalepool.api.routes.operator import Reason
 from kalepool.api.routes.self_service import SignedStroops, StroopsText
 from kalepool.services.books import amending, ledgers
+from kalepool.view.pages import read_books
 
 router = APIRouter()
+
+LAST = 12
+"""Closed blocks and payments on the page."""
 
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z-]+(/[0-9a-z-]+)?$", max_length=100)]
 
@@ -48,11 +53,23 @@ class BooksView(Described):
 
 
 @router.get(
-    "/books", summary="The books", tags=["public"], responses=documented(429, 503), dependencies=[Depends(per_address)]
+    "/books",
+    summary="The books",
+    tags=["public"],
+    response_model=BooksView,
+    responses=documented(429, 503),
+    dependencies=[Depends(per_address)],
 )
-async def show_books(request: Request) -> BooksView:
-    """What the pool holds, whose it is, and whether the chain says the same."""
-    return BooksView.model_validate(await ledgers.summary(context(request).database))
+async def show_books(request: Request, response: Response) -> BooksView | Response:
+    """What the pool holds, whose it is, and whether the chain says the same. A browser gets a page, with the blocks
+    that were closed last and the last payments."""
+    database = context(request).database
+    if "text/html" in request.headers.get("accept", ""):
+        shown = await page(request, "books.html", found=await read_books(database, LAST))
+        shown.headers["Vary"] = "Accept, Accept-Language"
+        return shown
+    response.headers["Vary"] = "Accept"
+    return BooksView.model_validate(await ledgers.summary(database))
 
 
 class Correction(Sent):

@@ -76,7 +76,7 @@ class PayoutChange(Sent):
     )
 
 
-@router.get("/balance", summary="What I am owed", responses=documented(401, 403, 404, 429, 503))
+@router.get("/balance", summary="What I am owed", responses=documented(401, 403, 404, 422, 429, 503))
 async def show_balance(request: Request, caller: PaidMiner) -> BalanceView:
     """Earned, due, on its way and paid; and what the next payout waits for."""
     ctx, settings = context(request), context(request).settings

@@ -1,25 +1,36 @@
-"""The farmers' pages: sign in with a wallet, join, fund, look, withdraw, leave. Whole without a script.
+"""The farmers' pages: sign in with a wallet, and join. Whole without a script; farm_account.py is of one farmer.
 
-What moves money asks the wallet once more: nothing that runs in a page can sign for it.
+What could move money asks the wallet once more: nothing that runs in a page can sign for it.
 """
 
 from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from kalepool.api import sessions
 from kalepool.api.calls import context
+from kalepool.api.limits import address_of
 from kalepool.api.rendering import PageRoute, go_to, page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
-from kalepool.api.sessions import AnyVisitor, PageForm
+from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
+from kalepool.chain import require_destination
 from kalepool.errors import InputError
-from kalepool.services import farmers
+from kalepool.services import farmers, poolers
 from kalepool.services.keys import Role
+from kalepool.services.signin import Deed
+from kalepool.view.farm import STATUSES
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MOST_SHOWN = 100
 """Farmers of a wallet on its page; it may have `farmers_per_wallet`, and those that have departed."""
+
+NAME_LENGTH = 40
+"""Of a farmer, for its own eyes and the operator's."""
 
 
 @router.get("/farm")
@@ -31,7 +42,9 @@ async def show_farm(request: Request, visitor: AnyVisitor, account: str | None =
     rows = await farmers.farmers_of_wallet(
         context(request).database, caller.subject_wallet, after=None, limit=MOST_SHOWN
     )
-    return await page(request, "farm/farmers.html", farmers=rows)
+    if not rows:
+        return go_to("/farm/join")
+    return await page(request, "farm/farmers.html", farmers=rows, states=STATUSES, wallet=caller.subject_wallet)
 
 
 async def _sign_in_page(request: Request, account: str) -> Response:
@@ -50,11 +63,113 @@ async def _sign_in_page(request: Request, account: str) -> Response:
 @router.post("/farm/sign-in")
 async def answer_challenge(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
     """The challenge, signed by the wallet (SEP-10)."""
-    transaction = form.get("transaction", "").strip()
-    if len(transaction) > MOST_CHARACTERS:
-        raise InputError(f"a signed challenge has at most {MOST_CHARACTERS} characters; this has {len(transaction)}")
     ctx = context(request)
-    token = await sign_in(request).answer(ctx, transaction, seconds=ctx.settings.browser_seconds)
+    token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
     answer = go_to("/farm")
     await sessions.sign_in(request, visitor, token, answer)
     return answer
+
+
+def signature_in(form: PageForm) -> str:
+    """What the form's wallet has signed. Raises InputError where it is too long."""
+    transaction = form.get("transaction", "").strip()
+    if len(transaction) > MOST_CHARACTERS:
+        raise InputError(f"a signed transaction has at most {MOST_CHARACTERS} characters; this has {len(transaction)}")
+    return transaction
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Joining
+
+
+@router.get("/farm/join")
+async def show_join(request: Request, caller: WalletVisitor) -> Response:
+    """The terms, and what a farmer decides."""
+    return await _join_page(request, caller.subject_wallet or "")
+
+
+async def _join_page(
+    request: Request,
+    wallet: str,
+    wish: dict[str, Any] | None = None,
+    *,
+    wrong: str = "",
+    challenge: str | None = None,
+) -> Response:
+    settings = context(request).settings
+    open_ones = await poolers.open_poolers(context(request).database, after=None, limit=MOST_SHOWN)
+    usual = {
+        "pooler": str(open_ones[0]["pooler_id"]) if open_ones else "",
+        "payout_wallet": wallet,
+        "payout_memo": "",
+        "stake": settings.stake_percentage * 100,
+        "name": "",
+    }
+    return await page(
+        request,
+        "farm/join.html",
+        422 if wrong else 200,
+        poolers=open_ones,
+        wish=usual | (wish or {}),
+        wrong=wrong,
+        challenge=challenge,
+        wallet=wallet,
+        settings=settings,
+        passphrase=settings.chain.passphrase,
+        name_length=NAME_LENGTH,
+    )
+
+
+@router.post("/farm/join")
+async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Response:
+    """A farmer for the wallet that signed in. Another payout wallet than that takes its signature: whoever put a script
+    into the page could name one of its own."""
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    wish = {name: form.get(name, "").strip() for name in ("pooler", "payout_wallet", "payout_memo", "stake", "name")}
+    wish["payout_wallet"] = wish["payout_wallet"] or wallet
+    payout, memo = wish["payout_wallet"], wish["payout_memo"] or None
+    try:
+        if "agreed" not in form:
+            raise InputError("read the terms, and say that you agree")
+        if len(wish["name"]) > NAME_LENGTH:
+            raise InputError(f"a name has at most {NAME_LENGTH} characters")
+        pooler_id, part = _id(wish["pooler"]), percent(wish["stake"])
+        destination = require_destination(payout, memo)
+        if (destination.address, memo) != (wallet, None):
+            deed = Deed(f"pay out to {payout[:6]}...{payout[-6:]}", (payout, memo or "", wish["pooler"]))
+            if not signature_in(form):
+                challenge = sign_in(request).challenge(wallet, ctx.settings.chain.passphrase, deed)
+                return await _join_page(request, wallet, wish, challenge=challenge)
+            await sign_in(request).confirm(ctx, signature_in(form), wallet, deed)
+        made = await farmers.register_oneself(
+            ctx,
+            pooler_id,
+            payout,
+            part,
+            {"name": wish["name"]} if wish["name"] else {},
+            address=address_of(request),
+            owner_wallet=wallet,
+            payout_memo=memo,
+        )
+    except InputError as error:
+        return await _join_page(request, wallet, wish, wrong=str(error))
+    return go_to(f"/farm/{made.farmer.farmer_id}")
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InputError("choose who runs your farmer") from None
+
+
+def percent(text: str) -> Decimal:
+    """A part, from per cent as somebody types it. Raises InputError."""
+    try:
+        part = Decimal(text.replace(",", ".")) / 100
+        if not 0 <= part <= 1:
+            raise ValueError
+    except (ValueError, ArithmeticError):
+        raise InputError(f"a stake is 0 to 100 % of the balance, and not {text[:20]!r}") from None
+    return part.quantize(Decimal("0.000001"))

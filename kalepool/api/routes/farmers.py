@@ -30,8 +30,9 @@ from kalepool.api.models import (
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.errors import ChainError
-from kalepool.services import farmers
+from kalepool.services import farmers, postings
 from kalepool.services.keys import Role
+from kalepool.units import rate_text
 
 router = APIRouter(tags=["poolers"])
 
@@ -75,6 +76,8 @@ class FarmerView(Described):
     payout_wallet: str
     payout_memo: str | None = None
     stake_percentage: StakePart
+    stake_most_stroops: Stroops | None = None
+    paused: bool = False
     status: Status
     metadata: dict[str, Any]
     registered_at: datetime
@@ -112,7 +115,12 @@ class Performance(Described):
 
 
 class FarmerDetails(FarmerView):
-    """A farmer with what its wallet holds (null while the chain does not answer) and what it has done."""
+    """A farmer with what its wallet holds (null while the chain does not answer) and what it has done. `fee_rate`: the
+    pool's part of its rewards, for good; `fee_owed_stroops`: what of that was not collected yet. It lies in the wallet
+    and is not the farmer's own."""
+
+    fee_rate: Annotated[str, Field(description="0.05 is a twentieth.", examples=["0.05"])]
+    fee_owed_stroops: Stroops
 
     needs_funding: bool | None
     missing: Missing | None
@@ -179,6 +187,8 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     ctx = context(request)
     farmer = await visible_farmer(request, caller, farmer_id)
     performance = await farmers.read_performance(ctx.database, farmer_id)
+    rates = await postings.fee_rates(ctx.database, [farmer_id])
+    owed = await postings.owed_by(ctx.database, farmer_id)
     try:
         account = await ctx.lookups.account(farmer.custodial_wallet)
         deposit = 0 if farmer.activated_at else farmer.deposit_stroops
@@ -193,4 +203,6 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
         missing=None if missing is None else Missing.model_validate(missing),
         balances=None if account is None else Balances.model_validate(account),
         performance=Performance.model_validate(performance),
+        fee_rate=rate_text(rates[farmer_id]),
+        fee_owed_stroops=owed,
     )

@@ -24,9 +24,12 @@ from kalepool.chain import Limits
 from kalepool.errors import ChainError
 from kalepool.policy.endurance import Endurance
 from kalepool.policy.timing import living_blocks
+from kalepool.services.books import held
+from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
+from kalepool.services.mining.payout_records import PayoutTrouble, TreasuryRow, payout_trouble, read_treasury
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
@@ -110,6 +113,12 @@ class Metrics:
             *_of_endurance(self._ctx.accounts.endurance),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
+            *_of_money(
+                await read_treasury(self._ctx.database),
+                now.gauges["open_payouts"],
+                await payout_trouble(self._ctx.database),
+                await held.lasting(self._ctx.database, self._ctx.settings.chain),
+            ),
         ]
 
 
@@ -169,6 +178,23 @@ def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:
         ("alerts",): now["untold_alerts"],
     }
     yield _gauge("queue_length", "What waits to be done", ["queue"], queues)
+
+
+def _of_money(
+    now: TreasuryRow, open_payouts: int, trouble: PayoutTrouble, off: Sequence[Difference]
+) -> Iterable[Metric]:
+    yield _gauge("treasury_stroops", "What the treasury has, by the books", [], {(): now.treasury_stroops})
+    short = {(): trouble.short_stroops}
+    yield _gauge("treasury_short_stroops", "What it will lack for miners once all fees are collected", [], short)
+    uncollected = {(): now.owed_stroops}
+    yield _gauge("uncollected_fees_stroops", "The pool's part of rewards that farmers owe", [], uncollected)
+    owed = {("due",): now.due_stroops, ("paying",): now.paying_stroops}
+    yield _gauge("miners_owed_stroops", "What miners have earned: due, or on its way (paying)", ["state"], owed)
+    payouts = {("open",): open_payouts, ("stuck",): trouble.stuck}
+    yield _gauge("payouts", "Payouts that were begun; stuck are those of an hour ago and more", ["state"], payouts)
+    yield _gauge("books_off_accounts", "Accounts that are not as the chain says", [], {(): len(off)})
+    stroops = {(): sum(abs(each.stroops) for each in off)}
+    yield _gauge("books_off_stroops", "By how much they differ together", [], stroops)
 
 
 def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:

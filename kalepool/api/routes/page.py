@@ -22,7 +22,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from kalepool.api import gzipped
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
-from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, go_to, language_of, page
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
@@ -231,7 +231,7 @@ class Viewing:
 # Routes
 
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 limited = [Depends(per_address)]
 
 

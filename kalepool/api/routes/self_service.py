@@ -135,14 +135,20 @@ async def own_farmers(request: Request, caller: SignedIn, paging: Paging) -> Pag
 
 
 class FarmerChange(Sent):
-    """What a farmer may change of itself."""
+    """What a farmer may change of itself; what is absent stays."""
 
-    stake_percentage: StakeWish
+    stake_percentage: StakeWish | None = Field(default=None, description=STAKE_PART, examples=[0.1])
+    stake_most_stroops: StroopsText | None = Field(
+        default=None, description="The most that is staked in a block, whatever the balance. Null: no such limit."
+    )
+    paused: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Whether it is left out: nothing new is planted, what is planted ends as ever."
+    )
 
 
 @router.patch(
     "/farmers/{farmer_id:uuid}",
-    summary="Change the stake",
+    summary="Change the stake, or pause",
     responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
 )
 async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, caller: Anyone) -> FarmerView:
@@ -152,9 +158,16 @@ async def change_farmer(request: Request, farmer_id: UUID, body: FarmerChange, c
     ctx = context(request)
     await visible_farmer(request, caller, farmer_id, not_pooler=True)
     require_sign_in(caller)
-    percentage = stake_part(body.stake_percentage, 0)
-    await farmers.change_stake(ctx.database, farmer_id, percentage)
-    await record(ctx.database, caller, "change-stake", farmer_id, stake_percentage=str(percentage))
+    part, most = body.stake_percentage, body.stake_most_stroops
+    wishes = farmers.Wishes(
+        stake_percentage=None if part is None else stake_part(part, 0),
+        stake_most_stroops=None if most is None else int(most),
+        unlimited=most is None and "stake_most_stroops" in body.model_fields_set,
+        paused=body.paused,
+    )
+    await farmers.change_wishes(ctx.database, farmer_id, wishes)
+    changed = {name: str(value) for name, value in body.model_dump(exclude_unset=True).items()}
+    await record(ctx.database, caller, "change-stake", farmer_id, **changed)
     return FarmerView.model_validate(await visible_farmer(request, caller, farmer_id))
 
 

@@ -1,26 +1,47 @@
-// Has the wallet in this browser sign what a form asks for, and sends the form. Without it the pages work all the same.
+// Has the wallet in this browser sign what a form asks for, and brings a farmer's page up to date. Without it the pages
+// work all the same. Nothing is kept here, and nothing is asked of anybody but the pool.
 "use strict";
 
 const wallet = window.freighterApi;
+const words = document.getElementById("words");
+
+function said(which, reason) {
+  return words.content.querySelector(`[data-is=${which}]`).textContent.replace("{reason}", reason);
+}
 
 function say(form, which, reason = "") {
   const place = form.querySelector("[role=status]");
-  const text = document.getElementById("words").content.querySelector(`[data-is=${which}]`).textContent;
-  place.textContent = text.replace("{reason}", reason);
+  place.textContent = said(which, reason);
   place.className = which === "waiting" ? "notice busy" : "notice bad";
   place.hidden = false;
 }
 
-function reasonOf(error) {
-  return (error && error.message) || String(error);
+// The wallet's errors have a message, and so have ours.
+class Untrue extends Error {
+  constructor(which, reason) {
+    super(reason);
+    this.which = which;
+  }
 }
 
-// Problem answers of the API say what is wrong in `detail`.
-async function challengeFor(address) {
-  const answer = await fetch("/auth?account=" + encodeURIComponent(address), { credentials: "omit" });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.detail);
-  return said.transaction;
+function tell(form, error) {
+  say(form, error.which || "refused", (error && error.message) || String(error));
+}
+
+// The pool's answers say what is wrong in `detail`.
+async function ask(path, credentials) {
+  const answer = await fetch(path, { credentials, headers: { Accept: "application/json" } });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.detail);
+  return found;
+}
+
+async function connect(form) {
+  if (!(await wallet.isConnected()).isConnected) throw new Untrue("missing", "");
+  say(form, "waiting");
+  const access = await wallet.requestAccess();
+  if (access.error) throw access.error;
+  return access.address;
 }
 
 async function signed(transaction, address, passphrase) {
@@ -29,22 +50,102 @@ async function signed(transaction, address, passphrase) {
   return found.signedTxXdr;
 }
 
+// As the wallet that is signed in here, whichever the extension has open.
+async function signedHere(form, transaction) {
+  const address = await connect(form);
+  if (address !== form.dataset.wallet) throw new Untrue("other", form.dataset.wallet);
+  return signed(transaction, address, form.dataset.passphrase);
+}
+
 async function signIn(form) {
-  if (!(await wallet.isConnected()).isConnected) return say(form, "missing");
-  say(form, "waiting");
-  const access = await wallet.requestAccess();
-  if (access.error) throw access.error;
-  form.elements.transaction.value = await signed(
-    await challengeFor(access.address), access.address, form.dataset.passphrase,
-  );
+  const address = await connect(form);
+  const challenge = await ask("/auth?account=" + encodeURIComponent(address), "omit");
+  form.elements.transaction.value = await signed(challenge.transaction, address, form.dataset.passphrase);
   form.submit();
 }
 
-const entry = document.getElementById("sign-in");
-if (entry) {
-  entry.hidden = false;
-  entry.addEventListener("submit", (event) => {
-    event.preventDefault();
-    signIn(entry).catch((error) => say(entry, "refused", reasonOf(error)));
-  });
+async function signAndSend(button) {
+  const form = button.form;
+  form.elements.transaction.value = await signedHere(form, button.dataset.transaction);
+  form.requestSubmit();
+}
+
+async function deposit(form) {
+  const payment = await ask(form.action + "?" + new URLSearchParams(new FormData(form)), "same-origin");
+  const sent = form.parentElement.querySelector(".deposited");
+  const transaction = await signedHere(form, payment.transaction);
+  sent.elements.transaction.value = transaction;
+  sent.submit();
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const act = form.id === "sign-in" ? signIn : form.matches(".deposit") ? deposit : null;
+  if (!act) return;
+  event.preventDefault();
+  act(form).catch((error) => tell(form, error));
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button.wallet");
+  if (button) signAndSend(button).catch((error) => tell(button.form, error));
+});
+
+for (const shown of document.querySelectorAll("#sign-in, button.wallet, .slide [type=range]")) shown.hidden = false;
+for (const aside of document.querySelectorAll("form[data-wallet] details")) aside.open = false;
+
+// A slider and the number beside it are one; what they mean in KALE stands below.
+for (const slide of document.querySelectorAll(".slide")) {
+  const [range, number] = slide.querySelectorAll("input");
+  const most = document.getElementById(number.dataset.most || "");
+  const mean = () => {
+    if (!("held" in number.dataset)) return;
+    const ceiling = most && Number(most.value.replace(",", ".")) || Infinity;
+    const sum = Math.min(Number(number.dataset.held) / 1e7 * Number(number.value) / 100, ceiling);
+    const text = (Math.floor(sum * 100) / 100).toLocaleString("en", { minimumFractionDigits: 2 });
+    document.getElementById(number.getAttribute("aria-describedby")).textContent = said("stake", text);
+  };
+  range.addEventListener("input", () => { number.value = range.value; mean(); });
+  number.addEventListener("input", () => { range.value = number.value; mean(); });
+  if (most) most.addEventListener("input", mean);
+}
+
+// Times as the reader's clock has them.
+function localise(root) {
+  for (const time of root.querySelectorAll("time")) {
+    time.title = time.textContent;
+    const style = { dateStyle: "medium", timeStyle: "short" };
+    time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.lang, style);
+  }
+}
+localise(document);
+
+// Parts of the page are asked for again and again while somebody looks, and put in place where they changed.
+const live = document.getElementById("live");
+const shown = {};
+
+async function refresh() {
+  if (document.hidden) return;
+  const parts = await ask(live.dataset.parts, "same-origin");
+  for (const [id, html] of Object.entries(parts)) {
+    const part = document.getElementById(id);
+    const busy = part.contains(document.activeElement) || part.querySelector(".notice:not([hidden])[role=status]");
+    if (html === shown[id] || busy) continue;
+    part.innerHTML = html;
+    shown[id] = html;
+    localise(part);
+  }
+  document.getElementById("news").hidden = true;
+}
+
+function lose() {
+  const news = document.getElementById("news");
+  news.textContent = said("lost", "");
+  news.hidden = false;
+}
+
+if (live) {
+  const again = () => refresh().catch(lose);
+  again();
+  setInterval(again, Number(live.dataset.seconds) * 1000);
 }

@@ -175,6 +175,7 @@ class HttpServer:
         address = request.query.get("addr")
         if address is None and request.method == "POST" and request.content_type.endswith("form-urlencoded"):
             address = str((await request.post()).get("addr", ""))
+        await self._fail_before(request, "friendbot")
         try:
             return _json(await self.friendbot.fund(address or "", request.query.get("kale")))
         except FriendbotError as error:

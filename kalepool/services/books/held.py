@@ -172,6 +172,7 @@ def describe(found: Sequence[Difference]) -> str:
     """What is off, for people."""
     named = ", ".join(f"{each.account} by {each.stroops}" for each in found[:5])
     return (
-        f"the books of {len(found)} accounts are not as the chain says, in stroops: {named}. Nothing is paid out to "
-        "miners until each is explained: see `kalepool books check`, then POST /operator/books/corrections"
+        f"the books of {len(found)} account{'' if len(found) == 1 else 's'} are not as the chain says, in stroops: "
+        f"{named}. Nothing is paid out to miners until each is explained: see `kalepool books check`, then POST "
+        "/operator/books/corrections"
     )

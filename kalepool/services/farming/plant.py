@@ -74,7 +74,7 @@ async def plant(
             raise PlantingPausedError("an operator of the pool has paused planting")
         everyone = await farmers.farmers_of_pooler(ctx.database, pooler_id, [FarmerStatus.ACTIVE])
         planted = await _already(ctx, block_index, pooler_id)
-        rest = [farmer for farmer in everyone if farmer.farmer_id not in planted]
+        rest = [farmer for farmer in everyone if farmer.farmer_id not in planted and not farmer.paused]
         places = min(pooler.max_farmers, max_farmers or pooler.max_farmers) - len(planted)
         outcomes = await _plant_in_turn(ctx, block_index, rest, places, stake_stroops) if rest and places > 0 else []
         planted |= {outcome.farmer_id: outcome for outcome in outcomes if isinstance(outcome, Planted)}

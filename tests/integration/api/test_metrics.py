@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from kalepool.api.routes.metrics import Metrics
@@ -18,6 +19,7 @@ from kalepool.services.farming.work import Submission
 
 pytestmark = pytest.mark.anyio
 
+RULES = Path(__file__).parents[3] / "deploy" / "watch" / "rules.yml"
 DASHBOARD = Path(__file__).parents[3] / "grafana" / "dashboard.json"
 
 
@@ -79,10 +81,16 @@ async def test_what_a_block_counts(api, monkeypatch: pytest.MonkeyPatch) -> None
         for target in panel["targets"]
         for name in re.findall(r"kalepool_\w+", target["expr"])
     }
+    rules = {
+        name
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+        for name in re.findall(r"kalepool_\w+", rule["expr"])
+    }
     types = set(re.findall(r"^# TYPE (\S+)", answer.text, re.M))
     there = types | {name + "_bucket" for name in types}
-    assert asked <= there, asked - there
-    assert len(asked) >= 15
+    assert asked | rules <= there, (asked | rules) - there
+    assert len(asked) >= 15 and len(rules) >= 8
 
 
 async def test_for_operators_only(api) -> None:

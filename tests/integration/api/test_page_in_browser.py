@@ -126,6 +126,7 @@ def paths_of(seen: Seasoned) -> list[str]:
         "/block/1",
         f"/farmer/{seen.farmers[0].farmer_id}",
         f"/miner/{seen.miner_ids[0]}",
+        "/books",
         "/find?q=nobody",
         "/find?q=twin",
         "/nowhere",

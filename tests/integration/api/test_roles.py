@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx2
@@ -296,6 +297,19 @@ FORMS: dict[str, Call] = {
     "/farm": Call(BROWSERS),
     "POST /farm/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "POST /sign-out": Call(BROWSERS),
+    "/farm/join": Call(SIGNED_IN),
+    "POST /farm/join": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "stake": "10", "agreed": "1"}),
+    "/farm/{farmer_id:uuid}": Call({WALLET}),
+    "/farm/{farmer_id:uuid}/parts": Call({WALLET}),
+    "/farm/{farmer_id:uuid}/books.csv": Call({WALLET}, params={"year": "2026"}),
+    "/farm/{farmer_id:uuid}/deposit": Call({WALLET}, params={"asset": "XLM", "amount": "1"}, found=False),
+    "POST /farm/{farmer_id:uuid}/deposit": Call({WALLET}, lambda _: {"transaction": "none"}),
+    "POST /farm/{farmer_id:uuid}/stake": Call({WALLET}, lambda _: {"stake": "10"}),
+    "POST /farm/{farmer_id:uuid}/pause": Call({WALLET}, lambda _: {"paused": "1"}),
+    "/farm/{farmer_id:uuid}/withdraw": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/withdraw": Call({WALLET}, lambda _: {"asset": "XLM", "amount": "1"}),
+    "/farm/{farmer_id:uuid}/leave": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/leave": Call({WALLET}, lambda _: {"transaction": "none"}),
     "/operator": Call(BROWSERS),
     "POST /operator/page/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "/operator/page/farmers": Call({OPERATOR}),
@@ -368,9 +382,12 @@ async def test_everybody_sees_and_sends_only_the_forms_that_are_theirs(api, cast
             method, _, template = operation.rpartition(" ")
             path = await cast.path(re.sub(r":\w+}", "}", template), None)
             fields = call.body(cast) if call.body else {}
-            answer = await (browser.send(path, fields) if method else browser.look(path))
+            query = f"?{urlencode(call.params)}" if call.params else ""
+            page = "/farm/join" if who in SIGNED_IN else "/farm"
+            answer = await (browser.send(path, fields, page=page) if method else browser.look(path + query))
             refused = {401} if who == NOBODY else {403, 404}
             fine = answer.status_code < 500 and answer.status_code not in {401, 403, 404}
+            fine |= not call.found and answer.status_code == 503  # the wallet is not on the ledger
             if not (fine if who in call.may else answer.status_code in refused):
                 wrong.append(f"{operation} by {who}: {answer.status_code} {answer.text[-400:]}")
     assert not wrong, "\n".join(wrong)

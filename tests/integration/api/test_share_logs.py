@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
@@ -22,9 +23,11 @@ from kalepool.policy.shares import below_for
 from kalepool.protocol.hashing import hash_work
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
+from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import closing, miners, share_logs
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.retention import prune
+from kalepool.units import kale
 
 from ..conftest import FarmUnderTest, open_farm
 
@@ -160,6 +163,18 @@ async def test_credits_are_reckoned_again_from_what_is_public(database_url: str,
 
         monkeypatch.setattr(share_logs, "PAGE", 2)
         assert (await http.get("/miner/blocks/1/shares")).content == log
+
+        # What a farmer is shown of it, and everybody.
+        operator = (await create_key(farm.ctx.database, Role.OPERATOR)).key
+        rewards = dict(await farm.rows("SELECT farmer_id, reward_stroops::bigint FROM harvests"))
+        for farmer_id, reward in rewards.items():
+            asked = await http.get(f"/farmers/{farmer_id}", headers={"Authorization": f"Bearer {operator}"})
+            assert (asked.json()["fee_rate"], asked.json()["fee_owed_stroops"]) == ("0.05", str(reward * 5 // 100))
+        page = await http.get("/books", headers={"Accept": "text/html,*/*"})
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"] and "Accept" in page.headers["Vary"]
+        assert not re.search(r"<script(?! src=\"/static/)|\son\w+=|\sstyle=|https?://", page.text)
+        assert told["logs"][-1]["sha256"] in page.text and 'href="/miner/blocks/1/shares"' in page.text
+        assert kale(fees) in page.text and (await http.get("/books")).json()["head"]
 
         # Without a chain, or one that has forgotten, it says so.
         assert "nothing was held against the chain" in (await verify(http, None, 1)).unproven[0]

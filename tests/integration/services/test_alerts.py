@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import SecretStr
 
+from kalepool.api.routes.metrics import Metrics
 from kalepool.services import alerts as service
 from kalepool.services.alerts import DOWN_SECONDS, Alerts
+from kalepool.services.books import held
 from kalepool.services.farming import plant
+from kalepool.services.health import Health
+
+from ..conftest import KALE
+from .test_payouts import credited, payee
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +160,62 @@ async def test_a_dead_webhook_stops_nobody(farm, capfd: pytest.CaptureFixture[st
     captured = capfd.readouterr()
     assert "alert_not_sent" in captured.out + captured.err
     assert SECRET not in captured.out + captured.err
+
+
+async def test_books_off_a_short_treasury_and_a_payout_that_is_stuck_are_told_and_counted(farm, monkeypatch) -> None:
+    (one,) = await farm.add_farmers(1)
+    wallet = await payee(farm)
+    [(miner, _)] = await credited(farm, 0, wallets=[wallet])
+    async with receiving() as receiver:
+        alerts = of(farm, receiver)
+        metrics = Metrics(farm.ctx, Health(farm.ctx))
+
+        async def money() -> dict[str, float]:
+            metrics._last = None
+            lines = [line.rsplit(" ", 1) for line in (await metrics.text()).decode().splitlines() if line[0] != "#"]
+            return {name.removeprefix("kalepool_"): float(value) for name, value in lines}
+
+        assert not (await alerts.look()).raised
+        quiet = await money()
+        names = ("books_off_accounts", 'payouts{state="open"}', 'payouts{state="stuck"}', "treasury_short_stroops")
+        assert [quiet[name] for name in names] == [0, 0, 0, 0]
+
+        # The miner has earned 40 KALE that no fee brought, 10 of them were begun to be paid two hours ago.
+        await post(farm, "earned", "operator", f"miner/{miner}", 40 * KALE)
+        await post(farm, "begun", f"miner/{miner}", f"paying/{miner}", 10 * KALE)
+        await farm.rows(
+            "INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, reason, created_at) "
+            "VALUES (gen_random_uuid(), %s, %s, %s, 'wish', now() - interval '2 hours')",
+            *(miner, 10 * KALE, wallet.public_key),
+        )
+        await post(farm, "false", f"wallet/{one.farmer_id}", f"farmer/{one.farmer_id}", 5)
+        monkeypatch.setattr(held, "PATIENCE_LEDGERS", 0)
+        for _ in range(2):
+            await held.look(farm.ctx)
+        raised = {new.key: new.message for new in (await alerts.look()).raised}
+        assert set(raised) == {"books-off", "payout-stuck", "treasury-short"}
+        assert f"wallet-{one.farmer_id} by -5" in raised["books-off"] and "40.00 KALE" in raised["treasury-short"]
+        assert raised["payout-stuck"].startswith("1 payout to miners was begun")
+        told = await money()
+        assert [told[name] for name in names] == [1, 1, 1, 40 * KALE] and told["books_off_stroops"] == 5
+        assert told['miners_owed_stroops{state="due"}'] == 30 * KALE
+        assert told['miners_owed_stroops{state="paying"}'] == 10 * KALE
+        assert await alerts.tell() == 3
+
+        # Explained, paid for and given up: each is over.
+        other = f"unexplained/wallet-{one.farmer_id}"
+        await post(farm, "right", f"farmer/{one.farmer_id}", other, 5)
+        await farm.rows("UPDATE payouts SET closed_at = now(), code = 'x'")
+        await post(farm, "back", f"paying/{miner}", f"miner/{miner}", 10 * KALE)
+        await post(farm, "brought", "treasury", "outside", 40 * KALE)
+        assert set((await alerts.look()).resolved) == set(raised)
+        assert [(await money())[name] for name in names] == [0, 0, 0, 0]
+
+
+async def post(farm, cause: str, debit: str, credit: str, stroops: int) -> None:
+    """An entry of the books, past everything that posts them."""
+    await farm.rows(
+        "SELECT post_transfers(ARRAY[%s], '{corrected}', ARRAY[%s], ARRAY[%s], ARRAY[%s]::numeric[], '{NULL}', "
+        "'{NULL}', '{NULL}', '{NULL}')",
+        *(cause, debit, credit, stroops),
+    )

@@ -30,12 +30,13 @@ def test_the_example_says_how_it_is_used(arguments: list[str], key: str) -> None
     assert done.returncode == 1 and "python examples/miner.py http" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_example_ends_quietly() -> None:
+def test_the_example_ends_quietly_and_says_that_there_is_no_pool() -> None:
     command = [sys.executable, str(EXAMPLE), "http://127.0.0.1:1"]
     with subprocess.Popen(command, env=os.environ | {"KALEPOOL_API_KEY": "kp_key"}, stderr=subprocess.PIPE) as miner:
         tasks, give_up_at = Path(f"/proc/{miner.pid}/task"), time.monotonic() + 30
         while len(list(tasks.iterdir())) < 2 and time.monotonic() < give_up_at:  # its thread is the last it starts
             time.sleep(0.05)
+        assert miner.stderr and miner.stderr.readline().startswith(b"no pool at http://127.0.0.1:1:")
         miner.send_signal(signal.SIGINT)
         _, said = miner.communicate(timeout=10)
     assert miner.returncode == 130 and b"Traceback" not in said

@@ -1,0 +1,319 @@
+"""One farmer's pages, for the wallet that signed in for it: fund, look, change the stake, pause, withdraw, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from kalepool.api.calls import context, finish, visible_farmer
+from kalepool.api.charts import block_chart
+from kalepool.api.file_formats import PAGE, Row, export
+from kalepool.api.qr import payment_link, qr_code
+from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
+from kalepool.api.routes.farm import percent, signature_in
+from kalepool.api.routes.sep10 import sign_in
+from kalepool.api.sessions import PageForm, WalletVisitor
+from kalepool.chain import Status, deposit_envelope, send_deposit
+from kalepool.errors import ChainError, InputError
+from kalepool.services import farmers, leaving, postings, withdrawals
+from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
+from kalepool.services.signin import Deed
+from kalepool.services.withdrawals import Asset
+from kalepool.units import STROOPS, amount, kale
+from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, tell
+from kalepool.view.words import Language, mark
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/farm/{farmer_id:uuid}")
+
+PARTS = ("state", "figures", "fund", "earnings", "withdrawals", "blocks")
+"""Of a farmer's page: a template each, and an element of that id, brought up to date while somebody looks."""
+
+MOST_WITHDRAWALS = 10
+"""Shown."""
+
+_AMOUNT = re.compile(r"(\d{1,12})(?:[.,](\d{1,7}))?")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Looking
+
+
+async def _farm(request: Request, farmer: Farmer) -> FarmView:
+    ctx = context(request)
+    account, is_silent = None, False
+    try:
+        account = await ctx.lookups.account(farmer.custodial_wallet)
+    except ChainError:
+        is_silent = True
+    owed = await postings.owed_by(ctx.database, farmer.farmer_id)
+    spare = ctx.settings.min_spare_stroops
+    return await read_farm(
+        ctx.database, farmer, account, is_silent=is_silent, owed_stroops=owed, min_spare_stroops=spare
+    )
+
+
+async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
+    """What every part of the page may ask for."""
+    ctx, network = context(request), context(request).settings.chain
+    view, language = await _farm(request, farmer), Language(language_of(request))
+    missing = view.missing
+    asset, due = ("XLM", missing.native_stroops) if missing.native_stroops else ("KALE", missing.kale_stroops)
+    leaves = farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED)
+    fund = None
+    if not leaves and due and not (asset == "KALE" and missing.trustline):
+        link = payment_link(network, farmer.custodial_wallet, asset, due)
+        fund = {"asset": asset, "stroops": due, "link": link}
+    return {
+        "farm": view,
+        "farmer": farmer,
+        "fund": fund,
+        "qr": qr_code(farmer.custodial_wallet),
+        "charts": _charts(view.blocks, language),
+        "told": [(block, tell(block)) for block in view.blocks],
+        "leaving_words": LEAVING_WHY,
+        "leaving": await leaving.read(ctx, farmer.farmer_id) if leaves else None,
+        "withdrawals": await withdrawals.withdrawals_of(
+            ctx.database, farmer.farmer_id, after=None, limit=MOST_WITHDRAWALS
+        ),
+        "settings": ctx.settings,
+        "explorer_url": network.explorer_url,
+        "years": range(datetime.now(UTC).year, farmer.registered_at.year - 1, -1),
+        "passphrase": network.passphrase,
+        "wallet": farmer.owner_wallet,
+    }
+
+
+def _charts(blocks: Sequence[Row], language: Language) -> dict[str, Any]:
+    """Rewards and stakes by block, the oldest first."""
+    rewards = [(row["block_index"], row["reward_stroops"]) for row in blocks if row["reward_stroops"] is not None]
+    stakes = [(row["block_index"], row["stake_stroops"]) for row in blocks if row["stake_stroops"] is not None]
+    earned = language.say(mark("%(sum)s KALE, without stakes"), sum=kale(sum(each for _, each in rewards)))
+    staked = language.say(mark("at most %(most)s KALE"), most=kale(max((each for _, each in stakes), default=0)))
+    return {"rewards": block_chart(rewards[::-1], earned), "stakes": block_chart(stakes[::-1], staked)}
+
+
+@router.get("")
+async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
+    """All of a farmer."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    return await page(request, "farm/account.html", **await _known(request, farmer))
+
+
+@router.get("/parts")
+async def show_parts(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
+    """The parts of its page as they are now: HTML by id."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    known = await _known(request, farmer) | {"visitor": request.state.visitor}
+    made = TEMPLATES[language_of(request)]
+    parts = await asyncio.to_thread(lambda: {n: made.get_template(f"farm/parts/{n}.html").render(known) for n in PARTS})
+    return JSONResponse(parts, headers=HEADERS)
+
+
+@router.get("/books.csv")
+async def save_entries(
+    request: Request, farmer_id: UUID, caller: WalletVisitor, year: Annotated[int, Query(ge=2015, le=9998)]
+) -> StreamingResponse:
+    """Every entry of the farmer's in the pool's books in a year (UTC): for its taxes."""
+    await visible_farmer(request, caller, farmer_id)
+    database = context(request).database
+
+    async def read(last: Row | None) -> Sequence[Row]:
+        after = last["number"] if last else 0
+        return await read_entries(database, farmer_id, year, after=after, limit=PAGE)
+
+    return await export(read, ENTRY_COLUMNS, "csv", f"kalepool-{year}-{farmer_id}")
+
+
+ENTRY_COLUMNS = (
+    "number",
+    "posted_at",
+    "event",
+    "amount_stroops",
+    "block_index",
+    "transaction_hash",
+    "ledger",
+    "note",
+)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Wishes
+
+
+@router.post("/stake")
+async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Its part of the balance, and the most in a block: from the next plant on."""
+    await visible_farmer(request, caller, farmer_id)
+    most = form.get("most", "").strip()
+    wishes = Wishes(
+        stake_percentage=percent(form.get("stake", "")),
+        stake_most_stroops=stroops_of(most) if most else None,
+        unlimited=not most,
+    )
+    await farmers.change_wishes(context(request).database, farmer_id, wishes)
+    return go_to(f"/farm/{farmer_id}#stake")
+
+
+@router.post("/pause")
+async def pause(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Left out from the next plant on, or in again."""
+    await visible_farmer(request, caller, farmer_id)
+    await farmers.change_wishes(context(request).database, farmer_id, Wishes(paused=form.get("paused") == "1"))
+    return go_to(f"/farm/{farmer_id}#stake")
+
+
+def stroops_of(text: str) -> int:
+    """An amount as somebody types it. Raises InputError."""
+    found = _AMOUNT.fullmatch(text.strip())
+    stroops = int(found[1]) * STROOPS + int((found[2] or "").ljust(7, "0")) if found else 0
+    if stroops <= 0:
+        raise InputError(f"an amount is a number like 12.5, more than 0 and with seven decimals at most: {text[:30]!r}")
+    return stroops
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Funding
+
+
+@router.get("/deposit")
+async def show_deposit(
+    request: Request,
+    farmer_id: UUID,
+    caller: WalletVisitor,
+    asset: Asset,
+    wanted: Annotated[str, Query(alias="amount", max_length=30)],
+) -> Response:
+    """A payment from the wallet that is signed in to the farmer's, to be signed: as a page, or as JSON for a script."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
+        raise InputError("this farmer leaves: send it nothing more")
+    stroops = stroops_of(wanted)
+    sent = {"kale_stroops" if asset == "KALE" else "native_stroops": stroops}
+    transaction = await deposit_envelope(ctx.chain, wallet, farmer.custodial_wallet, **sent)
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"transaction": transaction}, headers=HEADERS)
+    known = {"farmer": farmer, "asset": asset, "stroops": stroops, "transaction": transaction, "wallet": wallet}
+    return await page(request, "farm/deposit.html", **known, passphrase=ctx.settings.chain.passphrase)
+
+
+@router.post("/deposit")
+async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Sends the payment that its wallet has signed."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    wallet = caller.subject_wallet
+    assert wallet is not None
+    outcome = await finish(
+        request, send_deposit(context(request).chain, signature_in(form), wallet, farmer.custodial_wallet)
+    )
+    if outcome.status is Status.FAILED:
+        raise InputError(f"the network did not take the payment: {outcome.error or outcome.result_code}")
+    return go_to(f"/farm/{farmer_id}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Taking out
+
+
+@router.get("/withdraw")
+async def show_withdraw(
+    request: Request,
+    farmer_id: UUID,
+    caller: WalletVisitor,
+    asset: Asset = "KALE",
+    wanted: Annotated[str, Query(alias="amount", max_length=30)] = "",
+    everything: Annotated[str, Query(alias="all", max_length=5)] = "",
+) -> Response:
+    """What can be withdrawn; with an amount, what the wallet has to sign for it."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    view, wrong, stroops, challenge = await _farm(request, farmer), "", 0, None
+    have = view.kale_stroops if asset == "KALE" else view.spendable_stroops
+    if everything or wanted.strip():
+        try:
+            stroops = have if everything else stroops_of(wanted)
+            await _require_withdrawable(request, farmer, view, asset, stroops)
+            challenge = _challenge(request, caller.subject_wallet or "", _withdrawal(farmer, asset, stroops))
+        except InputError as error:
+            wrong = str(error)
+    return await page(
+        request,
+        "farm/withdraw.html",
+        422 if wrong else 200,
+        farm=view,
+        farmer=farmer,
+        asset=asset,
+        wanted=amount(stroops) if stroops else wanted,
+        stroops=stroops,
+        wrong=wrong,
+        challenge=challenge,
+        wallet=caller.subject_wallet,
+        passphrase=context(request).settings.chain.passphrase,
+        spare=max(context(request).settings.min_spare_stroops - farmers.OWN_FEE_STROOPS, 0),
+    )
+
+
+async def _require_withdrawable(request: Request, farmer: Farmer, view: FarmView, asset: Asset, stroops: int) -> None:
+    """What `withdraw` would refuse is told before anybody signs. Raises InputError, ChainError."""
+    ctx = context(request)
+    await withdrawals.require_may_withdraw(ctx, farmer, asset, stroops)
+    receiver = await ctx.chain.read_receiver(farmer.destination)
+    withdrawals.check_payout(farmer.destination, receiver, kale=asset == "KALE")
+    withdrawals.check_balance(view.account, asset, stroops, view.owed_stroops)
+
+
+@router.post("/withdraw")
+async def withdraw(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Pays to the payout wallet what the wallet has signed for: once for each signature, however often it is sent."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    asset: Asset = "XLM" if form.get("asset") == "XLM" else "KALE"
+    stroops = stroops_of(form.get("amount", ""))
+    signed = await sign_in(request).confirm(
+        ctx, signature_in(form), wallet, _withdrawal(farmer, asset, stroops), once=False
+    )
+    await finish(request, withdrawals.withdraw(ctx, farmer, signed, asset, stroops))
+    return go_to(f"/farm/{farmer_id}#withdrawals")
+
+
+def _withdrawal(farmer: Farmer, asset: Asset, stroops: int) -> Deed:
+    to = farmer.payout_wallet
+    text = f"withdraw {amount(stroops)} {asset} to {to[:6]}...{to[-6:]}"
+    return Deed(text, ("withdraw", str(farmer.farmer_id), asset, str(stroops), to, farmer.payout_memo or ""))
+
+
+@router.get("/leave")
+async def show_leave(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
+    """What leaving means, and what the wallet has to sign for it."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    known = await _known(request, farmer)
+    challenge = _challenge(request, caller.subject_wallet or "", _departure(farmer))
+    return await page(request, "farm/leave.html", **known, challenge=challenge)
+
+
+@router.post("/leave")
+async def leave(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """There is no way back."""
+    farmer = await visible_farmer(request, caller, farmer_id)
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    await sign_in(request).confirm(ctx, signature_in(form), wallet, _departure(farmer))
+    await leaving.leave(ctx, farmer)
+    return go_to(f"/farm/{farmer_id}")
+
+
+def _departure(farmer: Farmer) -> Deed:
+    to = farmer.payout_wallet
+    return Deed(f"leave, all to {to[:6]}...{to[-6:]}", ("leave", str(farmer.farmer_id), to, farmer.payout_memo or ""))
+
+
+def _challenge(request: Request, wallet: str, deed: Deed) -> str:
+    return sign_in(request).challenge(wallet, context(request).settings.chain.passphrase, deed)

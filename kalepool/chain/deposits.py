@@ -1,0 +1,86 @@
+"""What somebody sends to a farmer's wallet out of its own: made for its wallet to sign, taken back, and sent on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from stellar_sdk import CreateAccount, MuxedAccount, Operation, Payment, TransactionEnvelope
+
+from kalepool.chain import building
+from kalepool.chain.client import Chain
+from kalepool.chain.records import Outcome, Prepared
+from kalepool.errors import AccountMissingError, InputError
+
+VALID_SECONDS = 300
+"""Somebody reads it, and perhaps looks for the wallet, before it is signed."""
+
+ACTION = "deposit"
+
+
+async def deposit_envelope(
+    chain: Chain, source: str, farmer: str, *, kale_stroops: int = 0, native_stroops: int = 0
+) -> str:
+    """A payment from `source` to a farmer's wallet, to be signed, as base64 XDR; XLM creates the wallet where it is not
+    on the ledger. Raises InputError for no amount, AccountMissingError, FeeTooHighError, RpcUnavailableError."""
+    if (kale_stroops > 0) == (native_stroops > 0):
+        raise InputError(f"a deposit of {kale_stroops} stroops KALE and {native_stroops} stroops XLM: one of them")
+    accounts = await chain.read_accounts([source, farmer])
+    if source not in accounts:
+        raise AccountMissingError(f"your wallet {source} is not on the ledger: it has nothing to send")
+    if native_stroops and farmer not in accounts:
+        operation: Operation = building.create_account(farmer, native_stroops)
+    else:
+        operation = building.payment(
+            farmer, chain.asset if kale_stroops else building.NATIVE, kale_stroops or native_stroops
+        )
+    bid = building.bid((await chain.read_fees()).classic, 2, building.MIN_FEE_STROOPS * 1000, 1)
+    until = await chain.now() + timedelta(seconds=VALID_SECONDS)
+    return building.envelope(
+        source,
+        accounts[source].sequence + 1,
+        [operation],
+        chain.network.passphrase,
+        fee_stroops=bid,
+        valid_until=until,
+    ).to_xdr()
+
+
+async def send_deposit(chain: Chain, transaction: str, source: str, farmer: str) -> Outcome:
+    """Sends what `deposit_envelope` made, once its wallet has signed it. Raises InputError for anything else."""
+    try:
+        envelope = TransactionEnvelope.from_xdr(transaction, chain.network.passphrase)
+        inner = envelope.transaction
+        [operation] = inner.operations
+        bounds = inner.preconditions.time_bounds if inner.preconditions else None
+        if inner.source.universal_account_id != source or operation.source is not None or bounds is None:
+            raise ValueError("it is not from the wallet that is signed in")
+        if not _goes_to(operation, farmer):
+            raise ValueError("it does not pay this farmer's wallet")
+        if not envelope.signatures:
+            raise ValueError("it is not signed")
+    except Exception as error:  # the SDK raises whatever its decoders do
+        reason = str(error) if isinstance(error, ValueError) and str(error).isprintable() else "it cannot be read"
+        raise InputError(f"this is not the payment that was to be signed: {reason[:200]}") from None
+    return await chain.submit(
+        Prepared(
+            action=ACTION,
+            source=source,
+            transaction_hash=envelope.hash_hex(),
+            inner_hash=None,
+            envelope_xdr=envelope.to_xdr(),
+            sequence=inner.sequence,
+            valid_until=datetime.fromtimestamp(bounds.max_time, UTC),
+            ledger=0,
+            fee_bid_stroops=inner.fee,
+        )
+    )
+
+
+def _goes_to(operation: Operation, farmer: str) -> bool:
+    match operation:
+        case CreateAccount(destination=str(to)):
+            return to == farmer
+        case Payment(destination=MuxedAccount() as to):
+            return to.universal_account_id == farmer
+        case _:
+            return False

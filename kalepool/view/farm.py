@@ -1,0 +1,199 @@
+"""One farmer as its own wallet sees it: how far it is, what it has and earned, and each block in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from kalepool.chain import Account
+from kalepool.database import Database
+from kalepool.protocol.model import U32_MAX
+from kalepool.services.blocks import blocks_of_farmer
+from kalepool.services.farmers import Farmer, FarmerStatus, Lacking, missing_funds
+from kalepool.view.words import mark
+
+Row = Mapping[str, Any]
+
+BLOCKS = 40
+"""The newest, on its page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One on the way in or out. state: done, now or later; `detail`: what it waits for, with `amount` in it."""
+
+    title: str
+    state: str
+    detail: str = ""
+    amount: int = 0
+    asset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FarmView:
+    """What is shown of a farmer. `account`: its wallet, None where it is not on the ledger, or where the chain does not
+    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. Amounts in stroops."""
+
+    farmer: Farmer
+    account: Account | None
+    is_silent: bool
+    missing: Lacking
+    totals: Row
+    planted: Sequence[Row]
+    blocks: Sequence[Row]
+    owed_stroops: int
+    steps: Sequence[Step]
+
+    @property
+    def kale_stroops(self) -> int:
+        held = (self.account.kale_stroops or 0) if self.account else 0
+        return max(held - self.owed_stroops, 0)
+
+    @property
+    def spendable_stroops(self) -> int:
+        return self.account.spendable_stroops if self.account else 0
+
+    @property
+    def planted_stroops(self) -> int:
+        return sum(row["stake_stroops"] for row in self.planted)
+
+    @property
+    def status(self) -> str:
+        """As people call it."""
+        if self.farmer.status == FarmerStatus.ACTIVE and self.farmer.paused:
+            return mark("paused")
+        return STATUSES[FarmerStatus(self.farmer.status)]
+
+
+STATUSES = {
+    FarmerStatus.REGISTERED: mark("not funded yet"),
+    FarmerStatus.ACTIVE: mark("active"),
+    FarmerStatus.LEAVING: mark("leaving"),
+    FarmerStatus.DEPARTED: mark("gone"),
+}
+
+WHY = {
+    "underfunded": mark("the wallet has too little XLM or KALE: send some"),
+    "account-missing": mark("the wallet is not on the ledger: send XLM to it"),
+    "planting-paused": mark("the pool's operator has paused planting"),
+    "contract-changed": mark("the KALE contract was changed, and the operator has yet to look at it"),
+    "wallet-busy": mark("a withdrawal was under way"),
+    "block-over": mark("the block was over"),
+    "deadline-passed": mark("there was no time left in the block"),
+    "block-not-open": mark("the block had not begun"),
+    "pool-away": mark("the pool was not running"),
+    "rpc-unavailable": mark("the network did not answer"),
+    "fee-too-high": mark("the network asked for higher fees than the pool pays"),
+    "work-missing": mark("no hash was handed in before the block was over"),
+    "harvest-missing": mark("the harvest came too late"),
+    "timeout": mark("it took too long"),
+}
+"""Reasons in words. One that is not here is told as it was written down."""
+
+
+LEAVING_WHY = {
+    "pail-open": mark("for the block that it is planted in to be over"),
+    "harvest-waits": mark("for its last harvest"),
+    "under-way": mark("for what is under way"),
+    "payout-account-missing": mark("the payout wallet is not on the ledger: create it, with 1 XLM or more"),
+    "payout-trustline-missing": mark("the payout wallet has no KALE trustline: add it"),
+    "deposits-come": mark("for somebody to stop sending it small amounts"),
+}
+"""What who leaves waits for, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTold:
+    """What became of a block: `level` as verdicts have it, `text` and `reason` in words, to be translated;
+    `said`: a reason that is not."""
+
+    level: str
+    text: str
+    reason: str = ""
+    said: str = ""
+
+
+def tell(block: Row) -> BlockTold:
+    """A row of blocks_of_farmer in words."""
+    if block["owed_code"] is not None:
+        text = mark("stake lost, made good") if block["owed_paid_transaction"] else mark("stake lost, owed to you")
+        return _because("bad", text, block["owed_code"], "")
+    if block["reward_stroops"] is not None:
+        return BlockTold("good", mark("harvested"))
+    if block["zeros"] is not None:
+        return BlockTold("busy", mark("worked, harvested when the block is over"))
+    if block["stake_stroops"] is not None:
+        return BlockTold("busy", mark("planted, a hash is searched for"))
+    return _because("warn", mark("not planted"), block["failed_code"], block["failed_message"])
+
+
+def _because(level: str, text: str, code: str | None, message: str | None) -> BlockTold:
+    reason = WHY.get(code or "", "")
+    return BlockTold(level, text, reason, "" if reason else (message or code or ""))
+
+
+def steps_in(farmer: Farmer, account: Account | None, missing: Lacking, *, has_place: bool, blocks: int) -> list[Step]:
+    """The way in: what is done, what is waited for now, and what comes then."""
+    active = farmer.status == FarmerStatus.ACTIVE
+    wanted: list[tuple[str, bool, str, int, str]] = [
+        (
+            mark("XLM in the wallet"),
+            active or not missing.native_stroops,
+            mark("waits for"),
+            missing.native_stroops,
+            "XLM",
+        ),
+        (
+            mark("Trustline for KALE, which the pool adds"),
+            active or not missing.trustline,
+            mark("a few ledgers"),
+            0,
+            "",
+        ),
+    ]
+    if farmer.deposit_stroops:
+        need = missing.kale_stroops
+        wanted.append((mark("KALE in the wallet"), active or not need, mark("waits for"), need, "KALE"))
+    waits = mark("a few ledgers") if has_place else mark("the pool is full: it waits for a place")
+    wanted += [
+        (mark("Let in by the pool"), active, waits, 0, ""),
+        (mark("First planted"), blocks > 0, mark("with the next block"), 0, ""),
+    ]
+    steps, now = [Step(mark("Registered"), "done")], True
+    for title, done, detail, amount, asset in wanted:
+        steps.append(Step(title, "done" if done else "now" if now else "later", "" if done else detail, amount, asset))
+        now = now and done
+    return steps
+
+
+async def read_farm(
+    database: Database,
+    farmer: Farmer,
+    account: Account | None,
+    *,
+    is_silent: bool,
+    owed_stroops: int,
+    min_spare_stroops: int,
+) -> FarmView:
+    """Raises DatabaseError."""
+    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id)
+    place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
+    planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
+    blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
+    assert totals is not None and place is not None
+    deposit = 0 if farmer.activated_at else farmer.deposit_stroops
+    missing = missing_funds(account, min_spare_stroops, deposit)
+    tried = sum(block["stake_stroops"] is not None for block in blocks)
+    steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
+    return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps)
+
+
+async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:
+    """What the books have of a farmer in a year (UTC), a page at a time. Raises DatabaseError."""
+    since, until = (datetime(each, 1, 1, tzinfo=UTC) for each in (year, year + 1))
+    return await database.fetch_all(
+        "select_farm_entries", farmer_id=farmer_id, since=since, until=until, after=after, limit=limit
+    )

@@ -1,0 +1,200 @@
+"""The farmers' pages without a script: by forms alone, and what nobody gets done without the wallet's signature."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import html
+import io
+import re
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from stellar_sdk import Keypair
+
+from kalepool.chain import deposit_envelope
+from tests.integration.api.test_farmer_way import add_wallet, balances, sign_in, wait_ready
+from tests.integration.conftest import KALE
+from tests.support.browser import Browser, signed
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = "<script>alert(1)</script>"
+UNSIGNED = re.compile(r'id="unsigned"[^>]*>([^<]+)<')
+
+
+def to_sign(shown: httpx2.Response) -> str:
+    found = UNSIGNED.search(shown.text)
+    assert found, shown.text
+    return html.unescape(found[1])
+
+
+@pytest.fixture
+async def wallet(api) -> Keypair:
+    await wait_ready(api)
+    await api.farm.rows("UPDATE poolers SET open = true")
+    return await add_wallet(api.farm)
+
+
+@pytest.fixture
+async def browser(api, wallet: Keypair) -> Browser:
+    made = Browser.of(api.app)
+    assert (await made.sign_in(wallet, api.farm.settings.chain.passphrase)).status_code == 303
+    return made
+
+
+async def join(api, browser: Browser, **wish: str) -> httpx2.Response:
+    fields = {"pooler": str(api.farm.pooler_id), "stake": "10", "agreed": "1", **wish}
+    return await browser.send("/farm/join", fields, page="/farm/join")
+
+
+async def active_farmer(api, browser: Browser) -> str:
+    """The path of a farmer with 100 KALE."""
+    answer = await join(api, browser)
+    path = answer.headers["location"]
+    found = await api.farm.rows("SELECT custodial_wallet FROM farmers ORDER BY registered_at DESC LIMIT 1")
+    await api.farm.ctx.chain.fund(found[0][0])
+    async with asyncio.timeout(20):
+        while not await api.farm.rows("SELECT 1 FROM farmers WHERE status = 'active'"):
+            await api.farm.wait_ledger()
+    await api.farm.give(found[0][0], 100 * KALE)
+    await api.farm.wait_ledger()
+    return path
+
+
+async def test_a_hostile_name_is_text_on_every_page(api, browser: Browser) -> None:
+    answer = await join(api, browser, name=HOSTILE)
+    assert answer.status_code == 303, answer.text
+    path = answer.headers["location"]
+    for shown in ("/farm", path, f"{path}/withdraw", f"{path}/leave", f"{path}/withdraw?amount={HOSTILE}"):
+        text = (await browser.look(shown)).text
+        assert HOSTILE not in text and not re.search(r"<script(?! src=\"/static/)|\son\w+=|\sstyle=", text), shown
+    parts = (await browser.look(f"{path}/parts")).json()
+    assert HOSTILE not in "".join(parts.values())
+    assert html.escape(HOSTILE) in (await browser.look(path)).text
+    for wish in (
+        {"name": "x" * 41},
+        {"stake": HOSTILE},
+        {"stake": "101"},
+        {"pooler": HOSTILE},
+        {"payout_wallet": HOSTILE},
+    ):
+        refused = await join(api, browser, **wish)
+        assert refused.status_code == 422 and HOSTILE not in refused.text, wish
+    assert (await browser.send("/farm/join", {"pooler": str(api.farm.pooler_id), "stake": "10"})).status_code == 422
+
+
+async def test_a_script_in_the_page_names_no_payout_wallet_of_its_own(api, browser: Browser, wallet: Keypair) -> None:
+    thief, passphrase = Keypair.random().public_key, api.farm.settings.chain.passphrase
+    asked = await join(api, browser, payout_wallet=thief)
+    assert asked.status_code == 200 and thief in asked.text
+    assert await api.farm.rows("SELECT 1 FROM farmers") == []
+    # What its holder signed to sign in, or for another deed, is no word for this one.
+    login = (await api.anybody.get("/auth", params={"account": wallet.public_key})).json()["transaction"]
+    other = to_sign(await join(api, browser, payout_wallet=Keypair.random().public_key))
+    for transaction in (login, other, to_sign(asked)):
+        by = Keypair.random() if transaction == to_sign(asked) else wallet
+        refused = await join(api, browser, payout_wallet=thief, transaction=signed(transaction, by, passphrase))
+        assert refused.status_code == 422, refused.text
+    assert await api.farm.rows("SELECT 1 FROM farmers") == []
+    agreed = signed(to_sign(asked), wallet, passphrase)
+    assert (await join(api, browser, payout_wallet=thief, transaction=agreed)).status_code == 303
+    assert (await join(api, browser, payout_wallet=thief, transaction=agreed)).status_code == 422, "once"
+
+
+async def test_money_moves_by_the_wallets_signature_alone(api, browser: Browser, wallet: Keypair) -> None:
+    farm, passphrase = api.farm, api.farm.settings.chain.passphrase
+    path = await active_farmer(api, browser)
+    fields = {"asset": "KALE", "amount": "10"}
+    before = (await balances(farm, wallet.public_key))[1] or 0
+    page = await browser.look(f"{path}/withdraw?asset=KALE&amount=10")
+    login = (await api.anybody.get("/auth", params={"account": wallet.public_key})).json()["transaction"]
+    less = to_sign(await browser.look(f"{path}/withdraw?asset=KALE&amount=1"))
+    wrong = ["", to_sign(page), signed(login, wallet, passphrase), signed(less, wallet, passphrase)]
+    wrong += [signed(to_sign(page), Keypair.random(), passphrase)]
+    for transaction in wrong:
+        answer = await browser.send(f"{path}/withdraw", fields | {"transaction": transaction}, page=path)
+        assert answer.status_code == 422, answer.text
+        assert (await browser.send(f"{path}/leave", {"transaction": transaction}, page=path)).status_code == 422
+    assert await farm.rows("SELECT 1 FROM withdrawals") == []
+    # What was signed for a deed signs nobody in.
+    deed = signed(to_sign(page), wallet, passphrase)
+    assert (await api.anybody.post("/auth", json={"transaction": deed})).status_code == 400
+
+    for _ in range(2):  # a button that is pressed twice pays once
+        answer = await browser.send(f"{path}/withdraw", fields | {"transaction": deed}, page=path)
+        assert answer.status_code == 303, answer.text
+    assert (await balances(farm, wallet.public_key))[1] == before + 10 * KALE
+    assert (
+        await browser.send(f"{path}/withdraw", {"asset": "XLM", "amount": "10", "transaction": deed})
+    ).status_code == 422
+    everything = await browser.look(f"{path}/withdraw?asset=KALE&all=1")
+    assert "Withdraw 90 KALE" in everything.text
+    assert (await browser.look(f"{path}/withdraw?asset=KALE&amount=91")).status_code == 422
+    assert (await browser.look(f"{path}/withdraw?asset=KALE&amount=0.1")).status_code == 422, "less than the least"
+
+
+async def test_a_deposit_goes_to_the_farmer_and_nowhere_else(api, browser: Browser, wallet: Keypair) -> None:
+    farm, passphrase = api.farm, api.farm.settings.chain.passphrase
+    path = (await join(api, browser)).headers["location"]
+    [(custodial,)] = await farm.rows("SELECT custodial_wallet FROM farmers")
+    shown = await browser.look(f"{path}/deposit?asset=XLM&amount=2.5")
+    transaction = to_sign(shown)
+    elsewhere = await deposit_envelope(farm.ctx.chain, wallet.public_key, wallet.public_key, native_stroops=1)
+    for wrong in ("", "nothing", transaction, signed(elsewhere, wallet, passphrase)):
+        answer = await browser.send(f"{path}/deposit", {"transaction": wrong}, page=path)
+        assert answer.status_code == 422, wrong
+    sent = signed(transaction, wallet, passphrase)
+    assert (await browser.send(f"{path}/deposit", {"transaction": sent}, page=path)).status_code == 303
+    assert (await balances(farm, custodial))[0] >= 25 * KALE // 10 - 1000
+    again = await browser.send(f"{path}/deposit", {"transaction": sent}, page=path)
+    assert again.status_code in (303, 422), "the network takes it once"
+    assert (await browser.look(f"{path}/deposit?asset=KALE&amount=1,5")).status_code == 200
+    assert (await browser.look(f"{path}/deposit?asset=KALE&amount=-1")).status_code == 422
+    assert (await browser.look(f"{path}/deposit?asset=BTC&amount=1")).status_code == 422
+
+
+async def test_stake_pause_and_books(api, browser: Browser, wallet: Keypair) -> None:
+    path = await active_farmer(api, browser)
+    farmer_id = path.rpartition("/")[2]
+    assert (await browser.send(f"{path}/stake", {"stake": "12,5", "most": "3"}, page=path)).status_code == 303
+    assert (await browser.send(f"{path}/pause", {"paused": "1"}, page=path)).status_code == 303
+    token = (await sign_in(api, wallet)).json()["token"]
+    client = api.client(token)
+    seen = (await client.get(f"/farmers/{farmer_id}")).json()
+    assert (seen["stake_percentage"], seen["stake_most_stroops"], seen["paused"]) == (0.125, "30000000", True)
+    seen = (await client.patch(f"/farmers/{farmer_id}", json={"paused": False, "stake_most_stroops": None})).json()
+    assert (seen["stake_percentage"], seen["stake_most_stroops"], seen["paused"]) == (0.125, None, False)
+    seen = (await client.patch(f"/farmers/{farmer_id}", json={})).json()
+    assert (seen["stake_percentage"], seen["paused"]) == (0.125, False)
+    for fields in ({"stake": ""}, {"stake": "NaN"}, {"stake": "10", "most": "-1"}, {"stake": "10", "most": "1e9"}):
+        assert (await browser.send(f"{path}/stake", fields, page=path)).status_code == 422, fields
+    year = datetime.now(UTC).year
+    saved = await browser.look(f"{path}/books.csv?year={year}")
+    assert saved.headers["content-disposition"].startswith("attachment")
+    rows = list(csv.DictReader(io.StringIO(saved.text)))
+    assert set(rows[0] if rows else {"event": ""}) >= {"event"}
+    assert len(list(csv.DictReader(io.StringIO((await browser.look(f"{path}/books.csv?year=2020")).text)))) == 0
+
+
+async def test_nobody_sees_anothers_farmer(api, browser: Browser) -> None:
+    path = (await join(api, browser)).headers["location"]
+    stranger = Browser.of(api.app)
+    assert (await stranger.look(path)).status_code == 401
+    await stranger.sign_in(Keypair.random(), api.farm.settings.chain.passphrase)
+    for page in ("", "/parts", "/withdraw", "/leave", "/books.csv?year=2026", "/deposit?asset=XLM&amount=1"):
+        assert (await stranger.look(path + page)).status_code == 404, page
+    for form in ("/stake", "/pause", "/withdraw", "/leave", "/deposit"):
+        answer = await stranger.send(path + form, {"stake": "1", "amount": "1"}, page="/farm/join")
+        assert answer.status_code == 404, form
+
+
+async def test_every_page_is_german_for_who_reads_german(api, browser: Browser) -> None:
+    """A word that a template says past the catalogue would be English here."""
+    path = (await join(api, browser)).headers["location"]
+    english = re.compile(r"\b(the|and|with|your|what|block by|wallet's|pays?)\b", re.IGNORECASE)
+    for page in ("/farm", "/farm/join", path, f"{path}/withdraw", f"{path}/leave"):
+        text = (await browser.look(f"{page}?lang=de")).text
+        said = re.sub(r"(?s)<textarea.*?</textarea>|<title>.*?</title>|<[^>]+>", " ", text)
+        assert not english.search(said), (page, english.search(said))
