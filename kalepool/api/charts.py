@@ -148,7 +148,7 @@ def _merge(series: Sequence[Series]) -> list[Series]:
         return ranked
     rest = ranked[MOST_SERIES - 1 :]
     values = tuple(sum(column) for column in zip(*(one.values for one in rest), strict=True))
-    return [*ranked[: MOST_SERIES - 1], Series(f"{len(rest)} others", values)]
+    return [*ranked[: MOST_SERIES - 1], Series(counted(len(rest), "other"), values)]
 
 
 def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:

@@ -137,3 +137,46 @@ SELECT cause FROM transfers WHERE cause = ANY(%(causes)s);
 
 -- name: select_book_account
 SELECT account, balance_stroops FROM book_accounts WHERE account = %(account)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- services/books/results.py: what blocks and days cost and brought
+
+-- name: select_block_results
+-- Of blocks below `before` and not below `oldest` that the pool did something in, the newest first.
+SELECT b.block_index, p.price_xlm::float8 AS price_xlm, r.*
+FROM (SELECT DISTINCT block_index FROM submission_items
+      WHERE block_index < %(before)s AND block_index >= %(oldest)s ORDER BY block_index DESC LIMIT %(limit)s) b
+LEFT JOIN block_prices p USING (block_index)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
+           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
+           CASE WHEN p.price_xlm IS NULL THEN coalesce(sum(won_stroops + lost_stroops), 0) ELSE 0 END AS unpriced_stroops
+    FROM money_events WHERE block_index = b.block_index) r
+ORDER BY b.block_index DESC;
+
+-- name: select_day_results
+-- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them.
+SELECT d.day, r.*
+FROM unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
+           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
+           coalesce(sum(won_stroops + lost_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM money_events LEFT JOIN block_prices p USING (block_index)
+    WHERE event_id >= d.first AND event_id < d.until) r
+ORDER BY d.day DESC;
+
+-- name: select_first_submission
+-- The id of the oldest transaction.
+SELECT submission_id FROM submissions ORDER BY submission_id LIMIT 1;
+
+-- name: select_newest_harvested
+SELECT block_index FROM harvests WHERE outcome = 'harvested' ORDER BY block_index DESC LIMIT 1;

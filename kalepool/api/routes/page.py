@@ -27,7 +27,9 @@ from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.policy.endurance import Endurance
+from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
+from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
@@ -46,7 +48,7 @@ ROWS = 50
 EVENTS = 16
 """On the first page."""
 
-PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "events")
+PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "days", "events")
 """The page's parts: a template each, and an element of that id."""
 
 STATIC = {
@@ -70,6 +72,7 @@ def render_parts(
     events: Sequence[Mapping[str, Any]],
     explorer_url: str | None,
     endurance: Endurance | None = None,
+    days: Sequence[DayResult] = (),
 ) -> dict[str, str]:
     """The page's parts as HTML in a language, by id."""
     words = Language(language)
@@ -77,6 +80,7 @@ def render_parts(
         "moment": moment,
         "verdict": judge(moment, words),
         "events": events,
+        "days": days,
         "explorer_url": explorer_url,
         "endurance": endurance,
         "hashrate": hashrate_chart(history, words),
@@ -93,7 +97,7 @@ def render_parts(
 class Viewing:
     """The newest parts for everybody. Viewers wait for a version above the last they saw, so a slow one skips ticks."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, days: Days) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
         self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
@@ -101,6 +105,7 @@ class Viewing:
         self._database, self._accounts = ctx.database, ctx.accounts
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
+        self._days = days
         self._parts: dict[tuple[str, str], tuple[int, str]] = {}  # by language and name
         self._languages: set[str] = set()  # in which anybody has looked yet
         self._moment: Moment | None = None
@@ -204,9 +209,10 @@ class Viewing:
             moment = await self._moments.read()
             history = await self._history.read()
             events = await read_events(self._database, None, EVENTS)
+            days = await self._days.read()
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = await asyncio.to_thread(self._render, moment, history, events)
+            found = await asyncio.to_thread(self._render, moment, history, events, days)
             changed = {key: html for key, html in found.items() if self._parts.get(key, (0, ""))[1] != html}
             async with self._changed:
                 self.read_at, self._moment = begun, moment
@@ -217,12 +223,12 @@ class Viewing:
                     self._changed.notify_all()
 
     def _render(
-        self, moment: Moment, history: History, events: Sequence[Mapping[str, Any]]
+        self, moment: Moment, history: History, events: Sequence[Mapping[str, Any]], days: Sequence[DayResult]
     ) -> dict[tuple[str, str], str]:
         """By language and name."""
         found: dict[tuple[str, str], str] = {}
         for language in sorted(self._languages):
-            parts = render_parts(language, moment, history, events, self.explorer_url, self._accounts.endurance)
+            parts = render_parts(language, moment, history, events, self.explorer_url, self._accounts.endurance, days)
             found |= {(language, name): html for name, html in parts.items()}
         return found
 
@@ -293,6 +299,7 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     if found is None:
         return await _missing(request, mark("block %(index)s is not in our records"), index=index)
     known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
+    known |= {"result": found.result, "sat_out": in_words(found.plan) if found.plan else ""}
     return await page(request, "block.html", index=index, **known)
 
 

@@ -103,6 +103,7 @@ class Cast:
             "index": 0,
             "block_index": 0,
             "what": "plantings",
+            "by": "blocks",
         }
         return template.format(**names)
 
@@ -116,6 +117,8 @@ TABLE: dict[str, Call] = {
     "GET /health": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
     "GET /books": Call(EVERYBODY),
+    "GET /books/blocks": Call(EVERYBODY),
+    "GET /books/days": Call(EVERYBODY),
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
@@ -197,6 +200,7 @@ TABLE: dict[str, Call] = {
     ),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/results/{by}": Call({OPERATOR}),
     "GET /operator/audit/{what}": Call({OPERATOR}),
 }
 

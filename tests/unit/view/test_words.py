@@ -47,7 +47,7 @@ def said(tree: ast.AST) -> list[tuple[str, list[str]]]:
     """Calls of functions, and of methods of `words`, with texts, and the texts they begin with."""
     found = []
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        name = getattr(call.func, "id", "")
+        name = "mark" if getattr(call.func, "id", "") == "mark" else ""
         if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in ("words", "self.words"):
             name = call.func.attr
         texts = [
