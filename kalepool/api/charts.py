@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.units import kale, rate
+from kalepool.units import counted, kale, rate
 from kalepool.view.history import History, Series
 from kalepool.view.moment import BlockSummary
 from kalepool.view.words import ENGLISH, Language
