@@ -13,8 +13,8 @@ from kalepool.protocol.model import U32_MAX
 from kalepool.services.books import ledgers, results
 from kalepool.services.books.ledgers import BookSummary
 from kalepool.services.books.results import BlockResult
+from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.mining import share_logs
-from kalepool.services.mining.payout_records import TreasuryRow, read_treasury
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 
 Row = Mapping[str, Any]

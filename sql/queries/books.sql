@@ -78,6 +78,37 @@ HAVING bool_or(event <> 'fee')
    AND sum(amount_stroops) FILTER (WHERE event = 'fee') IS DISTINCT FROM sum(amount_stroops) FILTER (WHERE event <> 'fee');
 
 ------------------------------------------------------------------------------------------------------------------------
+-- The treasury, and lost stakes that are paid from it
+
+-- name: select_treasury
+-- What it has; what of it is on its way to miners (what is put down for them has left it), what they are due, what farmers
+-- owe; the operator's part, and what of that is on its way to farmers.
+SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'treasury'), 0) AS treasury_stroops,
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
+       coalesce((SELECT sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer') OR starts_with(account, 'unexplained/wallet-')), 0)
+           AS owed_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'operator'), 0) AS operator_stroops,
+       coalesce((SELECT sum(amount_stroops) FROM submission_items WHERE action = 'compensate' AND status = 'open'), 0)
+           AS compensating_stroops;
+
+-- name: select_owed_stakes
+-- What is owed for lost stakes, and neither paid nor on its way, the oldest first.
+SELECT c.compensation_id, c.block_index, c.farmer_id, f.custodial_wallet AS wallet, f.status AS farmer_status,
+       c.stake_stroops + c.forecast_stroops AS owed_stroops, c.fault, c.approved_at IS NOT NULL AS is_approved, c.wait_code,
+       c.wait_message
+FROM pooler_compensations c JOIN farmers f USING (farmer_id)
+WHERE c.standing = 'owed' AND c.paid_at IS NULL AND c.stake_stroops + c.forecast_stroops > 0
+  AND NOT EXISTS (SELECT FROM submission_items i WHERE i.action = 'compensate' AND i.block_index = c.block_index
+                  AND i.farmer_id = c.farmer_id AND i.status IN ('open', 'applied'))
+ORDER BY c.created_at, c.compensation_id;
+
+-- name: note_compensation_waits
+UPDATE pooler_compensations SET wait_code = %(code)s, wait_message = %(message)s WHERE compensation_id = %(compensation_id)s;
+
+------------------------------------------------------------------------------------------------------------------------
 -- Held against the chain
 
 -- name: select_wallets_to_check

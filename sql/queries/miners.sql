@@ -96,7 +96,8 @@ LEFT JOIN block_plans plan ON plan.block_index = o.block_index AND plan.pooler_i
 LEFT JOIN LATERAL (SELECT count(*) AS pails FROM plantings p
                    WHERE p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted') taken ON true
 WHERE o.status = 'open'
-  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND (plan.places IS NULL OR taken.pails < plan.places)));
+  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.paused
+                         AND (plan.places IS NULL OR taken.pails < plan.places)));
 
 -- name: select_next_job_serials
 -- Numbers for jobs, that no job ever had.

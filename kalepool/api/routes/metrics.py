@@ -27,10 +27,11 @@ from kalepool.policy.timing import living_blocks
 from kalepool.services.books import held, results
 from kalepool.services.books.held import Difference
 from kalepool.services.books.results import BlockResult, Days, PeriodResult
+from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.context import Context
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
-from kalepool.services.mining.payout_records import PayoutTrouble, TreasuryRow, payout_trouble, read_treasury
+from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)

@@ -61,6 +61,7 @@ async def commands(farm, tmp_path: Path) -> AsyncIterator[Commands]:
                 "KALEPOOL_RPC_URL": farm.devnet.url,
                 "KALEPOOL_LEDGER_SECONDS": "0.1",
                 "DATABASE_URL": farm.database_url,
+                "KALEPOOL_MASTER_KEY_FILE": str(farm.settings.data_dir / "master.key"),
             },
         )
         yield made

@@ -198,6 +198,7 @@ TABLE: dict[str, Call] = {
     "PUT /operator/compensations/{compensation_id}/payment": Call(
         {OPERATOR}, lambda _: {"transaction_hash": "00" * 32}
     ),
+    "PUT /operator/compensations/{compensation_id}/approval": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
     "GET /operator/results/{by}": Call({OPERATOR}),

@@ -110,6 +110,18 @@ async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, se
         assert given == {second}
 
 
+async def test_nobody_hashes_for_who_wishes_to_be_left_out(
+    field: Field, database: Database, settings: Settings
+) -> None:
+    """Unless it is planted already: what was begun is ended."""
+    planted, paused, *rest = field.farmers
+    await field.execute("UPDATE farmers SET paused = true WHERE farmer_id = ANY(%s)", [planted, paused])
+    await field.open_block(41)
+    await add_block(field, 41, {planted: None}, (5, 8))
+    async with Mining.open(database, settings) as mining:
+        assert set(mining.dealer.places) == {planted, *rest}
+
+
 async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database: Database, settings: Settings) -> None:
     """Though they have the fewest zeros: that work would be for nothing. Another plan is heard of at once."""
     planted, left_out = list(field.farmers)[:2], set(list(field.farmers)[2:])
