@@ -24,7 +24,8 @@ def layout(backend: str) -> Layout:
     """The measured best layout of a backend. What a newer processor has besides is not used by the older names."""
     if backend == "avx512":
         host = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
-        return Layout(512, 1, ternary=True, target=host)  # whatever processor NUMBA_CPU_NAME may name
+        # Whatever processor NUMBA_CPU_NAME may name. In this order a Zen 5 is 3 % faster than in that for its own.
+        return Layout(512, 1, ternary=True, target=host, tune="sapphirerapids")
     if backend == "avx2":
         return Layout(256, 4, target=("x86-64", "+avx2"))
     if backend == "sse2":

@@ -45,6 +45,7 @@ class Layout:
     parts: int
     ternary: bool = False  # AVX-512's three-input logic, by intrinsic
     target: tuple[str, str] | None = None  # LLVM's processor and features to compile for; by default the host's
+    tune: str | None = None  # the processor for which LLVM orders instructions; by default the target's
 
     @property
     def nonces(self) -> int:
@@ -112,6 +113,11 @@ def table(module: ir.Module, element: ir.Type, values: Sequence[int], addrspace:
     return variable
 
 
+def inside(builder: Value, pointer: Value, place: int) -> Value:
+    """The address of an element of what the pointer points to. In WebAssembly that is then part of a load or store."""
+    return builder.gep(pointer, [I32(place)], inbounds=True)
+
+
 def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout: Layout) -> Value:
     kind = ir.FunctionType(I64, arguments)
     function = cast(Value, ir.Function(module, kind, module.get_unique_name(f"kale.{name}")))
@@ -122,6 +128,8 @@ def _function(module: ir.Module, name: str, arguments: Sequence[ir.Type], layout
         processor, features = layout.target
         for attribute in (f'"target-cpu"="{processor}"', f'"target-features"="{features}"'):
             set[str].add(function.attributes, attribute)  # llvmlite's own add() knows no attributes with values
+    if layout.tune:
+        set[str].add(function.attributes, f'"tune-cpu"="{layout.tune}"')
     return function
 
 
@@ -201,10 +209,10 @@ class Words:
         return self.builder.bitcast(slot, self.type.as_pointer())
 
     def load(self, pointer: Value, place: int) -> Value:
-        return self.builder.load(self.builder.gep(pointer, [I32(place)]), align=self.layout.bits // 8)
+        return self.builder.load(inside(self.builder, pointer, place), align=self.layout.bits // 8)
 
     def store(self, word: Value, pointer: Value, place: int) -> None:
-        self.builder.store(word, self.builder.gep(pointer, [I32(place)]), align=self.layout.bits // 8)
+        self.builder.store(word, inside(self.builder, pointer, place), align=self.layout.bits // 8)
 
     @contextlib.contextmanager
     def counted(self, start: int, stop: int, *carried: Value) -> Generator[tuple[Value, list[Value]]]:
@@ -410,7 +418,7 @@ class _Interleaved:
         for first in range(0, 25, 5):
             row: list[Value] = []
             for lane in range(first, first + 5):
-                word = words.repeated(self.builder.gep(self.prefix, [I32(16 * (lane * self.parts + part))]))
+                word = words.repeated(inside(self.builder, self.prefix, 16 * (lane * self.parts + part)))
                 turned = [keccak.rotate(words, delta.__getitem__, turn, part, self.parts) for turn in reach[lane]]
                 row.append(words.xor(word, *turned))
             yield row

@@ -19,6 +19,7 @@ from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
     browser,
+    browser_miner,
     closings,
     csv_exports,
     earnings,
@@ -131,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        browser_miner,
         page,
         browser,
         farm,

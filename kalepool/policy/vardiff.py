@@ -24,6 +24,9 @@ INSURANCE_STEPS = 16
 """How much easier than its pace asks for a rig's share may be made, so that a farmer without zeros gets its first."""
 
 
+FIRST_STEPS = 8
+"""How much easier than its pace asks for a rig's first share is: who starts soon sees that it works."""
+
 BURST_SHARES = 2.0
 FASTEST = 20.0
 """Shares that come all at once waited somewhere, behind an outage or in a batch: beyond BURST_SHARES, only as many
@@ -78,14 +81,16 @@ def adjust(pace: Pace, now: datetime, seconds_per_share: float) -> Pace:
     return Pace(difficulty_for(pace.difficulty * factor, 1.0), now, settled=pace.settled)
 
 
-def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False) -> int:
-    """Hashes a share of this job is to take on average: the rig's `pace`, less where less would help the farmer.
+def job_difficulty(pace: int, zeros: int, *, whole_zeros: bool = False, first: bool = False) -> int:
+    """Hashes a share of this job is to take on average: the rig's `pace`, less where less would help the farmer, and
+    less for the `first` share of a rig.
 
     A hash that beats the farmer's `zeros` is wanted even if the pace asks for more, or a slow miner would never save a
     stake; but not more than INSURANCE_STEPS times as often. Credits go by the job's difficulty, so this changes nothing
     for the miner. With `whole_zeros` the result is a power of 16, for programs that know no finer target.
     """
-    difficulty = max(min(pace, max(16 ** (zeros + 1), pace // INSURANCE_STEPS)), MIN_DIFFICULTY)
+    wanted = pace // FIRST_STEPS if first else pace
+    difficulty = max(min(wanted, max(16 ** (zeros + 1), pace // INSURANCE_STEPS)), MIN_DIFFICULTY)
     if not whole_zeros:
         return difficulty
     digits = (difficulty.bit_length() - 1) // 4

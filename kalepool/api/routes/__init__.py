@@ -4,6 +4,7 @@ public.py        everybody: what the pool is, its blocks, /health, /info, the st
 books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
+browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: sign in, join
 farm_account.py  one of them: fund, look, stake, withdraw, leave
 operating.py     operators, in a browser: what they see

@@ -183,7 +183,9 @@ class Dealer:
             if rig.given is not None:
                 rig.give(None, now)
             return False
-        difficulty = job_difficulty(rig.pace.difficulty, target.zeros, whole_zeros=rig.whole_zeros)
+        difficulty = job_difficulty(
+            rig.pace.difficulty, target.zeros, whole_zeros=rig.whole_zeros, first=not rig.proven
+        )
         present = rig.given
         if present is not None and rig.given_at is not None:
             same_block = present.place.block_index == target.block_index and present.job.entropy == target.entropy

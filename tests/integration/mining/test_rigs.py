@@ -16,6 +16,7 @@ from kalepool.database import Database
 from kalepool.errors import ConflictError
 from kalepool.policy.conduct import Standing
 from kalepool.policy.shares import ShareOutcome
+from kalepool.policy.vardiff import FIRST_STEPS, MIN_DIFFICULTY
 from kalepool.services.keys import Role
 from kalepool.services.mining import Mining, miners, service
 from kalepool.services.mining.service import Offer
@@ -114,6 +115,20 @@ async def test_a_rig_comes_back_after_a_week(database: Database, field, settings
         [nonce] = find_nonces(again, 1)
         [answer] = await mining.take_shares(miner_id, [Offer(again.job.job_id, str(nonce))])
         assert answer.outcome is ShareOutcome.ACCEPTED
+
+
+async def test_a_rigs_first_share_comes_soon(mining: Mining, miner_id):
+    """An eighth of what its speed asks for, until it has brought one; it is credited with no more than that."""
+    for each in mining.dealer.places.values():
+        each.zeros = 16  # no farmer needs an easier one
+    rig = await mining.claim_rig(miner_id, "new", hashes_per_second=20.0 * MIN_DIFFICULTY)
+    given = await given_job(mining, rig)
+    assert given.job.difficulty == rig.pace.difficulty // FIRST_STEPS
+    [nonce] = find_nonces(given, 1)
+    [answer] = await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce))])
+    assert answer.credited_hashes == given.job.difficulty
+    later = await mining.next_job(rig, given.job.job_id, 5.0)
+    assert later is not None and later.job.difficulty == rig.pace.difficulty
 
 
 async def test_two_hundred_rigs_of_one_key_are_not_throttled(mining: Mining, miner_id, monkeypatch: pytest.MonkeyPatch):

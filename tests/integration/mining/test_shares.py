@@ -287,6 +287,7 @@ async def test_difficulty_is_not_picked_after_the_hash(mining: Mining, field, mi
     for number, place in enumerate(mining.dealer.places.values()):
         place.zeros = 9 if number else 3  # all work for the first, and shares are as hard as the pace asks for
     rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    rig.proven = True  # past its first, easier share
     jobs = [await given_job(mining, rig)]
     for step in range(1, 4):
         rig.pace = Pace(MIN_DIFFICULTY * 2**step, datetime.now(UTC))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.external_rigs import CROWDED, assign
-from kalepool.policy.vardiff import MIN_DIFFICULTY, job_difficulty
+from kalepool.policy.vardiff import FIRST_STEPS, MIN_DIFFICULTY, job_difficulty
 
 ZEROS = st.dictionaries(st.integers(0, 30), st.integers(0, 8), min_size=1, max_size=12)
 SPEEDS = st.dictionaries(st.integers(0, 60), st.floats(1e3, 1e10), max_size=40)
@@ -62,6 +62,13 @@ def test_difficulty_follows_the_pace_and_eases_for_a_farmer_without_zeros(pace, 
         assert difficulty == pace
     elif difficulty > max(MIN_DIFFICULTY, pace // 16):
         assert difficulty == 16 ** (zeros + 1), "what would help is brought, and no more"
+
+
+@given(st.integers(MIN_DIFFICULTY, 2**60), st.integers(0, 16))
+def test_a_rigs_first_share_is_easier(pace, zeros):
+    first, later = job_difficulty(pace, zeros, first=True), job_difficulty(pace, zeros)
+    assert MIN_DIFFICULTY <= first <= max(pace // FIRST_STEPS, MIN_DIFFICULTY)
+    assert first <= later and first >= pace // 16
 
 
 @given(st.integers(MIN_DIFFICULTY, 2**60), st.integers(0, 16))
