@@ -69,8 +69,9 @@ BEGIN
         -- It reads no sealed secret, makes no key, and credits nobody's shares.
         GRANT SELECT ON migrations, blocks, block_operations, plantings, works, harvests, workers, house_hashes, block_plans,
             hashrates TO kalepool_coordinator;
-        GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at, stake_percentage, paused, stake_most_stroops,
-            plants_itself, price_stroops, prepaid_stroops) ON farmers TO kalepool_coordinator;
+        GRANT SELECT (farmer_id, pooler_id, custodial_wallet, status, registered_at, stake_percentage, paused, resumed_at,
+                      stake_most_stroops, plants_itself, price_stroops, prepaid_stroops)
+            ON farmers TO kalepool_coordinator;
         GRANT SELECT (key_id, key_hash, role, subject_id, subject_wallet, label, created_at, expires_at, revoked_at)
             ON api_keys TO kalepool_coordinator;
         GRANT SELECT (submission_id, pooler_id, action, status, fee_stroops, submitter) ON submissions TO kalepool_coordinator;

@@ -8,6 +8,7 @@ auth.py       keys, roles, Principal
 sessions.py   browsers that are signed in: who they are, and what their forms are held to
 cookies.py    what browsers keep
 rendering.py  a page from its template, in the reader's language
+gzipped.py    answers that are compressed
 limits.py     requests a minute, and at the same time
 bodies.py     how large and how late a body may be
 connections.py  how many connections there may be, and how late a head

@@ -11,6 +11,7 @@ from uuid import UUID
 from kalepool.units import counted, kale, rate
 from kalepool.view.history import History, Series
 from kalepool.view.moment import BlockSummary
+from kalepool.view.words import ENGLISH, Language
 
 MOST_SERIES = 6
 """Series told apart by colour; the smaller ones are one."""
@@ -74,7 +75,7 @@ def nice_ceiling(value: float) -> float:
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9))
 
 
-def hashrate_chart(history: History) -> Chart | None:
+def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
     """Hashrates over time, stacked. None with fewer than two points."""
     if len(history.times) < 2:
         return None
@@ -90,19 +91,29 @@ def hashrate_chart(history: History) -> Chart | None:
         floor = ceiling
     last = history.times[-1]
     marks = sorted({0, count // 2, count - 1})
-    columns = tuple(Tick(_x(at, count), _ago(last, history.times[at])) for at in marks)
+    columns = tuple(Tick(_x(at, count), _ago(last, history.times[at], words)) for at in marks)
     total = [sum(one.values[at] for one in series) for at in range(count)]
-    summary = f"Now {rate(total[-1])}; over this time from {rate(min(total))} to {rate(max(total))}."
+    summary = words.say(
+        "Now %(now)s; over this time from %(least)s to %(most)s.",
+        now=rate(total[-1]),
+        least=rate(min(total)),
+        most=rate(max(total)),
+    )
     return Chart(_rows(top, _short_rate), columns, tuple(areas), (), summary)
 
 
-def reward_chart(blocks: Sequence[BlockSummary]) -> Chart | None:
+def reward_chart(blocks: Sequence[BlockSummary], words: Language = ENGLISH) -> Chart | None:
     """Rewards by block; `blocks` newest first. None without a harvest."""
     shown = [block for block in reversed(blocks) if block.harvested or block.given_up]
     if not any(block.harvested for block in shown):
         return None
     total = sum(block.rewarded_stroops for block in shown)
-    summary = f"{kale(total)} KALE over {counted(len(shown), 'block')}, without stakes."
+    summary = words.counted(
+        "%(kale)s KALE over %(num)s block, without stakes.",
+        "%(kale)s KALE over %(num)s blocks, without stakes.",
+        len(shown),
+        kale=kale(total),
+    )
     return block_chart([(block.block_index, block.rewarded_stroops) for block in shown], summary)
 
 
@@ -160,8 +171,10 @@ def _point(at: int, count: int, value: float, top: float) -> str:
     return f"{_x(at, count)} {_y(value, top):.1f}"
 
 
-def _ago(last: datetime, at: datetime) -> str:
+def _ago(last: datetime, at: datetime, words: Language) -> str:
     seconds = (last - at).total_seconds()
     if seconds < 1:
-        return "now"
-    return f"{seconds / 60:.0f} min ago" if seconds >= 60 else f"{seconds:.0f} s ago"
+        return words.say("now")
+    if seconds >= 60:
+        return words.say("%(minutes)s min ago", minutes=f"{seconds / 60:.0f}")
+    return words.say("%(seconds)s s ago", seconds=f"{seconds:.0f}")

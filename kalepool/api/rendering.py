@@ -14,10 +14,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kalepool.api import cookies
+from kalepool.api import cookies, gzipped
 from kalepool.api.problems import Problem, of_error, of_invalid
 from kalepool.errors import KalepoolError
 from kalepool.units import amount, kale, rate
+from kalepool.view.meanings import MEANINGS
 from kalepool.view.words import LANGUAGES, Language, choose
 
 FOLDER = Path(__file__).parent
@@ -63,7 +64,7 @@ def environment(words: Language) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.filters.update(kale=kale, rate=rate, short=short, clock=clock, utc=utc, amount=amount)
-    made.globals.update(language=words.language, languages=LANGUAGES)
+    made.globals.update(language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True
     )
@@ -97,8 +98,16 @@ async def page(request: Request, template: str, status: int = 200, **known: Any)
         "path": request.url.path,
         "visitor": getattr(request.state, "visitor", None),
     }
-    html = await asyncio.to_thread(TEMPLATES[language].get_template(template).render, everywhere | known)
-    answer = HTMLResponse(html, status, headers=HEADERS | {"Content-Language": language, "Vary": "Accept-Language"})
+    squeezed = everywhere["visitor"] is None and gzipped.is_taken(request)
+    headers = HEADERS | {"Content-Language": language, "Vary": "Accept-Language, Accept-Encoding, Cookie"}
+
+    def render() -> str | bytes:
+        html = TEMPLATES[language].get_template(template).render(everywhere | known)
+        return gzipped.squeeze(html) if squeezed else html
+
+    answer = HTMLResponse(
+        await asyncio.to_thread(render), status, headers=headers | (gzipped.HEADERS if squeezed else {})
+    )
     visitor = everywhere["visitor"]
     if visitor is not None and visitor.new:
         cookies.keep_secret(request, answer, visitor.secret)  # the forms on this page are held to it

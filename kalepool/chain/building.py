@@ -22,6 +22,7 @@ from stellar_sdk import (
     Keypair,
     Operation,
     Preconditions,
+    StrKey,
     TimeBounds,
     Transaction,
     TransactionEnvelope,
@@ -55,6 +56,9 @@ INSTRUCTION_LEEWAY = 500_000
 WRITE_LEEWAY_BYTES = 256
 RESOURCE_FEE_LEEWAY = (1_000, 10)
 """Stroops, and per cent, on top of the resource fee. What is not used of the refundable part comes back."""
+
+NOBODY = StrKey.encode_ed25519_public_key(bytes(32))
+"""Source of a simulation whose caller does not matter, as in the SDK's contract clients."""
 
 CLAIMABLE_V0 = "00000000"
 """What a claimable balance's id begins with where it is written in hex: its kind."""

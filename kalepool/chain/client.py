@@ -118,7 +118,7 @@ class Chain(PastReader):
     async def foresee_work(self, farmer: str, digest: bytes, nonce: int) -> Foreseen:
         """The simulation of a work whose channel account is not known yet. Raises as prepare_…"""
         call = building.work_call(self.network.contract_id, farmer, digest, nonce)
-        return Foreseen(await self._simulate(call, farmer))
+        return Foreseen(await self._simulate(call, building.NOBODY))
 
     async def prepare_work(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_operators
+from kalepool.view import german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -272,5 +272,5 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS |= german_operators.WORDS
-COUNTED |= german_operators.COUNTED
+WORDS = german_page.WORDS | german_operators.WORDS | WORDS
+COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED

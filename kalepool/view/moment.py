@@ -21,6 +21,7 @@ from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.farmers import FarmerStatus, Lacking, missing_funds
 from kalepool.units import amount, plain
+from kalepool.view.words import ENGLISH, Language
 
 BLOCKS = 60
 
@@ -78,13 +79,17 @@ class FarmerProgress:
     @property
     def waits_for(self) -> str:
         """What a registered farmer needs to become active. The pool adds the trustline by itself."""
+        return self.waiting_for(ENGLISH)
+
+    def waiting_for(self, words: Language) -> str:
+        """As `waits_for`, in this language."""
         if self.missing is None:
-            return "waits for XLM"
+            return words.say("waits for XLM")
         if self.missing.native_stroops:
-            return f"waits for {amount(self.missing.native_stroops)} XLM"
+            return words.say("waits for %(amount)s XLM", amount=amount(self.missing.native_stroops))
         if self.missing.kale_stroops and not self.missing.trustline:
-            return f"waits for {amount(self.missing.kale_stroops)} KALE"
-        return "is let in"
+            return words.say("waits for %(amount)s KALE", amount=amount(self.missing.kale_stroops))
+        return words.say("is let in")
 
     def with_forecast(self, block: Block, index: int) -> FarmerProgress:
         """With what its pail would bring if the block ended as it stands."""

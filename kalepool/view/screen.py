@@ -66,7 +66,7 @@ def _block(moment: Moment, now: datetime) -> RenderableType:
     parts: list[RenderableType] = [_verdict(verdict), grid, counts]
     if moment.servers:
         parts.append(Text(f"RPC servers: {moment.servers}", style="dim", overflow="fold"))
-    if moment.planting_paused and verdict.title not in (PAUSED[0], SAFE_TO_STOP[0]):
+    if moment.planting_paused and verdict.title not in (PAUSED, SAFE_TO_STOP):
         parts.append(Text("paused by the operator: nothing is planted", style="bold yellow"))
     return Panel(Group(*parts))
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kalepool.units import counted, kale
+from kalepool.units import kale
 from kalepool.view.moment import Moment
+from kalepool.view.words import ENGLISH, Language, mark
 
 Level = Literal["good", "busy", "warn", "bad"]
 
-PAUSED = ("Paused by the operator", "Nothing is planted. What was planted before is worked and harvested as ever.")
+PAUSED, SAFE_TO_STOP = mark("Paused by the operator"), mark("Paused, safe to stop")
 
-SAFE_TO_STOP = ("Paused, safe to stop", "Nothing is planted or on its way, and all that was planted is worked.")
-
-NOBODY_MINES = "Nobody is mining"
+NOBODY_MINES = mark("Nobody is mining")
 
 STARTING_SECONDS = 10.0
 """What a pool that was just started takes to plant and search, however short its blocks are."""
@@ -33,79 +32,149 @@ class PoolVerdict:
         return self.level in ("warn", "bad")
 
 
-def judge(moment: Moment) -> PoolVerdict:
+def judge(moment: Moment, words: Language = ENGLISH) -> PoolVerdict:
     """Whether stakes are safe, in words for somebody who was just woken: those of this block, and, until the next one
     is over, those of the last."""
-    now = _judge_block(moment)
+    now = _Block(moment, words).judge()
     if now.level == "bad":
         return now
     lost = moment.lost
     if lost is not None:
-        stakes = counted(lost.farmers, "stake")
-        title = f"Block {lost.block_index} lost {stakes}, {kale(lost.stake_stroops)} KALE"
-        return PoolVerdict("bad", title, f"This block: {now.title}. {now.detail}")
+        title = words.counted(
+            "Block %(index)s lost %(num)s stake, %(kale)s KALE",
+            "Block %(index)s lost %(num)s stakes, %(kale)s KALE",
+            lost.farmers,
+            index=lost.block_index,
+            kale=kale(lost.stake_stroops),
+        )
+        this = words.say("This block: %(title)s. %(detail)s", title=now.title, detail=now.detail)
+        return PoolVerdict("bad", title, this)
     return now
 
 
-def _judge_block(moment: Moment) -> PoolVerdict:
-    """Of this block alone."""
-    left = moment.seconds_left
-    if moment.is_silent:
-        return PoolVerdict("bad", "Chain does not answer", "The node is silent: what is shown here may be old.")
-    if moment.index is None or left is None:
-        return PoolVerdict("busy", "Waiting", "The first block has not begun.")
-    if not moment.active:
-        return _nobody(moment)
-    if moment.paused:
-        return PoolVerdict("warn", "Farm paused", "The KALE contract takes no plants.")
-    if moment.planting_paused and not moment.unworked:
-        return PoolVerdict("warn", *(SAFE_TO_STOP if moment.may_stop else PAUSED))
-    if not moment.planted:
-        return _unplanted(moment, left)
-    return _unworked(moment, left) if moment.unworked else _safe(moment, left)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What is said of this block alone."""
 
+    moment: Moment
+    words: Language
 
-def _nobody(moment: Moment) -> PoolVerdict:
-    waiting = sum(farmer.status == "registered" for farmer in moment.farmers)
-    detail = f"{_farmers(waiting)} registered; below is what each waits for." if waiting else "Nobody takes part yet."
-    return PoolVerdict("busy", "No farmers", detail)
+    def say(self, level: Level, title: str, detail: str) -> PoolVerdict:
+        """`title` in English, `detail` as it is to be read."""
+        return PoolVerdict(level, self.words.gettext(title), detail)
 
+    def judge(self) -> PoolVerdict:
+        moment, words = self.moment, self.words
+        left = moment.seconds_left
+        if moment.is_silent:
+            detail = words.say("The node is silent: what is shown here may be old.")
+            return self.say("bad", mark("Chain does not answer"), detail)
+        if moment.index is None or left is None:
+            return self.say("busy", mark("Waiting"), words.say("The first block has not begun."))
+        if not moment.active:
+            return self._nobody()
+        if moment.paused:
+            return self.say("warn", mark("Farm paused"), words.say("The KALE contract takes no plants."))
+        if moment.planting_paused and not moment.unworked:
+            return self._paused()
+        if not moment.planted:
+            return self._unplanted(left)
+        return self._unworked(left) if moment.unworked else self._safe(left)
 
-def _unplanted(moment: Moment, left: float) -> PoolVerdict:
-    if moment.plan is not None and moment.plan.places == 0 < moment.plan.farmers:
-        return PoolVerdict("warn", "Sits out", f"{moment.sitting_out}.")
-    if left == 0:
-        return PoolVerdict("busy", "Between blocks", "The next block begins with the next plant.")
-    if _is_early(moment, left):
-        return PoolVerdict("busy", "Planting", f"{_farmers(moment.active)} to plant.")
-    return PoolVerdict("bad", "Not planted", f"None of {_farmers(moment.active)} is planted in this block.")
+    def _paused(self) -> PoolVerdict:
+        if self.moment.may_stop:
+            detail = self.words.say("Nothing is planted or on its way, and all that was planted is worked.")
+            return self.say("warn", SAFE_TO_STOP, detail)
+        detail = self.words.say("Nothing is planted. What was planted before is worked and harvested as ever.")
+        return self.say("warn", PAUSED, detail)
+
+    def _nobody(self) -> PoolVerdict:
+        waiting = sum(farmer.status == "registered" for farmer in self.moment.farmers)
+        detail = self.words.say("Nobody takes part yet.")
+        if waiting:
+            detail = self.words.counted(
+                "%(num)s farmer registered; below is what each waits for.",
+                "%(num)s farmers registered; below is what each waits for.",
+                waiting,
+            )
+        return self.say("busy", mark("No farmers"), detail)
+
+    def _unplanted(self, left: float) -> PoolVerdict:
+        moment, words = self.moment, self.words
+        if moment.plan is not None and moment.plan.places == 0 < moment.plan.farmers:
+            return self.say("warn", mark("Sits out"), f"{moment.sitting_out}.")
+        if left == 0:
+            return self.say("busy", mark("Between blocks"), words.say("The next block begins with the next plant."))
+        if _is_early(moment, left):
+            detail = words.counted("%(num)s farmer to plant.", "%(num)s farmers to plant.", moment.active)
+            return self.say("busy", mark("Planting"), detail)
+        detail = words.counted(
+            "None of %(num)s farmer is planted in this block.",
+            "None of %(num)s farmers is planted in this block.",
+            moment.active,
+        )
+        return self.say("bad", mark("Not planted"), detail)
+
+    def _unworked(self, left: float) -> PoolVerdict:
+        moment, words = self.moment, self.words
+        risk = words.say("%(kale)s KALE of stakes", kale=kale(moment.at_risk_stroops))
+        count = words.say("%(some)s of %(all)s", some=len(moment.unworked), all=moment.planted)
+        if left <= 2 * moment.ledger_seconds:
+            detail = words.say(
+                "%(count)s planted farmers not worked and no time left: %(risk)s may be lost.", count=count, risk=risk
+            )
+            return self.say("bad", mark("At risk"), detail)
+        empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
+        if _nobody_mines(moment, left, empty):
+            without = words.counted("%(num)s farmer without a share, ", "%(num)s farmers without a share, ", empty)
+            return self.say("bad", NOBODY_MINES, (without if empty else "") + words.say("%(risk)s at risk.", risk=risk))
+        if empty and left < moment.block_seconds / 2:
+            detail = words.counted(
+                "%(num)s farmer without any share after half the block: %(risk)s.",
+                "%(num)s farmers without any share after half the block: %(risk)s.",
+                empty,
+                risk=risk,
+            )
+            return self.say("warn", mark("Shares missing"), detail)
+        if left <= max(4 * moment.ledger_seconds, 0.05 * moment.block_seconds):
+            detail = words.say(
+                "%(count)s planted farmers still to be worked: %(risk)s at risk.", count=count, risk=risk
+            )
+            return self.say("warn", mark("Closing"), detail)
+        course = words.say(
+            "%(count)s planted farmers to be worked before the end. Works go out late on purpose.", count=count
+        )
+        if moment.planting_paused:
+            detail = words.say("Nothing more is planted; %(course)s", course=course)
+            return self.say("warn", PAUSED, detail)
+        return self.say("busy", mark("On course"), f"{course}{_sitting_out(moment)}")
+
+    def _safe(self, left: float) -> PoolVerdict:
+        moment, words = self.moment, self.words
+        worked = words.counted(
+            "All %(num)s farmer planted are worked", "All %(num)s farmers planted are worked", moment.planted
+        )
+        if _nobody_mines(moment, left, 0):
+            return self.say(
+                "bad", NOBODY_MINES, words.say("%(all)s; the next block's stakes will be lost.", all=worked)
+            )
+        missing = sum(farmer.failed_code is not None and not farmer.planted for farmer in moment.farmers)
+        if missing:
+            detail = words.counted(
+                "All %(planted)s planted are worked; %(num)s farmer could not plant.",
+                "All %(planted)s planted are worked; %(num)s farmers could not plant.",
+                missing,
+                planted=moment.planted,
+            )
+            return self.say("warn", mark("Safe, not whole"), detail)
+        detail = words.say("%(all)s. No stake of this block is at risk.", all=worked)
+        return self.say("good", mark("Safe"), f"{detail}{_sitting_out(moment)}")
 
 
 def _is_early(moment: Moment, left: float) -> bool:
     """Whether the block has hardly begun: plants are under way, and workers have not reported yet."""
     early = max(6 * moment.ledger_seconds, 0.1 * moment.block_seconds, STARTING_SECONDS)
     return moment.block_seconds - left < early
-
-
-def _unworked(moment: Moment, left: float) -> PoolVerdict:
-    risk = f"{kale(moment.at_risk_stroops)} KALE of stakes"
-    count = f"{len(moment.unworked)} of {moment.planted}"
-    if left <= 2 * moment.ledger_seconds:
-        detail = f"{count} planted farmers not worked and no time left: {risk} may be lost."
-        return PoolVerdict("bad", "At risk", detail)
-    empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
-    if _nobody_mines(moment, left, empty):
-        without = f"{_farmers(empty)} without a share, " if empty else ""
-        return PoolVerdict("bad", NOBODY_MINES, f"{without}{risk} at risk.")
-    if empty and left < moment.block_seconds / 2:
-        detail = f"{_farmers(empty)} without any share after half the block: {risk}."
-        return PoolVerdict("warn", "Shares missing", detail)
-    if left <= max(4 * moment.ledger_seconds, 0.05 * moment.block_seconds):
-        return PoolVerdict("warn", "Closing", f"{count} planted farmers still to be worked: {risk} at risk.")
-    course = f"{count} planted farmers to be worked before the end. Works go out late on purpose."
-    if moment.planting_paused:
-        return PoolVerdict("warn", PAUSED[0], f"Nothing more is planted; {course}")
-    return PoolVerdict("busy", "On course", f"{course}{_sitting_out(moment)}")
 
 
 def _nobody_mines(moment: Moment, left: float, empty: int) -> bool:
@@ -116,25 +185,5 @@ def _nobody_mines(moment: Moment, left: float, empty: int) -> bool:
     return not moment.searchers or bool(empty and not moment.hashes_per_second)
 
 
-def _safe(moment: Moment, left: float) -> PoolVerdict:
-    if _nobody_mines(moment, left, 0):
-        said = f"All {_farmers(moment.planted)} planted are worked; the next block's stakes will be lost."
-        return PoolVerdict("bad", NOBODY_MINES, said)
-    missing = sum(farmer.failed_code is not None and not farmer.planted for farmer in moment.farmers)
-    if missing:
-        return PoolVerdict(
-            "warn", "Safe, not whole", f"All {moment.planted} planted are worked; {_farmers(missing)} could not plant."
-        )
-    return PoolVerdict(
-        "good",
-        "Safe",
-        f"All {_farmers(moment.planted)} planted are worked. No stake of this block is at risk.{_sitting_out(moment)}",
-    )
-
-
 def _sitting_out(moment: Moment) -> str:
     return f" {moment.sitting_out}." if moment.sitting_out else ""
-
-
-def _farmers(count: int) -> str:
-    return counted(count, "farmer")

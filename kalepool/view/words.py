@@ -2,8 +2,8 @@
 
 In a template: `{{ _("Planted") }}`, with names `{{ _("block %(index)s", index=7) }}`, counted
 `{{ ngettext("%(num)s block", "%(num)s blocks", count) }}`; a literal percent sign is `%%`. In Python `mark("Planted")`
-where a template says `_(it)` later, or `Language.say(it)`. Each of them has to be in every language's file:
-tests/unit/view/test_words.py.
+where a template says `_(it)` later, and `words.say` and `words.counted` of a text that stands there. Each has to be in
+every language's file: tests/unit/view/test_words.py.
 """
 
 from __future__ import annotations
@@ -63,3 +63,11 @@ class Language:
     def say(self, text: str, **names: object) -> str:
         """The text with its names filled in, not escaped: for whatever escapes it later."""
         return self.gettext(text) % names
+
+    def counted(self, one: str, many: str, count: int, **names: object) -> str:
+        """As `say`, in the form for so many; `%(num)s` is the number."""
+        return self.ngettext(one, many, count) % {"num": count, **names}
+
+
+ENGLISH = Language("en")
+"""Of terminals and logs."""

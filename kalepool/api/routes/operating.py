@@ -13,7 +13,7 @@ from kalepool import shown_settings
 from kalepool.actions import ActionName
 from kalepool.api.auth import Principal
 from kalepool.api.calls import context
-from kalepool.api.rendering import PageRoute, page
+from kalepool.api.rendering import PageRoute, language_of, page
 from kalepool.api.routes import operator
 from kalepool.api.routes.page import Viewing
 from kalepool.api.routes.sep10 import sign_in
@@ -30,7 +30,7 @@ from kalepool.services.operator_wallets import require_listed
 from kalepool.services.seeking import actions_with_who, farmers_sought, miners_sought
 from kalepool.view.verdict import judge
 from kalepool.view.wellbeing import read_waiting, wellbeing
-from kalepool.view.words import mark
+from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -93,7 +93,7 @@ async def show_now(request: Request, visitor: AnyVisitor, account: str | None = 
     report = await health.report()
     known = {
         "report": report,
-        "wellbeing": wellbeing(report, judge(moment)),
+        "wellbeing": wellbeing(report, judge(moment, Language(language_of(request)))),
         "moment": moment,
         "waiting": await read_waiting(ctx),
         "paused": await operators.planting_paused(ctx.database),

@@ -19,9 +19,10 @@ from fastapi import Path as InPath
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 
+from kalepool.api import gzipped
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
-from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, go_to, page
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
@@ -34,6 +35,7 @@ from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import find_pages, read_block, read_events, read_farmer, read_miner
 from kalepool.view.verdict import judge
+from kalepool.view.words import Language, mark
 
 TICK_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
@@ -64,6 +66,7 @@ log = structlog.get_logger()
 
 
 def render_parts(
+    language: str,
     moment: Moment,
     history: History,
     events: Sequence[Mapping[str, Any]],
@@ -71,19 +74,20 @@ def render_parts(
     endurance: Endurance | None = None,
     days: Sequence[DayResult] = (),
 ) -> dict[str, str]:
-    """The page's parts as HTML, by id."""
+    """The page's parts as HTML in a language, by id."""
+    words = Language(language)
     known: dict[str, Any] = {
         "moment": moment,
-        "verdict": judge(moment),
+        "verdict": judge(moment, words),
         "events": events,
         "days": days,
         "explorer_url": explorer_url,
         "endurance": endurance,
-        "hashrate": hashrate_chart(history),
-        "rewards": reward_chart(moment.blocks),
+        "hashrate": hashrate_chart(history, words),
+        "rewards": reward_chart(moment.blocks, words),
         "farmers": sorted(moment.farmers, key=trouble_first),
     }
-    return {name: TEMPLATES["en"].get_template(f"parts/{name}.html").render(known) for name in PARTS}
+    return {name: TEMPLATES[language].get_template(f"parts/{name}.html").render(known) for name in PARTS}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -102,9 +106,10 @@ class Viewing:
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._days = days
-        self._parts: dict[str, tuple[int, str]] = {}
+        self._parts: dict[tuple[str, str], tuple[int, str]] = {}  # by language and name
+        self._languages: set[str] = set()  # in which anybody has looked yet
         self._moment: Moment | None = None
-        self._messages: dict[int, Message] = {}  # for viewers that saw this version last
+        self._messages: dict[tuple[str, int], Message] = {}  # in a language, for viewers that saw this version last
         self._version = 0
         self._read_at: float | None = None
         self.read_at = datetime.now(UTC)
@@ -114,10 +119,10 @@ class Viewing:
         self._ticking: asyncio.Task[None] | None = None
         self._ended = False
 
-    async def parts(self) -> dict[str, str]:
+    async def parts(self, language: str = "en") -> dict[str, str]:
         """All parts, not older than a tick. Raises DatabaseError."""
-        await self._refresh()
-        return {name: html for name, (_, html) in self._parts.items()}
+        await self._refresh(language)
+        return {name: html for (each, name), (_, html) in self._parts.items() if each == language}
 
     async def moment(self) -> Moment:
         """The pool, not older than a tick. Raises DatabaseError."""
@@ -132,16 +137,17 @@ class Viewing:
         if not self._holders.has_room(network):
             raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
 
-    async def changes(self, network: str) -> AsyncGenerator[Message]:
+    async def changes(self, network: str, language: str = "en") -> AsyncGenerator[Message]:
         """All parts, then again and again those that changed, none where nothing did; each time `at`, when they were
         read. Ends when the process does.
 
-        `network`: where the viewer is.
+        `network`: where the viewer is; `language`: of its page.
         """
         if self.viewers >= MOST_VIEWERS or not self._holders.has_room(network):
             return  # many came at once
         self.viewers += 1
         self._holders.take(network)
+        self._languages.add(language)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
         seen = 0
@@ -151,7 +157,7 @@ class Viewing:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(SILENCE_SECONDS):
                             await self._changed.wait_for(lambda was=seen: self._version > was or self._ended)
-                    message = self._since(seen)
+                    message = self._since(language, seen)
                     seen = self._version
                 if not self._ended:
                     yield message
@@ -162,13 +168,15 @@ class Viewing:
                 self._ticking.cancel()
                 self._ticking = None
 
-    def _since(self, seen: int) -> Message:
-        """What changed after this version: made and compressed once for all that look."""
-        if seen not in self._messages:
-            fresh = {name: html for name, (version, html) in self._parts.items() if version > seen}
+    def _since(self, language: str, seen: int) -> Message:
+        """What changed after this version: made and compressed once for all that look in this language."""
+        known = language, seen
+        if known not in self._messages:
+            parts = self._parts.items()
+            fresh = {name: html for (each, name), (version, html) in parts if each == language and version > seen}
             told = {"at": self.read_at.isoformat(timespec="milliseconds")} | fresh
-            self._messages[seen] = Message(f"data: {json.dumps(told)}\n\n".encode())
-        return self._messages[seen]
+            self._messages[known] = Message(f"data: {json.dumps(told)}\n\n".encode())
+        return self._messages[known]
 
     def end_waiting(self) -> None:
         """Ends every stream within a tick. May be called by a signal's handler."""
@@ -190,11 +198,13 @@ class Viewing:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, language: str = "en") -> None:
         async with self._reading:
             now = asyncio.get_running_loop().time()
-            if self._read_at is not None and now - self._read_at < TICK_SECONDS * 0.9:
+            fresh = self._read_at is not None and now - self._read_at < TICK_SECONDS * 0.9
+            if fresh and (language, PARTS[0]) in self._parts:
                 return
+            self._languages.add(language)
             begun = datetime.now(UTC)
             moment = await self._moments.read()
             history = await self._history.read()
@@ -202,34 +212,44 @@ class Viewing:
             days = await self._days.read()
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = await asyncio.to_thread(
-                render_parts, moment, history, events, self.explorer_url, self._accounts.endurance, days
-            )
-            changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
+            found = await asyncio.to_thread(self._render, moment, history, events, days)
+            changed = {key: html for key, html in found.items() if self._parts.get(key, (0, ""))[1] != html}
             async with self._changed:
                 self.read_at, self._moment = begun, moment
                 self._messages.clear()
                 if changed:
                     self._version += 1
-                    self._parts |= {name: (self._version, html) for name, html in changed.items()}
+                    self._parts |= {key: (self._version, html) for key, html in changed.items()}
                     self._changed.notify_all()
+
+    def _render(
+        self, moment: Moment, history: History, events: Sequence[Mapping[str, Any]], days: Sequence[DayResult]
+    ) -> dict[tuple[str, str], str]:
+        """By language and name."""
+        found: dict[tuple[str, str], str] = {}
+        for language in sorted(self._languages):
+            parts = render_parts(language, moment, history, events, self.explorer_url, self._accounts.endurance, days)
+            found |= {(language, name): html for name, html in parts.items()}
+        return found
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Routes
 
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 limited = [Depends(per_address)]
 
 
-async def _missing(request: Request, what: str) -> HTMLResponse:
-    return await page(request, "missing.html", 404, what=what)
+async def _missing(request: Request, what: str, **names: object) -> HTMLResponse:
+    """`what`: by the catalogue, after "Sorry, "."""
+    said = Language(language_of(request)).gettext(what) % names
+    return await page(request, "missing.html", 404, what=said)
 
 
 async def show_missing(request: Request) -> HTMLResponse:
     """For an address that is none of ours."""
-    return await _missing(request, "there is nothing at this address")
+    return await _missing(request, mark("there is nothing at this address"))
 
 
 def _database(request: Request) -> Database:
@@ -240,7 +260,7 @@ def _database(request: Request) -> Database:
 async def show_pool(request: Request) -> Response:
     """This block, and how the pool does."""
     viewing: Viewing = request.app.state.viewing
-    parts = await viewing.parts()
+    parts = await viewing.parts(language_of(request))
     return await page(request, "pool.html", parts=parts, at=viewing.read_at)
 
 
@@ -251,18 +271,19 @@ async def stream(request: Request) -> Response:
     network = address_of(request)
     viewing.require_room(network)
 
-    squeezed = "gzip" in request.headers.get("Accept-Encoding", "")
+    language = language_of(request)
+    squeezed = gzipped.is_taken(request)
 
     async def told() -> AsyncIterator[bytes]:
         if squeezed:
             yield GZIP_HEADER
-        async with aclosing(viewing.changes(network)) as changes:
+        async with aclosing(viewing.changes(network, language)) as changes:
             async for message in changes:
                 yield message.squeezed if squeezed else message.whole
 
     headers = {
         "Cache-Control": "no-store",
-        "Vary": "Accept-Encoding",
+        "Vary": "Accept-Encoding, Accept-Language, Cookie",
         "X-Accel-Buffering": "no",
         "X-Content-Type-Options": "nosniff",
     }
@@ -276,7 +297,7 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     """One block, with every farmer that took part."""
     found = await read_block(_database(request), index)
     if found is None:
-        return await _missing(request, f"block {index} is not in our records")
+        return await _missing(request, mark("block %(index)s is not in our records"), index=index)
     known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
     known |= {"result": found.result, "sat_out": in_words(found.plan) if found.plan else ""}
     return await page(request, "block.html", index=index, **known)
@@ -287,7 +308,7 @@ async def show_farmer(request: Request, farmer_id: UUID) -> Response:
     """One farmer: what the chain shows of it, put together."""
     found = await read_farmer(_database(request), farmer_id, ROWS)
     if found is None:
-        return await _missing(request, f"there is no farmer {farmer_id}")
+        return await _missing(request, mark("there is no farmer %(id)s"), id=farmer_id)
     return await page(request, "farmer.html", farmer=found.farmer, blocks=found.blocks, events=found.events)
 
 
@@ -296,7 +317,7 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
     """One miner: its shares by block, and its part in what all miners brought."""
     found = await read_miner(_database(request), miner_id, ROWS)
     if found is None:
-        return await _missing(request, f"there is no miner {miner_id}")
+        return await _missing(request, mark("there is no miner %(id)s"), id=miner_id)
     known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
     return await page(request, "miner.html", **known)
 
@@ -334,9 +355,13 @@ async def show_docs() -> Response:
 
 
 @router.get("/static/{name:path}")
-async def show_static(name: str) -> Response:
+async def show_static(request: Request, name: str) -> Response:
     """The page's own style, script and icon: nothing comes from anywhere else."""
     if name not in STATIC:
         raise NotFoundError(f"there is no file {name!r}")
-    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(FOLDER / "static" / name, media_type=STATIC[name], headers=headers)
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
+    path = FOLDER / "static" / name
+    if gzipped.is_taken(request):
+        content = await asyncio.to_thread(gzipped.file, path)
+        return Response(content, media_type=STATIC[name], headers=headers | gzipped.HEADERS)
+    return FileResponse(path, media_type=STATIC[name], headers=headers)

@@ -14,7 +14,7 @@ function readerTime(at, seconds) {
 }
 
 function readerTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) {
+  for (const time of root.querySelectorAll("time[datetime*='T']")) {
     const at = new Date(time.dateTime);
     time.textContent = readerTime(at, "seconds" in time.dataset);
     time.title = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" }).format(at);

@@ -56,6 +56,9 @@ async def _recover_one(journal: Journal, row: Open, resend: bool) -> bool:
     if isinstance(outcome.error, HistoryGoneError):
         decided = await forgotten.decide(journal, row, items)
         if decided is None:
+            open_still = await journal.database.fetch_one("select_open_submission", submission_id=row.submission_id)
+            if open_still is None:
+                return True  # an operator has settled it meanwhile
             _leave_to_operator(journal, row, outcome.error)
             return False
         outcome = await forgotten.with_charge(journal, row, decided)

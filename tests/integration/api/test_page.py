@@ -75,6 +75,32 @@ async def test_a_block_on_every_page(api) -> None:
     assert "Paused, safe to stop" in (await api.anybody.get("/")).text
 
 
+async def test_a_page_is_compressed_unless_it_holds_a_secret(api) -> None:
+    """A form's token beside what a stranger chose would tell of itself by the length (BREACH)."""
+    for path, squeezed in (
+        ("/", True),
+        ("/static/page.css", True),
+        ("/find?q=x", True),
+        ("/farm", False),
+        ("/operator", False),
+    ):
+        headers = {"Accept-Encoding": "gzip", "Accept": "text/html"}
+        answer = await api.anybody.get(path, headers=headers)
+        assert (answer.headers.get("Content-Encoding") == "gzip") == squeezed, path
+        plain = await api.anybody.get(path, headers=headers | {"Accept-Encoding": "identity"})
+        assert "Content-Encoding" not in plain.headers and "Accept-Encoding" in plain.headers["Vary"]
+        if path.startswith("/static"):
+            assert answer.text == plain.text
+
+
+async def test_a_page_that_cannot_be_read_says_so_as_a_page(api) -> None:
+    await api.farm.rows("ALTER TABLE block_plans RENAME TO gone")
+    answer = await api.anybody.get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 503 and answer.headers["Content-Type"].startswith("text/html")
+    assert "the database is in trouble" in answer.text and answer.headers["Retry-After"]
+    assert (await api.anybody.get("/")).json()["code"] == "database"
+
+
 async def test_what_is_not_there(api) -> None:
     for path in ("/block/77", "/farmer/" + str(api.farm.pooler_id), "/miner/" + str(api.farm.pooler_id)):
         answer = await api.anybody.get(path)

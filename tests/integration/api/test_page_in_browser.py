@@ -156,14 +156,14 @@ async def test_every_page_is_for_everybody(farm) -> None:
 STOPS = """
 () => {
   const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
-  all.filter((e) => e.checkVisibility()).forEach((e, at) => { e.dataset.stop = at; });
-  return document.querySelectorAll("[data-stop]").length;
+  window.stops = all.filter((e) => e.checkVisibility());
+  return window.stops.length;
 }
 """
 STOP = """
 () => {
   const e = document.activeElement, style = getComputedStyle(e);
-  return [Number(e.dataset.stop ?? -1), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+  return [window.stops.indexOf(e), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
 }
 """
 
@@ -261,3 +261,48 @@ async def test_who_is_sought_is_found(farm) -> None:
             where, said = await seek(nothing)
             assert where.startswith("/find?q=") and said == f"Nothing is called “{nothing}”"
             assert farmer.custodial_wallet not in await window.page.inner_text("main")
+
+
+@needs_chromium
+@pytest.mark.slow(8, "a browser starts, and a block goes on")
+async def test_each_figure_says_what_it_means_in_the_readers_language(farm) -> None:
+    """Hovered, pressed or by keyboard; it stays open while the figures go on. What is live is in that language too."""
+    async with served(farm.settings) as (url, server), chromium() as browser:
+        await opened(farm, server)
+        seen = await season(farm)
+        window = await open_window(browser, url, locale="de-DE")
+        assert await window.page.evaluate("document.documentElement.lang") == "de"
+        for path in ("/", "/block/0", f"/farmer/{seen.farmers[0].farmer_id}", f"/miner/{seen.miner_ids[0]}"):
+            await window.page.goto(url + path)
+            dumb = "[...document.querySelectorAll('.figures dt:not(:has(.why))')].map(e => e.innerText)"
+            assert await window.page.evaluate(dumb) == (["Seit"] if "miner" in path else []), path
+            names = await window.page.evaluate(
+                "[...document.querySelectorAll('.why')].map(e => e.popoverTargetElement?.id)"
+            )
+            assert names and all(names), f"{path}: a figure's name has nothing to say"
+        await window.page.goto(url + "/")
+        await window.shows("#verdict", "Dieser Block: Auf Kurs. 4 von 4 gepflanzten Farmern")
+        name = window.page.get_by_role("button", name="Unbearbeitet")
+        assert (await name.get_attribute("title") or "").startswith("KALE der Farmer dieses Blocks")
+        await name.focus()
+        await window.page.keyboard.press("Enter")
+        meaning = window.page.locator("#why-unworked-stakes")
+        await window.shows("#why-unworked-stakes", "verloren, wenn der Pool jetzt stehen bleibt")
+        assert await window.violations() == []
+        nonces = [Submission(each.farmer_id, await farm.nonce(each, 1, zeros=1)) for each in seen.farmers]
+        await farm.pass_time(5)
+        await work.work(farm.ctx, 1, farm.pooler_id, nonces)
+        await window.shows("#farmers", "✓ bearbeitet")
+        await window.shows("#verdict", "Alle 4 gepflanzten Farmer sind bearbeitet")
+        assert await meaning.is_visible(), "the figures went on, and it is still open"
+        assert await name.evaluate("e => e === document.activeElement")
+        await window.page.keyboard.press("Escape")
+        assert not await meaning.is_visible()
+        for width in (390, 1440):
+            await window.page.set_viewport_size({"width": width, "height": 844})
+            assert await window.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await name.click()
+            box = await meaning.bounding_box()
+            assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] >= 0
+            await window.page.keyboard.press("Escape")
+        assert window.complaints == []

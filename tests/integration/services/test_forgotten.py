@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from kalepool.errors import ConflictError, HistoryGoneError, NotFoundError
 from kalepool.services import alerts, leaving, operators, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer
+from kalepool.services.journal import forgotten
 from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import Role, create_key
 from kalepool.services.withdrawals import Withdrawal
@@ -104,6 +106,26 @@ async def send_payment(farm, farmer: Farmer) -> Withdrawal:
     await farm.wait_ledger()
     [(withdrawal_id,)] = await farm.rows("SELECT withdrawal_id FROM withdrawals")
     return await withdrawals.read(ctx, farmer.farmer_id, withdrawal_id)
+
+
+async def test_what_is_settled_while_it_is_looked_for_waits_no_more(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    (farmer,) = await farm.add_farmers(1)
+    await send_payment(farm, farmer)
+    key_id = (await create_key(farm.ctx.database, Role.OPERATOR)).key_id
+    async with AsyncExitStack() as stack:
+        ctx = await restarted(farm, stack, monkeypatch)
+        assert await recover(ctx.journal) == 1
+        (submission_id,) = ctx.journal.undecided
+        decide = forgotten.decide
+
+        async def settled_meanwhile(*given: Any) -> Outcome | None:
+            found = await decide(*given)
+            await operators.settle_submission(ctx, key_id, submission_id, "applied", 7)
+            return found
+
+        monkeypatch.setattr(forgotten, "decide", settled_meanwhile)
+        assert await recover(ctx.journal) == 0
+        assert ctx.journal.undecided == {}
 
 
 @pytest.mark.parametrize("found", ["applied", "failed"])

@@ -29,14 +29,32 @@ def shown() -> tuple[set[str], dict[str, str]]:
                 texts |= {text} if text is not None else set()  # a name in its place: what it stands for is a `mark`
     for path in PACKAGE.rglob("*.py"):
         if path.name != "words.py":
-            texts |= set(marked(ast.parse(path.read_text())))
+            tree = ast.parse(path.read_text())
+            texts |= set(marked(tree))
+            counted |= said_of_many(tree)
     return texts, counted
 
 
 def marked(tree: ast.AST) -> list[str]:
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "mark"]
-    return [str(call.args[0].value) for call in named if isinstance(call.args[0], ast.Constant)]
+    return [texts[0] for name, texts in said(tree) if name in ("mark", "say")]
+
+
+def said_of_many(tree: ast.AST) -> dict[str, str]:
+    return {texts[0]: texts[1] for name, texts in said(tree) if name == "counted"}
+
+
+def said(tree: ast.AST) -> list[tuple[str, list[str]]]:
+    """Calls of functions, and of methods of `words`, with texts, and the texts they begin with."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = "mark" if getattr(call.func, "id", "") == "mark" else ""
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in ("words", "self.words"):
+            name = call.func.attr
+        texts = [
+            str(each.value) for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        ]
+        found += [(name, texts)] if texts else []
+    return found
 
 
 TEXTS, COUNTED = shown()
