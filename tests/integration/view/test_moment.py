@@ -74,7 +74,8 @@ async def test_without_the_chain_the_database_is_shown(farm) -> None:
     assert alone.trouble and judge(alone).title == "Chain does not answer"
 
 
-async def test_the_chain_s_last_word_is_shown_while_it_is_silent(farm) -> None:
+async def test_the_chain_s_last_word_is_shown_while_it_is_silent(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kalepool.view.moment.FRESH_LEDGERS", 0.0)  # it is asked every time
     await farm.add_farmers(1)
     await farm.start_block(0)
     await plant.plant(farm.ctx, 0, farm.pooler_id)
