@@ -22,6 +22,7 @@ COMMANDS = [
     ("pooler", "kalepool.commands.pooler:pooler", "Add, list, open and close poolers."),
     ("miner", "kalepool.commands.miner:miner", "Add, list and show external miners, and make their keys."),
     ("books", "kalepool.commands.books:books", "Check, show and export the pool's books."),
+    ("compensation", "kalepool.commands.compensation:compensation", "List what is owed for lost stakes; have it paid."),
     ("operator", "kalepool.commands.operator:operator", "Make and list operators' keys."),
     ("key", "kalepool.commands.key:key", "List and revoke keys for the API."),
     ("backup", "kalepool.commands.backup:backup", "Write the pool's database to a file, also while it runs."),

@@ -303,6 +303,11 @@ class Settings(BaseSettings):
     fee_collect_stroops: Annotated[int, Field(ge=1)] = 100_000_000
     """KALE from which on a farmer's fee is collected, in stroops (100,000,000 are 10 KALE); less once a day."""
 
+    compensation_limit_stroops: Annotated[int, Field(ge=0)] = 0
+    """KALE up to which a stake that was lost by the pool's own fault is paid by itself, with the reward it would have
+    brought, in stroops, as far as the operator's part of the treasury reaches. More, and others' faults, take an
+    operator's yes: `kalepool compensation pay`."""
+
     stake_percentage: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The most of its KALE that a farmer stakes in a block, where it says nothing else: 0.1 is 10 %. The coordinator
     stakes the same for all, and less where more brings nothing."""

@@ -49,6 +49,11 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} s"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """So many of something: `1 worker`, `2 workers`. `many`: where an s is not enough."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def plain(text: str) -> str:
     """Text that somebody else chose, on one line and without what a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in text)

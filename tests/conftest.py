@@ -30,6 +30,7 @@ settings.load_profile("fuzz" if "KALEPOOL_FUZZ_EXAMPLES" in os.environ else "tes
 TOGETHER = {
     "tests/acceptance/test_kills.py": "pools",
     "tests/acceptance/test_miners.py": "pools",
+    "tests/acceptance/test_money.py": "pools",
     "tests/chaos/test_chaos.py": "pools",
     "tests/acceptance/test_up.py": "nodes",
     "tests/acceptance/test_cluster.py": "nodes",

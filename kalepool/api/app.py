@@ -45,6 +45,7 @@ from kalepool.custody import open_custody
 from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.services import operator_wallets, upkeep
+from kalepool.services.books.results import Days
 from kalepool.services.context import Context
 from kalepool.services.health import Health
 from kalepool.services.mining import Mining
@@ -85,9 +86,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.limits = RateLimits(settings)
             app.state.keys = Keys(database)
             app.state.running = set()
-            app.state.viewing = page.Viewing(ctx)
+            app.state.days = Days(database)
+            app.state.viewing = page.Viewing(ctx, app.state.days)
             app.state.log_readers = closings.LogReaders()
-            app.state.metrics = metrics.Metrics(ctx, app.state.health)
+            app.state.metrics = metrics.Metrics(ctx, app.state.health, app.state.days)
             app.state.sign_in = await SignIn.open(ctx)
             async with (
                 app.state.keys.listening(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.units import kale, rate
+from kalepool.units import counted, kale, rate
 from kalepool.view.history import History, Series
 from kalepool.view.moment import BlockSummary
 
@@ -102,7 +102,7 @@ def reward_chart(blocks: Sequence[BlockSummary]) -> Chart | None:
     if not any(block.harvested for block in shown):
         return None
     total = sum(block.rewarded_stroops for block in shown)
-    summary = f"{kale(total)} KALE over {len(shown)} block{'' if len(shown) == 1 else 's'}, without stakes."
+    summary = f"{kale(total)} KALE over {counted(len(shown), 'block')}, without stakes."
     return block_chart([(block.block_index, block.rewarded_stroops) for block in shown], summary)
 
 
@@ -137,7 +137,7 @@ def _merge(series: Sequence[Series]) -> list[Series]:
         return ranked
     rest = ranked[MOST_SERIES - 1 :]
     values = tuple(sum(column) for column in zip(*(one.values for one in rest), strict=True))
-    return [*ranked[: MOST_SERIES - 1], Series(f"{len(rest)} others", values)]
+    return [*ranked[: MOST_SERIES - 1], Series(counted(len(rest), "other"), values)]
 
 
 def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:

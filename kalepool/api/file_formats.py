@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
@@ -36,7 +36,7 @@ def plain(name: str, value: Any) -> Any:
             return value.hex()
         case UUID():
             return str(value)
-        case datetime():
+        case date():
             return value.isoformat()
         case int() if not isinstance(value, bool) and _TEXT_NUMBERS.fullmatch(name):
             return str(value)

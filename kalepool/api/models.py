@@ -26,6 +26,7 @@ from kalepool.chain import require_destination
 from kalepool.errors import InputError
 from kalepool.protocol.model import U32_MAX, U64_MAX
 from kalepool.services.farmers import require_account_address
+from kalepool.units import amount
 
 
 class Described(BaseModel):
@@ -165,10 +166,21 @@ def stake_part(given: float | None, usual: float) -> Decimal:
     return Decimal(str(usual if given is None else given)).quantize(Decimal("0.000001"), ROUND_HALF_UP)
 
 
-def stakes(part: float) -> str:
+MostStake = Annotated[
+    Annotated[str, StringConstraints(pattern="^[1-9][0-9]{0,17}$")] | None,
+    Field(description="The most KALE staked in a block, in stroops, besides that part; null for no such limit."),
+]
+
+
+def most_stroops(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def stakes(part: float, most: int | None = None) -> str:
     """A stake in words, so that nobody takes 1 for 1 %."""
     percent = f"{part * 100:.4f}".rstrip("0").rstrip(".")
-    return f"stakes {percent} % of the KALE balance in each block"
+    limit = "" if most is None else f", at most {amount(most)} KALE"
+    return f"stakes {percent} % of the KALE balance in each block{limit}"
 
 
 def _account(address: str) -> str:

@@ -7,6 +7,7 @@ destinations.py  where money goes, and the memo with it          (pure)
 records.py     what goes into and comes out of the chain: plain data
 rpc.py         JSON-RPC: one request, one answer, one error
 servers.py     RpcServers: several as one
+gathering.py   reads of entries that are wanted at the same time, as one request
 reader.py      ChainReader: farm, blocks, pails, accounts, fees, ledgers
 relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
-from kalepool.chain.client import Chain, may_retry
+from kalepool.chain.client import Chain, Foreseen, may_retry
 from kalepool.chain.deposits import deposit_envelope, send_deposit
 from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
@@ -63,6 +64,7 @@ __all__ = [
     "Farm",
     "FeeBids",
     "Fees",
+    "Foreseen",
     "HarvestPlan",
     "Ledger",
     "Limits",

@@ -233,10 +233,14 @@ def source_authorisations(entries: Sequence[str] | None) -> list[stellar_xdr.Sor
     return auth
 
 
-def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int) -> int:
-    """What to offer per operation: the higher a percentile the later the attempt, at most `cap_stroops` in all.
+def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int, needed: int = 0) -> int:
+    """What to offer per operation: the higher a percentile the later the attempt, at most `cap_stroops` in all, and no
+    less than was `needed` a moment ago.
 
-    Raises FeeTooHighError where the cap is below the least that anybody got in with.
+    What contract calls paid is counted per transaction (stellar-rpc's fee window), and the network compares bids per
+    operation, of which a fee-bump has one more: twice as many stroops are not twice the bid. Which of them were
+    fee-bumps is not told, so each counts as if it was none: too high a bid costs nothing, as all pay what the lowest
+    bid of the ledger is. Raises FeeTooHighError where the cap is below the least that anybody got in with.
     """
     if operations * max(fees.min, MIN_FEE_STROOPS) > cap_stroops:
         raise FeeTooHighError(
@@ -244,8 +248,14 @@ def bid(fees: FeeBids, attempt: int, cap_stroops: int, operations: int) -> int:
             f"and KALEPOOL_FEE_CAP_STROOPS allows {cap_stroops}"
         )
     seen = (fees.p70, fees.p90, fees.p99, fees.max)[min(attempt, 4) - 1]
-    wanted = max(seen, MIN_FEE_STROOPS) * 2 ** min(attempt - 1, 16)
+    wanted = max(max(seen, MIN_FEE_STROOPS) * 2 ** min(attempt - 1, 16), needed)
     return min(wanted, cap_stroops // operations)
+
+
+def needed_bid(prepared: Prepared, fee_stroops: int) -> int:
+    """The bid per operation that a transaction lacked, by the fee that its refusal names (txINSUFFICIENT_FEE)."""
+    short = fee_stroops - prepared.max_fee_stroops
+    return -(-(prepared.fee_bid_stroops + short) // prepared.fee_operations)
 
 
 RELAYER_BID_STROOPS = 203
@@ -310,6 +320,7 @@ def signed(
         forecast=forecast,
         payer=source.public_key if payer is None else payer.public_key,
         max_fee_stroops=bid_total + resource_fee,
+        fee_operations=count + (payer is not None),
         relayed_until=relayed_until,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -41,6 +42,24 @@ from kalepool.policy.submitters import Relay, relay
 
 log = structlog.get_logger(__name__)
 
+NEEDED_LEDGERS = 3
+"""For so many ledgers no transaction bids less than the network has asked for when it refused one."""
+
+FORESEEN_LEDGERS = 4
+"""A work's simulation is good for so many ledgers: it touches what no other call in the block makes larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A call's simulation, made ahead."""
+
+    simulation: SimulateTransactionResponse
+
+    @property
+    def ledger(self) -> int:
+        return self.simulation.latest_ledger or 0
+
+
 Record = Callable[[Prepared], Awaitable[None]]
 Close = Callable[[Prepared, Outcome], Awaitable[None]]
 
@@ -68,6 +87,7 @@ class Chain(PastReader):
         self._fee_cap_stroops = fee_cap_stroops
         self._purses = Purses()
         self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
+        self._needed: dict[bool, tuple[int, int]] = {}  # of calls, of others: in which ledger, stroops per operation
         self.pool_lock = asyncio.Lock()
         """Held while the pool's own account is the source of a transaction."""
         self.note_restore: Callable[[str, int], Awaitable[None]] | None = None
@@ -95,6 +115,11 @@ class Chain(PastReader):
         call = building.plant_call(self.network.contract_id, farmer.public_key, amount_stroops)
         return await self._prepare_call(ActionName.PLANT, call, farmer, payer=pool, deadline=deadline, attempt=attempt)
 
+    async def foresee_work(self, farmer: str, digest: bytes, nonce: int) -> Foreseen:
+        """The simulation of a work whose channel account is not known yet. Raises as prepare_…"""
+        call = building.work_call(self.network.contract_id, farmer, digest, nonce)
+        return Foreseen(await self._simulate(call, farmer))
+
     async def prepare_work(
         self,
         farmer: str,
@@ -105,12 +130,19 @@ class Chain(PastReader):
         deadline: datetime,
         attempt: int = 1,
         lands_by: datetime | None = None,
+        foreseen: Foreseen | None = None,
     ) -> Prepared:
-        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap. `lands_by`: the
-        end of the block, where the deadline is a later one."""
+        """work(farmer, hash, nonce), from a channel account, which also pays. `forecast` is the gap, as of `foreseen`
+        where that is given and not old. `lands_by`: the end of the block, where the deadline is a later one."""
         call = building.work_call(self.network.contract_id, farmer, digest, nonce)
         return await self._prepare_call(
-            ActionName.WORK, call, channel, deadline=deadline, attempt=attempt, lands_by=lands_by
+            ActionName.WORK,
+            call,
+            channel,
+            deadline=deadline,
+            attempt=attempt,
+            lands_by=lands_by,
+            foreseen=foreseen,
         )
 
     async def prepare_harvest(
@@ -390,7 +422,11 @@ class Chain(PastReader):
             if not may_retry(outcome) or self._reckon() >= deadline:
                 return outcome
             log.info("submit_again", action=prepared.action, attempt=attempt, result_code=outcome.result_code)
-            if outcome.ledger is None and outcome.status is Status.FAILED:  # what was refused now is refused again now
+            if outcome.needed_bid:  # what would have been taken is bid at once
+                self._needed[prepared.function is not None] = self._highest, outcome.needed_bid
+            elif (
+                outcome.ledger is None and outcome.status is Status.FAILED
+            ):  # what was refused now is refused again now
                 await self.next_ledger(self._highest, 2 * self.network.ledger_seconds)
             attempt += 1
 
@@ -427,10 +463,14 @@ class Chain(PastReader):
         payer: Signer | None = None,
         deadline: datetime,
         attempt: int,
+        foreseen: Foreseen | None = None,
         lands_by: datetime | None = None,
     ) -> Prepared:
         await self._in_time(deadline)
-        simulation = await self._simulate(call, source.public_key)
+        if foreseen is not None and foreseen.ledger >= self._highest - FORESEEN_LEDGERS:
+            simulation = foreseen.simulation
+        else:
+            simulation = await self._simulate(call, source.public_key)
         if simulation.restore_preamble is not None:
             simulation = await self._restored(call, source, payer or source, deadline)
         data, auth, forecast = await self._simulated(call, simulation)
@@ -442,7 +482,7 @@ class Chain(PastReader):
         if relayed is not None:
             # The inner transaction bids the least, so when it is sent directly it is wrapped, too.
             payer, valid_until = payer or source, relayed.valid_until
-        bid = building.bid(fees, attempt, self._fee_cap_stroops, 2 if payer else 1)
+        bid = building.bid(fees, attempt, self._fee_cap_stroops, 2 if payer else 1, self._needed_bid(True))
         if relayed is not None:
             bid = building.replacing_bid(bid, self._fee_cap_stroops)
         inner = building.envelope(
@@ -492,7 +532,8 @@ class Chain(PastReader):
     ) -> Prepared:
         await self._in_time(deadline)
         count = len(operations) + (payer is not None)
-        bid = building.bid((await self.read_fees()).classic, attempt, self._fee_cap_stroops, count)
+        fees = (await self.read_fees()).classic
+        bid = building.bid(fees, attempt, self._fee_cap_stroops, count, self._needed_bid(False))
         sequence = await self._next_sequence(source.public_key)
         valid_until = await self._in_time(deadline)
         inner = building.envelope(
@@ -508,6 +549,11 @@ class Chain(PastReader):
             valid_until=valid_until,
             others=others,
         )
+
+    def _needed_bid(self, is_call: bool) -> int:
+        """What the network has just refused less than, in stroops per operation; 0 where that is some ledgers ago."""
+        ledger, stroops = self._needed.get(is_call, (0, 0))
+        return stroops if ledger + NEEDED_LEDGERS >= self._highest else 0
 
     async def _in_time(self, deadline: datetime) -> datetime:
         """Until when a transaction made now shall be valid, in whole seconds. Raises DeadlinePassedError.
@@ -525,7 +571,7 @@ class Chain(PastReader):
         return until
 
     async def _next_sequence(self, address: str) -> int:
-        if (last := self._sequences.get(address)) is None:
+        if (last := self._known_sequence(address)) is None:
             account = (await self.read_accounts([address])).get(address)
             if account is None:
                 raise AccountMissingError(f"account {address} does not exist on {self.network.name}: fund it first")

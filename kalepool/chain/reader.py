@@ -21,9 +21,10 @@ from stellar_sdk.soroban_rpc import (
 
 from kalepool.chain import entries
 from kalepool.chain.destinations import MEMO_REQUIRED, Destination
+from kalepool.chain.gathering import GatheredReads, Keys
 from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Payee, Receiver, RpcHealth
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError
-from kalepool.chain.servers import HealthAnswer, RpcServers
+from kalepool.chain.servers import HealthAnswer, Params, RpcServers
 from kalepool.config import Settings
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
 from kalepool.networks import Network
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 LAG_PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Pauses before a node that is behind another is asked again."""
 
-READERS_PART = 0.2
+READERS_PART = 0.12
 """Of the requests a second that an RPC server is sent: so much is for a process that only reads, the coordinator."""
 
 OVERDUE_LEDGERS = 2
@@ -74,6 +75,7 @@ class ChainReader:
             timeout_seconds=timeout_seconds,
             requests_per_second=requests_per_second,
         )
+        self._gathered = GatheredReads(self._ask_entries)
         self._latest: Ledger | None = None  # the newest ledger whose close time is known,
         self._latest_at = 0.0  # and when it was first seen, by the monotonic clock
         self._pace = LedgerPace()
@@ -98,6 +100,7 @@ class ChainReader:
         if self._poll is not None:
             self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)
+        await self._gathered.close()
         await self._rpc.close()
 
     # Ledgers and time
@@ -232,15 +235,20 @@ class ChainReader:
             keys = {
                 address: (entries.account_key(address), entries.trustline_key(address, self.asset)) for address in some
             }
-            found, _ = await self._read_entries([key for pair in keys.values() for key in pair])
-            accounts |= {
+            found, ledger = await self._read_entries([key for pair in keys.values() for key in pair])
+            read = {
                 address: self._decoded(
                     lambda entry, line=line, found=found: entries.account(entry, found.get(line)), found[key]
                 )
                 for address, (key, line) in keys.items()
                 if key in found
             }
+            self._saw_accounts(read, ledger)
+            accounts |= read
         return accounts
+
+    def _saw_accounts(self, accounts: Mapping[str, Account], ledger: int) -> None:
+        """What was read of accounts, as of a ledger."""
 
     async def read_receiver(self, destination: Destination) -> Receiver:
         """What there is where money is to go."""
@@ -320,11 +328,12 @@ class ChainReader:
         found: entries.Contents = {}
         ledger = self._highest
         for batch in entries.batches(keys):
-            answer = await self._read_fresh(
-                "getLedgerEntries", GetLedgerEntriesResponse, {"keys": list(batch)}, lambda a: a.latest_ledger
-            )
+            answer = await self._gathered.read(batch)
             ledger = answer.latest_ledger
+            wanted = set(batch)
             for entry in answer.entries or ():
+                if entry.key not in wanted:
+                    continue  # it is of somebody else who was asking
                 if entry.live_until_ledger is not None and entry.live_until_ledger < ledger:
                     continue  # a temporary entry past its time is gone
                 if ends is not None and entry.live_until_ledger is not None:
@@ -332,9 +341,12 @@ class ChainReader:
                 found[entry.key] = self._decoded(stellar_xdr.LedgerEntryData.from_xdr, entry.xdr)
         return found, ledger
 
-    async def _read_fresh(
-        self, method: str, answer: type[R], params: Mapping[str, Any], ledger_of: Callable[[R], int]
-    ) -> R:
+    async def _ask_entries(self, keys: Keys) -> GetLedgerEntriesResponse:
+        return await self._read_fresh(
+            "getLedgerEntries", GetLedgerEntriesResponse, lambda: {"keys": list(keys())}, lambda a: a.latest_ledger
+        )
+
+    async def _read_fresh(self, method: str, answer: type[R], params: Params, ledger_of: Callable[[R], int]) -> R:
         """Read, and again while the node that answers is behind what was already seen."""
         ledger = 0
         for pause in (*LAG_PAUSES_SECONDS, None):

@@ -116,7 +116,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class FeeBids:
-    """What was paid for inclusion in recent ledgers, in stroops per operation."""
+    """What was paid for inclusion in recent ledgers, in stroops: of contract calls per transaction, of classic ones per
+    operation."""
 
     min: int
     p70: int
@@ -153,7 +154,7 @@ class Prepared:
     `transaction_hash` is the hex hash of what is sent: the fee-bump's where there is one, and then `inner_hash` is the
     inner transaction's. `sequence` belongs to `source`. No ledger that closes after `valid_until` can take it.
     `ledger` is the one it was simulated against (0: none). `forecast` is the return value of the simulation.
-    `payer` pays its fee, `max_fee_stroops` at most.
+    `payer` pays its fee, `max_fee_stroops` at most, of which `fee_bid_stroops` are the bid for `fee_operations`.
 
     `relayed_until`: until then it is left to the relayer, which wraps the inner transaction in a fee-bump of its own,
     and not sent directly. `transaction_hash` is the inner transaction's then: the one that is known before, whoever
@@ -173,6 +174,7 @@ class Prepared:
     forecast: int | tuple[int, ...] | None = None
     payer: str = ""
     max_fee_stroops: int = 0
+    fee_operations: int = 1
     relayed_until: datetime | None = None
 
 
@@ -202,6 +204,8 @@ class Outcome:
     error: KalepoolError | None = None
     return_value: int | tuple[int, ...] | None = None
     fee_stroops: int | None = None
+    needed_bid: int = 0
+    """Stroops per operation that it lacked, where it was refused for too low a fee."""
     payer: str | None = None
 
 

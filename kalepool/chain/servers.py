@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
@@ -38,6 +38,9 @@ PATIENCE_SECONDS = 2.0
 
 WATCHED = ("getHealth", "getLatestLedger")
 """After sends these come before other requests: everything waits for the next ledger."""
+
+Params = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+"""Of a request; or what makes them when it leaves."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -184,9 +187,7 @@ class RpcServers:
 
     # Asking
 
-    async def call(
-        self, method: str, answer: type[M], params: Mapping[str, Any] | None = None, *, told: set[int] | None = None
-    ) -> M:
+    async def call(self, method: str, answer: type[M], params: Params = None, *, told: set[int] | None = None) -> M:
         """Ask once, and each of the others where that gave no usable answer. Raises RpcUnavailableError, or ChainError
         where every server calls the request wrong.
 
@@ -219,9 +220,7 @@ class RpcServers:
             return behind[place][1]
         raise failed or RpcUnavailableError(f"{method}: none of the RPC servers is of this network: {self.describe()}")
 
-    async def read(
-        self, method: str, answer: type[M], params: Mapping[str, Any] | None = None, *, told: set[int] | None = None
-    ) -> M:
+    async def read(self, method: str, answer: type[M], params: Params = None, *, told: set[int] | None = None) -> M:
         """As `call`, up to four times: for requests that change nothing."""
         more: dict[str, Any] = {} if told is None else {"told": told}
         for pause in one_server.READ_PAUSES_SECONDS:
@@ -292,14 +291,13 @@ class RpcServers:
             case SendTransactionStatus.ERROR:
                 return Sending.REFUSED, answer
 
-    async def _ask(
-        self, place: int, method: str, answer: type[M], params: Mapping[str, Any] | None, patience: float | None = None
-    ) -> M:
+    async def _ask(self, place: int, method: str, answer: type[M], params: Params, patience: float | None = None) -> M:
         """Ask one server once, and remember how it was. Raises as Rpc.call."""
         await self._turns[place].turn(method)
         before = self._standings[place]
+        given = params() if callable(params) else params
         try:
-            found = await self._servers[place].call(method, answer, params, patience)
+            found = await self._servers[place].call(method, answer, given, patience)
             if isinstance(found, HealthAnswer) and found.status != "healthy":
                 said = f"{self.names[place]} calls itself {found.status[:50]!r}"
                 raise ServerTroubleError(said, Trouble.FAILING)

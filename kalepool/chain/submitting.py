@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from stellar_sdk.soroban_rpc import (
     GetTransactionResponse,
+    GetTransactionsResponse,
     GetTransactionStatus,
     SendTransactionResponse,
 )
 
-from kalepool.chain import decoding
+from kalepool.chain import building, decoding
+from kalepool.chain.gathering import GatheredLookUps
 from kalepool.chain.reader import ChainReader
-from kalepool.chain.records import Outcome, Prepared, Status
+from kalepool.chain.records import Account, Outcome, Prepared, Status
 from kalepool.chain.relayer import Relayer
 from kalepool.chain.rpc import RateLimitedError
 from kalepool.errors import (
@@ -33,6 +35,10 @@ log = structlog.get_logger(__name__)
 
 RESEND_AFTER_LEDGERS = 2
 """Ledgers after which a transaction that was taken but not applied is sent again: it may have been lost."""
+
+FRESH_LEDGERS = 2
+"""A sequence number that was read is good for so many ledgers: only we sign for our accounts. Where it was not, the
+network says so, and it is read again."""
 
 GRACE_SECONDS = 5.0
 """With three ledgers' time, how long after the time bound the outcome is waited for before it is called unknown."""
@@ -60,12 +66,15 @@ class Submitter(ChainReader):
     ) -> None:
         super().__init__(network, timeout_seconds=timeout_seconds, requests_per_second=requests_per_second)
         self._sequences: dict[str, int] = {}
+        self._read_sequences: dict[str, tuple[int, int]] = {}  # the ledger it was read in, and the number
         self._unsettled: dict[str, datetime] = {}
         self._told_unread = False
+        self._look_ups = GatheredLookUps(self._ask_transactions)
         self.relayer: Relayer | None = None
         """Takes what is prepared for it; without one everything is sent directly."""
 
     async def __aexit__(self, *error: object) -> None:
+        await self._look_ups.close()
         if self.relayer is not None:
             await self.relayer.close()
         await super().__aexit__(*error)
@@ -81,6 +90,7 @@ class Submitter(ChainReader):
         When cancelled, the transaction may still apply: `look_up` it.
         """
         self._sequences.pop(prepared.source, None)
+        self._read_sequences.pop(prepared.source, None)
         self._unsettled[prepared.source] = prepared.valid_until
         outcome = await self._send_and_follow(prepared)
         if outcome.status is not Status.UNKNOWN:
@@ -152,6 +162,18 @@ class Submitter(ChainReader):
                 return Outcome(transaction_hash, Status.UNKNOWN, error=lost)
         return expired(transaction_hash, valid_until)
 
+    def _saw_accounts(self, accounts: Mapping[str, Account], ledger: int) -> None:
+        for address, account in accounts.items():
+            if address not in self._unsettled:
+                self._read_sequences[address] = ledger, account.sequence
+
+    def _known_sequence(self, address: str) -> int | None:
+        """An account's sequence number by the last transaction of ours, or as it was read a moment ago."""
+        if (last := self._sequences.get(address)) is not None:
+            return last
+        ledger, sequence = self._read_sequences.get(address, (0, 0))
+        return sequence if ledger and ledger >= self._highest - FRESH_LEDGERS else None
+
     async def settle(self, address: str) -> None:
         """Wait until no transaction of the account whose outcome is unknown can still apply."""
         while (until := self._unsettled.get(address)) is not None:
@@ -168,6 +190,7 @@ class Submitter(ChainReader):
         handed_over = maybe_taken
         sent: Sending | None = None
         seen = seen_at_send = max(prepared.ledger, self._highest)
+        first_ledger = seen_at_send + 1
         while True:
             pause = 2 * self.network.ledger_seconds + 1
             due = sent in (None, Sending.LATER, Sending.LOST) or (
@@ -189,19 +212,40 @@ class Submitter(ChainReader):
             latest = await self.next_ledger(seen, pause)
             if latest is not None:
                 seen = latest.sequence
-            if maybe_taken or self._reckon() > bound:
+            is_late = self._reckon() > bound or time.monotonic() > give_up
+            # Before it is sent again it is looked up, too: what fails without effect uses no number up.
+            is_lost = seen - seen_at_send >= RESEND_AFTER_LEDGERS
+            if is_late or (maybe_taken and (is_lost or await self._has_used(prepared))):
                 try:
-                    outcome = await self.look_up(
-                        prepared.transaction_hash,
-                        bound,
-                        prepared.function,
-                        source=prepared.source,
-                        sequence=prepared.sequence,
-                    )
+                    outcome = await self._look_up_together(prepared, first_ledger)
                 except ChainError as error:
                     outcome = Outcome(prepared.transaction_hash, Status.UNKNOWN, error=error)
                 if outcome.status is not Status.UNKNOWN or time.monotonic() > give_up:
                     return outcome
+
+    async def _look_up_together(self, prepared: Prepared, first_ledger: int) -> Outcome:
+        """As `look_up`, with the others that are looked up now. Raises ChainError."""
+        found = await self._look_ups.find(prepared.transaction_hash, first_ledger)
+        if found is not None:
+            return self._decoded(lambda each: self._found(prepared.transaction_hash, each, prepared.function), found)
+        return await self.look_up(
+            prepared.transaction_hash,
+            prepared.valid_until,
+            prepared.function,
+            source=prepared.source,
+            sequence=prepared.sequence,
+        )
+
+    async def _ask_transactions(self, params: Mapping[str, Any]) -> GetTransactionsResponse:
+        return await self._rpc.call("getTransactions", GetTransactionsResponse, params)
+
+    async def _has_used(self, prepared: Prepared) -> bool:
+        """Whether the number of a transaction is used up: then a ledger has it. All that wait ask by one request."""
+        try:
+            account = (await self.read_accounts([prepared.source])).get(prepared.source)
+        except ChainError:
+            return False
+        return account is None or account.sequence >= prepared.sequence
 
     async def _hand_over(self, prepared: Prepared) -> tuple[float, bool]:
         """Gives the relayer what is prepared for it. Until when it is left to it, by the monotonic clock (0: not at
@@ -235,7 +279,10 @@ class Submitter(ChainReader):
         except (ValueError, TypeError, EOFError):
             result = decoding.Result(False, "unreadable result", 0)
         error = decoding.refused_error(result, prepared.transaction_hash)
-        return Outcome(prepared.transaction_hash, Status.FAILED, result_code=result.code, error=error)
+        needed = building.needed_bid(prepared, result.fee_stroops) if result.code == "txINSUFFICIENT_FEE" else 0
+        return Outcome(
+            prepared.transaction_hash, Status.FAILED, result_code=result.code, error=error, needed_bid=needed
+        )
 
     def _found(self, transaction_hash: str, answer: GetTransactionResponse, function: str | None) -> Outcome:
         """The outcome of a transaction that a ledger has, by its result alone: what it returned is None where its meta

@@ -10,6 +10,7 @@ farmer.py      add, list, show and change farmers, and let them go
 pooler.py      add, list, open and close poolers
 miner.py       add, list and show external miners, and make their keys
 books.py       the double-entry books: checked, shown, exported
+compensation.py  what is owed for lost stakes, and an operator's yes
 operator.py    make and list operators' keys
 key.py         list and revoke everybody's keys
 verify_credits.py  a block's credits reckoned again from what is public

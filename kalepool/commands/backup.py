@@ -14,6 +14,7 @@ from kalepool.config import Settings
 from kalepool.errors import ConfigError
 from kalepool.logins import Login
 from kalepool.postgres import bundled_programs, running_url
+from kalepool.units import counted
 from kalepool.up.folder import find_running
 
 NOT_THERE = "It holds no master key: keep {key} apart from it; without that key the wallets in it cannot be used."
@@ -71,7 +72,8 @@ def restore(
     if as_json:
         show_json({"restored": str(file), "migrations": applied, "master_key_opens_it": opens is None})
     else:
-        typer.echo(f"{file} was put back{f', and {len(applied)} migrations applied' if applied else ''}.")
+        more = f", and {counted(len(applied), 'migration')} applied" if applied else ""
+        typer.echo(f"{file} was put back{more}.")
         if opens is not None:
             typer.echo(f"Its wallets cannot be used yet: {opens}")
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from kalepool.commands.pool import read_settings, show, with_database_open
 from kalepool.database import Database
+from kalepool.units import counted
 
 books = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, show and export the pool's books.")
 
@@ -56,7 +57,8 @@ def books_check() -> None:
         typer.echo(line)
     if found:
         raise typer.Exit(1)
-    typer.echo(f"The books are right, and {accounts} accounts have on the chain what they say, at ledger {ledger}.")
+    agreed = counted(accounts, "account has", "accounts have")
+    typer.echo(f"The books are right, and {agreed} on the chain what they say, at ledger {ledger}.")
 
 
 @books.command("show")

@@ -10,7 +10,7 @@ import typer
 from kalepool.commands.pool import OWN_POOLER, Pooler, find_pooler, read_settings, with_database_open
 from kalepool.database import Database
 from kalepool.logins import Login
-from kalepool.units import amount
+from kalepool.units import amount, counted
 
 custody = typer.Typer(add_completion=False, no_args_is_help=True, help="Look after the master key.")
 
@@ -108,7 +108,7 @@ def recover(
     wanted = [
         wallet for wallet in found if wallet.farmer_id is None and (not wallets or wallet.account.address in wallets)
     ]
-    typer.echo(f"{len(found)} wallets on the ledger, {len(wanted)} to be brought back")
+    typer.echo(f"{counted(len(found), 'wallet')} on the ledger, {len(wanted)} to be brought back")
     if payout_wallet is None or not wanted:
         return
     if not yes and not typer.confirm(f"Make farmers of {len(wanted)} that are paid out to {payout_wallet}?"):

@@ -18,7 +18,7 @@ from kalepool.commands.pool import AsJson, database_url, open_in, show_json
 from kalepool.config import Settings
 from kalepool.errors import ConfigError, KalepoolError
 from kalepool.logins import Login
-from kalepool.units import plain
+from kalepool.units import counted, plain
 from kalepool.up.folder import find_running
 
 PATIENCE_SECONDS = 10.0
@@ -137,7 +137,7 @@ def _master_key(settings: Settings) -> Iterator[Finding]:
     else:
         with _said("master key", "put the file back from its backup, of mode 0600") as failed:
             count = len(read_key_file(path))
-            failed.append(Finding("master key", Severity.WELL, f"{path}, {count} key{'' if count == 1 else 's'}"))
+            failed.append(Finding("master key", Severity.WELL, f"{path}, {counted(count, 'key')}"))
         yield from failed
 
 
@@ -153,7 +153,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             found.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
             found += [Finding("alert", Severity.WRONG, alert.message) for alert in await open_alerts(database)]
             if count := await count_to_check(database):
-                said = f"{count} stakes may have come back"
+                said = f"{counted(count, 'stake')} may have come back"
                 found.append(Finding("to check", Severity.LOOK, said, "GET /operator/compensations?standing=to-check"))
         return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -24,10 +26,10 @@ from kalepool.commands.pool import (
 )
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConflictError
+from kalepool.errors import ConflictError, InputError
 from kalepool.names import require_name
 from kalepool.services.farmers import FarmerStatus
-from kalepool.units import plain
+from kalepool.units import amount, plain
 
 farmer = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Add, list, show and change farmers, and let them go."
@@ -46,6 +48,9 @@ def farmer_add(
         typer.Option(
             min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth, 1 is everything (0.1)."
         ),
+    ] = None,
+    stake_most: Annotated[
+        str | None, typer.Option(metavar="KALE", help="The most KALE staked in a block, besides that part.")
     ] = None,
     memo: Annotated[
         str | None, typer.Option(help="A memo that goes with it, as text:…, id:… or hash:…: exchanges ask for one.")
@@ -72,6 +77,8 @@ def farmer_add(
             body["metadata"] = {"name": name}
         if stake_percentage is not None:
             body["stake_percentage"] = stake_percentage
+        if stake_most is not None:
+            body["stake_most_stroops"] = stake_limit(stake_most)
         return await ask_api(settings, database, "POST", "/farmers/register", body)
 
     made = with_database_open(settings, add)
@@ -107,6 +114,8 @@ def farmer_list(
         table.add_column(heading, no_wrap=True)
     for row in rows:
         stake = f"{float(row['stake_percentage']):.1%}"
+        if (most := row["stake_most_stroops"]) is not None:
+            stake += f", at most {amount(most)}"
         name = Text(plain(str(row["metadata"].get("name") or "-")))
         table.add_row(name, str(row["farmer_id"]), row["status"], stake, row["custodial_wallet"])
     show(table)
@@ -137,22 +146,41 @@ def farmer_show(called: Called, as_json: AsJson = False) -> None:
 def farmer_set(
     called: Called,
     stake_percentage: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth.")
-    ],
+        float | None, typer.Option(min=0, max=1, help="Part of the KALE balance staked in each block: 0.1 is a tenth.")
+    ] = None,
+    stake_most: Annotated[
+        str | None,
+        typer.Option(metavar="KALE", help="The most KALE staked in a block; none for no limit but that part."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what a farmer stakes, from the next plant on. It is on record who did."""
     from kalepool.view.farmer_text import find_farmer
 
+    wish: dict[str, Any] = {} if stake_percentage is None else {"stake_percentage": stake_percentage}
+    if stake_most is not None:
+        wish["stake_most_stroops"] = stake_limit(stake_most)
+    if not wish:
+        raise InputError("say what to change: --stake-percentage, --stake-most, or both")
+
     async def change(settings: Settings, database: Database) -> dict[str, Any]:
         path = f"/farmers/{(await find_farmer(database, called)).farmer_id}"
-        return await ask_api(settings, database, "PATCH", path, {"stake_percentage": stake_percentage})
+        return await ask_api(settings, database, "PATCH", path, wish)
 
     changed = operate(change)
     if as_json:
         show_json(changed)
     else:
         typer.echo(f"The farmer {changed['stake']}.")
+
+
+def stake_limit(text: str) -> str | None:
+    """KALE as the API has it: stroops as text, None for `none`. InputError for what is no amount."""
+    if text == "none":
+        return None
+    if not re.fullmatch(r"\d{1,10}(\.\d{1,7})?", text) or not Decimal(text):
+        raise InputError(f"--stake-most {text!r} is no amount of KALE: write 25, 0.5 or none")
+    return str(int(Decimal(text).scaleb(7)))
 
 
 @farmer.command("leave")

@@ -20,7 +20,7 @@ from kalepool.commands.pool import (
 )
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConflictError, NotFoundError
+from kalepool.errors import ConfigError, ConflictError, CustodyError, NotFoundError
 from kalepool.names import require_name
 from kalepool.services.keys import Role
 from kalepool.units import plain
@@ -43,29 +43,35 @@ def miner_add(
 ) -> None:
     """Add an external miner and print its API key, once. `kalepool mine` and any other client work with it.
 
-    Its payout wallet is sealed with the master key, which has to be here.
+    Its payout wallet is sealed with the master key: by the API, where that is not here.
     """
     from kalepool.custody import open_custody
-    from kalepool.services.mining.miners import NewMiner, create_invite, find_miner, register
+    from kalepool.services.mining.miners import create_invite, find_miner, register
 
     require_name(name, "a miner")
     settings = read_settings()
 
-    async def add(database: Database) -> NewMiner:
+    async def add(database: Database) -> tuple[str, str]:
         if other := await find_miner(database, name):
             raise ConflictError(
                 f"miner {other} is called {name!r} already: choose another name; for another key of the "
                 f"same miner: kalepool miner key {other}"
             )
-        invite = await create_invite(database, name, uses=1, valid_seconds=60)
-        custody = await open_custody(settings, database)
-        return await register(database, custody, settings, name, payout_wallet, invite.invite)
+        invite = (await create_invite(database, name, uses=1, valid_seconds=60)).invite
+        try:
+            custody = await open_custody(settings, database)
+        except (ConfigError, CustodyError):  # it is the API's alone
+            body = {"name": name, "payout_wallet": payout_wallet, "invite": invite}
+            made = await ask_api(settings, database, "POST", "/miner/register", body)
+            return made["miner_id"], made["api_key"]
+        new = await register(database, custody, settings, name, payout_wallet, invite)
+        return str(new.miner.miner_id), new.key
 
-    new = with_database_open(settings, add)
+    miner_id, key = with_database_open(settings, add)
     if as_json:
-        show_json({"miner_id": new.miner.miner_id, "key": new.key})
+        show_json({"miner_id": miner_id, "key": key})
     else:
-        typer.echo(f"miner_id  {new.miner.miner_id}\nkey       {new.key}\n{SHOWN_ONCE}")
+        typer.echo(f"miner_id  {miner_id}\nkey       {key}\n{SHOWN_ONCE}")
     if payout_wallet is None:
         typer.echo(NO_WALLET, err=True)
 

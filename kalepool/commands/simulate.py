@@ -13,7 +13,7 @@ from kalepool.commands.pool import read_settings
 from kalepool.config import Settings
 from kalepool.errors import ChainError, InputError
 from kalepool.protocol.model import STROOPS_PER_KALE, Block
-from kalepool.units import STROOPS, kale, rate
+from kalepool.units import STROOPS, counted, kale, rate
 
 DAY_BLOCKS = 284
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
@@ -111,7 +111,8 @@ def _play(
     fee = gate.fees.pail / STROOPS
     stakes = sorted(plan.stake_stroops for plan in planned.plans)
     lines = [
-        f"{blocks} blocks, {farmers} farmers, {rate(speed)}; about {world.pails:,} others with the bounds of {whose}:",
+        f"{counted(blocks, 'block')}, {counted(farmers, 'farmer')}, {rate(speed)}; "
+        f"about {world.pails:,} others with the bounds of {whose}:",
         f"  gap {bounds.min_gap} to {bounds.max_gap}, stake {kale(bounds.min_stake)} to {kale(bounds.max_stake)} KALE, "
         f"zeros {bounds.min_zeros} to {bounds.max_zeros}",
         "",

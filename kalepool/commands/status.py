@@ -11,11 +11,14 @@ PATIENCE_SECONDS = 8.0
 
 
 def status() -> None:
-    """Show whether stakes are safe, the block, the farmers, the workers and the last blocks, once.
+    """Show whether stakes are safe, the block, the farmers, the workers, the last blocks, and what today cost
+    and brought, once.
 
     Where the chain cannot be read, what the database knows is shown, and the exit status is 1.
     """
     from kalepool.chain import ChainReader
+    from kalepool.services.books import results
+    from kalepool.services.books.results import DayResult
     from kalepool.view.moment import Moment, MomentReader
     from kalepool.view.screen import render, workers_table
 
@@ -23,7 +26,7 @@ def status() -> None:
     if settings.network == "devnet" and settings.rpc_url is None:
         raise no_pool(settings)
 
-    async def read(database: Database) -> Moment:
+    async def read(database: Database) -> tuple[Moment, list[DayResult]]:
         async with ChainReader.of(settings) as chain:
             reader = MomentReader(
                 database,
@@ -32,11 +35,12 @@ def status() -> None:
                 balances=True,
                 patience_seconds=PATIENCE_SECONDS,
             )
-            return await reader.read()
+            return await reader.read(), await results.of_days(database, [results.today()])
 
-    moment = with_database_open(settings, read)
+    moment, (day,) = with_database_open(settings, read)
     title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
     show(render(moment, moment.at, [], title=title, height=10_000))
+    show(f"today (UTC): {day.in_words}")
     if moment.workers:
         show(workers_table(moment.workers))
     if moment.trouble:

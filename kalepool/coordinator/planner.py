@@ -131,8 +131,7 @@ class Planner:
         for farmer in farmers:
             account = accounts.get(farmer.wallet)
             held = (account.kale_stroops or 0) if account else 0
-            own = farmer.stake_of(held)
-            found[farmer.wallet] = own if most is None else min(own, most)
+            found[farmer.wallet] = farmer.stake_of(held, most)
         return found
 
     def _left(self, spent_stroops: int, fees: PailFees) -> int | None:

@@ -17,11 +17,11 @@ from kalepool.policy.planting import PlantingPlan
 from kalepool.policy.price_gate import PriceGate
 from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
+from kalepool.policy.stake import ceiling_of
 from kalepool.policy.timing import LedgerClock
 from kalepool.policy.turns import in_turn
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
-from kalepool.units import part_of
 
 FINDS_PER_SECOND = 50
 """How many finds of all workers together may be told at once; lesser ones come with the next regular report."""
@@ -46,10 +46,9 @@ class CoordinatedFarmer:
     def key(self) -> bytes:
         return farmer_bytes(self.wallet)
 
-    def stake_of(self, kale_stroops: int) -> int:
-        """The most it stakes of such a balance."""
-        part = part_of(kale_stroops, self.stake_percentage)
-        return part if self.stake_most_stroops is None else min(part, self.stake_most_stroops)
+    def stake_of(self, kale_stroops: int, of_all: int | None = None) -> int:
+        """The most it stakes of such a balance. `of_all`: the most that any farmer stakes."""
+        return ceiling_of(kale_stroops, self.stake_percentage, self.stake_most_stroops, of_all)
 
 
 @dataclass(slots=True)

@@ -132,7 +132,11 @@ def in_words(plan: PlantingPlan) -> str:
     """How many sit out and why, for people; empty where nobody does."""
     if plan.reason is None:
         return ""
-    who = "nobody is planted" if plan.places == 0 else f"{plan.sat_out} of {plan.farmers} farmers sit it out, by turns"
+    who = (
+        "nobody is planted"
+        if plan.places == 0
+        else f"{plan.sat_out} of {plan.farmers} farmers sit{'s' if plan.sat_out == 1 else ''} it out, by turns"
+    )
     if plan.reason == SitOut.BUDGET:
         return f"{who}: the XLM of this day are spent"
     pail = "a pail" if plan.places == 0 else "another pail"

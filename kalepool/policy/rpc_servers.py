@@ -143,8 +143,8 @@ def what_counts(answers: Sequence[tuple[Sending, int]]) -> int:
     return max(range(len(answers)), key=lambda place: answers[place][1])
 
 
-BURST_PART = 0.2
-STEADY_PART = 0.75
+BURST_PART = 0.1
+STEADY_PART = 0.85
 """Of the requests a second that are allowed: so many at once, and so many a second steadily. Together they stay below
 it in every second, also where some arrive late."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -171,6 +171,8 @@ class _Running:
     clock: LedgerClock
     last_safe: int  # the last ledger that is surely the block's
     inclusion: Inclusion
+    points_of: tuple[dict[int, int], dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}, {}))
+    """Points by gap, by stake and by zeros, once reckoned: many farmers share them."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, settings: ScheduleSettings) -> _Running | None:
@@ -221,7 +223,10 @@ class _Running:
                 yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "improvement")
 
     def _points(self, pail: Pail, gap: int, zeros: int) -> int:
-        return sum(normalise(self.block, gap, pail.stake, zeros))
+        by_gap, by_stake, by_zeros = self.points_of
+        if gap not in by_gap or pail.stake not in by_stake or zeros not in by_zeros:
+            by_gap[gap], by_stake[pail.stake], by_zeros[zeros] = normalise(self.block, gap, pail.stake, zeros)
+        return by_gap[gap] + by_stake[pail.stake] + by_zeros[zeros]
 
     def _stroops_per_point(self, planted: Sequence[tuple[FarmerState, Pail]]) -> float:
         """What a point will about earn: the pot over the points there will be.

@@ -18,9 +18,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import accumulate
 
 from kalepool.policy.foresight import Rivals
+from kalepool.units import part_of
 
 LADDER = 1.25
 """The factor between two stakes that are looked at."""
@@ -91,6 +93,11 @@ def _candidates(question: StakeQuestion) -> set[int]:
         found.add(int(rung))
         rung *= LADDER
     return found
+
+
+def ceiling_of(kale_stroops: int, part: Decimal, *most: int | None) -> int:
+    """The most that a farmer stakes of such a balance, in stroops: this part of it, and no more than any of `most`."""
+    return min([part_of(kale_stroops, part), *(each for each in most if each is not None)])
 
 
 def stake_of(common: int, ceiling: int) -> int:

@@ -32,7 +32,7 @@ from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
 from kalepool.services.mining.payout_records import NO_TROUBLE, PayoutTrouble, payout_trouble
-from kalepool.units import kale
+from kalepool.units import counted, kale
 
 LOOK_SECONDS = 15.0
 TELL_SECONDS = 2.0
@@ -241,7 +241,7 @@ def _unsettled(seen: Observation) -> list[Condition]:
         found.append(Condition("outcome-unknown", f"outcome-unknown:{submission_id}", said))
     if seen.to_check:
         said = (
-            f"{seen.to_check} worked pail{'' if seen.to_check == 1 else 's'} went with their blocks and may have been "
+            f"{counted(seen.to_check, 'worked pail')} went with their blocks and may have been "
             "harvested by somebody else: see GET /operator/compensations?standing=to-check."
         )
         found.append(Condition("compensation-to-check", "compensation-to-check", said))
@@ -289,7 +289,7 @@ def decide(open_alerts: Sequence[OpenAlert], seen: Observation) -> Changes:
 
 
 def _farmers(count: int) -> str:
-    return f"{count} farmer{'' if count == 1 else 's'}"
+    return counted(count, "farmer")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from kalepool.custody import Binding, Purpose
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
 from kalepool.notices import FarmerNotice, tell
+from kalepool.policy.stake import ceiling_of
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
@@ -28,7 +29,6 @@ from kalepool.services.journal.carry import carry
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
-from kalepool.units import part_of
 
 log = structlog.get_logger()
 
@@ -110,9 +110,8 @@ class Farmer:
         )
 
     def stake_of(self, kale_stroops: int) -> int:
-        """The stake for a balance, in stroops, rounded down."""
-        part = part_of(kale_stroops, self.stake_percentage)
-        return part if self.stake_most_stroops is None else min(part, self.stake_most_stroops)
+        """The most it stakes of such a balance, in stroops, rounded down."""
+        return ceiling_of(kale_stroops, self.stake_percentage, self.stake_most_stroops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +161,7 @@ async def register(
     address: str | None = None,
     payout_memo: str | None = None,
     owner_wallet: str | None = None,
+    stake_most_stroops: int | None = None,
 ) -> Registered:
     """Makes a farmer with a keypair of its own, sealed by custody. `by`: who registers it; `address`: and from where,
     if by itself. `owner_wallet`: who signs in for it, by default the payout wallet.
@@ -205,6 +205,7 @@ async def register(
                 payout_memo=payout_memo,
                 owner_wallet=owner_wallet or owner_of(destination),
                 stake_percentage=stake_percentage,
+                stake_most_stroops=stake_most_stroops,
                 metadata=Jsonb(metadata or {}),
                 registered_by=by,
                 registered_from=address,
@@ -336,6 +337,7 @@ async def register_oneself(
     address: str,
     owner_wallet: str,
     payout_memo: str | None = None,
+    stake_most_stroops: int | None = None,
 ) -> Registered:
     """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
 
@@ -366,6 +368,7 @@ async def register_oneself(
             address=address,
             payout_memo=payout_memo,
             owner_wallet=owner_wallet,
+            stake_most_stroops=stake_most_stroops,
         )
 
 

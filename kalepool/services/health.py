@@ -15,7 +15,7 @@ from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
 from kalepool.services.journal import gaps
-from kalepool.units import amount
+from kalepool.units import amount, counted, rate
 
 PATIENCE_SECONDS = 3.0
 """A part that does not answer in this time is down."""
@@ -128,7 +128,7 @@ class Health:
         if broken := self._ctx.broken_seals:
             return (
                 "down",
-                f"{len(broken)} rows of the database were changed past the pool, of {broken[0].address} first",
+                f"{counted(len(broken), 'row')} of the database changed past the pool, of {broken[0].address} first",
             )
         return "up", ""
 
@@ -141,7 +141,7 @@ class Health:
             return "waiting", f"send {amount(needs.native_stroops)} XLM to the pool's account {needs.address}"
         if self._ctx.accounts.pool is None or not ready:
             return "waiting", waiting_for_accounts(self._ctx.accounts.to_be_made)
-        said, lasts = f"{ready} of {wanted} channel accounts", self._ctx.accounts.endurance
+        said, lasts = f"{ready} of {counted(wanted, 'channel account')}", self._ctx.accounts.endurance
         if lasts is None or lasts.hours is None:
             return "up", said
         said = f"{said}; XLM for {lasts.hours:,.0f} hours at {amount(lasts.daily_stroops)} a day"
@@ -174,16 +174,14 @@ class Health:
         assert counts is not None
         unsearched = await count_unsearched(database, self._ctx.settings.chain.block_seconds)
         if unsearched.farmers:
-            return "down", f"{NOBODY_MINES} {unsearched.farmers} planted stakes"
+            return "down", f"{NOBODY_MINES} {counted(unsearched.farmers, 'planted stake')}"
         if not counts["machines"]:
             return "none", "no worker has joined"
-        machines = f"{counts['machines'] - counts['machines_gone']} of {counts['machines']} machines"
+        machines = f"{counts['machines'] - counts['machines_gone']} of {counted(counts['machines'], 'machine')}"
         if not counts["heard"]:
-            return (
-                "down",
-                f"no worker on any of {counts['machines']} machines since {counts['last_seen_at']:%H:%M:%S} UTC",
-            )
-        return "up", f"{counts['heard']} workers on {machines}, {counts['hashes_per_second']:.0f} hashes per second"
+            since = f"{counts['last_seen_at']:%H:%M:%S} UTC"
+            return "down", f"no worker on any of {counted(counts['machines'], 'machine')} since {since}"
+        return "up", f"{counted(counts['heard'], 'worker')} on {machines}, {rate(counts['hashes_per_second'])}"
 
 
 def what_is_known(settings: Settings) -> str:

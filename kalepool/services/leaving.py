@@ -29,6 +29,7 @@ from kalepool.services.farming import harvest
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.withdrawals import check_payout
+from kalepool.units import counted
 
 log = structlog.get_logger()
 
@@ -159,7 +160,8 @@ async def _harvest(ctx: Context, farmer: Farmer) -> None:
         unsettled = worked | {row["block_index"] for row in rows}
         if waiting := [failure for failure in result.failed if failure.block_index in unsettled]:
             raise HarvestWaitsError(
-                f"{len(waiting)} harvests did not succeed yet; of block {waiting[0].block_index}: {waiting[0].message}"
+                f"{counted(len(waiting), 'harvest')} did not succeed yet; of block {waiting[0].block_index}: "
+                f"{waiting[0].message}"
             )
     if len(past) < len(left):
         raise PailOpenError(f"planted in block {left[-1]}, which is not over")

@@ -60,7 +60,8 @@ class Compensation:
     """What is owed to a farmer for a stake that was lost in a block: the stake and the reward it would have brought.
 
     `fault`: who owes it; `code`: the error that lost it. `paid_transaction` once it was paid. `standing`: owed;
-    to-check: it may have come back; not-owed: it did.
+    to-check: it may have come back; not-owed: it did. `approved_at`: an operator's yes. `wait_code`, `wait_message`:
+    why it was not paid lately.
     """
 
     compensation_id: UUID
@@ -76,6 +77,9 @@ class Compensation:
     paid_transaction: str | None
     paid_at: datetime | None
     standing: CompensationStanding
+    approved_at: datetime | None
+    wait_code: str | None
+    wait_message: str | None
 
 
 async def record(
@@ -157,7 +161,7 @@ async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, tr
     Raises NotFoundError, NotOwedError, PaidAlreadyError, TransactionUnknownError, ChainError where the ledger cannot be
     asked.
     """
-    found = await _compensation(ctx.database, compensation_id)
+    found = await read_compensation(ctx.database, compensation_id)
     if found.standing != CompensationStanding.OWED:
         raise NotOwedError(f"compensation {compensation_id} is {found.standing}: only what is owed can be paid")
     if found.paid_transaction is None:
@@ -166,15 +170,33 @@ async def pay_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, tr
             raise TransactionUnknownError(
                 f"no ledger that the RPC server remembers has applied transaction {transaction_hash}"
             )
-        async with ctx.database.transaction() as tx:
+        async with ctx.lock("payouts"), ctx.database.transaction() as tx:
             paid = await tx.execute(
                 "pay_compensation", compensation_id=compensation_id, transaction_hash=bytes.fromhex(transaction_hash)
             )
             if paid:
                 await record(tx, key_id, "pay-compensation", compensation_id, transaction_hash=transaction_hash)
-        found = await _compensation(ctx.database, compensation_id)
+        found = await read_compensation(ctx.database, compensation_id)
+    if found.paid_transaction is None:
+        raise PaidAlreadyError(f"compensation {compensation_id} is being paid by the pool itself: wait")
     if found.paid_transaction != transaction_hash:
         raise PaidAlreadyError(f"compensation {compensation_id} was paid with transaction {found.paid_transaction}")
+    return found
+
+
+async def approve_compensation(ctx: Context, key_id: UUID, compensation_id: UUID) -> Compensation:
+    """Has a compensation paid from the operator's part of the treasury with the next round. Again changes nothing.
+
+    Raises NotFoundError, NotOwedError, PaidAlreadyError.
+    """
+    async with ctx.database.transaction() as tx:
+        if await tx.execute("approve_compensation", compensation_id=compensation_id):
+            await record(tx, key_id, "approve-compensation", compensation_id)
+    found = await read_compensation(ctx.database, compensation_id)
+    if found.paid_at is not None:
+        raise PaidAlreadyError(f"compensation {compensation_id} was paid with transaction {found.paid_transaction}")
+    if found.standing != CompensationStanding.OWED:
+        raise NotOwedError(f"compensation {compensation_id} is {found.standing}: only what is owed can be paid")
     return found
 
 
@@ -188,13 +210,13 @@ async def check_compensation(ctx: Context, key_id: UUID, compensation_id: UUID, 
         changed = await tx.execute("check_compensation", compensation_id=compensation_id, standing=standing)
         if changed:
             await record(tx, key_id, "check-compensation", compensation_id, owed=owed)
-            found = await _compensation(tx, compensation_id)
+            found = await read_compensation(tx, compensation_id)
             if owed:
                 transfers = bookkeeping.lost(found.farmer_id, found.block_index, found.stake_stroops)
             else:  # it came back, and the reward with it, which the look at the chain finds
                 transfers = bookkeeping.harvested(found.farmer_id, found.block_index, found.stake_stroops, 0, 0)
             await postings.post(tx, transfers)
-    found = await _compensation(ctx.database, compensation_id)
+    found = await read_compensation(ctx.database, compensation_id)
     if found.standing != standing:
         raise ConflictError(f"compensation {compensation_id} is {found.standing}: it is not to be checked")
     return found
@@ -281,7 +303,8 @@ async def audit(
     return await database.fetch_all(query, after=begin if last is None else last[order], before=before, limit=limit)
 
 
-async def _compensation(database: Database | Session, compensation_id: UUID) -> Compensation:
+async def read_compensation(database: Database | Session, compensation_id: UUID) -> Compensation:
+    """Raises NotFoundError."""
     found = await database.fetch_one("select_compensation", row=Compensation, compensation_id=compensation_id)
     if found is None:
         raise NotFoundError(f"no compensation {compensation_id}")

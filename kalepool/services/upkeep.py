@@ -17,7 +17,7 @@ import structlog
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
 from kalepool.services import farmers, leaving, presence, seals, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
-from kalepool.services.books import collecting, held
+from kalepool.services.books import collecting, compensating, held
 from kalepool.services.context import Context
 from kalepool.services.farming import harvest
 from kalepool.services.journal import gaps
@@ -83,6 +83,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("closing", lambda: close_blocks(ctx.database, credits), 4 * ledger)),
         asyncio.create_task(_repeat("payouts", lambda: payouts.pay(ctx), 2 * ledger)),
         asyncio.create_task(_repeat("claimables", lambda: claimables.look(ctx), claimables.LOOK_LEDGERS * ledger)),
+        asyncio.create_task(_repeat("compensation", lambda: compensating.compensate(ctx), 6 * ledger)),
         asyncio.create_task(_repeat("losses", lambda: record_losses(ctx), LOSSES_SECONDS)),
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),

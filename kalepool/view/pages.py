@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database
+from kalepool.policy.planting import PlantingPlan
 from kalepool.protocol.model import U32_MAX
-from kalepool.services.books import ledgers
+from kalepool.services.books import ledgers, results
 from kalepool.services.books.ledgers import BookSummary
+from kalepool.services.books.results import BlockResult
+from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.mining import share_logs
-from kalepool.services.mining.payout_records import TreasuryRow, read_treasury
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 
 Row = Mapping[str, Any]
@@ -21,11 +23,14 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class BlockDetails:
     """chain: the block's bounds and totals as last read; None where that was never done. summary: None as well.
+    result: what it cost and brought; None where nothing was sent in it. plan: what was meant for it; None without one.
     newest_index: of the newest block in our records."""
 
     chain: Row | None
     farmers: Sequence[FarmerProgress]
     summary: BlockSummary | None
+    result: BlockResult | None
+    plan: PlantingPlan | None
     newest_index: int
 
 
@@ -153,9 +158,17 @@ async def read_block(database: Database, index: int) -> BlockDetails | None:
     summary = await read_blocks(database, None, from_index=index, to_index=index)
     if chain is None and not farmers and not summary:
         return None
+    plans = await database.fetch_all("select_block_plans", row=PlantingPlan, pooler_id=None, block_index=index)
     newest = await database.fetch_one("select_newest_index")
     assert newest is not None
-    return BlockDetails(chain, farmers, next(iter(summary), None), max(index, newest["block_index"]))
+    return BlockDetails(
+        chain,
+        farmers,
+        next(iter(summary), None),
+        await results.of_block(database, index),
+        next((plan for plan in plans if plan.index == index), None),
+        max(index, newest["block_index"]),
+    )
 
 
 async def read_farmer(database: Database, farmer_id: UUID, limit: int) -> FarmerHistory | None:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kalepool.units import kale, plain, rate
+from kalepool.units import counted, kale, plain, rate
 from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment, trouble_first
 from kalepool.view.verdict import PAUSED, SAFE_TO_STOP, PoolVerdict, judge
 
@@ -50,9 +50,9 @@ def _block(moment: Moment, now: datetime) -> RenderableType:
             f"ledger {moment.ledger}",
             f"max zeros {moment.block.max_zeros}" if moment.block else "",
         )
-    searchers = f"{len(moment.workers)} worker{'s' if len(moment.workers) != 1 else ''}"
+    searchers = counted(len(moment.workers), "worker")
     if moment.miners:
-        searchers += f", {moment.miners} miner{'s' if moment.miners != 1 else ''}"
+        searchers += f", {counted(moment.miners, 'miner')}"
     on_chain = [_count("planted", moment.planted, moment.active), _count("worked", moment.worked, moment.planted)]
     counts = Text("   ").join(
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kalepool.units import kale
+from kalepool.units import counted, kale
 from kalepool.view.moment import Moment
 
 Level = Literal["good", "busy", "warn", "bad"]
@@ -41,7 +41,7 @@ def judge(moment: Moment) -> PoolVerdict:
         return now
     lost = moment.lost
     if lost is not None:
-        stakes = f"{lost.farmers} stake{'' if lost.farmers == 1 else 's'}"
+        stakes = counted(lost.farmers, "stake")
         title = f"Block {lost.block_index} lost {stakes}, {kale(lost.stake_stroops)} KALE"
         return PoolVerdict("bad", title, f"This block: {now.title}. {now.detail}")
     return now
@@ -137,4 +137,4 @@ def _sitting_out(moment: Moment) -> str:
 
 
 def _farmers(count: int) -> str:
-    return f"{count} farmer{'' if count == 1 else 's'}"
+    return counted(count, "farmer")

@@ -78,6 +78,37 @@ HAVING bool_or(event <> 'fee')
    AND sum(amount_stroops) FILTER (WHERE event = 'fee') IS DISTINCT FROM sum(amount_stroops) FILTER (WHERE event <> 'fee');
 
 ------------------------------------------------------------------------------------------------------------------------
+-- The treasury, and lost stakes that are paid from it
+
+-- name: select_treasury
+-- What it has; what of it is on its way to miners (what is put down for them has left it), what they are due, what farmers
+-- owe; the operator's part, and what of that is on its way to farmers.
+SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'treasury'), 0) AS treasury_stroops,
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
+       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
+       coalesce((SELECT sum(balance_stroops) FROM book_accounts
+                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer') OR starts_with(account, 'unexplained/wallet-')), 0)
+           AS owed_stroops,
+       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'operator'), 0) AS operator_stroops,
+       coalesce((SELECT sum(amount_stroops) FROM submission_items WHERE action = 'compensate' AND status = 'open'), 0)
+           AS compensating_stroops;
+
+-- name: select_owed_stakes
+-- What is owed for lost stakes, and neither paid nor on its way, the oldest first.
+SELECT c.compensation_id, c.block_index, c.farmer_id, f.custodial_wallet AS wallet, f.status AS farmer_status,
+       c.stake_stroops + c.forecast_stroops AS owed_stroops, c.fault, c.approved_at IS NOT NULL AS is_approved, c.wait_code,
+       c.wait_message
+FROM pooler_compensations c JOIN farmers f USING (farmer_id)
+WHERE c.standing = 'owed' AND c.paid_at IS NULL AND c.stake_stroops + c.forecast_stroops > 0
+  AND NOT EXISTS (SELECT FROM submission_items i WHERE i.action = 'compensate' AND i.block_index = c.block_index
+                  AND i.farmer_id = c.farmer_id AND i.status IN ('open', 'applied'))
+ORDER BY c.created_at, c.compensation_id;
+
+-- name: note_compensation_waits
+UPDATE pooler_compensations SET wait_code = %(code)s, wait_message = %(message)s WHERE compensation_id = %(compensation_id)s;
+
+------------------------------------------------------------------------------------------------------------------------
 -- Held against the chain
 
 -- name: select_wallets_to_check
@@ -137,3 +168,46 @@ SELECT cause FROM transfers WHERE cause = ANY(%(causes)s);
 
 -- name: select_book_account
 SELECT account, balance_stroops FROM book_accounts WHERE account = %(account)s;
+
+------------------------------------------------------------------------------------------------------------------------
+-- services/books/results.py: what blocks and days cost and brought
+
+-- name: select_block_results
+-- Of blocks below `before` and not below `oldest` that the pool did something in, the newest first.
+SELECT b.block_index, p.price_xlm::float8 AS price_xlm, r.*
+FROM (SELECT DISTINCT block_index FROM submission_items
+      WHERE block_index < %(before)s AND block_index >= %(oldest)s ORDER BY block_index DESC LIMIT %(limit)s) b
+LEFT JOIN block_prices p USING (block_index)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
+           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
+           CASE WHEN p.price_xlm IS NULL THEN coalesce(sum(won_stroops + lost_stroops), 0) ELSE 0 END AS unpriced_stroops
+    FROM money_events WHERE block_index = b.block_index) r
+ORDER BY b.block_index DESC;
+
+-- name: select_day_results
+-- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them.
+SELECT d.day, r.*
+FROM unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
+           coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
+           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
+           coalesce(sum(won_stroops + lost_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM money_events LEFT JOIN block_prices p USING (block_index)
+    WHERE event_id >= d.first AND event_id < d.until) r
+ORDER BY d.day DESC;
+
+-- name: select_first_submission
+-- The id of the oldest transaction.
+SELECT submission_id FROM submissions ORDER BY submission_id LIMIT 1;
+
+-- name: select_newest_harvested
+SELECT block_index FROM harvests WHERE outcome = 'harvested' ORDER BY block_index DESC LIMIT 1;

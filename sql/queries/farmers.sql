@@ -2,10 +2,10 @@
 
 -- name: insert_farmer
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet, stake_percentage,
-                     metadata, registered_by, registered_from, deposit_stroops, fee_rate, payout_memo, owner_wallet)
+                     metadata, registered_by, registered_from, deposit_stroops, fee_rate, payout_memo, owner_wallet, stake_most_stroops)
 VALUES (%(farmer_id)s, %(pooler_id)s, %(custodial_wallet)s, %(secret_sealed)s, %(master_key_id)s, %(payout_wallet)s,
         %(stake_percentage)s, %(metadata)s, %(registered_by)s, %(registered_from)s, %(deposit_stroops)s, %(fee_rate)s,
-        %(payout_memo)s, %(owner_wallet)s)
+        %(payout_memo)s, %(owner_wallet)s, %(stake_most_stroops)s)
 RETURNING farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
           activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops;
 
@@ -106,7 +106,7 @@ ORDER BY registered_at, farmer_id;
 
 -- name: select_farmers
 -- Farmers, oldest first; of one pooler unless pooler_id is null.
-SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata,
+SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, stake_most_stroops, status, metadata,
        registered_at, activated_at, departed_at
 FROM farmers
 WHERE %(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s

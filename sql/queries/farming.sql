@@ -70,3 +70,10 @@ INSERT INTO pooler_compensations (compensation_id, block_index, pooler_id, farme
 VALUES (%(compensation_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(fault)s, %(code)s, %(stake_stroops)s,
         %(forecast_stroops)s, %(standing)s)
 ON CONFLICT (block_index, farmer_id) DO NOTHING;
+
+-- name: note_paid_before
+-- What was paid before this database was put back to an older state, and is recorded anew.
+UPDATE pooler_compensations c SET paid_transaction = s.transaction_hash, paid_at = s.closed_at
+FROM submission_items i JOIN submissions s USING (submission_id)
+WHERE c.block_index = %(block_index)s AND c.farmer_id = %(farmer_id)s AND c.paid_at IS NULL AND c.standing = 'owed'
+  AND i.action = 'compensate' AND i.status = 'applied' AND i.block_index = c.block_index AND i.farmer_id = c.farmer_id;

@@ -79,7 +79,8 @@ FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::t
 WHERE rigs.searcher = now.searcher;
 
 -- name: select_places
--- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may.
+-- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may: nobody more once as
+-- many are planted as the plan has places.
 SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros,
        coalesce(b.min_zeros, 0) AS min_zeros,
        greatest(extract(epoch FROM now() - o.seen_at)::float8, 0) AS age_seconds
@@ -91,7 +92,12 @@ LEFT JOIN LATERAL (SELECT s.zeros FROM shares s WHERE s.block_index = o.block_in
                    ORDER BY s.hash LIMIT 1) best ON true
 LEFT JOIN LATERAL (SELECT bool_or(p.outcome = 'planted') AS planted FROM plantings p
                    WHERE p.block_index = o.block_index AND p.farmer_id = f.farmer_id) plant ON true
-WHERE o.status = 'open' AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active'));
+LEFT JOIN block_plans plan ON plan.block_index = o.block_index AND plan.pooler_id = o.pooler_id
+LEFT JOIN LATERAL (SELECT count(*) AS pails FROM plantings p
+                   WHERE p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted') taken ON true
+WHERE o.status = 'open'
+  AND (plant.planted OR (plant.planted IS NULL AND f.status = 'active' AND NOT f.paused
+                         AND (plan.places IS NULL OR taken.pails < plan.places)));
 
 -- name: select_next_job_serials
 -- Numbers for jobs, that no job ever had.

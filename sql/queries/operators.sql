@@ -35,7 +35,7 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %(ke
 -- A page of what is owed, the newest first; of one pooler, paid or not, and of one standing, unless these are null.
 SELECT compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
        stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at,
-       standing
+       standing, approved_at, wait_code, wait_message
 FROM pooler_compensations
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND (%(paid)s::boolean IS NULL OR (paid_at IS NOT NULL) = %(paid)s)
@@ -47,13 +47,21 @@ LIMIT %(limit)s;
 -- name: select_compensation
 SELECT compensation_id, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
        stake_stroops + forecast_stroops AS owed_stroops, created_at, encode(paid_transaction, 'hex') AS paid_transaction, paid_at,
-       standing
+       standing, approved_at, wait_code, wait_message
 FROM pooler_compensations WHERE compensation_id = %(compensation_id)s;
 
 -- name: pay_compensation
--- Touches no row where it was paid before, or is not owed.
-UPDATE pooler_compensations SET paid_transaction = %(transaction_hash)s, paid_at = now()
-WHERE compensation_id = %(compensation_id)s AND paid_at IS NULL AND standing = 'owed';
+-- Touches no row where it was paid before, is being paid, or is not owed.
+UPDATE pooler_compensations c
+SET paid_transaction = %(transaction_hash)s, paid_at = now(), wait_code = NULL, wait_message = NULL
+WHERE compensation_id = %(compensation_id)s AND paid_at IS NULL AND standing = 'owed'
+  AND NOT EXISTS (SELECT FROM submission_items i WHERE i.action = 'compensate' AND i.block_index = c.block_index
+                  AND i.farmer_id = c.farmer_id AND i.status IN ('open', 'applied'));
+
+-- name: approve_compensation
+-- Touches no row where that was said before, it was paid, or is not owed.
+UPDATE pooler_compensations SET approved_at = now()
+WHERE compensation_id = %(compensation_id)s AND approved_at IS NULL AND paid_at IS NULL AND standing = 'owed';
 
 -- name: check_compensation
 -- Says whether it is owed. Touches no row where that was never in question, or said before.
@@ -100,7 +108,7 @@ FROM submissions WHERE submission_id > %(after)s AND submission_id < %(before)s 
 
 -- name: audit_compensations
 SELECT compensation_id, created_at, block_index, pooler_id, farmer_id, fault, code, stake_stroops, forecast_stroops,
-       paid_transaction, paid_at, standing
+       paid_transaction, paid_at, standing, approved_at
 FROM pooler_compensations
 WHERE compensation_id > %(after)s AND compensation_id < %(before)s ORDER BY compensation_id LIMIT %(limit)s;
 

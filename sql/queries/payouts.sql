@@ -40,18 +40,6 @@ WHERE b.balance_stroops < 0
            ELSE m.miner_id = %(miner_id)s END
 ORDER BY earned.posted_at NULLS FIRST, m.miner_id;
 
--- name: select_treasury
--- What the treasury has, what of it is on its way to miners (what is put down for them has left it), what they are due, what
--- farmers owe, and the operator's part.
-SELECT coalesce((SELECT balance_stroops FROM book_accounts WHERE account = 'treasury'), 0) AS treasury_stroops,
-       coalesce((SELECT -sum(balance_stroops) FROM book_accounts
-                 WHERE split_part(account, '/', 1) IN ('paying', 'claimable')), 0) AS paying_stroops,
-       coalesce((SELECT -sum(balance_stroops) FROM book_accounts WHERE starts_with(account, 'miner/')), 0) AS due_stroops,
-       coalesce((SELECT sum(balance_stroops) FROM book_accounts
-                 WHERE split_part(account, '/', 1) IN ('wallet', 'pail', 'farmer') OR starts_with(account, 'unexplained/wallet-')), 0)
-           AS owed_stroops,
-       coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'operator'), 0) AS operator_stroops;
-
 -- name: insert_payout
 INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, memo, reason, idempotency_key, claimable_until)
 VALUES (%(payout_id)s, %(miner_id)s, %(amount_stroops)s, %(destination)s, %(memo)s, %(reason)s, %(idempotency_key)s, %(until)s);

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -75,6 +76,10 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     for command in (["miner", "add", "rig"], ["operator", "add", "me"]):
         made = kalepool(*command)
         assert made.status == 0 and re.search(r"^key +kp_\S{43}$", made.output, re.MULTILINE), made.errors
+        assert ("without a payout wallet" in made.errors) == (command[0] == "miner")
+    assert json.loads(kalepool("compensation", "list", "--json").output) == []
+    unknown = kalepool("compensation", "pay", str(UUID(int=1)), "--yes")
+    assert unknown.status == 2 and "no compensation" in unknown.errors
     twin = kalepool("miner", "add", "rig")
     assert twin.status == 2 and "is called 'rig' already: choose another name" in twin.errors
     refused = kalepool("miner", "add", "other", "--payout-wallet", "G123")

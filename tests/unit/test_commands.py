@@ -9,11 +9,11 @@ import pytest
 
 from kalepool.commands import pool
 from kalepool.commands.custody import rotate
-from kalepool.commands.farmer import farmer_list, farmer_show
+from kalepool.commands.farmer import farmer_list, farmer_set, farmer_show, stake_limit
 from kalepool.commands.pool import database_url, read_settings
 from kalepool.commands.pooler import pooler_add
 from kalepool.commands.status import status
-from kalepool.errors import ConfigError
+from kalepool.errors import ConfigError, InputError
 from kalepool.up.folder import DataFolder, Running
 
 
@@ -56,3 +56,12 @@ def test_a_database_of_its_own_is_asked_wherever_one_stands(monkeypatch: pytest.
     monkeypatch.setenv("DATABASE_URL", "postgresql://there/pool")
     with database_url(read_settings()) as url:
         assert url == "postgresql://there/pool" and not list(tmp_path.iterdir())
+
+
+def test_a_limit_of_the_stake_is_an_amount_of_kale_or_none() -> None:
+    assert [stake_limit(text) for text in ("25", "0.0000001", "none")] == ["250000000", "1", None]
+    for wrong in ("", "0", "-1", "1e3", "0.00000001", "ten"):
+        with pytest.raises(InputError, match=r"write 25, 0\.5 or none"):
+            stake_limit(wrong)
+    with pytest.raises(InputError, match="say what to change"):
+        farmer_set("somebody", stake_percentage=None, stake_most=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kalepool.units import amount, kale, rate, seconds
+from kalepool.units import amount, counted, kale, rate, seconds
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,16 @@ def test_rates(hashes_per_second: float, text: str):
 
 def test_seconds():
     assert (seconds(None), seconds(4.6)) == ("-", "5 s")
+
+
+def test_one_of_something_is_said_as_one() -> None:
+    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
+        "0 workers",
+        "1 worker",
+        "2 workers",
+        "1,200 workers",
+    ]
+    assert [counted(number, "account has", "accounts have") for number in (1, 2)] == [
+        "1 account has",
+        "2 accounts have",
+    ]

@@ -1,22 +1,24 @@
-"""The books: for everybody in sums; corrected by operators."""
+"""The books: for everybody in sums, and by block and day; corrected by operators."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field, StringConstraints
 
 from kalepool.api.auth import Operator
 from kalepool.api.calls import context
 from kalepool.api.limits import per_address
-from kalepool.api.models import Described, Sent
+from kalepool.api.models import Described, Sent, Stroops
+from kalepool.api.paging import Page
 from kalepool.api.problems import documented
 from kalepool.api.rendering import page
 from kalepool.api.routes.operator import Reason
 from kalepool.api.routes.self_service import SignedStroops, StroopsText
-from kalepool.services.books import amending, ledgers
+from kalepool.protocol.model import U32_MAX
+from kalepool.services.books import amending, ledgers, results
 from kalepool.view.pages import read_books
 
 router = APIRouter()
@@ -70,6 +72,67 @@ async def show_books(request: Request, response: Response) -> BooksView | Respon
         return shown
     response.headers["Vary"] = "Accept"
     return BooksView.model_validate(await ledgers.summary(database))
+
+
+class ResultView(Described):
+    """`…_fee_stroops`: XLM paid to the network, for tries that failed, too. `won_stroops`: KALE of rewards;
+    `lost_stroops`: KALE of stakes. `net_stroops`: XLM that are left at the price a KALE had in each block; null where
+    KALE were won or lost whose price nobody knew: so many are `unpriced_stroops`."""
+
+    plant_fee_stroops: Stroops
+    work_fee_stroops: Stroops
+    harvest_fee_stroops: Stroops
+    other_fee_stroops: Stroops
+    spent_stroops: Stroops
+    won_stroops: Stroops
+    lost_stroops: Stroops
+    unpriced_stroops: Stroops
+    net_stroops: SignedStroops | None
+
+
+class BlockResultView(ResultView):
+    """`price_xlm`: what a KALE was taken to be worth when the block was planted; null where nobody knew."""
+
+    block_index: int
+    price_xlm: float | None
+
+
+class DayResultView(ResultView):
+    """Of a day in UTC: fees of what was sent on it, rewards of what was harvested on it."""
+
+    day: date
+
+
+@router.get(
+    "/books/blocks",
+    summary="What blocks cost and brought",
+    tags=["public"],
+    responses=documented(422, 429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def show_block_results(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=50, description="How many blocks at most.")] = 20,
+    after: Annotated[int | None, Query(ge=0, le=U32_MAX, description="`next` of the page before.")] = None,
+) -> Page[BlockResultView]:
+    """Blocks that the pool did something in, the newest first."""
+    before = U32_MAX + 1 if after is None else after
+    found = await results.of_blocks(context(request).database, before=before, limit=limit)
+    following = str(found[-1].block_index) if len(found) == limit else None
+    return Page(items=[BlockResultView.model_validate(result) for result in found], next=following)
+
+
+@router.get(
+    "/books/days",
+    summary="What days cost and brought",
+    tags=["public"],
+    responses=documented(429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def show_day_results(request: Request) -> list[DayResultView]:
+    """The newest days, in UTC, the newest first. Today's is some seconds old."""
+    days: results.Days = request.app.state.days
+    return [DayResultView.model_validate(result) for result in await days.read()]
 
 
 class Correction(Sent):

@@ -76,7 +76,7 @@ class PayoutChange(Sent):
     )
 
 
-@router.get("/balance", summary="What I am owed", responses=documented(401, 403, 404, 422, 429, 503))
+@router.get("/balance", summary="What I am owed", responses=documented(401, 403, 404, 409, 422, 429, 503))
 async def show_balance(request: Request, caller: PaidMiner) -> BalanceView:
     """Earned, due, on its way and paid; and what the next payout waits for."""
     ctx, settings = context(request), context(request).settings
@@ -151,7 +151,7 @@ class PayoutView(Described):
     claimable_until: datetime | None
 
 
-@router.get("/payouts", summary="My payouts", responses=documented(401, 403, 422, 429, 503))
+@router.get("/payouts", summary="My payouts", responses=documented(401, 403, 409, 422, 429, 503))
 async def list_payouts(request: Request, caller: PaidMiner, paging: Paging) -> Page[PayoutView]:
     """The newest first, each with its transaction."""
     assert caller.subject_id is not None
@@ -177,7 +177,7 @@ async def ask_for_payout(
     "/statement",
     summary="My account",
     response_class=StreamingResponse,
-    responses=documented_export("csv", "json") | documented(401, 403, 422, 429, 503),
+    responses=documented_export("csv", "json") | documented(401, 403, 409, 422, 429, 503),
     dependencies=[Depends(costs(STATEMENT_COST))],
 )
 async def statement(

@@ -17,6 +17,7 @@ from kalepool.api.models import (
     WALLET,
     Described,
     Metadata,
+    MostStake,
     PayoutAddress,
     PayoutMemo,
     Sent,
@@ -24,6 +25,7 @@ from kalepool.api.models import (
     StakeWish,
     Stroops,
     example,
+    most_stroops,
     stake_part,
     stakes,
 )
@@ -55,6 +57,7 @@ class Registration(Sent):
     stake_percentage: StakeWish | None = Field(
         default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
+    stake_most_stroops: MostStake = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -76,17 +79,21 @@ class FarmerView(Described):
     payout_wallet: str
     payout_memo: str | None = None
     stake_percentage: StakePart
-    stake_most_stroops: Stroops | None = None
+    stake_most_stroops: Stroops | None = Field(
+        default=None, description="The most KALE it stakes in a block, besides that part; null for no such limit."
+    )
     paused: bool = False
     status: Status
     metadata: dict[str, Any]
     registered_at: datetime
     activated_at: datetime | None
 
-    @computed_field(description="The stake in words.", examples=["stakes 10 % of the KALE balance in each block"])
+    @computed_field(
+        description="The stake in words.", examples=["stakes 10 % of the KALE balance in each block, at most 25 KALE"]
+    )
     @property
     def stake(self) -> str:
-        return stakes(self.stake_percentage)
+        return stakes(self.stake_percentage, self.stake_most_stroops)
 
 
 class RegisteredFarmer(FarmerView):
@@ -152,6 +159,7 @@ async def register(request: Request, body: Registration, caller: PoolerOrOperato
         dict(body.metadata),
         by=caller.role,
         payout_memo=body.payout_memo,
+        stake_most_stroops=most_stroops(body.stake_most_stroops),
     )
     view = FarmerView.model_validate(made.farmer)
     return RegisteredFarmer(

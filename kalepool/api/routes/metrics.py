@@ -24,12 +24,14 @@ from kalepool.chain import Limits
 from kalepool.errors import ChainError
 from kalepool.policy.endurance import Endurance
 from kalepool.policy.timing import living_blocks
-from kalepool.services.books import held
+from kalepool.services.books import held, results
 from kalepool.services.books.held import Difference
+from kalepool.services.books.results import BlockResult, Days, PeriodResult
+from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.context import Context
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
-from kalepool.services.mining.payout_records import PayoutTrouble, TreasuryRow, payout_trouble, read_treasury
+from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
@@ -48,9 +50,10 @@ class _Given(Collector):
 class Metrics:
     """Reads all metrics of the pool. One scrape at a time, and its answer serves for a second."""
 
-    def __init__(self, ctx: Context, health: Health) -> None:
+    def __init__(self, ctx: Context, health: Health, days: Days | None = None) -> None:
         self._ctx = ctx
         self._health = health
+        self._days = days or Days(ctx.database)
         self._totals = Totals(ctx.database)
         self._lock = asyncio.Lock()
         self._last: tuple[float, bytes] | None = None
@@ -77,6 +80,7 @@ class Metrics:
         living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
         now = await read_figures(self._ctx.database, living)
         shares, lost = now.shares, now.lost
+        block = await results.newest_harvested(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
@@ -111,6 +115,8 @@ class Metrics:
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
             *_of_endurance(self._ctx.accounts.endurance),
+            *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
+            *_of_result("block", "The newest block with harvests", block),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
             *_of_gauges(now.gauges),
             *_of_money(
@@ -157,6 +163,26 @@ def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:
     )
     if lasts.hours is not None:
         yield _gauge("xlm_hours_left", "How long that lasts, by the last day's fees", [], {(): lasts.hours})
+
+
+def _of_result(name: str, of: str, result: PeriodResult | None) -> Iterable[Metric]:
+    """`net` is left out where nobody knows the price of a KALE: no figure is made up."""
+    if result is None:
+        return
+    fees = {
+        ("plant",): result.plant_fee_stroops,
+        ("work",): result.work_fee_stroops,
+        ("harvest",): result.harvest_fee_stroops,
+        ("other",): result.other_fee_stroops,
+    }
+    yield _gauge(f"{name}_fees_stroops", f"{of}: fees, in stroops of XLM", ["action"], fees)
+    yield _gauge(f"{name}_won_stroops", f"{of}: rewards, in stroops of KALE", [], {(): result.won_stroops})
+    yield _gauge(f"{name}_lost_stroops", f"{of}: stakes lost, in stroops of KALE", [], {(): result.lost_stroops})
+    if result.net_stroops is not None:
+        left = {(): result.net_stroops}
+        yield _gauge(f"{name}_net_stroops", f"{of}: stroops of XLM that are left, at the price then", [], left)
+    if isinstance(result, BlockResult):
+        yield _gauge("harvested_block", of, [], {(): result.block_index})
 
 
 def _of_gauges(now: dict[str, Any]) -> Iterable[Metric]:

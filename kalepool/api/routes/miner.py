@@ -404,7 +404,7 @@ class MinerView(Described):
     rigs: list[RigView]
 
 
-@router.get("/me", summary="How I do", responses=documented(401, 403, 404, 422, 429, 503))
+@router.get("/me", summary="How I do", responses=documented(401, 403, 404, 409, 422, 429, 503))
 async def me(request: Request, caller: PaidMiner) -> MinerView:
     """The caller's own record."""
     assert caller.subject_id is not None

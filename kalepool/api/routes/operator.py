@@ -402,12 +402,24 @@ class PaidWith(Sent):
 async def pay_compensation(
     request: Request, caller: Operator, compensation_id: UUID, body: PaidWith
 ) -> CompensationView:
-    """With a transaction that a ledger has applied; one may pay several. 409: `transaction-unknown`, `paid-already`,
-    `not-owed`."""
+    """For one that was paid by hand, with a transaction that a ledger has applied; one may pay several. 409:
+    `transaction-unknown`, `paid-already`, `not-owed`."""
     paid = await operators.pay_compensation(
         context(request), caller.key_id, compensation_id, body.transaction_hash.lower()
     )
     return CompensationView.model_validate(paid)
+
+
+@router.put(
+    "/compensations/{compensation_id}/approval",
+    summary="Have a compensation paid",
+    responses=documented(401, 403, 404, 409, 422, 429, 503),
+)
+async def approve_compensation(request: Request, caller: Operator, compensation_id: UUID) -> CompensationView:
+    """From the operator's part of the treasury into the farmer's wallet, with the next round in which that reaches.
+    409: `paid-already`, `not-owed`."""
+    approved = await operators.approve_compensation(context(request), caller.key_id, compensation_id)
+    return CompensationView.model_validate(approved)
 
 
 class Checked(Sent):

@@ -26,7 +26,9 @@ from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
 from kalepool.policy.endurance import Endurance
+from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
+from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
@@ -44,7 +46,7 @@ ROWS = 50
 EVENTS = 16
 """On the first page."""
 
-PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "events")
+PARTS = ("clock", "verdict", "figures", "farmers", "hashrate", "rewards", "blocks", "days", "events")
 """The page's parts: a template each, and an element of that id."""
 
 STATIC = {
@@ -67,12 +69,14 @@ def render_parts(
     events: Sequence[Mapping[str, Any]],
     explorer_url: str | None,
     endurance: Endurance | None = None,
+    days: Sequence[DayResult] = (),
 ) -> dict[str, str]:
     """The page's parts as HTML, by id."""
     known: dict[str, Any] = {
         "moment": moment,
         "verdict": judge(moment),
         "events": events,
+        "days": days,
         "explorer_url": explorer_url,
         "endurance": endurance,
         "hashrate": hashrate_chart(history),
@@ -89,7 +93,7 @@ def render_parts(
 class Viewing:
     """The newest parts for everybody. Viewers wait for a version above the last they saw, so a slow one skips ticks."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, days: Days) -> None:
         self.explorer_url = ctx.settings.chain.explorer_url
         self.viewers = 0
         self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
@@ -97,6 +101,7 @@ class Viewing:
         self._database, self._accounts = ctx.database, ctx.accounts
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
+        self._days = days
         self._parts: dict[str, tuple[int, str]] = {}
         self._moment: Moment | None = None
         self._messages: dict[int, Message] = {}  # for viewers that saw this version last
@@ -194,10 +199,11 @@ class Viewing:
             moment = await self._moments.read()
             history = await self._history.read()
             events = await read_events(self._database, None, EVENTS)
+            days = await self._days.read()
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
             found = await asyncio.to_thread(
-                render_parts, moment, history, events, self.explorer_url, self._accounts.endurance
+                render_parts, moment, history, events, self.explorer_url, self._accounts.endurance, days
             )
             changed = {name: html for name, html in found.items() if self._parts.get(name, (0, ""))[1] != html}
             async with self._changed:
@@ -272,6 +278,7 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     if found is None:
         return await _missing(request, f"block {index} is not in our records")
     known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
+    known |= {"result": found.result, "sat_out": in_words(found.plan) if found.plan else ""}
     return await page(request, "block.html", index=index, **known)
 
 

@@ -139,6 +139,9 @@ class CompensationView(Described):
         description="to-check: a worked pail that went with its block and may have been harvested by somebody else; it "
         "counts as owed once an operator has found that nothing came back. not-owed: it came back."
     )
+    approved_at: datetime | None = Field(description="An operator's yes to pay it.")
+    wait_code: str | None
+    wait_message: str | None = Field(description="Why the pool has not paid it by itself.")
 
 
 @router.get("/compensations", summary="What is owed to a pooler's farmers", responses=PROBLEMS)

@@ -16,12 +16,14 @@ from kalepool.api.models import (
     STAKE_PART,
     Described,
     Metadata,
+    MostStake,
     Nonce,
     PayoutAddress,
     PayoutMemo,
     Sent,
     StakeWish,
     Stroops,
+    most_stroops,
     stake_part,
 )
 from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
@@ -78,6 +80,7 @@ class SelfRegistration(Sent):
     stake_percentage: StakeWish | None = Field(
         default=None, description=f"{STAKE_PART} The pool's default where absent.", examples=[0.1]
     )
+    stake_most_stroops: MostStake = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -114,6 +117,7 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
         address=address_of(request),
         owner_wallet=wallet,
         payout_memo=body.payout_memo,
+        stake_most_stroops=most_stroops(body.stake_most_stroops),
     )
     assert made.api_key is not None
     return OwnFarmer(

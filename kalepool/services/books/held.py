@@ -18,6 +18,7 @@ from kalepool.policy import bookkeeping
 from kalepool.policy.bookkeeping import BookEvent, Explained, Transfer
 from kalepool.services import postings
 from kalepool.services.context import Context
+from kalepool.units import counted
 
 log = structlog.get_logger()
 
@@ -172,7 +173,6 @@ def describe(found: Sequence[Difference]) -> str:
     """What is off, for people."""
     named = ", ".join(f"{each.account} by {each.stroops}" for each in found[:5])
     return (
-        f"the books of {len(found)} account{'' if len(found) == 1 else 's'} are not as the chain says, in stroops: "
-        f"{named}. Nothing is paid out to miners until each is explained: see `kalepool books check`, then POST "
-        "/operator/books/corrections"
+        f"the books of {counted(len(found), 'account')} are not as the chain says, in stroops: {named}. Nothing is "
+        "paid out to miners until each is explained: see `kalepool books check`, then POST /operator/books/corrections"
     )

@@ -135,6 +135,7 @@ async def record_lost(
             standing=standing,
             **at,
         )
+        await session.execute("note_paid_before", **at)
         if recorded and standing == CompensationStanding.OWED:
             await postings.post(session, bookkeeping.lost(farmer_id, block_index, pail.stake))
     if recorded:

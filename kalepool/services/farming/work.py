@@ -12,8 +12,9 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
+from kalepool.chain import Foreseen
 from kalepool.contract_errors import PailMissingError, ZeroCountTooLowError
-from kalepool.errors import Fault
+from kalepool.errors import Fault, RpcUnavailableError
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.model import Pail
 from kalepool.services import poolers
@@ -222,6 +223,7 @@ async def _submit(
         hash=candidate.hash,
         zeros=candidate.zeros,
     )
+    foreseen = await _foresee(ctx, candidate)  # while others have the channels
     async with ctx.accounts.channel(deadline) as channel:
         outcome = await carry(
             ctx.journal,
@@ -234,6 +236,7 @@ async def _submit(
                 deadline=deadline,
                 attempt=attempt,
                 lands_by=ends_at,
+                foreseen=foreseen if attempt == 1 else None,
             ),
             deadline=deadline,
             timeout_seconds=ctx.settings.work_timeout_seconds,
@@ -248,3 +251,12 @@ async def _submit(
         outcome.transaction_hash,
         outcome.ledger,
     )
+
+
+async def _foresee(ctx: Context, candidate: Candidate) -> Foreseen | None:
+    """The work's simulation; None where there is none in time. Raises what the contract refuses it with."""
+    try:
+        async with ctx.journal.foresights, asyncio.timeout(2 * ctx.settings.chain.ledger_seconds + 1):
+            return await ctx.chain.foresee_work(candidate.wallet, candidate.hash, candidate.nonce)
+    except (RpcUnavailableError, TimeoutError):
+        return None

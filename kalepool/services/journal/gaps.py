@@ -17,6 +17,7 @@ from kalepool.database import Session, new_id
 from kalepool.services.failures import JournalBehindError
 from kalepool.services.journal.intents import Intent
 from kalepool.services.journal.state import Gap, Journal
+from kalepool.units import counted
 
 log = structlog.get_logger()
 
@@ -70,9 +71,10 @@ async def require_whole(journal: Journal) -> None:
 def describe(gaps: Sequence[Gap]) -> str:
     """What is missing, for people."""
     count, imported = sum(gap.transactions for gap in gaps), sum(gap.imported for gap in gaps)
+    accounts = counted(len({gap.account for gap in gaps}), "account")
     return (
-        f"the ledger has {count} transactions of {len({gap.account for gap in gaps})} accounts of ours that this "
-        f"database did not have; {imported} were imported. It was put back to an older state, or another pool uses our "
+        f"the ledger has {counted(count, 'transaction')} of {accounts} of ours that this database did not have; "
+        f"{counted(imported, 'was', 'were')} imported. It was put back to an older state, or another pool uses our "
         "keys: nothing is paid out, and no farmer registered, until an operator has looked (GET /operator/gaps)"
     )
 

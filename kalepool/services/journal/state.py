@@ -46,9 +46,12 @@ class Journal:
     """Submissions made before are an earlier process's."""
     calls: asyncio.Semaphore = field(init=False)
     """How many transactions may be prepared (simulated and signed) at the same time."""
+    foresights: asyncio.Semaphore = field(init=False)
+    """And simulated ahead: apart, or who has a channel account would wait for those who have none yet."""
 
     def __post_init__(self) -> None:
         self.calls = asyncio.Semaphore(self.parallel_calls)
+        self.foresights = asyncio.Semaphore(self.parallel_calls)
 
     async def open_submissions(self) -> list[Open]:
         """What is sent, or about to be, and has no outcome yet: the oldest first."""

@@ -11,6 +11,7 @@ from uuid import UUID
 from kalepool.database import Database
 from kalepool.errors import NotFoundError
 from kalepool.policy.paying import PayoutReason
+from kalepool.services.books.treasury import read_treasury
 
 
 class PayoutStatus(StrEnum):
@@ -58,36 +59,11 @@ STUCK_SECONDS = 3600.0
 """A payout that was begun so long ago and is not paid is told of."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreasuryRow:
-    """What the treasury has, by the books; what of it is on its way to miners, and due to them; what farmers owe; and
-    the operator's part of all."""
-
-    treasury_stroops: int
-    paying_stroops: int
-    due_stroops: int
-    owed_stroops: int
-    operator_stroops: int
-
-    @property
-    def free_stroops(self) -> int:
-        """What nobody is being paid."""
-        return self.treasury_stroops - self.paying_stroops
-
-
-async def read_treasury(database: Database) -> TreasuryRow:
-    """Raises DatabaseError."""
-    row = await database.fetch_one("select_treasury", row=TreasuryRow)
-    assert row is not None
-    return row
-
-
 async def payout_trouble(database: Database) -> PayoutTrouble:
     """What is wrong with payouts. Raises DatabaseError."""
     stuck = await database.fetch_one("select_stuck_payouts", seconds=STUCK_SECONDS)
-    row = await read_treasury(database)
     assert stuck is not None
-    return PayoutTrouble(stuck["payouts"], max(row.due_stroops - row.free_stroops - row.owed_stroops, 0))
+    return PayoutTrouble(stuck["payouts"], (await read_treasury(database)).short_stroops)
 
 
 async def read(database: Database, miner_id: UUID, payout_id: UUID) -> Payout:

@@ -8,6 +8,7 @@ from kalepool.errors import ConflictError, DuplicateRowError
 from kalepool.policy import paying
 from kalepool.policy.paying import PayoutReason
 from kalepool.services.books.held import require_even
+from kalepool.services.books.treasury import read_treasury
 from kalepool.services.context import Context
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.mining import payout_records, payouts
@@ -48,7 +49,7 @@ async def wish(ctx: Context, miner_id: UUID, idempotency_key: str) -> Payout:
         wanted, refused = await payouts.judged(ctx, [(due, PayoutReason.WISH)])
         for _, error in refused:
             raise error
-        treasury = await payout_records.read_treasury(ctx.database)
+        treasury = await read_treasury(ctx.database)
         if not paying.affordable([stroops], treasury.free_stroops):
             raise PayoutOpenError("the treasury is waiting for fees to be collected: ask again in some minutes")
         try:

@@ -23,11 +23,12 @@ from kalepool.policy import bookkeeping, paying
 from kalepool.policy.paying import PayoutReason, PayoutTerms
 from kalepool.services import postings
 from kalepool.services.books.held import require_even
+from kalepool.services.books.treasury import read_treasury
 from kalepool.services.context import Context
 from kalepool.services.journal.carry import carry
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
-from kalepool.services.mining import payout_records, payout_wallets
+from kalepool.services.mining import payout_wallets
 from kalepool.services.mining.payees import (
     NO_LINE,
     MinerDue,
@@ -122,7 +123,7 @@ async def _claim_dues(ctx: Context) -> None:
         return
     good, refused = await judged(ctx, wanted)
     await ctx.database.execute_many("note_payee", [noted(miner_id, error) for miner_id, error in refused])
-    treasury = await payout_records.read_treasury(ctx.database)
+    treasury = await read_treasury(ctx.database)
     count = paying.affordable([each.due.due_stroops for each in good], treasury.free_stroops)
     if count < len(good):
         log.warning("treasury_short", payouts=len(good) - count)

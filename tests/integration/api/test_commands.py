@@ -61,6 +61,7 @@ async def commands(farm, tmp_path: Path) -> AsyncIterator[Commands]:
                 "KALEPOOL_RPC_URL": farm.devnet.url,
                 "KALEPOOL_LEDGER_SECONDS": "0.1",
                 "DATABASE_URL": farm.database_url,
+                "KALEPOOL_MASTER_KEY_FILE": str(farm.settings.data_dir / "master.key"),
             },
         )
         yield made
@@ -94,7 +95,12 @@ async def test_what_operators_did_with_curl(farm, commands: Commands) -> None:
     assert (await commands.json("pooler", "open", "ours"))["open"] is True
     assert (await commands.json("pooler", "close", "ours"))["open"] is False
     changed = await commands.json("farmer", "set", str(farmer.farmer_id), "--stake-percentage", "0.25")
-    assert changed["stake_percentage"] == 0.25
+    assert changed["stake_percentage"] == 0.25 and changed["stake_most_stroops"] is None
+    limited = await commands.json("farmer", "set", str(farmer.farmer_id), "--stake-most", "2.5")
+    assert (limited["stake_percentage"], limited["stake_most_stroops"]) == (0.25, "25000000")
+    assert "25.0%, at most 2.5" in (await commands("farmer", "list")).output
+    (planted,) = (await plant.plant(farm.ctx, 0, farm.pooler_id)).planted
+    assert planted.stake_stroops == 25_000_000, "and not the quarter of 100 KALE"
 
     added = await commands.json("miner", "add", "rig")
     assert [row["miner_id"] for row in await commands.json("miner", "list")] == [added["miner_id"]]

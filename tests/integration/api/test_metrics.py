@@ -64,7 +64,7 @@ async def test_what_a_block_counts(api, monkeypatch: pytest.MonkeyPatch) -> None
 
     # A new process, with everything settled: the same counters, and nothing counted twice later.
     monkeypatch.setattr(totals, "SETTLED", timedelta(0))
-    fresh = Metrics(farm.ctx, api.app.state.health)
+    fresh = Metrics(farm.ctx, api.app.state.health, api.app.state.days)
     for _ in range(2):
         again = samples((await fresh.text()).decode())
         for key in now:

@@ -194,7 +194,7 @@ async def test_health_tells_who_is_down(api) -> None:
     assert answer.json()["components"]["database"]["state"] == "up"
     await api.farm.rows(insert.format(3, "here", 0, "alive"))
     answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
-    assert answer.json()["components"]["workers"]["detail"].startswith("1 workers on 1 of 2 machines, ")
+    assert answer.json()["components"]["workers"]["detail"].startswith("1 worker on 1 of 2 machines, ")
     await api.farm.rows("UPDATE workers SET last_seen_at = now() - interval '2 days'")
     answer = await until(
         api.anybody, "/health", lambda answer: answer.json()["components"]["workers"]["state"] == "none"

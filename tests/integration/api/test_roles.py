@@ -103,6 +103,7 @@ class Cast:
             "index": 0,
             "block_index": 0,
             "what": "plantings",
+            "by": "blocks",
         }
         return template.format(**names)
 
@@ -116,6 +117,8 @@ TABLE: dict[str, Call] = {
     "GET /health": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
     "GET /books": Call(EVERYBODY),
+    "GET /books/blocks": Call(EVERYBODY),
+    "GET /books/days": Call(EVERYBODY),
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
@@ -195,8 +198,10 @@ TABLE: dict[str, Call] = {
     "PUT /operator/compensations/{compensation_id}/payment": Call(
         {OPERATOR}, lambda _: {"transaction_hash": "00" * 32}
     ),
+    "PUT /operator/compensations/{compensation_id}/approval": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/results/{by}": Call({OPERATOR}),
     "GET /operator/audit/{what}": Call({OPERATOR}),
 }
 

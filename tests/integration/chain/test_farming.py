@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.chain import Chain, Channels, Destination, Outcome, Prepared, Status
+from kalepool.chain import Chain, Channels, Destination, Outcome, Prepared, Status, building
 from kalepool.contract_errors import (
     GapCountTooLowError,
     HarvestNotReadyError,
@@ -33,6 +33,7 @@ from kalepool.errors import (
     NothingHarvestableError,
 )
 from kalepool.networks import DEVNET
+from kalepool.policy.rpc_servers import Sending
 from kalepool.protocol.hashing import count_zeros, hash_work
 from kalepool.protocol.rewards import reward
 
@@ -398,6 +399,45 @@ async def test_health_names_the_latest_ledger(village: Village):
     async with Chain(other, fee_cap_stroops=10_000_000) as wrong:
         with pytest.raises(ConfigError, match="kalepool Devnet"):
             await wrong.read_health()
+
+
+async def test_what_a_full_ledger_asks_for_is_bid_at_once(village: Village):
+    """Others bid more than the statistics say: the network refuses the plant and names its price, which is paid."""
+    chain, farmer, queue = village.chain, village.farmers[0], village.devnet.node.ledger.queue
+    await village.pass_block()
+    chain._fees = time.monotonic() + 600, await chain.read_fees()  # as they were before the others came
+    deadline = await village.until(600)
+    queue.capacity = 1
+    for rival in [*village.farmers[1:], village.pool]:  # the queue holds four times what a ledger takes
+        call = building.plant_call(chain.network.contract_id, rival.public_key, 0)
+        data, auth, _ = await chain._simulated(call, await chain._simulate(call, rival.public_key))
+        inner = building.envelope(
+            rival.public_key,
+            (await chain.read_accounts([rival.public_key]))[rival.public_key].sequence + 1,
+            [call.operation(auth)],
+            chain.network.passphrase,
+            valid_until=deadline,
+            soroban_data=data,
+        )
+        high = building.signed(
+            inner, rival, action="plant", payer=None, bid_stroops=5_000, ledger=0, valid_until=deadline
+        )
+        assert (await chain._send(high))[0] is Sending.TAKEN
+    journal, refused = Journal(), asyncio.Event()
+
+    async def prepare(attempt: int) -> Prepared:
+        if attempt == 2:
+            refused.set()
+        return await chain.prepare_plant(farmer, KALE, pool=village.pool, deadline=deadline, attempt=attempt)
+
+    trying = asyncio.create_task(
+        chain.submit_retrying(prepare, deadline=deadline, record=journal.record, close=journal.close)
+    )
+    async with asyncio.timeout(10):
+        await refused.wait()  # no ledger closes before
+    assert (await village.drive(trying)).status is Status.APPLIED
+    first, second = journal.prepared
+    assert first.fee_bid_stroops < 10_000 < second.fee_bid_stroops <= 10_002 + 2
 
 
 async def test_work_in_the_ledger_of_the_plant_is_too_early(village: Village):

@@ -176,6 +176,8 @@ async def test_a_block_whose_servers_fail_at_its_end_is_worked(database_url: str
         made[4].manner = Manner.WELL
         pails = await farm.ctx.chain.read_pails([(farmer.custodial_wallet, index) for farmer in farmers])
         assert len(pails) == 4 and all(pail.gap is not None for pail in pails.values())
+        while (await chain.read_ledger()).closed_at.timestamp() < ends_at:
+            await farm.wait_ledger()
         again = await plant.plant(farm.ctx, index + 1, farm.pooler_id)
         assert len(again.planted) == 4
         applied = "SELECT action, count(*) FROM submissions WHERE status = 'applied' AND action IN ('plant', 'work')"

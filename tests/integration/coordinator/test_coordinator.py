@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,9 +14,11 @@ import pytest
 
 from kalepool.cluster.placement import WorkerPlace
 from kalepool.config import Settings
-from kalepool.coordinator import process
+from kalepool.coordinator import planner, process
 from kalepool.coordinator.process import Coordinator, coordinator
 from kalepool.errors import ConfigError, ConflictError
+from kalepool.policy.planting import PlantingPlan, PlantingQuestion, plan_block
+from kalepool.policy.price_gate import PriceGate
 from tests.support.pool import Pool, running_pool
 from tests.support.thread_fleet import ThreadFleet
 
@@ -69,8 +72,26 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> Non
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.slow(15, "a whole pool is started, and has to plant or not")
-async def test_whom_to_plant_hangs_on_what_a_kale_is_worth(pool: Pool) -> None:
+def price_between(question: PlantingQuestion) -> float:
+    """What a KALE has to be worth for half of the farmers to be planted: the middle of all such prices."""
+    prices = [1e-7 * 1.02**step for step in range(1000)]
+    half = [price for price in prices if _at(question, price).places == FARMERS // 2]
+    return half[len(half) // 2]
+
+
+def _at(question: PlantingQuestion, price: float) -> PlantingPlan:
+    return plan_block(replace(question, gate=PriceGate(question.gate.fees, price), budget_stroops=None))
+
+
+@pytest.mark.slow(25, "a whole pool is started, and has to plant none, some or all")
+async def test_whom_to_plant_hangs_on_what_a_kale_is_worth(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PlantingQuestion] = []
+
+    def planned_by(question: PlantingQuestion) -> PlantingPlan:
+        asked.append(question)
+        return plan_block(question)
+
+    monkeypatch.setattr(planner, "plan_block", planned_by)
     async with await psycopg.AsyncConnection.connect(pool.urls.api, autocommit=True) as connection:
 
         async def rows(query: str) -> list[tuple]:
@@ -101,9 +122,29 @@ async def test_whom_to_plant_hangs_on_what_a_kale_is_worth(pool: Pool) -> None:
         async with running(pool, kale_price_xlm=0.05, xlm_per_day=0.0):
             await until(lambda: _has(rows, "SELECT reason FROM block_plans", ("budget",)), 10)
             assert await rows(planted) == [(0,)]
+        # Few others, so that each pail brings clearly less than the one before: at some price half of them pay.
+        await connection.execute("UPDATE blocks SET normalized_total = 4 * 50 WHERE block_index = 0")
+        async with running(pool, kale_price_xlm=0.05, xlm_per_day=0.0):
+            before = len(asked)
+            await until(lambda: _after(before + 1, asked), 20)
+        price = price_between(asked[-1])
+        async with running(pool, kale_price_xlm=price) as (choosy, _):
+            await until(lambda: _has(rows, planted, (FARMERS // 2,)), 30)
+            await asyncio.sleep(1)
+            assert await rows(planted) == [(FARMERS // 2,)]
+            plan = choosy.state.plan
+            assert plan is not None and plan.places == FARMERS // 2
+            said = f"{FARMERS - FARMERS // 2} of {FARMERS} farmers sit it out, by turns: at {price:.4g} XLM for a KALE"
+            assert said in (await pool.client.get(f"{pool.parts.api_url}/")).text
+            assert (await pool.metrics())["kalepool_farmers_sitting_out"] == FARMERS - FARMERS // 2
+        in_a_block = f"{planted} GROUP BY block_index ORDER BY 1 DESC LIMIT 1"
         async with running(pool, kale_price_xlm=0.05):
             await until(planned(FARMERS), 10)
-            await until(lambda: _has(rows, planted, (FARMERS,)), 20)
+            await until(lambda: _has(rows, in_a_block, (FARMERS,)), 30)
+
+
+async def _after(count: int, asked: list[PlantingQuestion]) -> bool:
+    return len(asked) > count
 
 
 async def _has(rows: Callable[[str], Awaitable[list[tuple]]], query: str, row: tuple) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -107,3 +108,47 @@ async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, se
         mining.dealer.deal(now)
         given = {rig.given.place.farmer_id for rig in mining.dealer.rigs.values() if rig.given}
         assert given == {second}
+
+
+async def test_nobody_hashes_for_who_wishes_to_be_left_out(
+    field: Field, database: Database, settings: Settings
+) -> None:
+    """Unless it is planted already: what was begun is ended."""
+    planted, paused, *rest = field.farmers
+    await field.execute("UPDATE farmers SET paused = true WHERE farmer_id = ANY(%s)", [planted, paused])
+    await field.open_block(41)
+    await add_block(field, 41, {planted: None}, (5, 8))
+    async with Mining.open(database, settings) as mining:
+        assert set(mining.dealer.places) == {planted, *rest}
+
+
+async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database: Database, settings: Settings) -> None:
+    """Though they have the fewest zeros: that work would be for nothing. Another plan is heard of at once."""
+    planted, left_out = list(field.farmers)[:2], set(list(field.farmers)[2:])
+    await field.open_block(41)
+    plan = (
+        "INSERT INTO block_plans (block_index, pooler_id, farmers, places, stake_stroops, reward_stroops, "
+        "pail_fee_stroops, price_xlm, reason) VALUES (41, %s, 4, %s, 0, 0, 0, 0.01, 'price')"
+    )
+    async with Mining.open(database, settings) as mining:
+
+        async def served(wanted: set[UUID]) -> None:
+            async with asyncio.timeout(10):
+                while set(mining.dealer.places) != wanted:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+        await served(set(field.farmers))
+        await add_block(field, 41, {planted[0]: None}, (5, 8))
+        await field.execute(plan, field.pooler_id, 2)
+        await served(set(field.farmers))  # one place is free, and who gets it is not known
+        await add_block(field, 41, {planted[1]: None}, (5, 8))
+        await served(set(planted))
+        for farmer in planted:
+            mining.dealer.places[farmer].zeros = 8
+        miner, now = await miners.register(database, CUSTODY, settings, "tester"), datetime.now(UTC)
+        rig = Rig(miner.miner.miner_id, "0", 1000, Pace(2**20, now), seen_at=now, proven=True)
+        mining.dealer.rigs[rig.searcher] = rig
+        mining.dealer.deal(now)
+        assert rig.given is not None and rig.given.place.farmer_id in planted
+        await field.execute("UPDATE block_plans SET places = 3")
+        await served(left_out | set(planted))

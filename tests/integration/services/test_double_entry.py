@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
+import psycopg
 import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import Status
-from kalepool.database import Database, _checksum, migrate, migrations
+from kalepool.database import _checksum, migrate, migrations
 from kalepool.errors import DatabaseError
 from kalepool.services import withdrawals
 from kalepool.services.books import amending, held, ledgers
@@ -19,7 +21,7 @@ from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from kalepool.services.keys import Role, create_key
 
-from ..conftest import KALE
+from ..conftest import KALE, open_context
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +83,14 @@ async def test_a_block_a_deposit_and_a_withdrawal_leave_the_books_as_the_chain(f
     await farm.rows("ALTER TABLE transfers DISABLE TRIGGER append_only")
     await farm.rows("UPDATE transfers SET amount_stroops = amount_stroops + 1 WHERE number = 3")
     assert any("entry 3 was changed" in line for line in await ledgers.faults(farm.ctx.database))
+
+
+async def payee(farm) -> Keypair:
+    """An account that trusts KALE."""
+    made = Keypair.random()
+    await farm.ctx.chain.fund(made.public_key)
+    await trust(farm, made)
+    return made
 
 
 async def trust(farm, account: Keypair) -> None:
@@ -160,11 +170,19 @@ async def test_a_harvest_by_somebody_else_is_no_deposit(farm) -> None:
     assert (await balances(farm))["fee-due"] < 0
 
 
-@pytest.mark.slow(7, "five hundred blocks of history are posted")
-async def test_an_existing_pool_starts_with_what_its_events_say(postgres) -> None:
-    url = postgres.create_database(f"history_{uuid4().hex[:8]}")
-    import psycopg
+@pytest.mark.slow(9, "five hundred blocks of history are posted")
+async def test_an_existing_pools_books_are_the_chain_or_name_every_difference(farm, postgres, monkeypatch) -> None:
+    """The migration posts what 500 blocks of events say. The first looks at the chain take in what came before the RPC
+    server's memory, explain what came since, and name the rest."""
+    wallets = [await payee(farm) for _ in range(3)]
+    said = 499 * 1000 - 100  # of each 500 stakes of 100, 499 came back with 1,000, and the last was lost
+    for wallet, stroops in zip(wallets, (said - 30 + 700, said, said - 40), strict=True):
+        await farm.give(wallet.public_key, stroops)
+    await farm.devnet.close_ledger(1)
+    farm.devnet.node.faults.add({"kind": "forget"})
+    await farm.devnet.close_ledger(1)
 
+    url = postgres.create_database(f"history_{uuid4().hex[:8]}")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE migrations (name TEXT PRIMARY KEY, checksum TEXT, applied_at TIMESTAMPTZ DEFAULT now())"
@@ -173,28 +191,45 @@ async def test_an_existing_pool_starts_with_what_its_events_say(postgres) -> Non
             if name < "0018":
                 connection.execute(text.encode())
                 connection.execute("INSERT INTO migrations VALUES (%s, %s)", (name, _checksum(text)))
-        connection.execute(HISTORY.encode())
+        names = "ARRAY[" + ", ".join(f"'{wallet.public_key}'" for wallet in wallets) + "]"
+        connection.execute(HISTORY.replace("WALLETS", names).encode())
     assert (await migrate(url))[0] == "0018_books.sql"
-    async with Database.open(url, role=None) as database:
-        assert await ledgers.faults(database) == []
-        found = (await ledgers.summary(database)).balances
-        rows = await database.fetch_all("select_all_balances")
-    each = {row["account"]: row["balance_stroops"] for row in rows}
-    # Two farmers, of each 500 stakes of 100: 499 came back with 1,000, of which 5 % are the fee; the last was lost.
-    assert found["fee-due"] == -2 * 499 * 50 and found["pail"] == 0
-    assert found["wallet"] == 2 * (499 * 1000 - 100) - 30
-    assert sum(found.values()) == 0
-    assert sorted(value for account, value in each.items() if account.startswith("farmer/")) == [
-        -(499 * 950 - 100),
-        -(499 * 950 - 100) + 30,
-    ]
+    async with AsyncExitStack() as stack:
+        ctx = await open_context(stack, farm.settings, url)
+        assert await ledgers.faults(ctx.database) == []
+        found = (await ledgers.summary(ctx.database)).balances
+        assert (found["fee-due"], found["pail"], found["wallet"]) == (-3 * 499 * 50, 0, 3 * said - 30)
+        farmers = await ctx.database.fetch_all("select_wallet_owners", wallets=[each.public_key for each in wallets])
+        ids = {row["wallet"]: row["farmer_id"] for row in farmers}
+        one, two, three = (ids[each.public_key] for each in wallets)
+
+        assert [each.account for each in await held.look(ctx)] == [f"wallet/{three}"], "it may still be explained"
+        await farm.give(wallets[1].public_key, 9)
+        monkeypatch.setattr(held, "PATIENCE_LEDGERS", 0)
+        await held.look(ctx)
+        assert await held.look(ctx) == [held.Difference(f"unexplained/wallet-{three}", -40, True)]
+        _, beyond = await held.compare(ctx.database, ctx.chain)
+        assert [*beyond.values()] == [0, 0, 0] and await ledgers.faults(ctx.database) == []
+        rows = await ledgers.entries(ctx.database, after=len(await ledgers.entries(ctx.database, limit=10**6)) - 3)
+        assert [(row["event"], row["debit"], row["credit"], row["amount_stroops"]) for row in rows] == [
+            ("opened", f"wallet/{one}", f"farmer/{one}", 700),
+            ("deposited", f"wallet/{two}", f"farmer/{two}", 9),
+            ("unexplained", f"unexplained/wallet-{three}", f"wallet/{three}", 40),
+        ]
+        each = {row["account"]: row["balance_stroops"] for row in await ctx.database.fetch_all("select_all_balances")}
+        own = -(499 * 950 - 100)  # less the fee, which is owed
+        assert [each[f"farmer/{farmer}"] for farmer in (one, two, three)] == [own + 30 - 700, own - 9, own]
+        with pytest.raises(
+            BooksOffError, match=f"1 account are not as the chain says.* unexplained/wallet-{three} by -40"
+        ):
+            await held.require_even(ctx.database)
 
 
 HISTORY = """
 INSERT INTO poolers (pooler_id, name) VALUES (gen_random_uuid(), 'ours');
 INSERT INTO farmers (farmer_id, pooler_id, custodial_wallet, secret_sealed, master_key_id, payout_wallet,
                      stake_percentage)
-SELECT gen_random_uuid(), pooler_id, 'G' || n, '', '', 'P' || n, 0.1 FROM poolers, generate_series(1, 2) n;
+SELECT gen_random_uuid(), pooler_id, (WALLETS)[n], '', '', 'P' || n, 0.1 FROM poolers, generate_series(1, 3) n;
 INSERT INTO block_terms SELECT n, 0.05, 1, 12 FROM generate_series(1, 500) n;
 INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops, created_at)
 SELECT gen_random_uuid(), n, pooler_id, farmer_id, 'planted', 100, now() - make_interval(mins => 5 * (500 - n) + 5)

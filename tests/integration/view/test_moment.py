@@ -13,6 +13,7 @@ from kalepool.api.routes.page import Viewing
 from kalepool.commands import pool
 from kalepool.commands.status import status
 from kalepool.errors import ChainError
+from kalepool.services.books.results import Days
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 from kalepool.up.follow import RunWatch
@@ -114,7 +115,7 @@ async def test_all_who_look_see_the_same_figures_and_the_same_verdict(
         terminal = await watch.look()
         assert figures(page) == figures(terminal) and judge(page) == judge(terminal)
         assert (page.planted, page.worked, page.miners, page.hashes_per_second) == (2, 1, 1, 42e6)
-        parts = await Viewing(farm.ctx).parts()
+        parts = await Viewing(farm.ctx, Days(farm.ctx.database)).parts()
         said = await run_status(farm, monkeypatch, capsys, tmp_path)
         verdict = judge(page)
         assert verdict.title == title

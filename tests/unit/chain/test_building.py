@@ -164,3 +164,16 @@ def test_calls_carry_the_contracts_arguments():
     tractor = building.tractor_call("C" * 56, FARMER.public_key, [5, 6])
     assert scval.to_native(tractor.arguments[1]) == [5, 6]
     assert (tractor.method, tractor.function) == ("harvest", "harvest_many")
+
+
+def test_what_a_refusal_asks_for_is_bid():
+    """A plant with its fee-bump: two operations, and the resource fee, of which the bid is not made."""
+    prepared = Prepared(
+        "plant", "G", "ab", None, "", 1, datetime.now(UTC), 0, 200, max_fee_stroops=5_200, fee_operations=2
+    )
+    needed = building.needed_bid(prepared, 5_801)
+    assert needed == 401, "801 stroops of two operations, rounded up"
+    fees = FeeBids(100, 100, 100, 100, 100)
+    assert building.bid(fees, 2, 10_000, 2, needed) == 401
+    assert building.bid(fees, 2, 500, 2, needed) == 250, "the cap holds"
+    assert building.bid(fees, 2, 10_000, 2) == 200

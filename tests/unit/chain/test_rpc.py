@@ -182,3 +182,33 @@ async def test_many_who_need_the_fees_ask_once(rpc, network: Network):
 async def test_a_chain_without_a_server_is_a_matter_of_settings():
     with pytest.raises(ConfigError, match="KALEPOOL_RPC_URL"):
         Chain(DEVNET, fee_cap_stroops=10_000_000)
+
+
+async def test_what_is_read_at_the_same_time_is_one_request(rpc, network: Network):
+    """And what is read later another: it may have changed."""
+    rpc.answers["getLedgerEntries"] = [entries(5)]
+    async with ChainReader(network) as chain:
+        await asyncio.gather(*(chain.read_blocks([index]) for index in range(150)), chain.read_blocks(range(100, 230)))
+        assert sorted(len(params["keys"]) for _, params in rpc.requests) == [130, 150]
+        await chain.read_blocks([1])
+    assert rpc.asked("getLedgerEntries") == 3
+
+
+async def test_requests_leave_no_faster_than_is_allowed(rpc, network: Network):
+    """Sends first; what waits for its turn takes others with it."""
+    rpc.answers["getLedgerEntries"] = [entries(5)]
+    rpc.answers["getFeeStats"] = [{}]
+    async with ChainReader(network, requests_per_second=20) as chain:
+        begun = time.monotonic()
+        turns = [chain.servers._turns[0].turn("simulateTransaction") for _ in range(6)]
+        waiting = [asyncio.create_task(each) for each in turns]
+        await asyncio.sleep(0)
+        send = asyncio.create_task(chain.servers._turns[0].turn("sendTransaction"))
+        read = [asyncio.create_task(chain.read_blocks([index])) for index in range(3)]
+        await asyncio.sleep(0.05)
+        read.append(asyncio.create_task(chain.read_blocks([9])))
+        await send
+        assert sum(task.done() for task in waiting) <= 3
+        await asyncio.gather(*waiting, *read)
+        assert time.monotonic() - begun >= 6 / 17
+    assert [len(params["keys"]) for _, params in rpc.requests] == [4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from kalepool.policy.foresight import PRIOR_GAP, PastBlock, Rivals, paying_zeros
 from kalepool.policy.planting import PlantingQuestion, SitOut, in_words, plan_block
 from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
-from kalepool.policy.stake import StakeQuestion, _Worth, common_stake, stake_of
+from kalepool.policy.stake import StakeQuestion, _Worth, ceiling_of, common_stake, stake_of
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import normalise, scale
 
 KALE = 10**7
+LIMIT = st.none() | st.integers(0, 20_000 * KALE)
 BOUNDS = Block(0, 2, 0, 5, 55, 6_500_000, 8, ZERO_ENTROPY, 0, 0)
 RIVALS = Rivals(fixed=1430.0, staked=468 * KALE, most=6_500_000)
 FEES = PailFees(plant=35_000, work=30_000, harvest=15_000)
@@ -182,3 +184,19 @@ def test_without_a_price_all_are_planted() -> None:
     plan = plan_block(replace(QUESTION, gate=UNPRICED))
     assert plan.places == 50 and plan.price is None and plan.reason is None
     assert plan_block(replace(QUESTION, gate=UNPRICED, ceilings=[])).places == 0
+
+
+@given(
+    farmers=st.lists(st.tuples(st.integers(0, 10**5 * KALE), st.integers(0, 10**6), LIMIT), min_size=1, max_size=8),
+    of_all=LIMIT,
+    bound=st.integers(0, 30 * KALE),
+)
+def test_nobody_stakes_more_than_its_part_or_its_most(
+    farmers: list[tuple[int, int, int | None]], of_all: int | None, bound: int
+) -> None:
+    ceilings = [ceiling_of(held, Decimal(millionths) / 10**6, most, of_all) for held, millionths, most in farmers]
+    plan = plan_block(replace(QUESTION, ceilings=ceilings, block=replace(BOUNDS, max_stake=bound)))
+    for (held, millionths, most), ceiling in zip(farmers, ceilings, strict=True):
+        stake = stake_of(plan.stake_stroops, ceiling)
+        assert 0 <= stake <= held * millionths // 10**6
+        assert all(stake <= limit for limit in (most, of_all) if limit is not None)

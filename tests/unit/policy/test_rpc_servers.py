@@ -120,4 +120,4 @@ def test_no_second_sees_more_requests_than_are_allowed(rate: int) -> None:
 
 
 def test_looking_for_the_next_ledger_leaves_room() -> None:
-    assert Bucket(16).watch_seconds == pytest.approx(1 / 3)
+    assert Bucket(80).watch_seconds == pytest.approx(1 / 17)
