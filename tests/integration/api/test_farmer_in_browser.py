@@ -91,7 +91,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         assert await page.inner_text("h1") != "" and await page.query_selector("h1 b") is None
 
         # Funds it: XLM, the pool's trustline, KALE.
-        await shows(page, "#state", "XLM in the wallet (now) : waits for 2.5 XLM")
+        await shows(page, "#state", "waits for 2.5 XLM")
         await page.click(".deposit button")
         await shows(page, "#state", "✓ Trustline for KALE")
         await shows(page, "#fund", "Send 50 KALE")
