@@ -22,7 +22,9 @@ AgreedStroops = Annotated[
     StringConstraints(pattern="^(0|[1-9][0-9]{0,17})$"),
     Field(description="Stroops (10^-7) as a decimal string.", examples=["25000000"]),
 ]
-OwnWallet = Annotated[str, StringConstraints(min_length=56, max_length=56)]
+OwnWallet = Annotated[
+    str, StringConstraints(pattern="^[GC][A-Z2-7]{55}$"), Field(json_schema_extra={"format": "stellar-address"})
+]
 
 
 class OwnWalletRegistration(Sent):

@@ -112,6 +112,7 @@ class Stopwatch:
 LARGEST: dict[str, dict[str, str]] = {
     **{name: {"limit": "200"} for name in TABLE if name.startswith("GET ") and name.endswith("s")},
     "GET /miner/credits": {"limit": "100"},
+    "GET /books/blocks": {"limit": "50"},
 }
 """The most that can be asked for at once."""
 

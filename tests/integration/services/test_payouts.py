@@ -397,7 +397,7 @@ async def test_a_database_put_back_pays_nothing_again(farm) -> None:
         ctx = await farm.restart(stack)
         await ctx.accounts.ensure()
         await ctx.accounts.ensure_treasury()
-        with pytest.raises(KalepoolError, match="the ledger has 1 transactions"):
+        with pytest.raises(KalepoolError, match="the ledger has 1 transaction of 1 account"):
             await payouts.pay(ctx)
         assert await upkeep.look_for_gaps(ctx) == 1
         async with ctx.database.transaction() as session:
