@@ -144,3 +144,10 @@ def test_what_a_farmer_sends_to_the_treasury_beyond_its_fee_is_the_operators() -
     (sent,), (arrived,) = books.withdrawn("x/0", "ann", 5, at), books.treasury_received("x/0", 5, at)
     assert (sent.credit, arrived.debit, arrived.credit) == (books.wallet("ann"), books.TREASURY, books.OPERATOR)
     assert sent.amount_stroops == arrived.amount_stroops == 5 and sent.cause != arrived.cause
+
+
+def test_a_payment_of_which_no_payout_is_known_is_the_miner_s_all_the_same() -> None:
+    """An older database's: what was earned is paid once, and nothing is left on its way."""
+    earned = books.closed(4, 9, {"m1": 9}, HOUSE)
+    balances = post([*earned, *books.paid_ahead("x/0", "m1", 9, AT)])
+    assert balances[books.miner("m1")] == 0 and balances[books.TREASURY] == -9 and not balances[books.paying("m1")]
