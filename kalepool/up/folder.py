@@ -93,11 +93,13 @@ class DataFolder:
             raise ConfigError(f"{self.path} cannot be written to: {error.strerror}") from None
 
     def publish(self, running: Running) -> None:
-        """Let other commands find us."""
+        """Let other commands find us. Whoever looks finds all of the note or none."""
         note = self.path / "up.json"
-        note.unlink(missing_ok=True)  # another's file keeps its mode
-        with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        whole = note.with_name("up.json.new")
+        whole.unlink(missing_ok=True)  # another's file keeps its mode
+        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(json.dumps(asdict(running), indent=1) + "\n")
+        whole.replace(note)
 
 
 def _close(folder: Path, mode: int) -> None:
