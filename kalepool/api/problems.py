@@ -83,6 +83,17 @@ class Problem(Exception):
         return JSONResponse(body, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
+SAID = (RequestValidationError, KalepoolError, Problem)
+"""What handlers raise for a caller to be told."""
+
+
+def of_said(error: RequestValidationError | KalepoolError | Problem) -> Problem:
+    """The answer to any of them."""
+    if isinstance(error, Problem):
+        return error
+    return of_invalid(error) if isinstance(error, RequestValidationError) else of_error(error)
+
+
 def of_error(error: KalepoolError) -> Problem:
     """The answer to an error of ours. What is wrong on our side is told without detail; the log has it."""
     match error:

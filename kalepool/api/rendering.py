@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api import cookies, gzipped
-from kalepool.api.problems import Problem, of_error, of_invalid
-from kalepool.errors import KalepoolError
+from kalepool.api.problems import SAID, of_said
 from kalepool.units import amount, kale, rate
 from kalepool.view.meanings import MEANINGS
 from kalepool.view.words import LANGUAGES, Language, choose
@@ -130,12 +128,8 @@ class PageRoute(APIRoute):
         async def handle_page(request: Request) -> Response:
             try:
                 return await handle(request)
-            except RequestValidationError as error:
-                problem = of_invalid(error)
-            except KalepoolError as error:
-                problem = of_error(error)
-            except Problem as error:
-                problem = error
+            except SAID as error:
+                problem = of_said(error)
             if "text/html" not in request.headers.get("accept", ""):
                 raise problem
             answer = await page(request, "problem.html", problem.status, problem=problem)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from kalepool.api import sessions
-from kalepool.api.rendering import PageRoute, go_to
+from kalepool.api.calls import context
+from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
+from kalepool.errors import InputError
+from kalepool.services.farmers import require_account_address
 from kalepool.services.keys import Role
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -22,3 +26,17 @@ async def sign_out(request: Request, visitor: AnyVisitor, form: PageForm) -> Res
     answer = go_to(home)
     await sessions.sign_out(request, visitor, answer, everywhere="everywhere" in form)
     return answer
+
+
+async def sign_in_page(request: Request, template: str, account: str | None) -> Response:
+    """The page that asks for a wallet's signature (SEP-10). `account`: a wallet that signs somewhere else."""
+    account, challenge, wrong = (account or "").strip(), None, None
+    passphrase = context(request).settings.chain.passphrase
+    if account:
+        try:
+            require_account_address(account)
+            challenge = sign_in(request).challenge(account, passphrase)
+        except InputError as error:
+            wrong = str(error)
+    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase}
+    return await page(request, template, 422 if wrong else 200, **known)

@@ -15,6 +15,7 @@ from kalepool.api import sessions
 from kalepool.api.calls import context
 from kalepool.api.limits import address_of
 from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
 from kalepool.chain import require_destination
@@ -38,26 +39,13 @@ async def show_farm(request: Request, visitor: AnyVisitor, account: str | None =
     """Who is not signed in is asked to; who is sees its farmers. `account`: a wallet that signs somewhere else."""
     caller = visitor.principal
     if caller is None or caller.role != Role.FARMER or caller.subject_wallet is None:
-        return await _sign_in_page(request, (account or "").strip())
+        return await sign_in_page(request, "farm/sign_in.html", account)
     rows = await farmers.farmers_of_wallet(
         context(request).database, caller.subject_wallet, after=None, limit=MOST_SHOWN
     )
     if not rows:
         return go_to("/farm/join")
     return await page(request, "farm/farmers.html", farmers=rows, states=STATUSES, wallet=caller.subject_wallet)
-
-
-async def _sign_in_page(request: Request, account: str) -> Response:
-    challenge = wrong = None
-    passphrase = context(request).settings.chain.passphrase
-    if account:
-        try:
-            farmers.require_account_address(account)
-            challenge = sign_in(request).challenge(account, passphrase)
-        except InputError as error:
-            wrong = str(error)
-    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase}
-    return await page(request, "farm/sign_in.html", 422 if wrong else 200, **known)
 
 
 @router.post("/farm/sign-in")

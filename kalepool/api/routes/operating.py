@@ -15,11 +15,10 @@ from kalepool.api.auth import Principal
 from kalepool.api.calls import context
 from kalepool.api.rendering import PageRoute, language_of, page
 from kalepool.api.routes import operator
+from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.page import Viewing
-from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, signed_in
-from kalepool.errors import InputError
-from kalepool.services import farmers, operators, poolers
+from kalepool.services import operators, poolers
 from kalepool.services.books import ledgers
 from kalepool.services.farmers import FarmerStatus
 from kalepool.services.farming.compensation import CompensationStanding
@@ -84,7 +83,7 @@ async def show_now(request: Request, visitor: AnyVisitor, account: str | None = 
     """Who is not signed in as an operator is asked to. `account`: a wallet that signs somewhere else."""
     caller = visitor.principal
     if caller is None or caller.role != Role.OPERATOR:
-        return await _sign_in_page(request, (account or "").strip())
+        return await sign_in_page(request, "operator/sign_in.html", account)
     await operating(request, caller)
     ctx = context(request)
     health: Health = request.app.state.health
@@ -100,19 +99,6 @@ async def show_now(request: Request, visitor: AnyVisitor, account: str | None = 
         "caller": caller,
     }
     return await show(request, "now", **known)
-
-
-async def _sign_in_page(request: Request, account: str) -> Response:
-    challenge = wrong = None
-    passphrase = context(request).settings.chain.passphrase
-    if account:
-        try:
-            farmers.require_account_address(account)
-            challenge = sign_in(request).challenge(account, passphrase)
-        except InputError as error:
-            wrong = str(error)
-    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase}
-    return await page(request, "operator/sign_in.html", 422 if wrong else 200, **known)
 
 
 @router.get(f"{UNDER}/farmers")

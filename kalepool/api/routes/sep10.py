@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from pydantic import Field
@@ -17,9 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalepool.api.limits import per_address
 from kalepool.api.models import AccountAddress, Described
-from kalepool.api.problems import Problem, documented, of_error, of_invalid
+from kalepool.api.problems import SAID, Problem, documented, of_said
 from kalepool.api.routes.farming import context
-from kalepool.errors import KalepoolError
 from kalepool.services.signin import ChallengeError, SignIn
 
 
@@ -32,12 +30,8 @@ class _Sep10Route(APIRoute):
         async def handle_sep10(request: Request) -> Response:
             try:
                 return await handle(request)
-            except RequestValidationError as error:
-                problem = of_invalid(error)
-            except KalepoolError as error:
-                problem = of_error(error)
-            except Problem as error:
-                problem = error
+            except SAID as error:
+                problem = of_said(error)
             problem.extra["error"] = problem.detail
             raise problem
 
