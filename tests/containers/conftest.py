@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 STORE = ROOT / "build" / "containers"
 """Images stay here from one run to the next: a base and three stages are 3 GB."""
 
-PROGRAMS = ("podman", "netavark", "aardvark-dns", "debootstrap", "unshare", "nsenter")
+PROGRAMS = ("podman", "netavark", "aardvark-dns", "debootstrap", "unshare", "nsenter", "ip")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 CONFIGURATION = """\
@@ -39,14 +39,16 @@ network_config_dir = "{store}/networks"
 
 @dataclass(frozen=True)
 class Podman:
-    """Runs podman in the namespace of the process `holder`."""
+    """Runs podman in the namespaces of the process `holder`. Images are built in the machine's network, which has
+    packages; what runs has bridges, names and filters of its own, which end with the tests."""
 
     holder: int
     environment: dict[str, str]
 
     def __call__(self, *arguments: str, check: bool = True, seconds: float = 900.0, errors: bool = False) -> str:
         """What it prints, with `errors` to standard error. Raises AssertionError with what it says where it fails."""
-        command = ["nsenter", "-m", "-t", str(self.holder), f"--wdns={ROOT}", "podman", *self._places, *arguments]
+        spaces = ["-m"] if arguments[0] == "build" else ["-m", "-n"]
+        command = ["nsenter", *spaces, "-t", str(self.holder), f"--wdns={ROOT}", "podman", *self._places, *arguments]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
@@ -82,10 +84,10 @@ def podman() -> Iterator[Podman]:
     # crun wants a machine whose control groups are all of version 2: this namespace shows it one.
     # What is known of networks is of this run alone.
     script = (
-        "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && mkdir -p /run/containers && "
-        "mount -t tmpfs none /run/containers && exec sleep 3600"
+        "ip link set lo up; umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && "
+        "mkdir -p /run/containers && mount -t tmpfs none /run/containers && exec sleep 3600"
     )
-    with subprocess.Popen(["unshare", "-m", "sh", "-c", script]) as holder:
+    with subprocess.Popen(["unshare", "-m", "-n", "sh", "-c", script]) as holder:
         run = Podman(holder.pid, {**os.environ, "CONTAINERS_CONF": str(settings)})
         try:
             time.sleep(0.5)
