@@ -128,11 +128,19 @@ async def _mind_health(url: str, voice: Voice) -> None:
         while True:
             with contextlib.suppress(httpx2.HTTPError, ValueError, KeyError):  # its end is the supervisor's to tell
                 for name, part in (await client.get(url)).json()["components"].items():
-                    wanting = "" if part["state"] == "up" or name == "workers" else part["detail"] or part["state"]
-                    if wanting and wanting != said.get(name):
-                        voice.say(f"{name}: {wanting}")
-                    said[name] = wanting
+                    wants = wanting(name, part["state"], part["detail"])
+                    if wants and wants != said.get(name):
+                        voice.say(f"{name}: {wants}")
+                    said[name] = wants
             await asyncio.sleep(HEALTH_SECONDS)
+
+
+def wanting(part: str, state: str, detail: str) -> str:
+    """What there is to say of a part of the pool; nothing where it works, or where there is none and no reason for it.
+    Workers are in the picture."""
+    if state == "up" or part == "workers":
+        return ""
+    return detail or ("" if state == "none" else state)
 
 
 async def _paint(watch: RunWatch, voice: Voice, title: str, blocks: int | None) -> None:

@@ -15,7 +15,7 @@ from kalepool.services import upkeep
 from kalepool.up import run as module
 from kalepool.up.books import Books
 from kalepool.up.demo import demo_wallet
-from kalepool.up.follow import RunWatch, Voice
+from kalepool.up.follow import RunWatch, Voice, wanting
 from kalepool.up.report import RunReport, with_search
 from kalepool.up.run import _until_stopped, patiently
 
@@ -92,6 +92,21 @@ async def test_an_api_starts_without_an_rpc_server_that_answers(farm, monkeypatc
         async with upkeep.running(farm.ctx):
             assert farm.ctx.journal.gaps is None, "nothing is paid before they were looked for"
     farm.devnet.node.faults.clear()
+
+
+@pytest.mark.parametrize(
+    ("part", "state", "detail", "said"),
+    [
+        ("chain", "up", "one of two servers answers", ""),
+        ("chain", "down", "no answer", "no answer"),
+        ("custody", "waiting", "", "waiting"),
+        ("relayer", "none", "", ""),  # there is none, as nearly everywhere
+        ("price", "none", "no price of KALE is set", "no price of KALE is set"),
+        ("workers", "down", "none has come", ""),
+    ],
+)
+def test_a_run_says_what_is_wanting_and_nothing_else(part: str, state: str, detail: str, said: str) -> None:
+    assert wanting(part, state, detail) == said
 
 
 def test_blocks_in_which_nobody_searched_are_no_success() -> None:
