@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from kalepool.protocol.hashing import farmer_bytes
 from kalepool.services import poolers, wallets
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.keys import Role, create_key
@@ -314,18 +315,11 @@ async def _lapse(ctx: Context, farmer_ids: Sequence[UUID]) -> None:
 async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
     """The farmer's XLM pays the reserve; and the fee, where it has brought nothing else yet."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
-    timeout = ctx.settings.plant_timeout_seconds
     intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     payer = None if farmer.pays_itself else ctx.accounts.payer
     try:
-        deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-        await carry(
-            ctx.journal,
-            intent,
-            lambda attempt: ctx.chain.prepare_trustline(signer, pool=payer, deadline=deadline, attempt=attempt),
-            deadline=deadline,
-            timeout_seconds=timeout,
-        )
+        prepare = partial(ctx.chain.prepare_trustline, signer, pool=payer)
+        await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)
     except KalepoolError as error:
         log.warning("trustline_failed", farmer=str(farmer.farmer_id), code=error.code, reason=str(error))
         return False

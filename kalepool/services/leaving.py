@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from random import SystemRandom
 from uuid import UUID
@@ -26,7 +26,7 @@ from kalepool.services.books import collecting
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus
 from kalepool.services.farming import harvest
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.withdrawals import check_payout
 from kalepool.units import counted
@@ -250,12 +250,4 @@ async def _pass_on(ctx: Context, farmer: Farmer, receiver: Receiver) -> None:
 
 
 async def _carry(ctx: Context, intent: Intent, prepare: Callable[..., Awaitable[Prepared]]) -> None:
-    timeout = ctx.settings.plant_timeout_seconds
-    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await carry(
-        ctx.journal,
-        intent,
-        lambda attempt: prepare(deadline=deadline, attempt=attempt),
-        deadline=deadline,
-        timeout_seconds=timeout,
-    )
+    await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from kalepool.derivation import account_path
 from kalepool.errors import DuplicateRowError
 from kalepool.policy.endurance import MEASURED_SECONDS, Endurance, endurance
 from kalepool.services.failures import CallTimeoutError, NetworkRestartedError, NotReadyError
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.journal.state import Journal
 
@@ -316,13 +316,6 @@ class PoolAccounts:
         self, action: ActionName, amounts: Sequence[tuple[str, int]], prepare: Callable[..., Awaitable[Prepared]]
     ) -> None:
         """One transaction of the pool's account that gives each address its amount."""
-        timeout = self._settings.plant_timeout_seconds
-        deadline = await self._chain.now() + timedelta(seconds=timeout)
         items = [Item(destination=address, amount_stroops=amount, asset="XLM") for address, amount in amounts]
-        await carry(
-            self._journal,
-            Intent(action, None, items, to_ourselves=True),
-            lambda attempt: prepare(deadline=deadline, attempt=attempt),
-            deadline=deadline,
-            timeout_seconds=timeout,
-        )
+        intent = Intent(action, None, items, to_ourselves=True)
+        await carry_within(self._journal, intent, prepare, self._settings.plant_timeout_seconds)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from kalepool.services import postings
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer, FarmerStatus, find_farmer
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.intents import Intent, Item
 
 log = structlog.get_logger()
@@ -309,17 +310,11 @@ async def _send(ctx: Context, farmer: Farmer, wanted: Withdrawal) -> None:
     )
     fee = await _fee_part(ctx, farmer) if wanted.asset == "KALE" and not farmer.destination.is_contract else None
     items = [item, *([_fee_item(farmer, *fee)] if fee else [])]
-    timeout = ctx.settings.plant_timeout_seconds
-    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await carry(
-        ctx.journal,
-        Intent(ActionName.PAYMENT, farmer.pooler_id, items),
-        lambda attempt: ctx.chain.prepare_payment(
-            signer, farmer.destination, **amount, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt, also=fee
-        ),
-        deadline=deadline,
-        timeout_seconds=timeout,
+    intent = Intent(ActionName.PAYMENT, farmer.pooler_id, items)
+    prepare = partial(
+        ctx.chain.prepare_payment, signer, farmer.destination, **amount, pool=ctx.accounts.payer, also=fee
     )
+    await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)
 
 
 async def close_as_paid_before(session: Session, withdrawal_id: UUID) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from kalepool.services.books.held import require_even
 from kalepool.services.books.treasury import read_treasury
 from kalepool.services.context import Context
 from kalepool.services.farmers import find_farmer
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 
@@ -159,19 +159,6 @@ async def _submit(ctx: Context, treasury: Signer, batch: Sequence[OwedStake]) ->
         for row in batch
     ]
     shares = [Share(Destination(row.wallet, f"id:{row.block_index}"), row.owed_stroops) for row in batch]
-    timeout = ctx.settings.plant_timeout_seconds
-    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await carry(
-        ctx.journal,
-        Intent(ActionName.COMPENSATE, None, items),
-        lambda attempt: ctx.chain.prepare_shares(
-            treasury,
-            shares,
-            pool=ctx.accounts.payer,
-            deadline=deadline,
-            attempt=attempt,
-            action=ActionName.COMPENSATE,
-        ),
-        deadline=deadline,
-        timeout_seconds=timeout,
-    )
+    prepare = partial(ctx.chain.prepare_shares, treasury, shares, pool=ctx.accounts.payer, action=ActionName.COMPENSATE)
+    intent = Intent(ActionName.COMPENSATE, None, items)
+    await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)

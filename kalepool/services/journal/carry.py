@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -108,6 +108,20 @@ async def carry(
     if outcome.status is Status.APPLIED:
         return settled or outcome
     raise failure_of(outcome)
+
+
+async def carry_within(
+    journal: Journal, intent: Intent, prepare: Callable[..., Awaitable[Prepared]], timeout_seconds: float
+) -> Outcome:
+    """`carry` of what may land for as long as it may take, from now on. `prepare` gets `deadline` and `attempt`."""
+    deadline = await journal.chain.now() + timedelta(seconds=timeout_seconds)
+    return await carry(
+        journal,
+        intent,
+        lambda attempt: prepare(deadline=deadline, attempt=attempt),
+        deadline=deadline,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def failure_of(outcome: Outcome) -> KalepoolError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -16,7 +17,7 @@ from kalepool.errors import TransactionFailedError
 from kalepool.policy import bookkeeping
 from kalepool.services import postings
 from kalepool.services.context import Context
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 
@@ -95,18 +96,10 @@ async def _take_back(ctx: Context, treasury: Signer, batch: Sequence[Lying]) -> 
         for row in batch
     ]
     balances = [row.balance_id for row in batch]
-    timeout = ctx.settings.plant_timeout_seconds
-    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
+    prepare = partial(ctx.chain.prepare_take_back, treasury, balances, pool=ctx.accounts.payer)
+    intent = Intent(ActionName.TAKE_BACK, None, items)
     try:
-        await carry(
-            ctx.journal,
-            Intent(ActionName.TAKE_BACK, None, items),
-            lambda attempt: ctx.chain.prepare_take_back(
-                treasury, balances, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
-            ),
-            deadline=deadline,
-            timeout_seconds=timeout,
-        )
+        await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)
     except TransactionFailedError as error:
         log.warning("claimables_wait", balances=len(batch), code=error.code, reason=str(error))
         if len(batch) == 1 or (error.result_code or "").startswith("tx"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -25,7 +26,7 @@ from kalepool.services import postings
 from kalepool.services.books.held import require_even
 from kalepool.services.books.treasury import read_treasury
 from kalepool.services.context import Context
-from kalepool.services.journal.carry import carry
+from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.gaps import require_whole
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.mining import payout_wallets
@@ -286,14 +287,6 @@ async def _submit(ctx: Context, treasury: Signer, batch: Sequence[Begun]) -> Non
         for each in batch
     ]
     shares = [Share(each.to, each.amount_stroops, each.until) for each in batch]
-    timeout = ctx.settings.plant_timeout_seconds
-    deadline = await ctx.chain.now() + timedelta(seconds=timeout)
-    await carry(
-        ctx.journal,
-        Intent(ActionName.PAYOUT, None, items),
-        lambda attempt: ctx.chain.prepare_shares(
-            treasury, shares, pool=ctx.accounts.payer, deadline=deadline, attempt=attempt
-        ),
-        deadline=deadline,
-        timeout_seconds=timeout,
-    )
+    prepare = partial(ctx.chain.prepare_shares, treasury, shares, pool=ctx.accounts.payer)
+    intent = Intent(ActionName.PAYOUT, None, items)
+    await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)

@@ -10,13 +10,13 @@ from stellar_sdk.operation import ClaimClaimableBalance
 
 from kalepool.chain import CLAIMABLE_RESERVE_STROOPS, building
 from kalepool.services import postings
-from kalepool.services.journal import events
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining import claimables, payout_records, payout_wishes, payouts
 
 from ..conftest import KALE
+from .test_crashes import CrashError, crash
 from .test_double_entry import balances, right
-from .test_payouts import CrashError, crash, credited, do, kale_of
+from .test_payouts import arm_payment, credited, do, kale_of
 
 pytestmark = pytest.mark.anyio
 
@@ -137,18 +137,6 @@ async def test_what_nobody_claims_in_time_is_taken_back_and_owed_again(farm) -> 
 POINTS = ("claim", "before send", "after send", "before settle")
 
 
-def arm(farm, point: str, patch: pytest.MonkeyPatch) -> None:
-    match point:
-        case "claim":
-            patch.setattr(payouts, "_payable", crash)
-        case "before send":
-            patch.setattr(farm.ctx.chain, "submit", crash)
-        case "after send":
-            patch.setattr(farm.ctx.chain, "look_up", crash)
-        case "before settle":
-            patch.setattr(events, "insert_applied", crash)
-
-
 async def restarted(farm, stack: AsyncExitStack):
     ctx = await farm.restart(stack)
     await ctx.accounts.ensure()
@@ -164,7 +152,7 @@ async def test_it_is_put_down_once_wherever_the_process_dies(farm, point: str, m
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
             await farm.ctx.accounts.give_treasury(CLAIMABLE_RESERVE_STROOPS)
-            arm(farm, point, patch)
+            arm_payment(farm, point, patch)
             with pytest.raises(CrashError):
                 await payouts.pay(farm.ctx)
         ctx = await restarted(farm, stack)
@@ -191,7 +179,7 @@ async def test_it_is_taken_back_once_wherever_the_process_dies(farm, point: str,
     await farm.pass_time(90 * DAY + 60)
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            arm(farm, point, patch)
+            arm_payment(farm, point, patch)
             with pytest.raises(CrashError):
                 await claimables.look(farm.ctx)
         ctx = await restarted(farm, stack)

@@ -16,13 +16,13 @@ from kalepool.services.books import compensating
 from kalepool.services.books.compensating import OwedStake
 from kalepool.services.farmers import Farmer
 from kalepool.services.farming import plant
-from kalepool.services.journal import events
 from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import Role, create_key
 
 from ..conftest import KALE
+from .test_crashes import CrashError, arm
 from .test_double_entry import balances, right
-from .test_payouts import CrashError, crash, kale_of
+from .test_payouts import kale_of
 
 pytestmark = pytest.mark.anyio
 
@@ -140,13 +140,7 @@ async def test_a_lost_stake_is_paid_once_wherever_the_process_dies(farm, point: 
     before = await wallets(farm, [one])
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            match point:
-                case "before send":
-                    patch.setattr(farm.ctx.chain, "submit", crash)
-                case "after send":
-                    patch.setattr(farm.ctx.chain, "look_up", crash)
-                case "before settle":
-                    patch.setattr(events, "insert_applied", crash)
+            arm(farm.ctx, point, patch)
             with pytest.raises(CrashError):
                 await compensating.compensate(farm.ctx)
         ctx = await farm.restart(stack)

@@ -158,7 +158,7 @@ async def test_a_contract_is_paid_once_over_a_crash(
     farmer, address = await paid_out_to(farm, "contract")
     _, owned = await held_by(farm, farmer.custodial_wallet)
     await leaving.leave(farm.ctx, farmer)
-    carried = leaving.carry
+    carried = leaving.carry_within
     count = 0
 
     async def crash_at(journal, *arguments, **options):
@@ -172,7 +172,7 @@ async def test_a_contract_is_paid_once_over_a_crash(
 
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            patch.setattr(leaving, "carry", crash_at)
+            patch.setattr(leaving, "carry_within", crash_at)
             with pytest.raises(CrashError):
                 await leaving.advance(farm.ctx)
         await restart(farm, stack)

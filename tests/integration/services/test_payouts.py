@@ -19,24 +19,25 @@ from kalepool.services.books.held import BooksOffError
 from kalepool.services.farmers import Farmer, find_farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
-from kalepool.services.journal import events, gaps
+from kalepool.services.journal import gaps
 from kalepool.services.journal.recovery import recover
 from kalepool.services.mining import miners, payout_records, payout_wallets, payout_wishes, payouts
 from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 
 from ..conftest import KALE
+from .test_crashes import CrashError, arm, crash
 from .test_double_entry import balances, right
 
 pytestmark = pytest.mark.anyio
 
 
-class CrashError(BaseException):
-    """The process dies here: no handler of the program catches it."""
-
-
-async def crash(*_: object, **__: object) -> None:
-    raise CrashError
+def arm_payment(farm, point: str, patch: pytest.MonkeyPatch) -> None:
+    """`claim`: the process dies before the payment is in the journal. The others as in test_crashes.py."""
+    if point == "claim":
+        patch.setattr(payouts, "_payable", crash)
+    else:
+        arm(farm.ctx, point, patch)
 
 
 async def do(farm, source: Keypair, *operations: Operation) -> None:
@@ -204,15 +205,7 @@ async def test_a_payout_is_paid_once_wherever_the_process_dies(farm, point: str,
     made = await credited(farm, 30 * KALE, 40 * KALE)
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            match point:
-                case "claim":
-                    patch.setattr(payouts, "_payable", crash)
-                case "before send":
-                    patch.setattr(farm.ctx.chain, "submit", crash)
-                case "after send":
-                    patch.setattr(farm.ctx.chain, "look_up", crash)
-                case "before settle":
-                    patch.setattr(events, "insert_applied", crash)
+            arm_payment(farm, point, patch)
             with pytest.raises(CrashError):
                 await payouts.pay(farm.ctx)
         ctx = await farm.restart(stack)
@@ -236,13 +229,7 @@ async def test_a_fee_is_collected_once_wherever_the_process_dies(farm, point: st
     treasury = await farm.ctx.accounts.ensure_treasury()
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            match point:
-                case "before send":
-                    patch.setattr(farm.ctx.chain, "submit", crash)
-                case "after send":
-                    patch.setattr(farm.ctx.chain, "look_up", crash)
-                case "before settle":
-                    patch.setattr(events, "insert_applied", crash)
+            arm(farm.ctx, point, patch)
             with pytest.raises(CrashError):
                 await collecting.collect_from(farm.ctx, [one.farmer_id])
         ctx = await farm.restart(stack)
