@@ -171,11 +171,6 @@ def sc_map(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     return _SCV_MAP + array([key + value for key, value in items])
 
 
-def sc_error_contract(number: int) -> bytes:
-    """ScVal of `Error(Contract, #number)`."""
-    return _SCV_ERROR + ZERO + u32(number)
-
-
 def sc_error(kind: int, code: int) -> bytes:
     """ScVal of a host error, by ScErrorType and ScErrorCode."""
     return _SCV_ERROR + u32(kind) + u32(code)

@@ -45,18 +45,6 @@ def changed(miner_id: UUID) -> WalletChangedError:
     )
 
 
-async def read_wallet(database: Database, custody: Custody, miner_id: UUID) -> Destination | None:
-    """Where a miner is paid. Raises NotFoundError, WalletChangedError."""
-    row = await database.fetch_one("select_miner_wallets", miner_id=miner_id)
-    if row is None:
-        raise NotFoundError(f"no miner {miner_id}")
-    if row["payout_wallet"] is None:
-        return None
-    if not is_sealed(custody, row):
-        raise changed(miner_id)
-    return Destination(row["payout_wallet"], row["payout_memo"])
-
-
 async def miners_paid_to(database: Database, custody: Custody, wallet: str) -> list[UUID]:
     """The miners that are paid to this account of their own. An exchange's, which is many people's, is nobody's
     sign-in: none with a memo, or an M… address. Raises DatabaseError."""
