@@ -58,6 +58,13 @@ class Pool:
     url: str
     database: Database
     field: Any
+    server: uvicorn.Server
+
+    def break_connections(self) -> None:
+        """As a network does that fails: nobody is told."""
+        for connection in list(self.server.server_state.connections):
+            assert connection.transport is not None
+            connection.transport.abort()
 
     def client(self, key: str | None = None) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -79,7 +86,7 @@ async def serving(settings: Settings, field: Any, database: Database) -> AsyncIt
         while not server.started:  # noqa: ASYNC110  uvicorn says so by a flag only
             await asyncio.sleep(0.02)
         try:
-            yield Pool(app, f"http://127.0.0.1:{listener.getsockname()[1]}", database, field)
+            yield Pool(app, f"http://127.0.0.1:{listener.getsockname()[1]}", database, field, server)
         finally:
             app.state.mining.end_waiting()
             server.should_exit = True
