@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from kalepool.services.farmers import find_farmer
@@ -18,12 +18,11 @@ from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from tests.integration.api.test_farmer_way import add_wallet, balances
 from tests.integration.conftest import KALE, open_farm
+from tests.support.browsing import Window, chromium, needs_chromium
 from tests.support.served import served
 from tests.support.wallet_extension import WalletExtension
 
 pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 async def open_page(browser: Browser, extension: WalletExtension, url: str) -> tuple[Page, list[str]]:
@@ -49,7 +48,21 @@ async def shows(page: Page, selector: str, text: str) -> None:
         ) from None
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+async def is_for_everybody(page: Page) -> None:
+    """axe finds nothing, on a desk by light and on a phone in the dark."""
+    window, usual = Window(page), page.viewport_size
+    assert usual is not None
+    ways: list[tuple[int, Literal["light", "dark"]]] = [(1440, "light"), (390, "dark")]
+    for width, scheme in ways:
+        await page.set_viewport_size({"width": width, "height": 844})
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert await window.violations() == [], (page.url, width, scheme)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+    await page.set_viewport_size(usual)
+    await page.emulate_media(color_scheme="light")
+
+
+@needs_chromium
 @pytest.mark.slow(30, "a browser, a farmer's whole life, and the page brings itself up to date every few seconds")
 async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
@@ -61,10 +74,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await farm.rows("UPDATE poolers SET open = true")
         wallet = await add_wallet(farm)
         await farm.give(wallet.public_key, 200 * KALE)
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        browser = await stack.enter_async_context(chromium())
         extension = WalletExtension(wallet)
         page, complaints = await open_page(browser, extension, url)
 
@@ -75,6 +85,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await shows(page, "#sign-in", "The user rejected this request.")
         await page.click("#sign-in button")
         await page.wait_for_url("**/farm/join")
+        await is_for_everybody(page)
 
         # Joins, by keyboard.
         await page.fill("#name", "<b>Ann</b>")
@@ -95,6 +106,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await page.click(".deposit button")
         await shows(page, "#state", "✓ Trustline for KALE")
         await shows(page, "#fund", "Send 50 KALE")
+        await is_for_everybody(page)
         await page.fill("#deposit-amount", "100")
         await page.click(".deposit button")
         await shows(page, "#figures", "State active")
@@ -115,6 +127,8 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         earned = (await farm.rows("SELECT reward_stroops FROM harvests WHERE outcome = 'harvested'"))[0][0]
         assert earned > 0
         await shows(page, "#figures", f"Earned in all {earned // 100000 / 100:,.2f}")
+
+        await is_for_everybody(page)
 
         # Changes the stake; what it means stands below. A pause holds, and ends.
         await page.fill("#part", "50")
@@ -139,6 +153,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await shows(page, "[role=alert]", "more than the")
         await page.fill("#amount", "12.5")
         await page.click("text=This much")
+        await is_for_everybody(page)
         await page.click("button.wallet")
         await page.wait_for_url(f"**/farm/{farmer_id}#withdrawals")
         await shows(page, "#withdrawals", "12.5 KALE paid")
@@ -146,6 +161,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
 
         # Leaves.
         await page.click("text=Leave the pool")
+        await is_for_everybody(page)
         await page.click("button.wallet")
         await page.wait_for_url(f"**/farm/{farmer_id}")
         await shows(page, "#state", "It waits: for the block that it is planted in to be over")
