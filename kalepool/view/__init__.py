@@ -5,6 +5,7 @@ verdict.py      Moment -> PoolVerdict: whether the stakes are safe, in one word 
 history.py      hashrates over the last hour, for the page's chart
 pages.py        one block, one farmer, one miner, for their pages
 farm.py         one farmer, for its own wallet
+mining.py       one miner, for its own key or wallet
 wellbeing.py    how the pool is in one sentence, and what waits for an operator's hand
 meanings.py     what the page's figures mean
 words.py        pages in the reader's language

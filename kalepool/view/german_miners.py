@@ -11,7 +11,7 @@ WORDS: dict[str, str] = {
     "What you do": "Was zu tun ist",
     "Your machine searches for hashes that the pool's farmers need in each block of KALE. It needs no KALE, no XLM and no wallet's key.": "Der eigene Rechner sucht Hashes, die die Farmer des Pools in jedem KALE-Block brauchen. Er braucht weder KALE noch XLM noch den Schlüssel einer Wallet.",
     "What you get": "Was es gibt",
-    "A part of %(part)s of the fee that farmers pay (%(fee)s of their rewards), by your hashes: what you find counts for %(blocks)s blocks.": "Einen Teil von %(part)s der Gebühr, die Farmer zahlen (%(fee)s ihrer Erträge), nach Hashes: was gefunden wird, zählt für %(blocks)s Blöcke.",
+    "By your hashes, your part of the fee that farmers pay: %(fee)s of their rewards, of which %(part)s go to those who hash. What you find counts for %(blocks)s blocks.": "Nach Hashes den eigenen Teil der Gebühr, die Farmer zahlen: %(fee)s ihrer Erträge, von denen %(part)s an die gehen, die hashen. Was gefunden wird, zählt für %(blocks)s Blöcke.",
     "When you are paid": "Wann ausgezahlt wird",
     "In KALE, from %(sum)s KALE on, after %(days)s days, or when you ask for it.": "In KALE, ab %(sum)s KALE, nach %(days)s Tagen, oder auf Wunsch.",
     "To your payout wallet, which needs a KALE trustline. Another one counts at once where the old one signs, else after %(hours)s hours.": "An die Auszahlungs-Wallet, die eine Trustline für KALE braucht. Eine andere gilt sofort, wenn die alte unterschreibt, sonst nach %(hours)s Stunden.",

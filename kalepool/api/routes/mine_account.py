@@ -139,8 +139,8 @@ async def pay_now(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm)
 
 @router.post("/wallet")
 async def change_wallet(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
-    """Another payout wallet: at once where there was none, or the old one signs for just that; else after some hours, in
-    which the old one's owner may set it back."""
+    """Another payout wallet: at once where there was none, or the old one signs for just that; else after some hours,
+    in which the old one's owner may set it back."""
     ctx = context(request)
     wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
     if wanted.is_contract:
@@ -174,9 +174,7 @@ def _moving(miner_id: UUID, wanted: Destination) -> Deed:
 
 
 @router.post("/keys")
-async def make_key(
-    request: Request, miner_id: UUID, visitor: AnyVisitor, caller: OwnMiner, form: PageForm
-) -> Response:
+async def make_key(request: Request, miner_id: UUID, visitor: AnyVisitor, caller: OwnMiner, form: PageForm) -> Response:
     """Another key: shown this once. Who signed in with the payout wallet has it sign for that: a stolen session would
     live on in the key."""
     ctx = context(request)

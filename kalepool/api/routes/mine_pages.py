@@ -33,7 +33,7 @@ ITS_MINERS = signed_in(Role.MINER, Role.FARMER)
 
 
 async def own_miner(request: Request, miner_id: UUID, caller: Annotated[Principal, Depends(ITS_MINERS)]) -> Principal:
-    """A dependency: who signed in with this miner's key or payout wallet. Problem 401, 403; NotFoundError for others."""
+    """A dependency: who signed in with this miner's key or payout wallet. Problem 401, 403, NotFoundError."""
     if miner_id not in await miners_of(request, caller):
         raise NotFoundError(f"no miner {miner_id} of yours")
     return caller

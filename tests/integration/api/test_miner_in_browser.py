@@ -73,7 +73,7 @@ async def install(url: str, command: str, folder: Path) -> None:
         )
     program = folder / "bin/kalepool-miner"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\nPYTHONPATH={folder / 'site'} exec {sys.executable} -m kalepool.mine \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={folder / "site"} exec {sys.executable} -m kalepool.mine "$@"\n')
     program.chmod(0o755)
 
 
@@ -211,7 +211,7 @@ async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pyt
         await page.goto(f"{url}/mine/{miner_id}")
         await shows(page, "#keys", "cellar")
         async with page.expect_navigation():
-            await page.click("tr:has-text(\"this browser's\") button")
+            await page.click('tr:has-text("this browser\'s") button')
         await page.goto(url + "/mine")
         await page.fill("#key", second)
         await submit(page, "/mine/sign-in")
