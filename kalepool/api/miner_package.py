@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import kalepool
-from kalepool.mine.parts import EXTRAS, NEEDS, PARTS
+from kalepool.mine.contents import EXTRAS, NEEDS, PARTS
 
 VERSION = metadata.version("kalepool")
 NAME = f"kalepool_miner-{VERSION}-py3-none-any.whl"

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 from kalepool.api import miner_package
 from kalepool.database import Database
-from kalepool.mine.parts import NEEDS
+from kalepool.mine.contents import NEEDS
 from tests.integration.mining.test_api import serving, settings_of
 from tests.support.installed import Installed, build_wheel
 
