@@ -37,6 +37,7 @@ async def prune(database: Database, settings: Settings) -> dict[str, int]:
         "delete_old_hashrates": {"days": charts},
         "delete_old_workers": {"days": charts},
         "delete_old_alerts": {"before": alerts, "lasting": sorted(LASTING)},
+        "delete_old_own_alerts": {"before": alerts},
         "empty_old_envelopes": {"before": envelopes},
     }
     removed = {query: await _in_batches(database, query, given) for query, given in chores.items()}
