@@ -13,7 +13,7 @@ from kalepool.services import outgoing, own_alerts
 from kalepool.services.outgoing import Posted
 from kalepool.services.own_alerts import MOST_LINES, checked, origins, together
 
-ALLOWED = origins(Settings(_env_file=None))
+ALLOWED = origins(Settings.load())
 ANN = UUID(int=1)
 
 GOOD = {
@@ -68,12 +68,12 @@ def test_the_pool_asks_nobody_else_whatever_is_typed_in(text: str) -> None:
 
 
 def test_an_operator_says_where_or_nowhere() -> None:
-    settings = Settings(_env_file=None, own_alert_origins=" https://ntfy.example/ ,http://127.0.0.1:8080,")
+    settings = Settings.load(own_alert_origins=" https://ntfy.example/ ,http://127.0.0.1:8080,")
     assert origins(settings) == ["https://ntfy.example", "http://127.0.0.1:8080"]
     assert checked("http://127.0.0.1:8080/kale", origins(settings))
     with pytest.raises(InputError):
         checked("https://ntfy.sh/kale", origins(settings))
-    assert origins(Settings(_env_file=None, own_alert_origins="")) == []
+    assert origins(Settings.load(own_alert_origins="")) == []
 
 
 def test_words() -> None:

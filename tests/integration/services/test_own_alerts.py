@@ -11,7 +11,7 @@ import pytest
 
 from kalepool.errors import ConflictError, RpcUnavailableError
 from kalepool.services import own_alerts, retention, withdrawals
-from kalepool.services.farmers import find_farmer
+from kalepool.services.farmers import Farmer, find_farmer
 from kalepool.services.farming import plant
 from kalepool.services.keys import Role
 from kalepool.services.own_alerts import OwnAlerts, read_address, set_address
@@ -62,6 +62,13 @@ async def at_once(farm) -> None:
     await farm.rows("UPDATE own_alert_addresses SET retry_at = now()")
 
 
+async def trouble(farm, farmer: Farmer) -> str | None:
+    """Why the last message was not taken, as its page says."""
+    found = await read_address(farm.ctx.database, farmer.farmer_id)
+    assert found is not None
+    return found.trouble
+
+
 async def test_a_farmer_is_told_of_its_stake_its_xlm_and_its_payments(
     farm, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +92,7 @@ async def test_a_farmer_is_told_of_its_stake_its_xlm_and_its_payments(
         # Whoever does not take it is left alone for longer each time; nothing is lost, and the address is in no log.
         topic.head = "302 Found\r\nLocation: http://127.0.0.1:1/elsewhere"
         assert (await alerts.tell(), await alerts.tell()) == (0, 0)
-        assert (await read_address(database, farmer.farmer_id)).trouble == "HTTP status 302"
+        assert await trouble(farm, farmer) == "HTTP status 302"
         await at_once(farm)
         topic.head = "429 Slow Down\r\nRetry-After: 200"
         assert await alerts.tell() == 0
@@ -98,7 +105,7 @@ async def test_a_farmer_is_told_of_its_stake_its_xlm_and_its_payments(
         topic.head = "200 OK"
         assert (await OwnAlerts(farm.ctx).tell(), await alerts.tell()) == (1, 0), "once, by whichever process"
         assert "Stake lost: 10.00 KALE in block 0." in topic.taken.pop()
-        assert (await read_address(database, farmer.farmer_id)).trouble is None
+        assert await trouble(farm, farmer) is None
 
         # Out of XLM: once, again after it was over; the chain's silence is no news.
         usual = farm.ctx.settings
@@ -141,8 +148,7 @@ async def test_a_farmer_is_told_of_its_stake_its_xlm_and_its_payments(
         farm.ctx.settings = farm.settings.model_copy(update={"own_alert_origins": ""})
         assert await alerts.look() == 0
         assert not (await alerts.test(farmer.farmer_id)).is_taken
-        trouble = (await read_address(database, farmer.farmer_id)).trouble
-        assert trouble == "this pool sends nothing there any more"
+        assert await trouble(farm, farmer) == "this pool sends nothing there any more"
 
 
 async def test_a_miner_is_told_of_its_rigs_and_its_payouts(farm, monkeypatch: pytest.MonkeyPatch) -> None:
