@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
-    """Seconds between two ledgers, nominally."""
+    """Seconds between two ledgers, until the network's own setting was read and where it has none; and how fast a
+    devnet is that `kalepool up` starts."""
 
     block_seconds: Annotated[int, Field(gt=0)] | None = None
     """Seconds that a KALE block lasts."""

@@ -145,6 +145,7 @@ class Limits:
     write_bytes: int = 132_096
     events_bytes: int = 16_384  # of the events emitted, with the return value
     temporary_ttl: int = TEMPORARY_TTL_LEDGERS  # ledgers that a new temporary entry lives, as Block and Pail
+    ledger_seconds: float | None = None  # between two ledgers, as validators are to close them; None: it is not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Metrics:
 
     async def _read(self) -> list[Metric]:
         sums = await self._totals.read()
-        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
+        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.chain.network)
         now = await read_figures(self._ctx.database, living)
         shares, lost = now.shares, now.lost
         block = await results.newest_harvested(self._ctx.database)
@@ -123,7 +123,7 @@ class Metrics:
                 await read_treasury(self._ctx.database),
                 now.gauges["open_payouts"],
                 await payout_trouble(self._ctx.database),
-                await held.lasting(self._ctx.database, self._ctx.settings.chain),
+                await held.lasting(self._ctx.database, self._ctx.chain.network),
             ),
         ]
 
