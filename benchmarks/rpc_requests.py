@@ -4,8 +4,8 @@
 A devnet with ledgers of 5 s behind a server that counts, a PostgreSQL, the API's own services with all its chores, and
 the coordinator's watch of the chain, in one process. In each of two blocks of a minute all farmers are planted when it
 begins, harvested for the block before, and worked from 25 s before its end, all at once, in the middle between two
-ledgers: more than a pool does that sends works one by one. Prints the most requests in any second, of which methods they
-were, and when works landed.
+ledgers: more than a pool does that sends works one by one. Prints the most requests in any second, of which methods
+they were, and when works landed.
 """
 
 from __future__ import annotations
@@ -187,14 +187,15 @@ async def main(counts: Sequence[int], limits: Sequence[float | None]) -> None:
                 async with AsyncExitStack() as stack:
                     lines.append(await run(stack, folder, url, count, limit))
     print(
-        "\nfarmers  limit  most/s  requests  planted   worked  harvested  left after last work  not worked  busiest second"
+        "\nfarmers  limit  most/s  requests  planted   worked  harvested  left after last  not worked  busiest second"
     )
     for line in lines:
         methods = ", ".join(f"{number} {method}" for method, number in line.methods.most_common())
         seconds = f"{line.planted_seconds:>5.1f} s {line.worked_seconds:>6.1f} s {line.harvested_seconds:>8.1f} s"
+        limit = "none" if line.limit is None else f"{line.limit:g}"
         print(
-            f"{line.farmers:>7} {'none' if line.limit is None else format(line.limit, 'g'):>6} {line.most:>7} {line.requests:>9}  {seconds} {line.left:>19.0f} s {line.unworked:>11}"
-            f"  {methods}"
+            f"{line.farmers:>7} {limit:>6} {line.most:>7} {line.requests:>9}  {seconds} {line.left:>14.0f} s "
+            f"{line.unworked:>11}  {methods}"
         )
 
 
