@@ -96,7 +96,7 @@ async def run(stack: AsyncExitStack, folder: Path, url: str, count: int, limit: 
         watch = asyncio.create_task(ChainWatch(reader, state, lambda _: None, lambda: None).run())
         try:
             async with upkeep.running(ctx):
-                return await measure(ctx, pooler, front, count)
+                return await measure(ctx, pooler, front, devnet.node, count)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -125,7 +125,7 @@ async def make_farmers(database: Database, settings: Settings, node: Any, count:
     return new.pooler_id
 
 
-async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
+async def measure(ctx: Context, pooler: Any, front: Front, node: Any, count: int) -> Line:
     rows = await ctx.database.fetch_all(
         "select_farmers_of_pooler", row=farmers.Farmer, pooler_id=pooler, statuses=["active"]
     )
@@ -152,7 +152,7 @@ async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
         ends_at = farm.farm_block.timestamp + BLOCK_SECONDS
         await until(ctx, ends_at - WORKS_BEFORE_END_SECONDS)
         # Or what is sent before the next ledger would depend on how the clocks of ledgers and blocks happen to stand.
-        await ctx.chain.next_ledger((await ctx.chain.read_ledger()).sequence, 2 * LEDGER_SECONDS)
+        await node.wait_ledger()
         await asyncio.sleep(LEDGER_SECONDS / 2)
         nonces = [Submission(row.farmer_id, 0) for row in rows]
         worked = await timed("work", work.work(ctx, index, pooler, nonces))
