@@ -270,6 +270,10 @@ class Settings(BaseSettings):
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
 
+    sponsored_farmers: Annotated[int, Field(ge=0)] = 0
+    """So many farmers need no XLM: the pool's account pays the reserve of their wallets, 1.5 XLM each, and has it back
+    when they leave. Who comes beyond that brings its own. With 0 everybody does."""
+
     farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""

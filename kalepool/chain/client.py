@@ -208,6 +208,21 @@ class Chain(PastReader):
         operations = [building.trustline(self.asset)]
         return await self._prepare_classic(ActionName.TRUSTLINE, operations, farmer, pool, deadline, attempt)
 
+    async def prepare_sponsored(
+        self, farmer: Signer, *, create: bool, pool: Signer, channel: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """The farmer's KALE trustline, and before it, to `create`, its account without any XLM: the pool's account pays
+        the reserves, until the account is merged; the channel pays the fee."""
+        made = [building.create_account(farmer.public_key, 0, pool.public_key)] if create else []
+        operations = building.sponsored(
+            farmer.public_key,
+            pool.public_key,
+            [*made, building.trustline(self.asset, source=farmer.public_key)],
+        )
+        return await self._prepare_classic(
+            ActionName.TRUSTLINE, operations, channel, None, deadline, attempt, others=[pool, farmer]
+        )
+
     async def prepare_payment(
         self,
         source: Signer,
@@ -340,7 +355,7 @@ class Chain(PastReader):
 
         `kale_stroops` is its whole KALE balance, paid first, and the trustline removed; None: it has no trustline. A
         contract is paid nothing by this: it has had the KALE before, dust that came since goes to the issuer, and its
-        XLM has to be passed on.
+        XLM has to be passed on. Whose reserves the pool pays may have no XLM at all.
         """
         operations: list[Operation] = []
         if kale_stroops:
@@ -350,7 +365,7 @@ class Chain(PastReader):
             operations.append(building.trustline(self.asset, 0))
         operations.append(building.merge(pool.public_key))
         others: list[Signer] = []
-        if not destination.is_contract:
+        if native_stroops and not destination.is_contract:
             operations.append(
                 building.payment(destination.address, building.NATIVE, native_stroops, source=pool.public_key)
             )

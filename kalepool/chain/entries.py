@@ -216,6 +216,8 @@ def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEnt
         kale_stroops=None if trustline is None else trustline.trust_line.balance.int64,  # pyright: ignore[reportOptionalMemberAccess]
         subentries=subentries,
         kale_limit_stroops=None if trustline is None else trustline.trust_line.limit.int64,  # pyright: ignore[reportOptionalMemberAccess]
+        sponsoring=sponsoring,
+        sponsored=sponsored,
     )
 
 

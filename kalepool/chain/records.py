@@ -80,6 +80,8 @@ class Account:
     kale_stroops: int | None
     subentries: int
     kale_limit_stroops: int | None = None
+    sponsoring: int = 0  # reserves it pays of others' entries
+    sponsored: int = 0  # of its own reserves, those that another pays
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,8 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
         if account is None:
             await _pass_on(ctx, farmer, receiver)
             return
-        check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
+        if account.kale_stroops or account.native_stroops:  # the rest is the pool's, which pays the reserve
+            check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
         step = departing.next_step(
             account.kale_stroops,
             account.kale_limit_stroops,

@@ -115,6 +115,12 @@ class Metrics:
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
             *_of_endurance(self._ctx.accounts.endurance),
+            _gauge(
+                "xlm_lent_stroops",
+                "XLM that the pool's account has locked in reserves of farmers' wallets",
+                [],
+                {(): self._ctx.accounts.sponsored_stroops},
+            ),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
