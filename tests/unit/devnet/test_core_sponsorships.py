@@ -6,7 +6,7 @@ import pytest
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.ledger_entries import unpack_data
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, unpack_data
 from kalepool.devnet.settings import BASE_RESERVE
 from tests.support.core_cases import (
     KALE,
@@ -197,9 +197,10 @@ def test_a_sponsorship_ends_as_in_stellar_core(world: World, case: Case) -> None
     fork.close()  # and ledgers go on
 
 
-def account(fork: Fork, name: str):
+def account(fork: Fork, name: str) -> tuple[AccountEntry, bytes | None]:
     entry = fork.ledger.entries[wire.key_account(keypair(name).raw_public_key())]
     assert unpack_data(entry.pack_data()) == entry.data, "the store reads what it wrote"
+    assert isinstance(entry.data, AccountEntry)
     return entry.data, entry.sponsor
 
 
