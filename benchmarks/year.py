@@ -6,7 +6,8 @@ WHOLE days are written whole (envelopes as long as the devnet's, ten shares a pa
 refused shares, alerts), and after each of them the pool's own chores run as of that evening: retention, settling, and
 what autovacuum does. Days before are written as retention leaves them.
 
-Then the API is started on it, in this process and without a chain, and asked for every page and everything that is had by
+Then the API is started on it, in this process and without a chain, and asked for every page and everything that is
+had by
 GET, five times; each of its queries is timed, those of its chores too.
 
     python -m benchmarks.year [--farmers 50] [--days 365] [--whole 30] [--folder FOLDER]
@@ -28,7 +29,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -86,15 +87,20 @@ CREATE TABLE places AS SELECT row_number() OVER () AS n, farmer_id, pooler_id, c
 CREATE TABLE rig_places AS SELECT row_number() OVER () AS n, miner_id, searcher FROM rigs;
 CREATE TABLE written (days integer NOT NULL, ends timestamptz NOT NULL);
 INSERT INTO written VALUES (0, now());
-ALTER TABLE submissions DROP CONSTRAINT submissions_transaction_hash_key;
-DROP INDEX works_once;
 """
 
-INDEXES = """
-ALTER TABLE submissions ADD CONSTRAINT submissions_transaction_hash_key UNIQUE (transaction_hash);
-CREATE UNIQUE INDEX works_once ON works (transaction_hash, farmer_id) WHERE outcome = 'worked';
+WITHOUT_INDEXES = """
+CREATE TABLE made_later AS
+    SELECT CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
+                ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', i.indrelid::regclass, coalesce(c.conname, ''),
+                            pg_get_constraintdef(c.oid)) END AS definition,
+           CASE WHEN c.oid IS NULL THEN format('DROP INDEX %s', i.indexrelid::regclass)
+                ELSE format('ALTER TABLE %s DROP CONSTRAINT %I', i.indrelid::regclass, coalesce(c.conname, '')) END
+                    AS removal
+    FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid
+    WHERE i.indrelid::regclass::text = ANY (%s) AND NOT i.indisprimary;
 """
-"""Made once most of the rows are there."""
+"""Indexes of the large tables are made once most of the rows are there."""
 
 DAYS = """
 CREATE TEMP TABLE pails AS
@@ -117,9 +123,11 @@ INSERT INTO block_terms SELECT DISTINCT ON (block) block, 0.05, 0.5, 10, at FROM
 INSERT INTO block_plans SELECT DISTINCT ON (block) block, pooler_id, 50, 50, 1000000, 100000000, 50000, 0.001, NULL, at
     FROM pails;
 INSERT INTO house_hashes (block_index, hashes) SELECT DISTINCT block, 30000000000 FROM pails;
-INSERT INTO share_logs SELECT DISTINCT ON (block) block, hash_of('log' || block), 500, at + interval '900 seconds' FROM pails;
+INSERT INTO share_logs SELECT DISTINCT ON (block) block, hash_of('log' || block), 500, at + interval '900 seconds'
+FROM pails;
 INSERT INTO block_closings (block_index, fees_stroops, shared_stroops, window_blocks, closed_at, window_hash)
-    SELECT DISTINCT ON (block) block, 5000000, 2500000, 10, at + interval '1200 seconds', hash_of('w' || block) FROM pails;
+    SELECT DISTINCT ON (block) block, 5000000, 2500000, 10, at + interval '1200 seconds', hash_of('w' || block)
+        FROM pails;
 INSERT INTO share_counts (block_index, miner_id, outcome, shares, credited_hashes)
     SELECT b, miner_id, outcome, shares, shares * 1048576
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) b, rig_places,
@@ -128,7 +136,8 @@ INSERT INTO submissions (submission_id, action, pooler_id, source_account, seque
                          valid_until, status, ledger, fee_stroops, created_at, closed_at, submitter)
     SELECT submission_id, action, pooler_id, custodial_wallet, block, hash,
            CASE WHEN %(whole)s
-                THEN rpad('', size, encode(hash, 'base64') || md5(submission_id::text) || md5(block::text || n)) ELSE '' END,
+                THEN rpad('', size, encode(hash, 'base64') || md5(submission_id::text) || md5(block::text || n))
+                    ELSE '' END,
            sent, 'applied', block * 60, 50000, sent, sent + interval '6 seconds', 'direct' FROM parts;
 INSERT INTO submission_items (submission_id, action, block_index, farmer_id, amount_stroops, nonce, hash, zeros, status)
     SELECT submission_id, action, block, farmer_id, 1000000, CASE action WHEN 'work' THEN 7 END,
@@ -156,7 +165,8 @@ CREATE TEMP TABLE entries AS
         e (action, what, event, debit, f1, credit, f2, amount)
     WHERE e.action = parts.action
     UNION ALL
-    SELECT concat_ws('/', 'credit', block, miner_id), 'credited', 'fee-due', 'miner/' || miner_id, 500000, block, NULL, NULL,
+    SELECT concat_ws('/', 'credit', block, miner_id), 'credited', 'fee-due', 'miner/' || miner_id, 500000, block,
+        NULL, NULL,
            at + interval '1200 seconds'
     FROM (SELECT DISTINCT ON (block) block, at FROM pails) b, rig_places
     UNION ALL
@@ -164,7 +174,8 @@ CREATE TEMP TABLE entries AS
            at + interval '1200 seconds'
     FROM (SELECT DISTINCT ON (block) block, at FROM pails) b
     UNION ALL
-    SELECT concat_ws('/', 'paid', block, miner_id), 'paid', 'miner/' || miner_id, 'treasury', 144000000, NULL, block * 60,
+    SELECT concat_ws('/', 'paid', block, miner_id), 'paid', 'miner/' || miner_id, 'treasury', 144000000, NULL,
+        block * 60,
            hash_of('pay' || block || miner_id), at
     FROM (SELECT DISTINCT ON (block) block, at FROM pails) b, rig_places WHERE block %% 288 = 0;
 INSERT INTO book_accounts (account)
@@ -176,7 +187,8 @@ UPDATE book_accounts a SET balance_stroops = a.balance_stroops + m.moved
     WHERE m.account = a.account;
 INSERT INTO transfers (number, cause, event, debit, credit, amount_stroops, block_index, ledger, transaction_hash,
                        posted_at, hash)
-    SELECT h.number + row_number() OVER (ORDER BY at, cause), cause, event, debit, credit, amount, block, e.ledger, e.hash,
+    SELECT h.number + row_number() OVER (ORDER BY at, cause), cause, event, debit, credit, amount, block, e.ledger,
+        e.hash,
            at, hash_of(cause)
     FROM entries e, book_head h ORDER BY at, cause;
 UPDATE book_head SET number = (SELECT max(number) FROM transfers);
@@ -222,14 +234,16 @@ async def fill(url: str, farmers: int, days: int, whole: int, until: float) -> l
         if not await _one(connection, "SELECT to_regclass('written') IS NOT NULL"):
             await connection.execute(SETUP.format(farmers=farmers, days=days, miners=MINERS).encode())
             await _name_wallets(connection)
+            if days > whole:
+                await _drop_indexes(connection)
         ends: datetime = await _one(connection, "SELECT ends FROM written")
         done: int = await _one(connection, "SELECT days FROM written")
         while done < days:
             if time.monotonic() > until:
                 return None
-            if done >= days - whole and await _one(connection, "SELECT to_regclass('works_once') IS NULL"):
+            if done >= days - whole and await _one(connection, "SELECT to_regclass('made_later') IS NOT NULL"):
                 began = time.monotonic()
-                await connection.execute(INDEXES.encode())
+                await _make_indexes(connection)
                 await _vacuum(connection, *TABLES)
                 async with Database.open(url) as database:
                     steps = await settle(database, ends - timedelta(days=days - done))
@@ -244,6 +258,19 @@ async def fill(url: str, farmers: int, days: int, whole: int, until: float) -> l
                 chores.append(await _do_chores(url, connection, ends - timedelta(days=days - done)))
                 print(f"  chores: {chores[-1]}", flush=True)
     return chores
+
+
+async def _drop_indexes(connection: psycopg.AsyncConnection[Any]) -> None:
+    named = WITHOUT_INDEXES.replace("ANY (%s)", f"ANY ('{{{','.join(TABLES)}}}')")
+    await connection.execute(named.encode())
+    for (removal,) in await (await connection.execute("SELECT removal FROM made_later")).fetchall():
+        await connection.execute(removal.encode())
+
+
+async def _make_indexes(connection: psycopg.AsyncConnection[Any]) -> None:
+    for (definition,) in await (await connection.execute("SELECT definition FROM made_later")).fetchall():
+        await connection.execute(definition.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS").encode())
+    await connection.execute("DROP TABLE made_later")
 
 
 async def _name_wallets(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -338,7 +365,8 @@ async def asking(url: str, folder: Path) -> AsyncGenerator[tuple[Any, dict[str, 
     """The API on this database with no chain behind it, clients by role, and values of its paths' parameters."""
     async with AsyncExitStack() as stack:
         settings = Settings.load(
-            network="devnet", rpc_url="http://127.0.0.1:9", data_dir=folder, database_url=url, requests_per_minute=10**6,
+            network="devnet", rpc_url="http://127.0.0.1:9", data_dir=folder, database_url=url,
+            requests_per_minute=10**6,
             share_days=7, _env_file=None,
         )  # fmt: skip
         app = create_app(settings)
@@ -395,11 +423,12 @@ async def ask(url: str, folder: Path) -> tuple[Timed, dict[str, float]]:
         for path in paths_of(app, known):
             for role, client in clients.items():
                 waits.set(path)
-                each = []
+                each, answer = [], None
                 for _ in range(5):
                     began = time.perf_counter()
                     answer = await client.get(path)
                     each.append((time.perf_counter() - began) * 1000)
+                assert answer is not None
                 if answer.status_code in (401, 403):
                     continue
                 took[path.replace(known["farmer_id"], "F").replace(known["miner_id"], "M")] = median(each)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
+from typing import Any
 
 from kalepool.database import Database, Session, first_id, id_time
 from kalepool.services.totals import count_events
@@ -49,7 +49,7 @@ async def settle(database: Database, now: datetime | None = None) -> int:
 async def _settle_events(tx: Session, now: datetime) -> bool:
     """One step: up to the end of a day. False where nothing was left to add up."""
     settled = await _settled(tx)
-    first, cut = UUID(int=settled["until_id"].int), first_id(now - SETTLED)
+    first, cut = settled["until_id"], first_id(now - SETTLED)
     open_one = await tx.fetch_one("select_first_open_submission")
     if open_one is not None:
         cut = min(cut, open_one["submission_id"])
@@ -92,7 +92,7 @@ async def _settle_shares(tx: Session, now: datetime) -> bool:
     return True
 
 
-async def _settled(tx: Session) -> dict[str, object]:
+async def _settled(tx: Session) -> dict[str, Any]:
     row = await tx.fetch_one("lock_settled")
     assert row is not None  # the migration wrote it
     return row

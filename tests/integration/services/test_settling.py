@@ -67,37 +67,21 @@ async def test_settled_sums_are_those_of_all_there_was(database_url: str, monkey
         # one that was lost, both long ago; a transaction for two.
         for hours, zeros in ((40, 9), (1, 10)):
             await connection.execute(
-                "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap, transaction_hash) "
+                "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap, "
+                "transaction_hash) "
                 "VALUES (%s, 5, %s, %s, 'worked', %s, 1, %s)",
                 (first_id(datetime.now(UTC) - timedelta(hours=hours)), pooler, farmer, zeros, bytes([zeros]) * 32),
             )
-        for index, fault in ((10_000, "farmer"), (10_001, "network")):
+        for index, at in ((10_000, start), (10_001, start + timedelta(hours=30))):
             await connection.execute(
-                "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops, code, fault) "
-                "VALUES (%s, %s, %s, %s, 'planted', 77, NULL, NULL), (%s, %s, %s, %s, 'failed', NULL, 'no-funds', %s)",
-                (
-                    first_id(start),
-                    index,
-                    pooler,
-                    farmer,
-                    first_id(start + timedelta(seconds=1)),
-                    index + 5,
-                    pooler,
-                    other,
-                    fault,
-                )
-                if index == 10_000
-                else (
-                    first_id(start + timedelta(hours=30)),
-                    index,
-                    pooler,
-                    farmer,
-                    new_id(),
-                    index + 5,
-                    pooler,
-                    other,
-                    fault,
-                ),
+                "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops) "
+                "VALUES (%s, %s, %s, %s, 'planted', 77)",
+                (first_id(at), index, pooler, farmer),
+            )
+            await connection.execute(
+                "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, code, fault) "
+                "VALUES (%s, %s, %s, %s, 'failed', 'no-funds', 'farmer')",
+                (first_id(at + timedelta(seconds=1)), index, pooler, other),
             )
         before = await everything(database, farmer)
         assert before["performance"]["blocks_planted"] == 2 * BLOCKS + 2
@@ -122,7 +106,8 @@ async def test_settled_sums_are_those_of_all_there_was(database_url: str, monkey
 
         # What ends later is seen at once, and the next look keeps it so.
         await connection.execute(
-            "INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops) "
+            "INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, "
+            "stake_stroops) "
             "VALUES (%s, 10000, %s, %s, 'harvested', 5, 77)",
             (new_id(), pooler, farmer),
         )
@@ -210,8 +195,9 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
             assert ids is not None and miner is not None
             newest = length * BLOCKS - 1
             known: dict[str, Any] = ids | miner | {
-                "block_index": newest - 5, "everybody": True, "from_index": 0, "to_index": newest, "limit": 20, "before": newest,
-                "before_index": newest, "bin_seconds": 60, "since": end, "called": "12", "index": 12, "grace_seconds": 60,
+                "block_index": newest - 5, "everybody": True, "from_index": 0, "to_index": newest, "limit": 20,
+                "before": newest, "before_index": newest, "bin_seconds": 60, "since": end, "called": "12", "index": 12,
+                "grace_seconds": 60,
                 "ledger": 0, "week_blocks": 100, "day_blocks": 100, "first": first_id(end), "end": first_id(end),
                 "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30,
             }  # fmt: skip
