@@ -214,6 +214,13 @@ class Settings(BaseSettings):
     ray_gpus: Annotated[int, Field(ge=0)] = 0
     """Graphics cards to ask the Ray cluster's autoscaler for."""
 
+    coordinators: Annotated[int, Field(ge=1, le=9)] = 1
+    """How many coordinators are to run for the pooler: one leads, the others stand by. `kalepool up` starts so many;
+    with more than one, operators are told when nobody stands by, and when one takes over."""
+
+    coordinator_lease_seconds: Annotated[float, Field(ge=1, le=60)] = 4.0
+    """Seconds after which another coordinator takes over from one that is silent."""
+
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on this machine where the coordinator serves its metrics to Prometheus. Without one it serves none."""
 
