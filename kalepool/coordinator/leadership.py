@@ -14,7 +14,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import DatabaseError
 from kalepool.fencing import Fence, fenced
 from kalepool.services import coordinators
-from kalepool.services.coordinators import Candidate
+from kalepool.services.coordinators import CoordinatorSelf
 
 RENEWALS = 4  # of a lease, while it lasts
 LOOK_SECONDS = 0.5  # between two looks of one that stands by, at most
@@ -29,7 +29,7 @@ class Leadership:
     def __init__(self, database: Database, pooler_id: UUID, seconds: float) -> None:
         self.fence: Fence | None = None
         self.leader: str | None = None  # the place of whoever leads, where that is another
-        self._me = Candidate(new_id(), pooler_id, f"{socket.gethostname()}/{os.getpid()}")
+        self._me = CoordinatorSelf(new_id(), pooler_id, f"{socket.gethostname()}/{os.getpid()}")
         self._database = database
         self._seconds = seconds
         self._asked = (float("-inf"), float("-inf"))  # when the lease was last renewed, by both clocks

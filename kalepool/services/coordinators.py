@@ -13,12 +13,18 @@ from kalepool.fencing import Fence
 SILENT_SECONDS = 15.0
 """A coordinator that was not heard of for so long is gone."""
 
+SETTLED_SECONDS = 60.0
+"""When somebody has led for so long, whoever is to stand by should be there."""
+
+TOLD_SECONDS = 3600.0
+"""For so long a take-over is told of."""
+
 LEADERLESS_SECONDS = 30.0
 """When nobody has led for so long, whoever should is told of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CoordinatorSelf:
     """A process that coordinates a pooler, or would. `place`: its machine and process, for people."""
 
     coordinator_id: UUID
@@ -54,20 +60,22 @@ class Coordinating:
     fence: int
     place: str
     taken_at: datetime
+    expires_at: datetime
     taken_from: str | None
     given_up: bool
+    led_seconds: float
     leaderless_seconds: float
     standing_by: int
 
 
-async def look(database: Database, me: Candidate) -> Lead | None:
+async def look(database: Database, me: CoordinatorSelf) -> Lead | None:
     """Who leads now, and that this one is there. Raises DatabaseError, as all of these."""
     return await database.fetch_one(
         "look_at_lease", row=Lead, coordinator_id=me.coordinator_id, pooler_id=me.pooler_id, place=me.place
     )
 
 
-async def take(database: Database, me: Candidate, seconds: float) -> Taken | None:
+async def take(database: Database, me: CoordinatorSelf, seconds: float) -> Taken | None:
     """Lead from now on; None where somebody else does."""
     return await database.fetch_one(
         "take_lease",
@@ -79,7 +87,7 @@ async def take(database: Database, me: Candidate, seconds: float) -> Taken | Non
     )
 
 
-async def renew(database: Database, me: Candidate, fence: int, seconds: float) -> None:
+async def renew(database: Database, me: CoordinatorSelf, fence: int, seconds: float) -> None:
     """Go on leading. Raises NotLeadingError where somebody else has taken over."""
     renewed = await database.execute(
         "renew_lease",
@@ -93,7 +101,7 @@ async def renew(database: Database, me: Candidate, fence: int, seconds: float) -
         raise NotLeadingError(f"another coordinator has taken over from number {fence}")
 
 
-async def give_up(database: Database, me: Candidate, fence: int | None) -> None:
+async def give_up(database: Database, me: CoordinatorSelf, fence: int | None) -> None:
     """Whoever stands by leads at once. `fence`: None for one that only stood by."""
     if fence is not None:
         await database.execute("give_up_lease", pooler_id=me.pooler_id, fence=fence)

@@ -31,7 +31,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'number % does not lead pooler % any more', number, leader_of USING ERRCODE = 'KP001';
     END IF;
-    PERFORM set_config('kalepool.fence', number::text, true), set_config('idle_in_transaction_session_timeout', '3s', true);
+    PERFORM set_config('kalepool.fence', number::text, true), set_config('idle_in_transaction_session_timeout', '2s', true);
 END $$;
 
 -- A coordinator's login writes to no table without having passed there.

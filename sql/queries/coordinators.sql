@@ -40,9 +40,10 @@ DELETE FROM coordinators WHERE coordinator_id = %(coordinator_id)s OR seen_at < 
 SELECT FROM coordinator_leases WHERE pooler_id = %(pooler_id)s AND fence = %(fence)s;
 
 -- name: select_coordinating
--- The poolers whose coordinator was heard of within a day: who leads since when, for how long nobody has, and how many others
--- were heard of just now.
-SELECT p.pooler_id, p.name AS pooler, l.fence, l.place, l.taken_at, l.taken_from, l.given_up,
+-- The poolers whose coordinator was heard of within a day: who leads, for how long, or for how long nobody has, and how many
+-- others were heard of just now.
+SELECT p.pooler_id, p.name AS pooler, l.fence, l.place, l.taken_at, l.expires_at, l.taken_from, l.given_up,
+       extract(epoch FROM now() - l.taken_at)::float AS led_seconds,
        greatest(extract(epoch FROM now() - l.expires_at), 0)::float AS leaderless_seconds,
        (SELECT count(*) FROM coordinators c
         WHERE c.pooler_id = l.pooler_id AND c.seen_at > now() - make_interval(secs => %(silent_seconds)s)

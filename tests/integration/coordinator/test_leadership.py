@@ -159,7 +159,6 @@ async def test_a_coordinators_login_writes_nowhere_without_its_number(
         await login.execute("insert_hashrates", searchers=[], speeds=[])
 
 
-@pytest.mark.slow(6, "a transaction that is never ended has to be thrown out after 3 s")
 async def test_who_takes_over_waits_for_what_is_being_written_but_not_for_ever(
     login: Database, pooler_id: UUID, database_url: str
 ) -> None:

@@ -11,7 +11,8 @@ from kalepool.database import new_id
 from kalepool.errors import NotLeadingError
 from kalepool.fencing import HEADER, Fence, fenced
 from kalepool.services import coordinators
-from kalepool.services.coordinators import Candidate
+from kalepool.services.coordinators import CoordinatorSelf
+from kalepool.services.health import Health
 from tests.integration.api.conftest import api  # noqa: F401  # a fixture
 from tests.integration.services.test_crashes import come_to, do
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def take_over(farm) -> Fence:
     """Another coordinator leads from now on."""
-    taken = await coordinators.take(farm.ctx.database, Candidate(new_id(), farm.pooler_id, "elsewhere/1"), 0.0)
+    taken = await coordinators.take(farm.ctx.database, CoordinatorSelf(new_id(), farm.pooler_id, "elsewhere/1"), 0.0)
     assert taken is not None
     return Fence(farm.pooler_id, taken.fence)
 
@@ -107,3 +108,31 @@ async def test_a_request_under_way_is_its_leaderships_to_its_end(farm, api, monk
     answer = await asyncio.create_task(api.pooler.post("/plant", json=body, headers={HEADER: str(old.number)}))
     assert (answer.status_code, answer.json()["code"]) == (409, "not-leading")
     assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'plant'") == [(0,)]
+
+
+async def test_health_and_metrics_say_whether_somebody_leads(farm, api) -> None:  # noqa: F811
+    database = farm.ctx.database
+
+    async def part() -> tuple[str, str]:
+        found = (await Health(farm.ctx).report()).components["coordinator"]
+        return found.state, found.detail
+
+    assert await part() == ("none", "no coordinator of ours has led yet")
+    me, other = (CoordinatorSelf(new_id(), farm.pooler_id, place) for place in ("here/1", "there/2"))
+    assert await coordinators.look(database, me) is None
+    assert await coordinators.take(database, me, 60.0) is not None
+    state, said = await part()
+    assert state == "up" and said.startswith("number 1 leads since ") and said.endswith(" UTC, nobody stands by")
+    await coordinators.look(database, other)
+    assert (await part())[1].endswith("1 stands by")
+    text = (await api.operator.get("/metrics")).text
+    for line in ("coordinator_lease", "leaderships_total", "coordinators_standing_by"):
+        assert f'kalepool_{line}{{pooler="ours"}} 1.0' in text
+
+    await farm.rows("UPDATE coordinator_leases SET expires_at = now() - interval '31 seconds'")
+    state, said = await part()
+    assert state == "down" and said.startswith("no coordinator leads since ") and "here" not in said
+    await coordinators.give_up(database, me, 1)
+    await farm.rows("UPDATE coordinator_leases SET expires_at = now() - interval '31 seconds'")
+    state, said = await part()
+    assert state == "none" and said.endswith(" UTC, when it was ended")
