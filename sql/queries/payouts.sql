@@ -121,6 +121,12 @@ FROM transfers
 WHERE number > %(after)s AND (debit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) OR credit = 'miner/' || %(miner_id)s)
 ORDER BY number LIMIT %(limit)s;
 
+-- name: select_miner_earnings
+-- What a miner was credited with for its newest blocks.
+SELECT block_index, amount_stroops FROM transfers
+WHERE credit = 'miner/' || %(miner_id)s AND event = 'credited'
+ORDER BY number DESC LIMIT %(limit)s;
+
 -- name: update_payout_terms
 -- Changes what is not null. Who may be paid otherwise from now on is looked at again.
 UPDATE miners SET payout_threshold_stroops = coalesce(%(threshold_stroops)s, payout_threshold_stroops),
@@ -135,16 +141,12 @@ WHERE miner_id = %(miner_id)s;
 -- Miners whose next wallet was said long enough ago.
 SELECT miner_id FROM miners WHERE next_wallet_at <= now() ORDER BY miner_id;
 
--- name: select_miner_wallets
-SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
-WHERE miner_id = %(miner_id)s;
-
 -- name: select_miners_paid_to
 SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
 WHERE payout_wallet = %(wallet)s AND payout_memo IS NULL ORDER BY miner_id;
 
 -- name: lock_miner_wallets
--- As select_miner_wallets; nobody else changes them within the transaction.
+-- Nobody else changes them within the transaction.
 SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
 WHERE miner_id = %(miner_id)s FOR UPDATE;
 
