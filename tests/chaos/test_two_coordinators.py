@@ -153,7 +153,7 @@ async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now
                 begun = time.monotonic()
                 await until(f"SELECT true FROM coordinator_leases WHERE fence > {fence}", 10.0)
                 print(f"{phase} of block {block}: taken over after {time.monotonic() - begun:.2f} s")
-                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 1.0
+                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 3.0  # of a busy machine
             await crew.wake()
             async with asyncio.timeout(5.0):
                 while not all("leadership_lost" in crew.log(pid) for pid in crew.frozen):  # noqa: ASYNC110

@@ -180,8 +180,9 @@ async def test_the_coordinator_does_its_part(server: Postgres) -> None:
     async with Database.open(server.url(login=Login.COORDINATOR), role=Login.COORDINATOR) as database:
         assert await database.fetch_all("select_next_searchers", count=2)
         with psycopg.connect(server.url(), autocommit=True) as owner:
-            (pooler_id,) = owner.execute("SELECT pooler_id FROM poolers").fetchone() or (None,)
-        leadership = Leadership(database, pooler_id, 4.0)
+            found = owner.execute("SELECT pooler_id FROM poolers").fetchone()
+        assert found is not None
+        leadership = Leadership(database, found[0], 4.0)
         with fenced(await leadership.stand_by()):
             await database.execute(
                 "insert_worker_shares",
