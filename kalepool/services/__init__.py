@@ -27,6 +27,7 @@ keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
+coordinators.py   which coordinator of a pooler leads, and who stands by
 presence.py       when the pool itself was away
 absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state

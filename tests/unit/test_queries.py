@@ -18,6 +18,7 @@ OWNERS = {
     "browsing": ["services/browsing.py"],
     "books": ["services/postings.py", "services/books/"],
     "coordinator": ["coordinator/"],
+    "coordinators": ["services/coordinators.py"],
     "custody": ["custody.py"],
     "farm": ["view/farm.py"],
     "farmers": ["services/farmers.py"],

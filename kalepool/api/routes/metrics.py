@@ -29,6 +29,7 @@ from kalepool.services.books.held import Difference
 from kalepool.services.books.results import BlockResult, Days, PeriodResult
 from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.context import Context
+from kalepool.services.coordinators import Coordinating, coordinating
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
@@ -105,6 +106,7 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),
@@ -151,6 +153,15 @@ def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
             buckets.append((bound, below))
         delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
     yield delays
+
+
+def _of_coordinators(found: Sequence[Coordinating]) -> Iterable[Metric]:
+    leads = {(each.pooler,): int(not each.leaderless_seconds) for each in found}
+    yield _gauge("coordinator_lease", "Whether a coordinator leads (1) or none (0)", ["pooler"], leads)
+    fences = {(each.pooler,): each.fence for each in found}
+    yield _counter("leaderships", "The newest leadership's number: each has one more", ["pooler"], fences)
+    standing = {(each.pooler,): each.standing_by for each in found}
+    yield _gauge("coordinators_standing_by", "Coordinators that would take over", ["pooler"], standing)
 
 
 def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:
