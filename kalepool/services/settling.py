@@ -1,6 +1,6 @@
 """Adds up what does not change any more, so that no page reads all of the past: sums by farmer, day, account and label.
 
-Who reads takes the sums and what came since, of one moment (the functions of migration 0031). Events are settled in the
+Who reads takes the sums and what came since, of one moment (the functions of migration 0032). Events are settled in the
 order of their ids, up to SETTLED before now and never past a transaction that is open; steps end with the day in UTC.
 """
 
