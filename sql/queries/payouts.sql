@@ -121,6 +121,12 @@ FROM transfers
 WHERE number > %(after)s AND (debit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) OR credit = 'miner/' || %(miner_id)s)
 ORDER BY number LIMIT %(limit)s;
 
+-- name: select_miner_earnings
+-- What a miner was credited with for its newest blocks.
+SELECT block_index, amount_stroops FROM transfers
+WHERE credit = 'miner/' || %(miner_id)s AND event = 'credited'
+ORDER BY number DESC LIMIT %(limit)s;
+
 -- name: update_payout_terms
 -- Changes what is not null. Who may be paid otherwise from now on is looked at again.
 UPDATE miners SET payout_threshold_stroops = coalesce(%(threshold_stroops)s, payout_threshold_stroops),
