@@ -83,14 +83,13 @@ class HarvestFee:
     fee_stroops: int
     transaction_hash: str | None
     solo: bool = False
-    nonce: str | None = None
+    nonce: int | None = None
     work_transaction_hash: str | None = None
 
     @property
     def work(self) -> tuple[str, int]:
         """Farmer and nonce, as `LogVerdict.solo` has them; -1 for no nonce."""
-        nonce = parse_nonce(self.nonce) if self.nonce is not None else None
-        return self.farmer, -1 if nonce is None else nonce
+        return self.farmer, -1 if self.nonce is None else self.nonce
 
 
 @dataclass(frozen=True, slots=True)

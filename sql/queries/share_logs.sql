@@ -61,7 +61,7 @@ SELECT f.custodial_wallet AS farmer, h.reward_stroops,
        coalesce(CASE WHEN h.fee_stroops IS NULL THEN t.platform_fee WHEN h.solo THEN least(f.fee_rate, t.solo_fee)
                      ELSE f.fee_rate END, 0) AS fee_rate,
        coalesce(e.amount_stroops, 0) AS fee_stroops, encode(h.transaction_hash, 'hex') AS transaction_hash, h.solo,
-       w.nonce::text AS nonce, encode(w.transaction_hash, 'hex') AS work_transaction_hash
+       w.nonce, encode(w.transaction_hash, 'hex') AS work_transaction_hash
 FROM harvests h
 JOIN farmers f USING (farmer_id)
 LEFT JOIN block_terms t ON t.block_index = h.block_index

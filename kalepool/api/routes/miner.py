@@ -45,9 +45,6 @@ Hashes = Annotated[int, Field(description="A number of hashes.")]
 MOST_SHARES = 100
 """In one request."""
 
-SOLO = "solo"
-"""What accepted shares of SOLO jobs are counted as."""
-
 CREDITS_COST = 99
 """A page of credits counts as so many more requests: a miner's limit is made for shares."""
 
@@ -442,7 +439,7 @@ async def me(request: Request, caller: PaidMiner) -> MinerView:
             name: RateView.model_validate(record.hashrates[seconds])
             for name, seconds in zip(("1m", "10m", "1h"), miners.RATE_WINDOWS, strict=True)
         },
-        shares={name: record.shares.get(name, 0) for name in (*(each.value for each in ShareOutcome), SOLO)},
+        shares={name: record.shares.get(name, 0) for name in (*(each.value for each in ShareOutcome), miners.SOLO)},
         rigs=[RigView.model_validate(each) for each in record.rigs],
     )
 

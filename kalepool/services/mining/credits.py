@@ -53,8 +53,12 @@ class CreditTerms:
 
     @classmethod
     def of(cls, settings: Settings) -> CreditTerms:
-        fees = (Decimal(str(fee)) for fee in (settings.platform_fee, settings.miner_fee_part))
-        return cls(*fees, settings.pplns_blocks, Decimal(str(settings.solo_fee)))
+        return cls(
+            platform_fee=Decimal(str(settings.platform_fee)),
+            miner_fee_part=Decimal(str(settings.miner_fee_part)),
+            pplns_blocks=settings.pplns_blocks,
+            solo_fee=Decimal(str(settings.solo_fee)),
+        )
 
 
 async def fix_terms(database: Database, settings: Settings) -> int:

@@ -72,8 +72,7 @@ async def over(farm: FarmUnderTest) -> None:
 async def best_share(farm: FarmUnderTest, farmer: Farmer) -> int:
     """The nonce of the best SOLO share for a farmer in block 1."""
     [(nonce,)] = await farm.rows(
-        "SELECT nonce FROM shares WHERE block_index = 1 AND farmer_id = %s AND solo "
-        "ORDER BY hash LIMIT 1",
+        "SELECT nonce FROM shares WHERE block_index = 1 AND farmer_id = %s AND solo ORDER BY hash LIMIT 1",
         farmer.farmer_id,
     )
     return int(nonce)

@@ -174,7 +174,7 @@ SOLO = replace(
     shared_stroops=49,
     kept_stroops=106 - 33 - 8,
     credits={"a": 33, "b": 8},
-    harvests=[CLOSING.harvests[0], HarvestFee("G2", 700, Decimal("0.01"), 7, None, solo=True, nonce="5")],
+    harvests=[CLOSING.harvests[0], HarvestFee("G2", 700, Decimal("0.01"), 7, None, solo=True, nonce=5)],
     solo_fee=Decimal("0.01"),
 )
 """Of the second farmer's work, which a rig of its own has found, the pool keeps the service fee."""
@@ -198,8 +198,8 @@ def test_a_closing_with_a_solo_work(changed: dict, solo: list[tuple[str, int]], 
 
 
 def test_a_solo_work_of_which_the_full_fee_was_taken_is_found() -> None:
-    taken = replace(CLOSING.harvests[0], nonce="5")
+    taken = replace(CLOSING.harvests[0], nonce=5)
     closing = replace(CLOSING, harvests=[taken, CLOSING.harvests[1]])
     [said] = check_closing(closing, expected_credits(closing, HASHES), [("G1", 5)])
     assert "the work of G1 was not SOLO by the closing, and is a SOLO share's" in said
-    assert taken.work == ("G1", 5) and replace(taken, nonce="x").work == ("G1", -1)
+    assert taken.work == ("G1", 5) and CLOSING.harvests[0].work == ("G1", -1)
