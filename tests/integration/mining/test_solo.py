@@ -133,7 +133,8 @@ async def test_while_its_farmer_is_in_no_block_it_hashes_for_all(
     field: Field, mining: Mining, owner: Owner, solo: Rig
 ) -> None:
     first = await given_job(mining, solo)
-    place = mining.dealer.places.pop(owner.farmer_id)
+    await field.execute("UPDATE farmers SET paused = true WHERE farmer_id = %s", owner.farmer_id)
+    await mining._load_places()
     solo.given_at = None
     mining.dealer.deal(datetime.now(UTC))
     common = await given_job(mining, solo)
@@ -142,7 +143,8 @@ async def test_while_its_farmer_is_in_no_block_it_hashes_for_all(
     [answer] = await mining.take_shares(owner.miner_id, [Offer(common.job.job_id, str(nonce))])
     assert answer.outcome is ShareOutcome.ACCEPTED
     assert await field.execute("SELECT solo FROM shares") == [(False,)]
-    mining.dealer.places[owner.farmer_id] = place
+    await field.execute("UPDATE farmers SET paused = false")
+    await mining._load_places()
     solo.given_at = None
     mining.dealer.deal(datetime.now(UTC))
     again = await given_job(mining, solo)
@@ -151,9 +153,8 @@ async def test_while_its_farmer_is_in_no_block_it_hashes_for_all(
 
 async def test_a_rig_goes_over_to_solo_and_back_with_other_jobs(mining: Mining, owner: Owner) -> None:
     """Of the same farmer, too: whether a share is SOLO is said by its job, not by whoever brings it."""
-    for farmer_id in list(mining.dealer.places):
-        if farmer_id != owner.farmer_id:
-            mining.dealer.places.pop(farmer_id)
+    for farmer_id, place in mining.dealer.places.items():
+        place.zeros = 0 if farmer_id == owner.farmer_id else 9
     jobs = []
     for solo in (None, owner.farmer_id, None):
         rig = await mining.claim_rig(owner.miner_id, "a", hashes_per_second=SLOW, solo=solo)
