@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
-    """Seconds between two ledgers, nominally."""
+    """Seconds between two ledgers, until the network's own setting was read and where it has none; and how fast a
+    devnet is that `kalepool up` starts."""
 
     block_seconds: Annotated[int, Field(gt=0)] | None = None
     """Seconds that a KALE block lasts."""
@@ -214,8 +215,16 @@ class Settings(BaseSettings):
     ray_gpus: Annotated[int, Field(ge=0)] = 0
     """Graphics cards to ask the Ray cluster's autoscaler for."""
 
+    coordinators: Annotated[int, Field(ge=1, le=9)] = 1
+    """How many coordinators are to run for a pooler, anywhere: one leads, the others stand by. `kalepool up` starts so
+    many. With more than one, operators are told when one takes over, and when nobody stands by."""
+
+    coordinator_lease_seconds: Annotated[float, Field(ge=1, le=60)] = 4.0
+    """Seconds after which another coordinator takes over from one that is silent."""
+
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port on this machine where the coordinator serves its metrics to Prometheus. Without one it serves none."""
+    """Port on this machine where the coordinator serves its metrics to Prometheus; a second one of `kalepool up` has
+    the next port. Without one it serves none."""
 
     landing_probability: Annotated[float, Field(gt=0, lt=1), Heading("When works leave")] = 0.999
     """How surely a farmer's last work is to land before the block is over. A lower one sends it later: more gap, and
@@ -268,6 +277,10 @@ class Settings(BaseSettings):
     min_spare_stroops: Annotated[int, Field(ge=0)] = 10_000_000
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
+
+    sponsored_farmers: Annotated[int, Field(ge=0)] = 0
+    """So many farmers need no XLM: the pool's account pays the reserve of their wallets, 1.5 XLM each, and has it back
+    when they leave. Who comes beyond that brings its own. With 0 everybody does."""
 
     farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
@@ -348,6 +361,11 @@ class Settings(BaseSettings):
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls
     to the pool's own workers stays the pool's."""
+
+    solo_fee: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Part of a farmer's reward that the pool takes, in place of the farmer's fee where that is more, when the work was
+    found by a rig of the farmer's own (SOLO): the service fee. Nothing of it is shared out. It is fixed for a block
+    when that begins."""
 
     payout_threshold_stroops: Annotated[int, Field(ge=1)] = 100_000_000
     """KALE from which on a miner is paid, in stroops (100,000,000 are 10 KALE), unless it has set more itself."""

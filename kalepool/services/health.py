@@ -14,6 +14,7 @@ from kalepool.database import Database
 from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
+from kalepool.services.coordinators import LEADERLESS_SECONDS, Coordinating, coordinating
 from kalepool.services.journal import gaps
 from kalepool.units import amount, counted, rate
 
@@ -72,6 +73,7 @@ class Health:
                 "accounts": self._accounts,
                 "journal": self._journal,
                 "workers": self._workers,
+                "coordinator": self._coordinator,
                 "price": self._price,
                 "relayer": self._relayer,
             }
@@ -116,7 +118,7 @@ class Health:
         health = await self._ctx.chain.read_health()
         # By our own count of time: its close time and our clock need not agree.
         age = self._ctx.chain.ledger_age_seconds
-        if age > LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5:
+        if age > LATE_LEDGERS * self._ctx.chain.network.ledger_seconds + 5:
             return "down", f"no ledger closed for {age:.0f} s, the last is {health.ledger.sequence}"
         said = self._ctx.chain.servers.describe()
         return "up", f"ledger {health.ledger.sequence}" + (said and f"; {said}")
@@ -154,6 +156,17 @@ class Health:
         if found is None:
             return "waiting", "our accounts were not held against the ledger yet"
         return ("down", gaps.describe(found)) if found else ("up", "")
+
+    async def _coordinator(self) -> tuple[str, str]:
+        found = await coordinating(self._ctx.database)
+        if not found:
+            return "none", "no coordinator of ours has led yet"
+        gone = [each for each in found if each.leaderless_seconds > LEADERLESS_SECONDS]
+        named = len(found) > 1
+        said = "; ".join(f"{each.pooler}: " * named + _who_leads(each) for each in found)
+        if all(each.given_up for each in gone):
+            return "none" if len(gone) == len(found) else "up", said
+        return "down", said
 
     async def _price(self) -> tuple[str, str]:
         return "none" if self._ctx.settings.kale_price_xlm is None else "up", what_is_known(self._ctx.settings)
@@ -193,6 +206,14 @@ def what_is_known(settings: Settings) -> str:
     if settings.network != "mainnet":
         return ""
     return "no price of KALE is set: the pool does not know whether it earns: set KALEPOOL_KALE_PRICE_XLM"
+
+
+def _who_leads(found: Coordinating) -> str:
+    """Without places: anybody may read it."""
+    if found.leaderless_seconds:
+        return f"no coordinator leads since {found.expires_at:%H:%M:%S} UTC" + ", when it was ended" * found.given_up
+    standing = f"{found.standing_by or 'nobody'} stand{'s' * (found.standing_by <= 1)} by"
+    return f"number {found.fence} leads since {found.taken_at:%H:%M:%S} UTC, {standing}"
 
 
 @dataclass(frozen=True, slots=True)

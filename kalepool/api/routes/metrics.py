@@ -29,10 +29,11 @@ from kalepool.services.books.held import Difference
 from kalepool.services.books.results import BlockResult, Days, PeriodResult
 from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.context import Context
+from kalepool.services.coordinators import Coordinating, coordinating
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
-from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
+from kalepool.services.totals import DELAY_BOUNDS, read_figures, read_totals
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,7 +55,6 @@ class Metrics:
         self._ctx = ctx
         self._health = health
         self._days = days or Days(ctx.database)
-        self._totals = Totals(ctx.database)
         self._lock = asyncio.Lock()
         self._last: tuple[float, bytes] | None = None
 
@@ -76,24 +76,16 @@ class Metrics:
             return Limits()
 
     async def _read(self) -> list[Metric]:
-        sums = await self._totals.read()
-        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
+        sums = await read_totals(self._ctx.database)
+        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.chain.network)
         now = await read_figures(self._ctx.database, living)
-        shares, lost = now.shares, now.lost
+        lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
             *_of_submissions(sums),
-            _counter(
-                "miner_shares", "Shares of external miners", ["outcome"], {(r["outcome"],): r["shares"] for r in shares}
-            ),
-            _counter(
-                "miner_credited_hashes",
-                "Hashes credited to external miners",
-                [],
-                {(): sum(row["credited_hashes"] for row in shares)},
-            ),
+            *_of_shares(sums),
             _counter("stakes_lost", "Stakes lost", ["fault"], {(r["fault"],): r["stakes"] for r in lost}),
             _counter(
                 "stakes_lost_stroops",
@@ -114,7 +106,14 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
+            _gauge(
+                "xlm_lent_stroops",
+                "XLM that the pool's account has locked in reserves of farmers' wallets",
+                [],
+                {(): self._ctx.accounts.sponsored_stroops},
+            ),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
@@ -123,7 +122,7 @@ class Metrics:
                 await read_treasury(self._ctx.database),
                 now.gauges["open_payouts"],
                 await payout_trouble(self._ctx.database),
-                await held.lasting(self._ctx.database, self._ctx.settings.chain),
+                await held.lasting(self._ctx.database, self._ctx.chain.network),
             ),
         ]
 
@@ -134,6 +133,13 @@ def _of_events(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
         yield _counter(f"{action}s", f"{words} by outcome; code says why one failed", ["outcome", "code"], found)
     yield _counter("staked_stroops", "Staked in all", [], {(): sums["stroops", "plant"]})
     yield _counter("rewards_stroops", "Rewards received, without stakes", [], {(): sums["stroops", "harvest"]})
+
+
+def _of_shares(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
+    shares = {key[1:]: value for key, value in sums.items() if key[0] == "shares"}
+    yield _counter("miner_shares", "Shares of external miners", ["outcome"], shares)
+    credited = sum(value for key, value in sums.items() if key[0] == "credited_hashes")
+    yield _counter("miner_credited_hashes", "Hashes credited to external miners", [], {(): credited})
 
 
 def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
@@ -153,6 +159,15 @@ def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
             buckets.append((bound, below))
         delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
     yield delays
+
+
+def _of_coordinators(found: Sequence[Coordinating]) -> Iterable[Metric]:
+    leads = {(each.pooler,): int(not each.leaderless_seconds) for each in found}
+    yield _gauge("coordinator_lease", "Whether a coordinator leads (1) or none (0)", ["pooler"], leads)
+    fences = {(each.pooler,): each.fence for each in found}
+    yield _counter("leaderships", "The newest leadership's number: each has one more", ["pooler"], fences)
+    standing = {(each.pooler,): each.standing_by for each in found}
+    yield _gauge("coordinators_standing_by", "Coordinators that would take over", ["pooler"], standing)
 
 
 def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:
