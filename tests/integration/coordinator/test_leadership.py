@@ -79,6 +79,15 @@ async def test_the_lease_goes_from_who_is_silent_to_who_stands_by(
     assert third.is_sure
 
 
+async def test_a_lease_of_before_the_servers_clock_was_set_back_is_none(
+    login: Database, pooler_id: UUID, database_url: str
+) -> None:
+    await taken(Leadership(login, pooler_id, 60.0), 0.5)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("UPDATE coordinator_leases SET expires_at = now() + interval '1 hour'")
+    assert (await taken(Leadership(login, pooler_id, 60.0), 0.5)).number == 2
+
+
 async def test_a_clock_that_went_on_while_the_machine_slept_makes_it_ask(
     login: Database, pooler_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +106,7 @@ async def test_while_the_database_is_away_nobody_stops_standing_by(
 ) -> None:
     leader, tries = Leadership(login, pooler_id, LEASE), 0
 
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         nonlocal tries
         tries += 1
         if tries > 1:
