@@ -357,6 +357,11 @@ class Settings(BaseSettings):
     """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls
     to the pool's own workers stays the pool's."""
 
+    solo_fee: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Part of a farmer's reward that the pool takes, in place of the farmer's fee where that is more, when the work was
+    found by a rig of the farmer's own (SOLO): the service fee. Nothing of it is shared out. It is fixed for a block
+    when that begins."""
+
     payout_threshold_stroops: Annotated[int, Field(ge=1)] = 100_000_000
     """KALE from which on a miner is paid, in stroops (100,000,000 are 10 KALE), unless it has set more itself."""
 

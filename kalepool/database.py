@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
@@ -64,6 +64,11 @@ def new_id() -> UUID:
 def first_id(at: datetime) -> UUID:
     """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
     return UUID(int=max(math.floor(at.timestamp() * 1000), 0) << 80)
+
+
+def id_time(id: UUID) -> datetime:
+    """When a UUIDv7 was made, in UTC, to the millisecond."""
+    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

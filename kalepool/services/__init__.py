@@ -17,6 +17,7 @@ seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own
 blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
+settling.py       adds up what does not change any more
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
 seeking.py        farmers, miners and actions as operators seek them

@@ -17,6 +17,18 @@ SELECT address, purpose FROM accounts WHERE address = ANY(%(addresses)s);
 -- The pool's part of rewards, by each farmer's terms.
 SELECT farmer_id, coalesce(fee_rate, 0) AS fee_rate FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
 
+-- name: select_harvest_terms
+-- What is taken of these harvests' rewards, by each farmer's terms; solo_fee where the work was found by a rig of the
+-- farmer's own.
+SELECT p.block_index, p.farmer_id, coalesce(f.fee_rate, 0) AS fee_rate, CASE WHEN best.solo THEN t.solo_fee END AS solo_fee
+FROM unnest(%(block_indexes)s::bigint[], %(farmer_ids)s::uuid[]) AS p (block_index, farmer_id)
+JOIN farmers f USING (farmer_id)
+LEFT JOIN block_terms t USING (block_index)
+LEFT JOIN LATERAL (
+    SELECT s.solo FROM works w LEFT JOIN shares s USING (block_index, farmer_id, nonce)
+    WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked'
+    ORDER BY w.zeros DESC, w.event_id DESC LIMIT 1) best ON true;
+
 -- name: select_fees_owed
 -- What these farmers hold that is not their own, nor unexplained.
 SELECT f.farmer_id, coalesce(sum(b.balance_stroops), 0) AS owed_stroops
@@ -190,19 +202,32 @@ CROSS JOIN LATERAL (
 ORDER BY b.block_index DESC;
 
 -- name: select_day_results
--- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them.
-SELECT d.day, r.*
-FROM unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+-- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them. What is settled is
+-- added up already (services/settling.py); the rest is read.
+SELECT d.day,
+       coalesce(y.plant_fee_stroops, 0) + r.plant_fee_stroops AS plant_fee_stroops,
+       coalesce(y.work_fee_stroops, 0) + r.work_fee_stroops AS work_fee_stroops,
+       coalesce(y.harvest_fee_stroops, 0) + r.harvest_fee_stroops AS harvest_fee_stroops,
+       coalesce(y.other_fee_stroops, 0) + r.other_fee_stroops AS other_fee_stroops,
+       coalesce(y.won_stroops, 0) + r.won_stroops AS won_stroops, l.lost_stroops,
+       round(coalesce(y.worth_stroops, 0) + r.worth_stroops - l.worth_stroops) AS worth_stroops,
+       coalesce(y.unpriced_stroops, 0) + r.unpriced_stroops + l.unpriced_stroops AS unpriced_stroops
+FROM settled s CROSS JOIN unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+LEFT JOIN day_sums y USING (day)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
-           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
-           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
-           coalesce(sum(won_stroops + lost_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
-    FROM money_events LEFT JOIN block_prices p USING (block_index)
-    WHERE event_id >= d.first AND event_id < d.until) r
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(won_stroops * p.price_xlm), 0) AS worth_stroops,
+           coalesce(sum(won_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM settling_money LEFT JOIN block_prices p USING (block_index)
+    WHERE event_id >= greatest(d.first, s.until_id) AND event_id < d.until) r
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(c.stake_stroops), 0) AS lost_stroops, coalesce(sum(c.stake_stroops * p.price_xlm), 0) AS worth_stroops,
+           coalesce(sum(c.stake_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM pooler_compensations c LEFT JOIN block_prices p USING (block_index)
+    WHERE c.standing = 'owed' AND c.compensation_id >= d.first AND c.compensation_id < d.until) l
 ORDER BY d.day DESC;
 
 -- name: select_first_submission

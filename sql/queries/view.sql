@@ -177,19 +177,21 @@ LIMIT %(limit)s;
 -- name: select_page_miner
 -- One miner, by the name it chose, with what it has earned, and was paid.
 SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_message,
-       coalesce((SELECT sum(amount_stroops) FROM transfers WHERE credit = 'miner/' || m.miner_id AND event = 'credited'), 0)
-           AS earned_stroops,
+       (SELECT credit_stroops FROM account_moves('miner/' || m.miner_id, 'credited')) AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,
-       coalesce((SELECT sum(amount_stroops) FROM transfers
-                 WHERE debit IN ('miner/' || m.miner_id, 'paying/' || m.miner_id) AND event = 'paid'), 0) AS paid_stroops
+       (SELECT sum(debit_stroops) FROM unnest(ARRAY['miner/', 'paying/']) kind,
+                                       account_moves(kind || m.miner_id, 'paid')) AS paid_stroops
 FROM miners m WHERE m.miner_id = %(miner_id)s;
 
 -- name: select_page_miner_blocks
 -- A miner's newest blocks: its shares, and its part of what all miners and our own workers hashed.
 SELECT c.block_index, sum(c.shares) FILTER (WHERE c.outcome = 'accepted')::bigint AS accepted,
-       sum(c.shares) FILTER (WHERE c.outcome <> 'accepted')::bigint AS refused, sum(c.credited_hashes) AS credited_hashes,
-       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index)
+       sum(c.shares) FILTER (WHERE c.outcome = 'solo')::bigint AS solo,
+       sum(c.shares) FILTER (WHERE c.outcome NOT IN ('accepted', 'solo'))::bigint AS refused,
+       sum(c.credited_hashes) FILTER (WHERE c.outcome = 'accepted') AS credited_hashes,
+       (SELECT coalesce(sum(credited_hashes), 0) FROM share_counts a
+        WHERE a.block_index = c.block_index AND a.outcome = 'accepted')
        + coalesce((SELECT hashes FROM house_hashes h WHERE h.block_index = c.block_index), 0) AS hashes_of_all
 FROM share_counts c
 WHERE c.miner_id = %(miner_id)s

@@ -36,6 +36,7 @@ OWNERS = {
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],
     "retention": ["services/retention.py"],
+    "settling": ["services/settling.py"],
     "share_logs": ["services/mining/"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],

@@ -33,7 +33,7 @@ from kalepool.services.coordinators import Coordinating, coordinating
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
-from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
+from kalepool.services.totals import DELAY_BOUNDS, read_figures, read_totals
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,7 +55,6 @@ class Metrics:
         self._ctx = ctx
         self._health = health
         self._days = days or Days(ctx.database)
-        self._totals = Totals(ctx.database)
         self._lock = asyncio.Lock()
         self._last: tuple[float, bytes] | None = None
 
@@ -77,24 +76,16 @@ class Metrics:
             return Limits()
 
     async def _read(self) -> list[Metric]:
-        sums = await self._totals.read()
+        sums = await read_totals(self._ctx.database)
         living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
         now = await read_figures(self._ctx.database, living)
-        shares, lost = now.shares, now.lost
+        lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
             *_of_submissions(sums),
-            _counter(
-                "miner_shares", "Shares of external miners", ["outcome"], {(r["outcome"],): r["shares"] for r in shares}
-            ),
-            _counter(
-                "miner_credited_hashes",
-                "Hashes credited to external miners",
-                [],
-                {(): sum(row["credited_hashes"] for row in shares)},
-            ),
+            *_of_shares(sums),
             _counter("stakes_lost", "Stakes lost", ["fault"], {(r["fault"],): r["stakes"] for r in lost}),
             _counter(
                 "stakes_lost_stroops",
@@ -136,6 +127,13 @@ def _of_events(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
         yield _counter(f"{action}s", f"{words} by outcome; code says why one failed", ["outcome", "code"], found)
     yield _counter("staked_stroops", "Staked in all", [], {(): sums["stroops", "plant"]})
     yield _counter("rewards_stroops", "Rewards received, without stakes", [], {(): sums["stroops", "harvest"]})
+
+
+def _of_shares(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
+    shares = {key[1:]: value for key, value in sums.items() if key[0] == "shares"}
+    yield _counter("miner_shares", "Shares of external miners", ["outcome"], shares)
+    credited = sum(value for key, value in sums.items() if key[0] == "credited_hashes")
+    yield _counter("miner_credited_hashes", "Hashes credited to external miners", [], {(): credited})
 
 
 def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
