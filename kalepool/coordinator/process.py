@@ -363,7 +363,8 @@ class Coordinator:
 
     def _live_by(self, limits: Limits) -> None:
         """How long pails live, and from when on they are urgent."""
-        network = self.settings.chain
+        network = self._chain.network
+        self.state.nominal_ledger_seconds = network.ledger_seconds
         self._living = living_blocks(limits.temporary_ttl, network)
         urgent = urgent_blocks(limits.temporary_ttl, network)
         self._rules = dataclasses.replace(self._rules, urgent_harvest_blocks=urgent)

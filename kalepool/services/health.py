@@ -118,7 +118,7 @@ class Health:
         health = await self._ctx.chain.read_health()
         # By our own count of time: its close time and our clock need not agree.
         age = self._ctx.chain.ledger_age_seconds
-        if age > LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5:
+        if age > LATE_LEDGERS * self._ctx.chain.network.ledger_seconds + 5:
             return "down", f"no ledger closed for {age:.0f} s, the last is {health.ledger.sequence}"
         said = self._ctx.chain.servers.describe()
         return "up", f"ledger {health.ledger.sequence}" + (said and f"; {said}")
