@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_miners, german_operators, german_page
+from kalepool.view import german_books, german_miners, german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -270,5 +270,5 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
-COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED
+WORDS = german_books.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
+COUNTED = german_books.COUNTED | german_page.COUNTED | german_operators.COUNTED | COUNTED
