@@ -114,7 +114,7 @@ def test_what_is_filled_in_is_escaped_where_html_is() -> None:
     ]
 
 
-NAMES = {"unexplained", "operator", "kalepool", "KALE", "XLM", "API", "UTC", "Linux", "macOS", "Windows", "Docker", "G", "M"}
+NAMES = {"unexplained", "operator", "kalepool", "KALE", "XLM", "API", "UTC", "Linux", "macOS", "Windows", "Docker"}
 """The same in every language: names, accounts of the books among them."""
 
 
