@@ -61,11 +61,10 @@ def main(settings: Settings) -> None:
     try:
         asyncio.run(_until_signalled(settings))
     except ExceptionGroup as group:  # one loop failed, and took the others with it
-        error = group.exceptions[0]
-        if isinstance(error, StuckRayError):
-            log.error("coordinator_ended", reason=str(error))
+        if stuck := group.subgroup(StuckRayError):
+            log.error("coordinator_ended", reason=str(stuck.exceptions[0]))
             os._exit(1)  # at an orderly end Ray would have it wait for ever
-        raise error from None
+        raise group.exceptions[0] from None
 
 
 async def _until_signalled(settings: Settings) -> None:
