@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
-    """Seconds between two ledgers, nominally."""
+    """Seconds between two ledgers, until the network's own setting was read and where it has none; and how fast a
+    devnet is that `kalepool up` starts."""
 
     block_seconds: Annotated[int, Field(gt=0)] | None = None
     """Seconds that a KALE block lasts."""
@@ -277,6 +278,10 @@ class Settings(BaseSettings):
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
 
+    sponsored_farmers: Annotated[int, Field(ge=0)] = 0
+    """So many farmers need no XLM: the pool's account pays the reserve of their wallets, 1.5 XLM each, and has it back
+    when they leave. Who comes beyond that brings its own. With 0 everybody does."""
+
     farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
@@ -399,6 +404,10 @@ class Settings(BaseSettings):
 
     alert_kind: WebhookForm = WebhookForm.JSON
     """The form of what the webhook is sent. Telegram's address ends in `/sendMessage?chat_id=…`."""
+
+    own_alert_origins: str = "https://api.telegram.org, https://discord.com, https://ntfy.sh"
+    """Where farmers and miners may have themselves told of what is theirs, separated by commas: Telegram's, Discord's,
+    and servers of ntfy. Nobody is told anywhere else; empty, nobody is told at all."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
     """The least grave events that are logged."""

@@ -21,9 +21,7 @@ def test_an_amount(text: str, stroops: int) -> None:
     assert stroops_of(text) == stroops
 
 
-@pytest.mark.parametrize(
-    "text", ["1,000", "2,5", "1 000", "1.000", "12.500", "1.000.000", "1'000", "1\u00a0000"]
-)
+@pytest.mark.parametrize("text", ["1,000", "2,5", "1 000", "1.000", "12.500", "1.000.000", "1'000", "1\u00a0000"])
 def test_what_can_be_read_in_two_ways_is_not_read(text: str) -> None:
     with pytest.raises(FormError, match=r"write 1000 or 1000\.5"):
         stroops_of(text)

@@ -18,6 +18,7 @@ from kalepool.api.file_formats import PAGE, Row, export
 from kalepool.api.qr import payment_link, qr_code
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
 from kalepool.api.routes.farm import signature_in
+from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
 from kalepool.api.typed import FormError, percent, stroops_of, told
@@ -26,6 +27,7 @@ from kalepool.errors import ChainError, InputError
 from kalepool.services import farmers, leaving, postings, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
+from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
 from kalepool.units import amount, kale
@@ -61,6 +63,7 @@ async def _farm(request: Request, farmer: Farmer) -> FarmView:
         owed_stroops=owed,
         min_spare_stroops=ctx.settings.min_spare_stroops,
         block_seconds=ctx.settings.chain.block_seconds,
+        sponsored=ctx.accounts.sponsors > 0,
     )
 
 
@@ -113,7 +116,7 @@ async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor)
 
 async def _account_page(request: Request, farmer: Farmer, form: PageForm | None = None, **wrong: str) -> Response:
     """`wrong`: by the form that was sent (stake, deposit), what is wrong with it; what it had in it stays."""
-    known = await _known(request, farmer)
+    known = await _known(request, farmer) | await alerts_known(request, farmer.farmer_id)
     return await page(request, "farm/account.html", 422 if wrong else 200, **known, wrong=wrong, typed=form or {})
 
 
@@ -181,6 +184,20 @@ async def pause(request: Request, farmer_id: UUID, caller: WalletVisitor, form: 
     await visible_farmer(request, caller, farmer_id)
     await farmers.change_wishes(context(request).database, farmer_id, Wishes(paused=form.get("paused") == "1"))
     return go_to(f"/farm/{farmer_id}#stake")
+
+
+@router.post("/alerts")
+async def change_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Where it is told of what is its own."""
+    await visible_farmer(request, caller, farmer_id)
+    return await set_alerts(request, Role.FARMER, farmer_id, form, f"/farm/{farmer_id}")
+
+
+@router.post("/alerts/test")
+async def try_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Whether a message arrives there."""
+    await visible_farmer(request, caller, farmer_id)
+    return await send_test(request, farmer_id, f"/farm/{farmer_id}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
