@@ -1,4 +1,4 @@
-"""The API's OpenAPI description: FastAPI's, with our problems, names of operations that stay, and examples that were true.
+"""The API's OpenAPI description: FastAPI's, with our problems, lasting names of operations, and examples.
 
 examples.json: what the operations answered in a run; made anew with `KALEPOOL_RECORD_EXAMPLES=1 pytest
 tests/integration/api/test_examples.py`.

@@ -24,7 +24,8 @@ class Ending(NamedTuple):
 
 
 ENDINGS: dict[str, Ending] = {}
-"""By "METHOD /path" of the description, without the version. Answers say so: `Deprecation` (RFC 9745), `Sunset` (RFC 8594)."""
+"""By "METHOD /path" of the description, without the version. Answers say so: `Deprecation` (RFC 9745), `Sunset` (RFC
+8594)."""
 
 
 class Versioned:

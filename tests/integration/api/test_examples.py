@@ -24,12 +24,12 @@ EXAMPLES = Path(__file__).parents[3] / "kalepool" / "api" / "examples.json"
 SECRET = re.compile(r'(?<="invite": ")[^"]{40,}|kp_[A-Za-z0-9_-]{20,}')
 
 
-async def recorded(api, cast: Cast, operation: str, call: Call, number: int) -> dict[str, Any]:
+async def recorded(api, the: Cast, operation: str, call: Call, number: int) -> dict[str, Any]:
     """What an operation is asked and answers, by somebody who may."""
-    sent = call.body(cast) if call.body else None
+    sent = call.body(the) if call.body else None
     who = NOBODY if NOBODY in call.may else sorted(call.may)[0]
     fixed = Call(call.may, (lambda _: sent) if sent is not None else None, call.params, call.headers, call.found)
-    answer = await ask(api, cast, operation, fixed, who, number)
+    answer = await ask(api, the, operation, fixed, who, number)
     found: dict[str, Any] = {} if sent is None else {"request": sent}
     is_json = answer is not None and answer.headers.get("content-type") == "application/json"
     if answer is not None and is_json and answer.content and answer.status_code < 300:
