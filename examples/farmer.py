@@ -31,15 +31,13 @@ said = tomllib.loads(ask("GET", "/.well-known/stellar.toml").text)
 asked = ask("GET", "/v1/auth", params={"account": wallet.public_key}).json()
 if asked["network_passphrase"] != said["NETWORK_PASSPHRASE"]:
     sys.exit("the pool names two networks")
-# Never sign before this: it raises for anything but a challenge, as for a payment. The first operation names the domain.
-domain = (
-    TransactionEnvelope.from_xdr(asked["transaction"], asked["network_passphrase"]).transaction.operations[0].data_name
-)
+# Never sign before this: it raises for anything but a challenge, as for a payment.
+domain = urlsplit(said["WEB_AUTH_ENDPOINT"])
 read_challenge_transaction(
     asked["transaction"],
     said["SIGNING_KEY"],
-    domain.removesuffix(" auth"),
-    urlsplit(said["WEB_AUTH_ENDPOINT"]).hostname or "",
+    [os.getenv("KALEPOOL_HOME_DOMAIN") or domain.netloc],
+    domain.hostname or "",
     asked["network_passphrase"],
 )
 challenge = TransactionEnvelope.from_xdr(asked["transaction"], asked["network_passphrase"])
