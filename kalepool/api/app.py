@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
 from kalepool.api.bodies import BodyLimits
+from kalepool.api.description import describe
 from kalepool.api.head import HeadAsGet
 from kalepool.api.limits import RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
@@ -44,6 +44,7 @@ from kalepool.api.routes import (
     sep10,
 )
 from kalepool.api.routes.public import VERSION
+from kalepool.api.versions import Versioned
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import open_custody
@@ -121,6 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(sep10.WalletCors)
     app.add_middleware(UnderWay, settings.api_connections_per_address)
     app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
+    app.add_middleware(Versioned, lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
     audiences = (
         public,
@@ -152,7 +154,7 @@ def create_app(settings: Settings) -> FastAPI:
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)
-    app.openapi = lambda: _describe(app)
+    app.openapi = lambda: describe(app)
     return app
 
 
@@ -161,17 +163,3 @@ async def _end(running: set[asyncio.Task[Any]]) -> None:
     if running:
         await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
     await end_tasks(running)
-
-
-def _describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, with our problems in place of FastAPI's validation errors."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
-        )
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = problems.SCHEMA
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -13,6 +13,7 @@ german.py       what they say in German
 german_page.py  the pages for everybody
 german_operators.py  the operators' pages
 german_miners.py  the miners'
+german_farm.py  the farmers'
 german_books.py  and the books
 screen.py       Moment -> a picture for a terminal                              (pure)
 lines.py        Moment, Moment -> what to say about it without a terminal       (pure)
