@@ -121,7 +121,7 @@ NAMES = {"unexplained", "operator", "kalepool", "KALE", "XLM", "API", "UTC", "Li
 def bare_words(template: str) -> set[str]:
     """What a template says by itself, past the catalogue: in its text, and in attributes that people read."""
     plain = re.sub(r"\{#.*?#\}", "", template, flags=re.DOTALL)
-    plain = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", plain, flags=re.DOTALL)
+    plain = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|\{\w+\}", " ", plain, flags=re.DOTALL)  # a script fills {reason} in
     read = re.findall(r'(?:title|alt|placeholder|aria-label|content)="([^"]*)"', re.sub(r"<meta[^>]*>", "", plain))
     plain = re.sub(r"<(pre|code|script|style|option)\b.*?</\1>", " ", plain, flags=re.DOTALL)
     texts = [*re.sub(r"<[^>]*>", " ", plain).split("\n"), *read]
