@@ -16,7 +16,7 @@ import structlog
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from kalepool.api.limits import RateLimits
+from kalepool.api.limits import COUNTED, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
 from kalepool.notices import KeyNotice, hear
@@ -122,7 +122,8 @@ async def principal(
         detail = "this key is unknown, expired or revoked" if credentials else "Authorization: Bearer <key> is missing"
         raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
     caller = Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
-    limits.hit_subject(caller.role, caller.subject)
+    if not request.scope.get(COUNTED):
+        limits.hit_subject(caller.role, caller.subject)
     return caller
 
 

@@ -27,6 +27,7 @@ signin.py         farmers sign in with their wallets (SEP-10)
 browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
 presence.py       when the pool itself was away
+siblings.py       the API's processes: who is there, who leads, what they tell each other
 absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook

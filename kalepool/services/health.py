@@ -15,6 +15,7 @@ from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
 from kalepool.services.journal import gaps
+from kalepool.services.siblings import read_siblings
 from kalepool.units import amount, counted, rate
 
 PATIENCE_SECONDS = 3.0
@@ -74,6 +75,7 @@ class Health:
                 "workers": self._workers,
                 "price": self._price,
                 "relayer": self._relayer,
+                "processes": self._processes,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
@@ -167,6 +169,10 @@ class Health:
             return "up", f"{relayer.taken} transactions taken, {relayer.refused} not"
         said = f"not asked for {pause:.0f} s, the pool pays itself: {trouble.message}"
         return ("waiting" if trouble.is_of_the_key else "up"), said
+
+    async def _processes(self) -> tuple[str, str]:
+        there = len(await read_siblings(self._ctx.database))
+        return ("up", f"{there} API processes") if there > 1 else ("none", "")
 
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database

@@ -36,6 +36,7 @@ OWNERS = {
     "presence": ["services/presence.py"],
     "retention": ["services/retention.py"],
     "share_logs": ["services/mining/"],
+    "siblings": ["services/siblings.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],

@@ -32,6 +32,7 @@ from kalepool.services.context import Context
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
+from kalepool.services.siblings import read_siblings, read_term
 from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
 
 router = APIRouter(include_in_schema=False)
@@ -81,6 +82,7 @@ class Metrics:
         now = await read_figures(self._ctx.database, living)
         shares, lost = now.shares, now.lost
         block = await results.newest_harvested(self._ctx.database)
+        siblings, term = await read_siblings(self._ctx.database), await read_term(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
@@ -114,6 +116,8 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            _gauge("api_processes", "API processes that are there", [], {(): len(siblings)}),
+            _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
             *_of_endurance(self._ctx.accounts.endurance),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),

@@ -95,7 +95,7 @@ class Rig:
 
 
 class Dealer:
-    """All places and rigs of this process."""
+    """All places, and the rigs of this process."""
 
     def __init__(self, ids: JobIds, *, block_seconds: int, share_seconds: float) -> None:
         self._ids = ids
@@ -105,6 +105,8 @@ class Dealer:
         self.rigs: dict[int, Rig] = {}
         self.serials: deque[int] = deque()
         """Numbers for jobs to come, that nobody ever had."""
+        self.processes = 1
+        """How many deal jobs side by side, each to rigs of its own."""
 
     @property
     def newest_index(self) -> int:
@@ -166,7 +168,7 @@ class Dealer:
         paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
         speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}
         floor = max((place.min_zeros for place in self.places.values() if place.is_open(now)), default=0)
-        placed = assign(zeros, speeds, self._present(rigs), floor)
+        placed = assign(zeros, speeds, self._present(rigs), floor, processes=self.processes)
         waiting = False
         for searcher, rig in rigs.items():
             farmer_id = placed.get(searcher)
