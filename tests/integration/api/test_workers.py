@@ -34,9 +34,10 @@ GO_ON_SECONDS = 5.0
 
 
 class CalmEngine:
-    """Hashes for real, forty times a second, and leaves the cores to others."""
+    """Hashes for real, forty times a second, and leaves the cores to others. The kernels are for one thread at a time."""
 
     name = "calm"
+    kernel = threading.Lock()
 
     def __init__(self) -> None:
         self.rests = False
@@ -48,7 +49,8 @@ class CalmEngine:
         time.sleep(0.025)
         if self.rests:
             return None, 0
-        nonce = find(job.template, start, min(count, 1000), job.below)
+        with self.kernel:
+            nonce = find(job.template, start, min(count, 1000), job.below)
         return nonce, min(count, 1000) if nonce is None else nonce - start + 1
 
 
