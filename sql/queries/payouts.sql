@@ -135,16 +135,12 @@ WHERE miner_id = %(miner_id)s;
 -- Miners whose next wallet was said long enough ago.
 SELECT miner_id FROM miners WHERE next_wallet_at <= now() ORDER BY miner_id;
 
--- name: select_miner_wallets
-SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
-WHERE miner_id = %(miner_id)s;
-
 -- name: select_miners_paid_to
 SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
 WHERE payout_wallet = %(wallet)s AND payout_memo IS NULL ORDER BY miner_id;
 
 -- name: lock_miner_wallets
--- As select_miner_wallets; nobody else changes them within the transaction.
+-- Nobody else changes them within the transaction.
 SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
 WHERE miner_id = %(miner_id)s FOR UPDATE;
 
