@@ -92,6 +92,7 @@ async def test_what_is_malformed_is_said_and_dropped(kind: type[AnyNotice]) -> N
         FarmerNotice: FarmerNotice(UUID(int=1)),
         ShareNotice: ShareNotice(7, UUID(int=1), UUID(int=2), 3, 4, 5),
         KeyNotice: KeyNotice(UUID(int=1)),
+        SiblingNotice: SiblingNotice("0" * 32, "{}"),
     }[kind]
     with capture_logs() as logs:
         assert await heard(kind, "", "{not JSON" + "!" * 300, good.to_text(), "") == [None, good, None]
