@@ -19,8 +19,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kalepool.api.limits import COUNTED, FROM_SIBLING
+from kalepool.api.limits import AT_METRICS, COUNTED, FROM_SIBLING
 from kalepool.api.problems import Problem
+from kalepool.api.routes.metrics import came_to_metrics
 from kalepool.api.routes.page import Reading
 from kalepool.errors import DatabaseError
 from kalepool.services.mining.service import ElsewhereError
@@ -47,14 +48,14 @@ RETRY_SECONDS = 1
 READ_SECONDS = 10.0
 """For an answer that needs no operation: the page's parts."""
 
-TOKEN, CLIENT, SCHEME, SERVER, COUNT = (
+TOKEN, CLIENT, SCHEME, COUNT, METRICS = (
     b"x-kalepool-token",
     b"x-kalepool-client",
     b"x-kalepool-scheme",
-    b"x-kalepool-server",
     b"x-kalepool-counted",
+    b"x-kalepool-metrics",
 )
-OURS = (TOKEN, CLIENT, SCHEME, SERVER, COUNT)
+OURS = (TOKEN, CLIENT, SCHEME, COUNT, METRICS)
 HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
 """Of one connection alone (RFC 9110, 7.6.1)."""
 
@@ -91,11 +92,9 @@ class Peers:
         headers = [(n, v) for n, v in scope["headers"] if n not in HOP and n not in OURS and n != b"content-length"]
         headers.append((TOKEN, self.siblings.token.encode()))
         headers.append((SCHEME, scope["scheme"].encode()))
-        for name, place in ((CLIENT, scope.get("client")), (SERVER, scope.get("server"))):
-            if place is not None:
-                headers.append((name, f"{place[0]} {place[1]}".encode()))
-        if counted:
-            headers.append((COUNT, b"1"))
+        if (client := scope.get("client")) is not None:
+            headers.append((CLIENT, f"{client[0]} {client[1]}".encode()))
+        headers += [(name, b"1") for name, is_so in ((COUNT, counted), (METRICS, came_to_metrics(request))) if is_so]
         if body or request.method not in ("GET", "HEAD", "OPTIONS"):
             headers.append((b"content-length", str(len(body)).encode()))
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
@@ -258,10 +257,10 @@ class SiblingDoor:
             await answer(scope, receive, send)
             return
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in OURS]
-        scope["client"], scope["server"] = _place(headers.get(CLIENT)), _place(headers.get(SERVER))
+        scope["client"] = _place(headers.get(CLIENT))
         scope["scheme"] = headers.get(SCHEME, b"http").decode("latin-1")
         scope[FROM_SIBLING] = True
-        scope[COUNTED] = COUNT in headers
+        scope[COUNTED], scope[AT_METRICS] = COUNT in headers, METRICS in headers
         await self._app(scope, receive, send)
 
     async def _parts(self, request: Request) -> Response:

@@ -24,6 +24,9 @@ FROM_SIBLING = "kalepool.from_sibling"
 COUNTED = "kalepool.counted"
 """And of one whose caller's rate limit that process has counted it against."""
 
+AT_METRICS = "kalepool.at_metrics"
+"""And of one that came to that process's port for metrics."""
+
 UNKNOWN = "unknown"
 """The address of who has none."""
 

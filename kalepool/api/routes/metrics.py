@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
+from kalepool.api.limits import AT_METRICS
 from kalepool.api.problems import Problem
 from kalepool.chain import Limits
 from kalepool.errors import ChainError
@@ -241,12 +242,18 @@ def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, flo
     return family
 
 
+def came_to_metrics(request: Request) -> bool:
+    """Whether it is asked on the port for metrics, here or where the request came from."""
+    server: tuple[str, int | None] | None = request.scope.get("server")
+    port = request.app.state.metrics_port
+    return request.scope.get(AT_METRICS, False) or (server is not None and port is not None and server[1] == port)
+
+
 async def for_operators(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
     """Problem 401 or 403 unless it is asked on the port for metrics, or with an operator's key."""
-    server: tuple[str, int | None] | None = request.scope.get("server")
-    if server is not None and server[1] is not None and server[1] == request.app.state.metrics_port:
+    if came_to_metrics(request):
         return
     caller = await principal(request, credentials)
     if caller.role != Role.OPERATOR:
