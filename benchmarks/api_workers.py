@@ -24,7 +24,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Meter:
         self._api = psutil.Process(pool.process.pid)
         self._root = psutil.Process().pid
         self._last: dict[int, tuple[str, float]] = {}
-        self.used: Counter[str] = Counter()
+        self.used: defaultdict[str, float] = defaultdict(float)
         self.look()
         self.used.clear()
 
@@ -162,7 +162,7 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             await asyncio.sleep(0.5)
             meter.look()
             if half is None and time.perf_counter() - began > options.seconds / 2:
-                half = Counter(meter.used), sum(tally.sent.values()), time.perf_counter() - began
+                half = dict(meter.used), sum(tally.sent.values()), time.perf_counter() - began
                 if options.kill:
                     tally.down.append((time.perf_counter(), time.perf_counter() + GO_ON_SECONDS))
                     os.kill(leader(pool), signal.SIGKILL)

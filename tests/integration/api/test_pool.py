@@ -47,6 +47,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "workers": "none",
         "price": "none",
         "relayer": "none",
+        "processes": "none",
     }
 
     payout = Keypair.random().public_key

@@ -115,6 +115,7 @@ def block(cast: Cast) -> dict:
 TABLE: dict[str, Call] = {
     # public
     "GET /health": Call(EVERYBODY),
+    "GET /alive": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
     "GET /books": Call(EVERYBODY),
     "GET /books/blocks": Call(EVERYBODY),
