@@ -54,7 +54,23 @@ class Stream:
         self.without: list[float] = []
         self.seen: dict[int, float] = {}
 
-    async def run(self) -> None:
+    async def hold_against(pool: Pool, tally: Tally) -> Counter[str]:
+    """What the database counts, by outcome; notes where that is not what the miners were told."""
+    counted = Counter(dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")))
+    [(rows, different, credited)] = await pool.query(
+        "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
+    )
+    [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
+    if counted != tally.told:
+        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
+    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
+        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
+    if credited != summed:
+        tally.wrong.append(f"credited {credited} by shares, {summed} by counts")
+    return counted
+
+
+async def run(self) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._follow()
@@ -173,21 +189,9 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-        counted = Counter(
-            dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome"))
-        )
-        [(rows, different, credited)] = await pool.query(
-            "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
-        )
-        [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
+        counted = await hold_against(pool, tally)
         leads = (await pool.query("SELECT term FROM api_lead"))[0][0]
     wrong = tally.wrong
-    if counted != tally.told:
-        wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
-    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
-        wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
-    if credited != summed:
-        wrong.append(f"credited {credited} by shares, {summed} by counts")
     without = [seconds for stream in streams for seconds in stream.without]
     if lost := sum(stream.broken_at is not None for stream in streams):
         wrong.append(f"{lost} streams did not come back")

@@ -41,8 +41,8 @@ STOP_SECONDS = 8.0
 
 
 @dataclass(slots=True)
-class Worker:
-    """One process. `start` gives a new one."""
+class ApiWorker:
+    """One API process. `start` gives a new one."""
 
     number: int
     start: Callable[[], subprocess.Popen[bytes]]
@@ -60,10 +60,10 @@ class Worker:
         return silent > SILENT_SECONDS
 
 
-class Workers:
+class ApiWorkers:
     """Keeps them running until told to end."""
 
-    def __init__(self, workers: list[Worker], heartbeats: Heartbeats) -> None:
+    def __init__(self, workers: list[ApiWorker], heartbeats: Heartbeats) -> None:
         self._workers = workers
         self._heartbeats = heartbeats
         self._ending = False
@@ -91,11 +91,11 @@ class Workers:
         self._stop()
         return 0
 
-    def _start(self, worker: Worker) -> None:
+    def _start(self, worker: ApiWorker) -> None:
         worker.process, worker.started_at = worker.start(), time.monotonic()
         log.info("worker_started", worker=worker.number, pid=worker.process.pid)
 
-    def _mind(self, worker: Worker, now: float) -> None:
+    def _mind(self, worker: ApiWorker, now: float) -> None:
         if worker.process is None:
             if now >= worker.start_again_at:
                 self._start(worker)
@@ -135,10 +135,10 @@ def run_workers(settings: Settings, count: int) -> int:
     try:
         with Heartbeats() as heartbeats:
             workers = [
-                Worker(number, lambda number=number: _spawn(settings, kept[0].getsockname()[1], number, heartbeats))
+                ApiWorker(number, lambda number=number: _spawn(settings, kept[0].getsockname()[1], number, heartbeats))
                 for number in range(1, count + 1)
             ]
-            minded = Workers(workers, heartbeats)
+            minded = ApiWorkers(workers, heartbeats)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, minded.end)
             return minded.run()
