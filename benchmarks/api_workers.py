@@ -54,23 +54,7 @@ class Stream:
         self.without: list[float] = []
         self.seen: dict[int, float] = {}
 
-    async def hold_against(pool: Pool, tally: Tally) -> Counter[str]:
-    """What the database counts, by outcome; notes where that is not what the miners were told."""
-    counted = Counter(dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")))
-    [(rows, different, credited)] = await pool.query(
-        "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
-    )
-    [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
-    if counted != tally.told:
-        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
-    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
-        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
-    if credited != summed:
-        tally.wrong.append(f"credited {credited} by shares, {summed} by counts")
-    return counted
-
-
-async def run(self) -> None:
+    async def run(self) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._follow()
@@ -128,6 +112,22 @@ class Meter:
 def leader(pool: Pool) -> int:
     events = [json.loads(line) for line in pool.log.read_text().splitlines() if line.startswith("{")]
     return [each["pid"] for each in events if each["event"] == "api_leads"][-1]
+
+
+async def hold_against(pool: Pool, tally: Tally) -> Counter[str]:
+    """What the database counts, by outcome; notes where that is not what the miners were told."""
+    counted = Counter(dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")))
+    [(rows, different, credited)] = await pool.query(
+        "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
+    )
+    [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
+    if counted != tally.told:
+        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
+    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
+        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
+    if credited != summed:
+        tally.wrong.append(f"credited {credited} by shares, {summed} by counts")
+    return counted
 
 
 async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -225,8 +225,16 @@ class Settings(BaseSettings):
     ray_gpus: Annotated[int, Field(ge=0)] = 0
     """Graphics cards to ask the Ray cluster's autoscaler for."""
 
+    coordinators: Annotated[int, Field(ge=1, le=9)] = 1
+    """How many coordinators are to run for a pooler, anywhere: one leads, the others stand by. `kalepool up` starts so
+    many. With more than one, operators are told when one takes over, and when nobody stands by."""
+
+    coordinator_lease_seconds: Annotated[float, Field(ge=1, le=60)] = 4.0
+    """Seconds after which another coordinator takes over from one that is silent."""
+
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port on this machine where the coordinator serves its metrics to Prometheus. Without one it serves none."""
+    """Port on this machine where the coordinator serves its metrics to Prometheus; a second one of `kalepool up` has
+    the next port. Without one it serves none."""
 
     landing_probability: Annotated[float, Field(gt=0, lt=1), Heading("When works leave")] = 0.999
     """How surely a farmer's last work is to land before the block is over. A lower one sends it later: more gap, and

@@ -2,7 +2,7 @@
 
 Numbers without fraction come back as int (money, nonces), others as Decimal; times as aware datetimes in UTC; hashes as
 bytes. Every error is a DatabaseError: DuplicateRowError for a unique constraint, DatabaseUnavailableError when trying
-again later makes sense.
+again later makes sense; or NotLeadingError, see fencing.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
@@ -38,7 +38,9 @@ from kalepool.errors import (
     DatabaseFullError,
     DatabaseUnavailableError,
     DuplicateRowError,
+    NotLeadingError,
 )
+from kalepool.fencing import present_fence
 from kalepool.logins import Login
 
 log = structlog.get_logger()
@@ -47,6 +49,9 @@ Row = TypeVar("Row")
 MIGRATION_LOCK = 0x6B616C65  # "kale"
 BEAT_SECONDS = 20.0  # how often a connection that only listens asks whether the server is still there
 BEAT_ANSWER_SECONDS = 10.0
+NOT_LEADING = "KP001"
+"""The SQLSTATE of what a leadership that is over wanted to write: see the migration of coordinators."""
+
 NO_ROOM = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
 RECONNECT_SECONDS = 0.5  # between two tries to reach a server that is away, however long it has been
 CONNECT_SECONDS = 3  # for one try: what is lost on the way is sent again after ever longer waits, a new try is not
@@ -60,6 +65,11 @@ def new_id() -> UUID:
 def first_id(at: datetime) -> UUID:
     """The lowest UUIDv7 of a moment: its first 48 bits are the milliseconds since 1970 (RFC 9562)."""
     return UUID(int=max(math.floor(at.timestamp() * 1000), 0) << 80)
+
+
+def id_time(id: UUID) -> datetime:
+    """When a UUIDv7 was made, in UTC, to the millisecond."""
+    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -220,6 +230,14 @@ async def _beat(connection: psycopg.AsyncConnection[Any]) -> None:
         raise psycopg.OperationalError(f"no answer within {BEAT_ANSWER_SECONDS:g} s") from None
 
 
+async def _lead(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Holds the lease of the leadership that is acted for until the transaction's end. What it does when it is over is
+    refused, whatever it is."""
+    fence = present_fence()
+    if fence is not None:
+        await connection.execute("SELECT require_leadership(%s, %s)", (fence.pooler_id, fence.number))
+
+
 class _Pool(AsyncConnectionPool[Any]):
     """A pool that is back as soon as the server is. The library's waits twice as long after every try, without a bound;
     and one dead connection would not tell it of the others, of which each costs who asks a longer wait."""
@@ -289,13 +307,19 @@ class Database:
         """One transaction: committed at the end of the block, undone when it raises."""
         with _translated("transaction"):
             async with self._pool.connection() as connection, connection.transaction():
+                await _lead(connection)
                 yield Session(connection)
 
     @asynccontextmanager
     async def _session(self) -> AsyncGenerator[Session]:
         with _translated("connection"):
             async with self._pool.connection() as connection:
-                yield Session(connection)
+                if present_fence() is None:
+                    yield Session(connection)
+                    return
+                async with connection.transaction():
+                    await _lead(connection)
+                    yield Session(connection)
 
     @overload
     async def fetch_all(self, query: str, /, *, row: type[Row], **parameters: object) -> list[Row]: ...
@@ -440,6 +464,8 @@ def _translated(where: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}") from error
     except psycopg.Error as error:
+        if error.sqlstate == NOT_LEADING:
+            raise NotLeadingError(_say(error).partition(";")[0]) from error
         raise DatabaseError(f"{where}: {_say(error)}") from error
 
 

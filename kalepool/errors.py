@@ -3,7 +3,7 @@
     KalepoolError
     ├── ConfigError                a setting is missing or wrong
     ├── InputError                 a caller's value is wrong (4xx at the API)
-    │   └── NotFoundError, ConflictError, ForbiddenError
+    │   └── NotFoundError, ConflictError (NotLeadingError), ForbiddenError
     ├── CustodyError               a key cannot be made, opened or used
     ├── DatabaseError              the database refused something, or its schema is not ours
     │   ├── DatabaseUnavailableError  it does not answer now: try again later
@@ -73,6 +73,13 @@ class ConflictError(InputError):
     """The request contradicts the present state."""
 
     code = "conflict"
+
+
+class NotLeadingError(ConflictError):
+    """A coordinator's leadership is over: another has taken over, and nothing is written or sent for this one."""
+
+    code = "not-leading"
+    fault = Fault.BACKEND
 
 
 class ForbiddenError(InputError):

@@ -81,6 +81,8 @@ BEGIN
         GRANT INSERT (share_id, block_index, farmer_id, searcher, nonce, hash, zeros, found_at) ON shares TO kalepool_coordinator;
         GRANT INSERT (event_id, block_index, pooler_id, farmer_id, outcome, code, message, fault, seconds_left) ON works
             TO kalepool_coordinator; -- attempts that failed: 'worked' needs the zeros and the gap
+        GRANT SELECT, INSERT, UPDATE ON coordinator_leases TO kalepool_coordinator;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON coordinators TO kalepool_coordinator;
         GRANT INSERT ON hashrates TO kalepool_coordinator;
         GRANT USAGE ON SEQUENCE searcher_ids TO kalepool_coordinator;
     END IF;

@@ -32,6 +32,7 @@ TOGETHER = {
     "tests/acceptance/test_miners.py": "pools",
     "tests/acceptance/test_money.py": "pools",
     "tests/chaos/test_chaos.py": "pools",
+    "tests/chaos/test_two_coordinators.py": "pools",
     "tests/acceptance/test_up.py": "nodes",
     "tests/acceptance/test_cluster.py": "nodes",
     "tests/integration/cluster/test_ray.py": "nodes",

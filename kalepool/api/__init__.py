@@ -22,6 +22,7 @@ paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time
 sse.py        messages to all who look, compressed once
 charts.py     the page's charts as SVG
+miner_package.py  the miner as a wheel, of this pool's own files
 qr.py         QR codes, and links that wallets open
 templates/    the page's HTML
 static/       its style and script, and the API's description

@@ -30,6 +30,8 @@ from kalepool.api.routes import (
     farming,
     keys,
     metrics,
+    mine_account,
+    mine_pages,
     miner,
     operating,
     operating_forms,
@@ -77,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = app.state
         async with Database.open(url, connections=CONNECTIONS) as database, AsyncExitStack() as stack:
+            state.database = database
             state.limits = RateLimits(settings)
             state.keys = Keys(database)
             state.running = set()
@@ -135,6 +138,8 @@ def create_app(settings: Settings) -> FastAPI:
         browser,
         farm,
         farm_account,
+        mine_pages,
+        mine_account,
         operating,
         operating_forms,
         metrics,

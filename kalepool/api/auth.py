@@ -19,9 +19,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from kalepool.api.limits import COUNTED, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
+from kalepool.fencing import HEADER, Fence, act_for
 from kalepool.notices import KeyNotice, hear
 from kalepool.services import operators
 from kalepool.services.context import Context
+from kalepool.services.coordinators import require_leader
 from kalepool.services.keys import KeyOwner, Role, find_owner
 from kalepool.services.mining.payout_wallets import miners_paid_to
 from kalepool.tasks import end_tasks
@@ -124,7 +126,25 @@ async def principal(
     caller = Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
     if not request.scope.get(COUNTED):
         limits.hit_subject(caller.role, caller.subject)
+    await _act_for_leadership(request, caller)
     return caller
+
+
+async def _act_for_leadership(request: Request, caller: Principal) -> None:
+    """What a coordinator asks for is done for its leadership: once another leads, nothing of it is written or sent.
+
+    Raises NotLeadingError where that is so already, Problem 422 for what is no number.
+    """
+    act_for(None)
+    given = request.headers.get(HEADER)
+    if given is None or caller.role != Role.POOLER or caller.subject_id is None:
+        return
+    if not (given.isascii() and given.isdecimal() and len(given) <= 18):
+        raise Problem(422, "invalid-input", f"{HEADER}: this is no number")
+    fence = Fence(caller.subject_id, int(given))
+    database: Database = request.app.state.database
+    await require_leader(database, fence)
+    act_for(fence)
 
 
 async def still_valid(request: Request) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
@@ -138,6 +139,20 @@ async def sign_in(request: Request, found: Visitor, proven: Token | KeyOwner, an
     seconds = request.app.state.context.settings.browser_seconds
     made = await browsing.begin(_database(request), proven.key_id, seconds=seconds, instead_of=found.secret)
     keep_secret(request, answer, made.secret, seconds)
+
+
+async def renew(request: Request, found: Visitor, key_id: UUID) -> Visitor:
+    """As `sign_in`, for a form that is answered with a page at once: that page's forms are of the new secret, and what
+    was sent is refused when it is sent again. `keep` gives the browser the secret."""
+    seconds = request.app.state.context.settings.browser_seconds
+    made = await browsing.begin(_database(request), key_id, seconds=seconds, instead_of=found.secret)
+    request.state.visitor = Visitor(made.secret, False, await browsing.find(_database(request), made.secret))
+    return request.state.visitor
+
+
+def keep(request: Request, renewed: Visitor, answer: Response) -> None:
+    """Has the browser keep the secret of `renew`."""
+    keep_secret(request, answer, renewed.secret, request.app.state.context.settings.browser_seconds)
 
 
 async def sign_out(request: Request, found: Visitor, answer: Response, *, everywhere: bool) -> None:

@@ -90,6 +90,7 @@ class RayFleet:
             scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
             max_restarts=0,
         ).remote(serial, place.threads, "cuda" if place.kind == "cuda" else None)
+        actor.leave_when_forgotten.options(concurrency_group="ctl").remote()
         return RayHandle(self._ray, actor)
 
 

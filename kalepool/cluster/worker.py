@@ -23,6 +23,9 @@ from kalepool.policy.search import pick
 CALL_SECONDS = 0.03  # a thread looks up from the kernel this often
 FIRST_CALL = 2**15
 COALESCE_SECONDS = 0.1  # reports leave at most this often
+FORGOTTEN_SECONDS = (
+    10.0  # a worker that nobody asks for a report for so long makes room: its coordinator is frozen or gone
+)
 NEWS_SECONDS = 0.15  # until all workers know of a find: a report, a new job, the calls that were under way
 
 SECRET_PREFIXES = ("KALEPOOL_", "DATABASE_URL", "PG", "AWS_", "GOOGLE_", "AZURE_")
@@ -240,6 +243,11 @@ class Worker:
                 self._changed.notify_all()
 
 
+def _leave() -> None:
+    """Ends the process, whatever its threads do."""
+    os._exit(0)
+
+
 class WorkerActor:
     """A worker as Ray runs it. Whatever it answers, failures too, is JSON in plain bytes: the coordinator takes nothing
     else, and raising here would be a pickle."""
@@ -250,6 +258,8 @@ class WorkerActor:
             self._made = Worker(serial, threads, backend)
         except Exception as error:
             self._made = WorkerFailure.of(error)
+        self._asking = False
+        self._asked_at = self._patience = float("inf")  # what nobody asked yet waits
 
     def hello(self) -> bytes:
         return self._answer(lambda worker: worker.hello())
@@ -259,7 +269,22 @@ class WorkerActor:
             self._made.assign(packed)
 
     def exchange(self, packed: bytes | None, serial: int | None, wait_seconds: float) -> bytes:
-        return self._answer(lambda worker: worker.exchange(packed, serial, wait_seconds))
+        self._asking = True
+        try:
+            return self._answer(lambda worker: worker.exchange(packed, serial, wait_seconds))
+        finally:
+            self._asking, self._asked_at = False, time.monotonic()
+            self._patience = max(FORGOTTEN_SECONDS, 3 * wait_seconds)
+
+    def leave_when_forgotten(self) -> None:
+        """From now on it ends its process once its coordinator asks no more: Ray keeps the place of one that is frozen,
+        and whoever leads by then needs it."""
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        while self._asking or time.monotonic() - self._asked_at < self._patience:
+            time.sleep(min(1.0, self._patience / 4))
+        _leave()
 
     def _answer(self, ask: Callable[[Worker], Hello | WorkerReport]) -> bytes:
         if isinstance(self._made, WorkerFailure):

@@ -2,6 +2,7 @@
 
 planner.py        plans each block before it is planted: how many, with what stake
 process.py        the process: opens everything, runs the loops, ends on SIGINT and SIGTERM
+leadership.py     which of a pooler's coordinators leads: stands by, renews its lease, knows when it is over
 state.py          all it knows, in memory; gives the policy its snapshot and the workers their job
 watch.py          follows the chain, ledger by ledger
 acting.py         carries out what the policy decided

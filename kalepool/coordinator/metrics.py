@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from kalepool.cluster.members import Cluster, Member
 from kalepool.coordinator.finds import Finds
+from kalepool.coordinator.leadership import Leadership
 from kalepool.coordinator.state import State
 from kalepool.units import STROOPS
 
@@ -19,10 +20,11 @@ from kalepool.units import STROOPS
 class CoordinatorMetrics(Collector):
     """Reads the coordinator's present state whenever Prometheus asks."""
 
-    def __init__(self, state: State, finds: Finds) -> None:
+    def __init__(self, state: State, finds: Finds, leadership: Leadership) -> None:
         self.cluster: Cluster | None = None
         self._state = state
         self._finds = finds
+        self._leadership = leadership
 
     @contextlib.contextmanager
     def served(self, port: int | None) -> Iterator[None]:
@@ -45,7 +47,9 @@ class CoordinatorMetrics(Collector):
         yield self._of_workers(members, "hashes_per_second", "Hashes a second", lambda m: m.hashes_per_second or 0.0)
         yield self._of_workers(members, "busy_share", "Part of thread time spent searching", lambda m: m.busy_share)
         yield self._of_workers(members, "best_zeros", "Most zeros found in this block", lambda m: m.best_zeros)
-        state, finds = self._state, self._finds
+        state, finds, fence = self._state, self._finds, self._leadership.fence
+        yield _gauge("coordinator_leads", "Whether this coordinator leads; 0: it stands by", fence is not None)
+        yield _gauge("coordinator_fence", "The number of its leadership", fence.number if fence else 0)
         yield _gauge("block", "Index of the current block", state.index or 0)
         yield _gauge("farmers", "Farmers taking part", len(state.farmers))
         yield _gauge("farmers_planted", "Farmers with a pail in this block", len(state.pails))

@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx2
 
 from kalepool.errors import KalepoolError
+from kalepool.fencing import HEADER, present_fence
 
 
 class ApiError(KalepoolError):
@@ -62,7 +63,11 @@ class PoolApi:
 
     async def _post(self, path: str, **body: object) -> dict[str, Any]:
         try:
-            response = await self._client.post(path, json=body)
+            fence = present_fence()
+            headers = (
+                {HEADER: str(fence.number)} if fence else None
+            )  # the API does nothing for a leadership that is over
+            response = await self._client.post(path, json=body, headers=headers)
             answer = response.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise ApiError(

@@ -22,6 +22,7 @@ from kalepool.cluster.messages import WorkerReport
 from kalepool.config import Settings
 from kalepool.coordinator.acting import Acting
 from kalepool.coordinator.finds import Finds
+from kalepool.coordinator.leadership import Leadership
 from kalepool.coordinator.metrics import CoordinatorMetrics
 from kalepool.coordinator.planner import Planner
 from kalepool.coordinator.pool_api import ApiError, PoolApi
@@ -29,7 +30,8 @@ from kalepool.coordinator.state import CoordinatedFarmer, State
 from kalepool.coordinator.watch import ChainWatch
 from kalepool.coordinator.workers_table import WorkersTable
 from kalepool.database import Database, new_id
-from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError
+from kalepool.errors import ChainError, ConfigError, DatabaseError, KalepoolError, NotLeadingError
+from kalepool.fencing import fenced
 from kalepool.heartbeat import beat
 from kalepool.logins import Login
 from kalepool.notices import FarmerNotice, ShareNotice, hear
@@ -39,12 +41,12 @@ from kalepool.policy.timing import blocks_per_day, living_blocks, urgent_blocks
 from kalepool.protocol.model import Block
 from kalepool.services.keys import Role, find_owner
 from kalepool.services.owed import read_owed
+from kalepool.tasks import end_tasks
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
 RETRY_SECONDS = 1.0
 RECONNECT_SECONDS = 5.0
 STOP_SECONDS = 2.0  # for works under way when told to stop; `kalepool up` gives 3.5 for all of it
-LOCK_SECONDS = 10.0  # a coordinator that was just killed may still seem to hold the pooler
 SAMPLE_SECONDS = 10.0
 BEAT_SECONDS = 1.0
 STUCK_SECONDS = 40.0  # a decision that takes longer hangs: whoever started this process is told no more that it works
@@ -81,9 +83,15 @@ async def _until_signalled(settings: Settings) -> None:
         loop.add_signal_handler(number, stop)
     starting = asyncio.create_task(_beat(lambda: True))
     try:
-        async with coordinator(settings) as running:
+        async with coordinators(settings) as another:
             starting.cancel()
-            await running.run()
+            while True:
+                try:
+                    await another().run()
+                except NotLeadingError as error:  # it stands by from now on, and knows nothing of what it knew
+                    if stopping.is_set():
+                        break
+                    log.warning("leadership_lost", reason=str(error))
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
@@ -103,6 +111,13 @@ async def _beat(works: Callable[[], bool]) -> None:
 @contextlib.asynccontextmanager
 async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
     """A coordinator with all it needs opened, for the pooler whose key the settings hold."""
+    async with coordinators(settings) as another:
+        yield another()
+
+
+@contextlib.asynccontextmanager
+async def coordinators(settings: Settings) -> AsyncIterator[Callable[[], Coordinator]]:
+    """Makes coordinators, for one leadership each, with all they need opened. Raises ConfigError."""
     if settings.api_key is None:
         raise ConfigError(
             "the coordinator needs its pooler's key: set KALEPOOL_API_KEY (`kalepool pooler add` makes one)"
@@ -120,7 +135,7 @@ async def coordinator(settings: Settings) -> AsyncIterator[Coordinator]:
         api = await stack.enter_async_context(
             PoolApi(settings.own_api_url, key, pooler_id, timeout_seconds=longest + CALL_MARGIN_SECONDS)
         )
-        yield Coordinator(settings, pooler_id, chain, database, api)
+        yield lambda: Coordinator(settings, pooler_id, chain, database, api)
 
 
 async def _pooler_of(database: Database, key: str) -> UUID:
@@ -133,7 +148,7 @@ async def _pooler_of(database: Database, key: str) -> UUID:
 
 
 class Coordinator:
-    """Reads, decides, acts, for one pooler."""
+    """Reads, decides, acts, for one pooler, as long as it leads. Once it does not, it is of no use any more."""
 
     def __init__(
         self, settings: Settings, pooler_id: UUID, chain: ChainReader, database: Database, api: PoolApi
@@ -144,6 +159,7 @@ class Coordinator:
         self.state = State(block_seconds=network.block_seconds, nominal_ledger_seconds=network.ledger_seconds)
         self.finds = Finds(self.state, database, pooler_id)
         self.cluster: Cluster | None = None
+        self.leadership = Leadership(database, pooler_id, settings.coordinator_lease_seconds)
         self._chain = chain
         self._database = database
         self._api = api
@@ -156,7 +172,7 @@ class Coordinator:
             self.state, api, self._now, works_per_call=settings.channel_accounts, on_change=self._wake
         )
         self._workers_table = WorkersTable(database)
-        self._metrics = CoordinatorMetrics(self.state, self.finds)
+        self._metrics = CoordinatorMetrics(self.state, self.finds, self.leadership)
         self._decided_at = time.monotonic()
         self._counted_index: int | None = None  # the block whose past works were counted
         self._recorded: set[tuple[int, str]] = set()  # of the attempts that were not answered
@@ -167,41 +183,56 @@ class Coordinator:
         self._watch = ChainWatch(chain, self.state, self._saw, self._new_block.set)
 
     async def run(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None = None) -> None:
-        """Until cancelled. fleet: where to search instead of the settings' Ray.
+        """Stands by until it leads, then leads until cancelled. fleet: where to search instead of the settings' Ray.
 
-        Raises ConflictError when another process coordinates this pooler.
+        Raises NotLeadingError once another has taken over.
         """
-        lock = self._database.hold_lock(f"coordinator of pooler {self.pooler_id}", LOCK_SECONDS)
-        await anext(lock)
         log.info("coordinator_started", pooler=str(self.pooler_id), network=self.settings.chain.name)
+        with self._metrics.served(self.settings.metrics_port):
+            beating = asyncio.create_task(_beat(lambda: True))
+            try:
+                with fenced(await self.leadership.stand_by()):
+                    await end_tasks([beating])
+                    await self._lead(fleet)
+            finally:
+                await end_tasks([beating])
+                with contextlib.suppress(DatabaseError):
+                    await self.leadership.give_up()
+
+    async def _lead(self, fleet: contextlib.AbstractAsyncContextManager[Fleet] | None) -> None:
+        """What is done here, and by tasks begun here, is for this leadership: afterwards the database refuses it."""
+        self._decided_at = time.monotonic()
         try:
-            with self._metrics.served(self.settings.metrics_port):
-                async with asyncio.TaskGroup() as group:
-                    for loop in (
-                        self._keep_lock(lock),
-                        self._watch.run(),
-                        self._decide(),
-                        self.finds.write(),
-                        self._repeat(self._record_block, self._new_block),
-                        self._repeat(self._read_database, self._refresh),
-                        self._repeat(self._plan_ahead, self._outlook_is_old),
-                        self._repeat(self._record_unanswered, asyncio.Event()),
-                        self._hear_shares(),
-                        self._hear_farmers(),
-                        self._harvest_leftovers(),
-                        self._search(fleet),
-                        self._tell(),
-                        _beat(lambda: time.monotonic() - self._decided_at < STUCK_SECONDS),
-                    ):
-                        group.create_task(loop)
+            async with asyncio.TaskGroup() as group:
+                for loop in (
+                    self.leadership.keep(),
+                    self._watch.run(),
+                    self._decide(),
+                    self.finds.write(),
+                    self._repeat(self._record_block, self._new_block),
+                    self._repeat(self._read_database, self._refresh),
+                    self._repeat(self._plan_ahead, self._outlook_is_old),
+                    self._repeat(self._record_unanswered, asyncio.Event()),
+                    self._hear_shares(),
+                    self._hear_farmers(),
+                    self._harvest_leftovers(),
+                    self._search(fleet),
+                    self._tell(),
+                    _beat(lambda: time.monotonic() - self._decided_at < STUCK_SECONDS),
+                ):
+                    group.create_task(loop)
         except asyncio.CancelledError:
             await self._hand_in_what_there_is()
             raise
+        except BaseExceptionGroup as group:
+            lost = group.subgroup(NotLeadingError)
+            if lost is None or group.subgroup(StuckRayError):
+                raise
+            raise NotLeadingError(str(lost.exceptions[0])) from None
         finally:
             await self._acting.stop()
-            with contextlib.suppress(DatabaseError):
+            with contextlib.suppress(DatabaseError, NotLeadingError):
                 await self._workers_table.write(None)
-            await lock.aclose()
 
     async def _hand_in_what_there_is(self) -> None:
         """Told to stop: nobody knows for how long, and a stake whose work misses the block's end is lost."""
@@ -249,6 +280,7 @@ class Coordinator:
             self._changed.clear()
             self._decided_at = time.monotonic()
             try:
+                await self.leadership.confirm()  # it may have been frozen, for however long
                 await self.finds.seed()
             except DatabaseError as error:
                 _end_if_cancelled()
@@ -270,7 +302,8 @@ class Coordinator:
                 actions = [action for action in actions if not isinstance(action, Plant)]
             if not self.state.knows_stakes:  # starting the next block loses those not saved
                 actions = [a for a in actions if not isinstance(a, Plant) or a.index == self.state.index]
-            self._acting.start(actions, ledger_now(snapshot.chain, now))
+            if self.leadership.is_sure:  # since it was looked at, too
+                self._acting.start(actions, ledger_now(snapshot.chain, now))
 
     async def _record_unanswered(self) -> None:
         """Attempts to work that the API did not answer: whose fault a lost stake is hangs on them."""
@@ -414,10 +447,6 @@ class Coordinator:
 
     # How loops go on
 
-    async def _keep_lock(self, lock: AsyncIterator[None]) -> None:
-        async for _ in lock:
-            log.info("coordinator_lock_taken_again")
-
     async def _repeat(self, step: Callable[[], Awaitable[Any]], cue: asyncio.Event) -> None:
         """Take the step now, whenever the cue is given, and every block's thirtieth part anyway."""
         pause = min(max(self.settings.chain.block_seconds / 30, 1.0), 10.0)
@@ -425,6 +454,8 @@ class Coordinator:
             cue.clear()
             try:
                 await step()
+            except NotLeadingError:
+                raise
             except KalepoolError as error:
                 _end_if_cancelled()
                 log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))

@@ -109,6 +109,14 @@ def check(index: int, entropy: bytes, farmer: str, nonce: int, *, serial: int, z
     return Verdict(ShareOutcome.ACCEPTED if zeros >= zeros_claimed else ShareOutcome.LOW_DIFFICULTY, digest, zeros)
 
 
+def luck(best_hash: bytes, hashes: int) -> float:
+    """How many hashes one as low as the best (32 bytes) takes on average, as a part of those that were made: 1 is as
+    expected. ValueError unless some were made."""
+    if hashes <= 0:
+        raise ValueError("there is no luck without a hash")
+    return 2**64 / (int.from_bytes(best_hash[:8]) + 1) / hashes
+
+
 def estimate_hashrate(credited_hashes: int, shares: int, seconds: float, difficulty: int = 0) -> Hashrate:
     """The speed behind `shares` shares, worth `credited_hashes` together, of the last `seconds` seconds.
 

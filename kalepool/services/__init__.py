@@ -17,6 +17,7 @@ seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own
 blocks.py         what was planted, worked and harvested, block by block
 totals.py         the whole pool in numbers
+settling.py       adds up what does not change any more
 poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
 seeking.py        farmers, miners and actions as operators seek them
@@ -26,6 +27,7 @@ keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
+coordinators.py   which coordinator of a pooler leads, and who stands by
 presence.py       when the pool itself was away
 siblings.py       the API's processes: who is there, who leads, what they tell each other
 absences.py       when it is believed that something is gone from the ledger

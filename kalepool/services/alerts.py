@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +26,13 @@ from kalepool.policy.rpc_servers import Trouble
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
+from kalepool.services.coordinators import (
+    LEADERLESS_SECONDS,
+    SETTLED_SECONDS,
+    TOLD_SECONDS,
+    Coordinating,
+    coordinating,
+)
 from kalepool.services.farmers import missing_funds
 from kalepool.services.farming import harvest
 from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
@@ -121,6 +128,8 @@ class Observation:
     disk: DiskRoom = ENOUGH_ROOM
     broken_seals: Sequence[Binding] = ()  # of rows that were changed past us
     suspicions: Sequence[tuple[UUID, str, str]] = ()  # (miner, its name, what was found)
+    coordinators: Sequence[Coordinating] = ()
+    coordinators_wanted: int = 1  # for each pooler
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +269,32 @@ def _of_machines(seen: Observation) -> list[Condition]:
             f"{kale(seen.unsearched.stake_stroops)} KALE of stakes."
         )
         found.append(Condition("nobody-mining", "nobody-mining", said))
-    return found
+    return [*found, *_of_coordinators(seen.coordinators, seen.coordinators_wanted)]
+
+
+def _of_coordinators(coordinators: Sequence[Coordinating], wanted: int) -> Iterator[Condition]:
+    """That nobody leads, unless the last one was told to end; where several are wanted, that one took over, and that
+    nobody would."""
+    for each in coordinators:
+        if each.leaderless_seconds > LEADERLESS_SECONDS and not each.given_up:
+            said = (
+                f"Nobody coordinates pooler {each.pooler}: {each.place} is silent, and no other has taken over. Start "
+                "`kalepool coordinate`."
+            )
+            yield Condition("nobody-leads", f"nobody-leads:{each.pooler_id}", said)
+        if wanted == 1 or each.leaderless_seconds:
+            continue
+        if each.taken_from and each.led_seconds < TOLD_SECONDS:
+            said = (
+                f"Pooler {each.pooler}: the coordinator {each.taken_from} was silent, and {each.place} has taken over."
+            )
+            yield Condition("coordinator-took-over", f"coordinator-took-over:{each.pooler_id}:{each.fence}", said)
+        if each.standing_by + 1 < wanted and each.led_seconds > SETTLED_SECONDS:
+            said = (
+                f"Pooler {each.pooler} has {counted(each.standing_by + 1, 'coordinator')} where {wanted} are wanted: "
+                f"{'fewer' if each.standing_by else 'nobody'} would take over from {each.place}."
+            )
+            yield Condition("coordinator-missing", f"coordinator-missing:{each.pooler_id}", said)
 
 
 def decide(open_alerts: Sequence[OpenAlert], seen: Observation) -> Changes:
@@ -488,6 +522,8 @@ class Alerts:
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
             broken_seals=self._ctx.broken_seals,
             suspicions=[(row["miner_id"], row["name"], row["suspicion"]) for row in suspicions],
+            coordinators=await coordinating(database),
+            coordinators_wanted=self._ctx.settings.coordinators,
         )
 
     async def _missed(self, block_index: int, ended_at: datetime) -> Missed | None:

@@ -14,6 +14,7 @@ from kalepool.database import Database
 from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
+from kalepool.services.coordinators import LEADERLESS_SECONDS, Coordinating, coordinating
 from kalepool.services.journal import gaps
 from kalepool.services.siblings import read_siblings
 from kalepool.units import amount, counted, rate
@@ -73,6 +74,7 @@ class Health:
                 "accounts": self._accounts,
                 "journal": self._journal,
                 "workers": self._workers,
+                "coordinator": self._coordinator,
                 "price": self._price,
                 "relayer": self._relayer,
                 "processes": self._processes,
@@ -157,6 +159,17 @@ class Health:
             return "waiting", "our accounts were not held against the ledger yet"
         return ("down", gaps.describe(found)) if found else ("up", "")
 
+    async def _coordinator(self) -> tuple[str, str]:
+        found = await coordinating(self._ctx.database)
+        if not found:
+            return "none", "no coordinator of ours has led yet"
+        gone = [each for each in found if each.leaderless_seconds > LEADERLESS_SECONDS]
+        named = len(found) > 1
+        said = "; ".join(f"{each.pooler}: " * named + _who_leads(each) for each in found)
+        if all(each.given_up for each in gone):
+            return "none" if len(gone) == len(found) else "up", said
+        return "down", said
+
     async def _price(self) -> tuple[str, str]:
         return "none" if self._ctx.settings.kale_price_xlm is None else "up", what_is_known(self._ctx.settings)
 
@@ -199,6 +212,14 @@ def what_is_known(settings: Settings) -> str:
     if settings.network != "mainnet":
         return ""
     return "no price of KALE is set: the pool does not know whether it earns: set KALEPOOL_KALE_PRICE_XLM"
+
+
+def _who_leads(found: Coordinating) -> str:
+    """Without places: anybody may read it."""
+    if found.leaderless_seconds:
+        return f"no coordinator leads since {found.expires_at:%H:%M:%S} UTC" + ", when it was ended" * found.given_up
+    standing = f"{found.standing_by or 'nobody'} stand{'s' * (found.standing_by <= 1)} by"
+    return f"number {found.fence} leads since {found.taken_at:%H:%M:%S} UTC, {standing}"
 
 
 @dataclass(frozen=True, slots=True)

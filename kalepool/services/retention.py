@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import structlog
 
@@ -27,17 +26,22 @@ MOST_BATCHES = 100
 log = structlog.get_logger()
 
 
-async def prune(database: Database, settings: Settings) -> dict[str, int]:
-    """Removes what is older than the settings keep. Returns how many rows, by query. Raises DatabaseError."""
-    shares, charts = settings.share_days, settings.chart_days
-    alerts, envelopes = _before(settings.alert_days), _before(settings.envelope_days)
+async def prune(database: Database, settings: Settings, now: datetime | None = None) -> dict[str, int]:
+    """Removes what is older than the settings keep at `now`, by default ours. Returns how many rows, by query. Raises
+    DatabaseError."""
+    now = now or datetime.now(UTC)
+
+    def ago(days: int) -> datetime:
+        return now - timedelta(days=days)
+
+    shares, charts = ago(settings.share_days), settings.chart_days
     chores: dict[str, dict[str, object]] = {
-        "delete_old_shares": {"days": shares, "before": _before(shares)},
-        "delete_old_refused_shares": {},
-        "delete_old_hashrates": {"days": charts},
-        "delete_old_workers": {"days": charts},
-        "delete_old_alerts": {"before": alerts, "lasting": sorted(LASTING)},
-        "empty_old_envelopes": {"before": envelopes},
+        "delete_old_shares": {"at": shares, "before": first_id(shares)},
+        "delete_old_refused_shares": {"at": ago(1)},
+        "delete_old_hashrates": {"at": ago(charts)},
+        "delete_old_workers": {"at": ago(charts + 1)},
+        "delete_old_alerts": {"before": first_id(ago(settings.alert_days)), "lasting": sorted(LASTING)},
+        "empty_old_envelopes": {"before": first_id(ago(settings.envelope_days))},
     }
     removed = {query: await _in_batches(database, query, given) for query, given in chores.items()}
     if any(removed.values()):
@@ -54,8 +58,3 @@ async def _in_batches(database: Database, query: str, given: dict[str, object]) 
             break
         await asyncio.sleep(PAUSE_SECONDS)
     return rows
-
-
-def _before(days: int) -> UUID:
-    """The lowest id of what came since."""
-    return first_id(datetime.now(UTC) - timedelta(days=days))

@@ -28,6 +28,7 @@ from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
 from kalepool.services.retention import PRUNE_SECONDS, prune
+from kalepool.services.settling import SETTLE_SECONDS, settle
 from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
@@ -37,6 +38,9 @@ START_SECONDS = 10.0
 
 FORGOTTEN_BLOCKS = 3
 """A pail that nobody harvested for this many blocks is harvested by the pool itself."""
+
+SWEPT_BLOCKS = 300
+"""So many blocks before those are read whole; of older ones what was open when they were settled."""
 
 LOSSES_SECONDS = 10.0
 """How often the blocks that are over are looked at for pails that were never worked."""
@@ -79,6 +83,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         ),
         asyncio.create_task(_repeat("samples", lambda: sample_miners(ctx.database), SAMPLE_SECONDS)),
         asyncio.create_task(_repeat("retention", lambda: prune(ctx.database, ctx.settings), PRUNE_SECONDS)),
+        asyncio.create_task(_repeat("settling", lambda: settle(ctx.database), SETTLE_SECONDS)),
         asyncio.create_task(_repeat("books", lambda: held.look(ctx), held.LOOK_LEDGERS * ledger)),
         asyncio.create_task(_repeat("fees", lambda: collecting.collect(ctx), 4 * ledger)),
         asyncio.create_task(_repeat("closing", lambda: close_blocks(ctx.database, credits), 4 * ledger)),
@@ -139,7 +144,9 @@ async def sweep(ctx: Context) -> int:
     """
     farm_index = (await ctx.chain.read_farm()).index or 0
     newest = farm_index - FORGOTTEN_BLOCKS
-    return await _harvest_all(ctx, await ctx.database.fetch_all("select_forgotten", newest_index=newest))
+    return await _harvest_all(
+        ctx, await ctx.database.fetch_all("select_forgotten", newest_index=newest, blocks=SWEPT_BLOCKS)
+    )
 
 
 async def record_losses(ctx: Context) -> int:

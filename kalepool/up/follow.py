@@ -137,8 +137,8 @@ async def _mind_health(url: str, voice: Voice) -> None:
 
 def wanting(part: str, state: str, detail: str) -> str:
     """What there is to say of a part of the pool; nothing where it works, or where there is none and no reason for it.
-    Workers are in the picture."""
-    if state == "up" or part == "workers":
+    Workers are in the picture, and `up` itself looks after the coordinator."""
+    if state == "up" or part in ("workers", "coordinator"):
         return ""
     return detail or ("" if state == "none" else state)
 

@@ -152,7 +152,13 @@ class Parts:
         }
         return self._service("api", ["api"], told, without=("KALEPOOL_API_KEY", *DATABASE), seconds=2.0)
 
-    def coordinator(self, database_url: str, api_key: str, heartbeats: str | None = None) -> Service:
+    def coordinators(self) -> list[str]:
+        """Their names, as services: one leads, the others stand by."""
+        return ["coordinator", *(f"coordinator-{number}" for number in range(2, self.settings.coordinators + 1))]
+
+    def coordinator(
+        self, database_url: str, api_key: str, heartbeats: str | None = None, name: str = "coordinator"
+    ) -> Service:
         """heartbeats: the address where it is to tell that it works."""
         told = {
             "KALEPOOL_DATABASE_URL": database_url,
@@ -161,12 +167,14 @@ class Parts:
         }
         if self.settings.ray_address:
             told["KALEPOOL_RAY_ADDRESS"] = self.settings.ray_address
+        if self.settings.metrics_port:
+            told["KALEPOOL_METRICS_PORT"] = str(self.settings.metrics_port + self.coordinators().index(name))
         if heartbeats:
             told[ADDRESS] = heartbeats
         user, without = self.ray_user, (*SECRETS, *DATABASE)
         if user is not None:
             told |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-        return self._service("coordinator", ["coordinate"], told, without=without, seconds=3.5, user=user)
+        return self._service(name, ["coordinate"], told, without=without, seconds=3.5, user=user)
 
     def _service(
         self,

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2
 
@@ -135,7 +136,7 @@ async def minded(
         pulses = [
             Pulse(name, lambda: ask_database(database_url), *times, restarts=ours),
             Pulse("api", lambda: ask_http(client, f"{parts.api_url}/health"), *times),
-            Pulse("coordinator", lambda: ask_heart(heartbeats, supervisor, "coordinator"), *times),
+            *(Pulse(name, partial(ask_heart, heartbeats, supervisor, name), *times) for name in parts.coordinators()),
         ]
         if needs_devnet(parts.settings):
             body = {"jsonrpc": "2.0", "id": 1, "method": "getHealth"}

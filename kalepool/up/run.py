@@ -143,7 +143,8 @@ async def _run(
             return await Books.open(database, chain, pooler_id)
 
         books = await patiently(begin, voice)
-        supervisor.add(parts.coordinator(urls.coordinator, key, heartbeats.address))
+        for name in parts.coordinators():
+            supervisor.add(parts.coordinator(urls.coordinator, key, heartbeats.address, name))
         reader = MomentReader(
             database,
             chain,
@@ -159,7 +160,8 @@ async def _run(
         except asyncio.CancelledError:
             await _last_look(books, watch, voice)
             raise
-        supervisor.stop("coordinator")
+        for name in reversed(parts.coordinators()):
+            supervisor.stop(name)
         report = await books.close(watch.finished()[: options.blocks])
     report = with_search(report, saw_search=watch.saw_search)
     _print(report, voice)

@@ -5,12 +5,14 @@ verdict.py      Moment -> PoolVerdict: whether the stakes are safe, in one word 
 history.py      hashrates over the last hour, for the page's chart
 pages.py        one block, one farmer, one miner, for their pages
 farm.py         one farmer, for its own wallet
+mining.py       one miner, for its own key or wallet
 wellbeing.py    how the pool is in one sentence, and what waits for an operator's hand
 meanings.py     what the page's figures mean
 words.py        pages in the reader's language
 german.py       what they say in German
 german_page.py  the pages for everybody
-german_operators.py  and the operators' pages
+german_operators.py  the operators' pages
+german_miners.py  and the miners'
 screen.py       Moment -> a picture for a terminal                              (pure)
 lines.py        Moment, Moment -> what to say about it without a terminal       (pure)
 farmer_text.py  one farmer for a terminal: found by what somebody calls it, and described

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,9 @@ Row = Mapping[str, Any]
 
 BLOCKS = 40
 """The newest, on its page."""
+
+WEEK_AND_A_DAY = timedelta(days=8)
+"""What was harvested within a week was planted within this time: a pail lives for a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +181,11 @@ async def read_farm(
     is_silent: bool,
     owed_stroops: int,
     min_spare_stroops: int,
+    block_seconds: float,
 ) -> FarmView:
     """Raises DatabaseError."""
-    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id)
+    week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
+    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
     planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_operators, german_page
+from kalepool.view import german_miners, german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -55,9 +55,6 @@ WORDS: dict[str, str] = {
         "beginnt vor dem Klick, und nichts wird von anderswo geladen."
     ),
     "Key of the miner (kp_…)": "Schlüssel des Miners (kp_…)",
-    "It stays in this page until you leave it. The pool's operator gives one out.": (
-        "Er bleibt in dieser Seite, bis sie verlassen wird. Einen Schlüssel gibt der Betreiber des Pools aus."
-    ),
     "Cores": "Kerne",
     "Hash with": "Hashen mit",
     "what is faster": "dem Schnelleren",
@@ -273,5 +270,5 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = german_page.WORDS | german_operators.WORDS | WORDS
+WORDS = german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
 COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED

@@ -190,19 +190,32 @@ CROSS JOIN LATERAL (
 ORDER BY b.block_index DESC;
 
 -- name: select_day_results
--- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them.
-SELECT d.day, r.*
-FROM unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+-- Of days, each from its first id to that of the next: what was sent, harvested and found lost on them. What is settled is
+-- added up already (services/settling.py); the rest is read.
+SELECT d.day,
+       coalesce(y.plant_fee_stroops, 0) + r.plant_fee_stroops AS plant_fee_stroops,
+       coalesce(y.work_fee_stroops, 0) + r.work_fee_stroops AS work_fee_stroops,
+       coalesce(y.harvest_fee_stroops, 0) + r.harvest_fee_stroops AS harvest_fee_stroops,
+       coalesce(y.other_fee_stroops, 0) + r.other_fee_stroops AS other_fee_stroops,
+       coalesce(y.won_stroops, 0) + r.won_stroops AS won_stroops, l.lost_stroops,
+       round(coalesce(y.worth_stroops, 0) + r.worth_stroops - l.worth_stroops) AS worth_stroops,
+       coalesce(y.unpriced_stroops, 0) + r.unpriced_stroops + l.unpriced_stroops AS unpriced_stroops
+FROM settled s CROSS JOIN unnest(%(days)s::date[], %(firsts)s::uuid[], %(ends)s::uuid[]) AS d (day, first, until)
+LEFT JOIN day_sums y USING (day)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action = 'harvest'), 0) AS harvest_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
-           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(lost_stroops), 0) AS lost_stroops,
-           coalesce(round(sum((won_stroops - lost_stroops) * p.price_xlm)), 0) AS worth_stroops,
-           coalesce(sum(won_stroops + lost_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
-    FROM money_events LEFT JOIN block_prices p USING (block_index)
-    WHERE event_id >= d.first AND event_id < d.until) r
+           coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(won_stroops * p.price_xlm), 0) AS worth_stroops,
+           coalesce(sum(won_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM settling_money LEFT JOIN block_prices p USING (block_index)
+    WHERE event_id >= greatest(d.first, s.until_id) AND event_id < d.until) r
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(c.stake_stroops), 0) AS lost_stroops, coalesce(sum(c.stake_stroops * p.price_xlm), 0) AS worth_stroops,
+           coalesce(sum(c.stake_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
+    FROM pooler_compensations c LEFT JOIN block_prices p USING (block_index)
+    WHERE c.standing = 'owed' AND c.compensation_id >= d.first AND c.compensation_id < d.until) l
 ORDER BY d.day DESC;
 
 -- name: select_first_submission

@@ -4,20 +4,20 @@
 -- What a farmer earned lately and in all, what it lost, what the pool keeps of it, and what the network charged for it:
 -- the pool paid that, but for what a farmer paid before it was active.
 SELECT coalesce(f.fee_rate, 0)::float8 AS fee_rate, f.leaving_at,
-       h.day_stroops, h.week_stroops, h.all_stroops, h.forecast_stroops, h.forecast_known_stroops,
+       h.day_stroops, h.week_stroops, a.rewarded_stroops::numeric AS all_stroops, a.forecast_stroops::numeric AS forecast_stroops,
+       a.forecast_known_stroops::numeric AS forecast_known_stroops,
        lost.lost_stakes, lost.lost_stroops, lost.owed_stroops,
-       coalesce((SELECT sum(amount_stroops) FROM transfers WHERE debit = 'farmer/' || f.farmer_id AND event = 'fee'), 0) AS fee_stroops,
-       coalesce((SELECT sum(s.fee_stroops / n.items) FROM submission_items i JOIN submissions s USING (submission_id)
-                 CROSS JOIN LATERAL (SELECT count(*) AS items FROM submission_items j WHERE j.submission_id = s.submission_id) n
-                 WHERE i.farmer_id = f.farmer_id), 0)::bigint AS network_fee_stroops
+       (SELECT debit_stroops FROM account_moves('farmer/' || f.farmer_id, 'fee')) AS fee_stroops,
+       a.network_fee_stroops::bigint AS network_fee_stroops
 FROM farmers f
+CROSS JOIN LATERAL farmer_totals(f.farmer_id) a
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(reward_stroops) FILTER (WHERE created_at > now() - interval '1 day'), 0) AS day_stroops,
-           coalesce(sum(reward_stroops) FILTER (WHERE created_at > now() - interval '7 days'), 0) AS week_stroops,
-           coalesce(sum(reward_stroops), 0) AS all_stroops,
-           coalesce(sum(forecast_stroops), 0) AS forecast_stroops,
-           coalesce(sum(reward_stroops) FILTER (WHERE forecast_stroops IS NOT NULL), 0) AS forecast_known_stroops
-    FROM harvests WHERE farmer_id = f.farmer_id AND outcome = 'harvested') h
+           coalesce(sum(reward_stroops), 0) AS week_stroops
+    FROM harvests
+    WHERE farmer_id = f.farmer_id AND outcome = 'harvested'
+      AND block_index >= (SELECT max(block_index) - %(week_blocks)s FROM harvests WHERE farmer_id = f.farmer_id)
+      AND created_at > now() - interval '7 days') h
 CROSS JOIN LATERAL (
     SELECT count(*) AS lost_stakes, coalesce(sum(stake_stroops), 0) AS lost_stroops,
            coalesce(sum(stake_stroops + forecast_stroops) FILTER (WHERE paid_at IS NULL), 0) AS owed_stroops
@@ -26,11 +26,9 @@ WHERE f.farmer_id = %(farmer_id)s;
 
 -- name: select_farm_planted
 -- Stakes that are out: planted, neither harvested nor lost.
-SELECT p.block_index, p.stake_stroops, p.created_at FROM plantings p
-WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
-  AND NOT EXISTS (SELECT FROM harvests h
-                  WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
-  AND NOT EXISTS (SELECT FROM pooler_compensations c WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
+SELECT p.block_index, p.stake_stroops, p.created_at
+FROM pails_out(%(farmer_id)s) o JOIN plantings p USING (block_index, farmer_id)
+WHERE p.outcome = 'planted'
 ORDER BY p.block_index;
 
 -- name: select_farm_place

@@ -9,12 +9,8 @@ ORDER BY p.created_at, p.farmer_id;
 
 -- name: select_stake_out
 -- What a farmer has planted that is neither harvested nor given up as lost.
-SELECT coalesce(sum(p.stake_stroops), 0) AS stake_stroops FROM plantings p
-WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
-  AND NOT EXISTS (SELECT FROM harvests h
-                  WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
-  AND NOT EXISTS (SELECT FROM pooler_compensations c
-                  WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id);
+SELECT coalesce(sum(p.stake_stroops), 0) AS stake_stroops
+FROM pails_out(%(farmer_id)s) o JOIN plantings p USING (block_index, farmer_id) WHERE p.outcome = 'planted';
 
 -- name: select_worked
 -- Every work that was applied in a block.

@@ -15,8 +15,9 @@ FROM (
 -- name: count_unsearched
 -- Farmers planted and not worked in blocks that began a while ago and that nobody searches for: no worker, no miner.
 SELECT count(*) AS farmers, coalesce(sum(p.stake_stroops), 0) AS stake_stroops
-FROM (SELECT DISTINCT ON (pooler_id) pooler_id, block_index, status, seen_at
-      FROM block_operations ORDER BY pooler_id, block_index DESC) o
+FROM poolers e CROSS JOIN LATERAL (
+    SELECT pooler_id, block_index, status, seen_at FROM block_operations
+    WHERE pooler_id = e.pooler_id ORDER BY block_index DESC LIMIT 1) o
 JOIN plantings p ON p.block_index = o.block_index AND p.pooler_id = o.pooler_id AND p.outcome = 'planted'
 WHERE o.status = 'open' AND o.seen_at < now() - make_interval(secs => %(early_seconds)s)
   AND NOT EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked')

@@ -97,6 +97,17 @@ SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
 -- name: select_rigs
 SELECT searcher, name, difficulty, created_at, last_seen_at FROM rigs WHERE miner_id = %(miner_id)s ORDER BY name;
 
+-- name: select_rig_work
+-- What each rig of a miner brought within the last hour, and of that within the last ten minutes.
+SELECT searcher, count(*) AS shares, sum(credited_hashes) AS hashes, max(zeros) AS best_zeros, (array_agg(hash ORDER BY hash))[1] AS best_hash,
+       count(*) FILTER (WHERE found_at > now() - interval '10 minutes') AS recent_shares,
+       coalesce(sum(credited_hashes) FILTER (WHERE found_at > now() - interval '10 minutes'), 0) AS recent_hashes
+FROM shares WHERE miner_id = %(miner_id)s AND found_at BETWEEN now() - interval '1 hour' AND now() GROUP BY searcher;
+
+-- name: delete_rig
+DELETE FROM rigs WHERE miner_id = %(miner_id)s AND searcher = %(searcher)s
+RETURNING name;
+
 -- name: update_rigs
 UPDATE rigs SET difficulty = now.difficulty, last_seen_at = greatest(rigs.last_seen_at, now.seen_at)
 FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)

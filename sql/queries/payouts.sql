@@ -97,7 +97,7 @@ WHERE closed_at IS NULL AND created_at < now() - make_interval(secs => %(seconds
 -- How a miner stands: what it earned in all, what is due, on its way, put down for it to claim, and paid.
 SELECT m.miner_id, m.payout_wallet, m.payout_memo, m.payout_threshold_stroops, m.next_wallet, m.next_wallet_at,
        m.payout_code, m.payout_message, m.claimable,
-       coalesce((SELECT sum(amount_stroops) FROM transfers WHERE credit = 'miner/' || m.miner_id AND event = 'credited'), 0)
+       (SELECT credit_stroops FROM account_moves('miner/' || m.miner_id, 'credited'))
            AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) - lying.stroops
@@ -120,6 +120,12 @@ SELECT number, posted_at, event, block_index,
 FROM transfers
 WHERE number > %(after)s AND (debit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) OR credit = 'miner/' || %(miner_id)s)
 ORDER BY number LIMIT %(limit)s;
+
+-- name: select_miner_earnings
+-- What a miner was credited with for its newest blocks.
+SELECT block_index, amount_stroops FROM transfers
+WHERE credit = 'miner/' || %(miner_id)s AND event = 'credited'
+ORDER BY number DESC LIMIT %(limit)s;
 
 -- name: update_payout_terms
 -- Changes what is not null. Who may be paid otherwise from now on is looked at again.

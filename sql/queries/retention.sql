@@ -5,22 +5,22 @@
 -- Shares that no block, hashrate or repeated request needs any more. Their ids are in the order of time; totals stay in share_counts.
 DELETE FROM shares WHERE share_id IN (
     SELECT share_id FROM shares
-    WHERE share_id < %(before)s AND found_at < now() - make_interval(days => %(days)s) ORDER BY share_id LIMIT %(batch)s);
+    WHERE share_id < %(before)s AND found_at < %(at)s ORDER BY share_id LIMIT %(batch)s);
 
 -- name: delete_old_refused_shares
 -- A request is repeated within minutes, if at all.
 DELETE FROM refused_shares WHERE ctid IN (
-    SELECT ctid FROM refused_shares WHERE refused_at < now() - interval '1 day' ORDER BY refused_at LIMIT %(batch)s);
+    SELECT ctid FROM refused_shares WHERE refused_at < %(at)s ORDER BY refused_at LIMIT %(batch)s);
 
 -- name: delete_old_hashrates
 DELETE FROM hashrates WHERE ctid IN (
-    SELECT ctid FROM hashrates WHERE sampled_at < now() - make_interval(days => %(days)s) ORDER BY sampled_at LIMIT %(batch)s);
+    SELECT ctid FROM hashrates WHERE sampled_at < %(at)s ORDER BY sampled_at LIMIT %(batch)s);
 
 -- name: delete_old_workers
 -- Workers that are gone, a day after their last point in the charts.
 DELETE FROM workers WHERE worker_id IN (
     SELECT worker_id FROM workers
-    WHERE status = 'gone' AND last_seen_at < now() - make_interval(days => %(days)s + 1) LIMIT %(batch)s);
+    WHERE status = 'gone' AND last_seen_at < %(at)s LIMIT %(batch)s);
 
 -- name: delete_old_alerts
 -- What is over. What never is, is about a block that nobody looks at any more.

@@ -20,12 +20,14 @@ FROM submissions
 WHERE submission_id >= %(first)s AND submission_id < %(end)s AND status <> 'open'
 GROUP BY 1, 2, 3;
 
--- name: select_oldest_open_submission
-SELECT submission_id FROM submissions WHERE status = 'open' ORDER BY submission_id LIMIT 1;
+-- name: select_pool_sums
+-- What is settled, by name and labels, and up to where; one row with nulls before anything is.
+SELECT s.until_id, s.until_block, p.labels, p.amount FROM settled s LEFT JOIN pool_sums p ON true;
 
 -- name: count_miner_shares
--- Shares of external miners by outcome, of all time.
-SELECT outcome, sum(shares)::bigint AS shares, sum(credited_hashes) AS credited_hashes FROM share_counts GROUP BY outcome;
+-- Shares of external miners by outcome, since a block.
+SELECT outcome, sum(shares)::bigint AS shares, sum(credited_hashes) AS credited_hashes FROM share_counts
+WHERE block_index >= %(since)s GROUP BY outcome;
 
 -- name: select_gauges
 -- The pool at this moment.
@@ -46,10 +48,10 @@ SELECT newest.block_index,
        (SELECT count(*) FROM miners WHERE suspicion IS NOT NULL) AS suspected_miners,
        (SELECT count(*) FROM submissions WHERE status = 'open') AS open_submissions,
        (SELECT count(*) FROM withdrawals WHERE closed_at IS NULL) AS open_withdrawals,
-       (SELECT count(DISTINCT (w.block_index, w.farmer_id)) FROM works w
-        WHERE w.outcome = 'worked' AND w.block_index BETWEEN newest.block_index - %(day_blocks)s AND newest.block_index - 1
-          AND NOT EXISTS (SELECT FROM harvests h WHERE h.block_index = w.block_index AND h.farmer_id = w.farmer_id
-                          AND h.outcome = 'harvested')) AS unharvested,
+       (SELECT count(*) FROM pails_out(NULL) o
+        WHERE o.block_index BETWEEN newest.block_index - %(day_blocks)s AND newest.block_index - 1
+          AND EXISTS (SELECT FROM works w WHERE w.block_index = o.block_index AND w.farmer_id = o.farmer_id
+                      AND w.outcome = 'worked')) AS unharvested,
        (SELECT count(*) FROM pooler_compensations WHERE paid_at IS NULL AND standing = 'owed') AS unpaid_compensations,
        (SELECT count(*) FROM alerts WHERE told_at IS NULL) AS untold_alerts,
        (SELECT count(*) FROM payouts WHERE closed_at IS NULL) AS open_payouts

@@ -177,12 +177,11 @@ LIMIT %(limit)s;
 -- name: select_page_miner
 -- One miner, by the name it chose, with what it has earned, and was paid.
 SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_message,
-       coalesce((SELECT sum(amount_stroops) FROM transfers WHERE credit = 'miner/' || m.miner_id AND event = 'credited'), 0)
-           AS earned_stroops,
+       (SELECT credit_stroops FROM account_moves('miner/' || m.miner_id, 'credited')) AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,
-       coalesce((SELECT sum(amount_stroops) FROM transfers
-                 WHERE debit IN ('miner/' || m.miner_id, 'paying/' || m.miner_id) AND event = 'paid'), 0) AS paid_stroops
+       (SELECT sum(debit_stroops) FROM unnest(ARRAY['miner/', 'paying/']) kind,
+                                       account_moves(kind || m.miner_id, 'paid')) AS paid_stroops
 FROM miners m WHERE m.miner_id = %(miner_id)s;
 
 -- name: select_page_miner_blocks

@@ -10,5 +10,6 @@ oracle.py       whether ledgers and database tell the same story, and every prom
 history.py      what the ledgers say, read with stellar-sdk alone
 record.py       what the database says, read with psycopg alone
 test_chaos.py   a short run, always the same
+test_two_coordinators.py  the leader is frozen in every phase, with another beside it
 test_oracle.py  doctored databases: each promise that is broken is seen
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from tests.chaos.stage import Stage, family, wait_for
+from tests.chaos.stage import Stage, StageError, family, wait_for
 
 OUTAGE_SECONDS = 5.0
 """How long a fault lasts that is taken back; below the ten seconds within which a part is back."""
@@ -133,11 +134,37 @@ def two_coordinators(stage: Stage, rng: random.Random) -> None:
     """For a block's time."""
     second = stage.second_coordinator()
     time.sleep(stage.times.block)
-    second.terminate()
+    _end(second)
+
+
+def frozen_beside_another(stage: Stage, rng: random.Random) -> None:
+    """The coordinator that leads is frozen until long after another has taken over, and goes on then."""
+    second = stage.second_coordinator()
     try:
-        second.wait(10.0)
+        leads = stage.process("coordinator").pid
+        if not wait_for(
+            lambda: stage.ask("SELECT true FROM coordinators WHERE place LIKE %s", f"%/{second.pid}"), 15.0
+        ):
+            raise StageError("no second coordinator stands by")
+        (fence,) = (row[0] for row in stage.ask("SELECT fence FROM coordinator_leases"))
+        os.kill(leads, signal.SIGSTOP)
+        try:
+            time.sleep(2 * OUTAGE_SECONDS)
+        finally:
+            os.kill(leads, signal.SIGCONT)
+        if not stage.ask("SELECT true FROM coordinator_leases WHERE fence > %s", fence):
+            raise StageError("nobody took over from a coordinator that was frozen")
+        time.sleep(1.0)
+    finally:
+        _end(second)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10.0)
     except subprocess.TimeoutExpired:
-        second.kill()
+        process.kill()
 
 
 FAULTS = [
@@ -162,6 +189,7 @@ FAULTS = [
     ChaosFault("clock ahead", clock_off(WRONG_SECONDS), clock=True),
     ChaosFault("clock behind", clock_off(-WRONG_SECONDS), clock=True),
     ChaosFault("two coordinators", two_coordinators),
+    ChaosFault("freeze the leader beside another", frozen_beside_another),
 ]
 
 

@@ -139,7 +139,7 @@ class Stage:
         self._extra.append(miner)
 
     def second_coordinator(self) -> subprocess.Popen[bytes]:
-        """Another one with the same key, which nobody should start, and somebody will."""
+        """Another one with the same key, which stands by."""
         environment = self.process("coordinator").environ()
         made = self.start("coordinate", "--no-ray", log=self.folder / "second.log", environment=environment)
         self._extra.append(made)

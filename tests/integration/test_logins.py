@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from kalepool.coordinator.leadership import Leadership
 from kalepool.database import Database, migrate, new_id, queries, sql_folder
 from kalepool.errors import DatabaseError
+from kalepool.fencing import fenced
 from kalepool.logins import Login
 from kalepool.postgres import Postgres, running_url
 from tests.integration.test_database import _numbered, add_events, add_farmer
@@ -177,22 +179,29 @@ def test_each_may_run_its_own_queries(server: Postgres, login: Login) -> None:
 async def test_the_coordinator_does_its_part(server: Postgres) -> None:
     async with Database.open(server.url(login=Login.COORDINATOR), role=Login.COORDINATOR) as database:
         assert await database.fetch_all("select_next_searchers", count=2)
-        await database.execute(
-            "insert_worker_shares",
-            **{
-                name: []
-                for name in (
-                    "share_ids",
-                    "block_indexes",
-                    "farmer_ids",
-                    "searchers",
-                    "nonces",
-                    "hashes",
-                    "zeros",
-                    "found_at",
-                )
-            },
-        )
+        with psycopg.connect(server.url(), autocommit=True) as owner:
+            found = owner.execute("SELECT pooler_id FROM poolers").fetchone()
+        assert found is not None
+        leadership = Leadership(database, found[0], 4.0)
+        with fenced(await leadership.stand_by()):
+            await database.execute(
+                "insert_worker_shares",
+                **{
+                    name: []
+                    for name in (
+                        "share_ids",
+                        "block_indexes",
+                        "farmer_ids",
+                        "searchers",
+                        "nonces",
+                        "hashes",
+                        "zeros",
+                        "found_at",
+                    )
+                },
+            )
+        await leadership.confirm()
+        await leadership.give_up()
         heard = database.listen("shares")
         assert await anext(heard) == ""
         await database.execute("notify_shares", payloads=["{}"])

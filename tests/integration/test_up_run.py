@@ -103,6 +103,7 @@ async def test_an_api_starts_without_an_rpc_server_that_answers(farm, monkeypatc
         ("relayer", "none", "", ""),  # there is none, as nearly everywhere
         ("price", "none", "no price of KALE is set", "no price of KALE is set"),
         ("workers", "down", "none has come", ""),
+        ("coordinator", "none", "none has led", ""),
     ],
 )
 def test_a_run_says_what_is_wanting_and_nothing_else(part: str, state: str, detail: str, said: str) -> None:

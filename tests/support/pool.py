@@ -49,10 +49,16 @@ class Pool:
 
 @contextlib.asynccontextmanager
 async def running_pool(
-    farmers: int, ledger_seconds: float, block_seconds: int, ray_address: str | None = None, *, relayer: bool = False
+    farmers: int,
+    ledger_seconds: float,
+    block_seconds: int,
+    ray_address: str | None = None,
+    *,
+    relayer: bool = False,
+    rivals: int = 0,
 ) -> AsyncIterator[Pool]:
     """Starts all but the coordinator, and has `farmers` farmers active. Everything ends with the context. `relayer`:
-    the devnet serves Stellar Channels, and faults, and the pool has it pay."""
+    the devnet serves Stellar Channels, and faults, and the pool has it pay. `rivals`: others who plant."""
     url = f"http://127.0.0.1:{_free_port()}"
     served = {"rpc_url": url, "friendbot_url": f"{url}/friendbot", "relayer_url": f"{url}/channels"}
     with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
@@ -74,7 +80,7 @@ async def running_pool(
                 service, urls = parts.postgres()
                 supervisor.adopt(service)
                 await migrate(urls.migrate)
-                supervisor.add(parts.devnet(0, *(("--channels", "--faults") if relayer else ())))
+                supervisor.add(parts.devnet(rivals, *(("--channels", "--faults") if relayer else ())))
                 await _answers(parts.rpc_url)
                 supervisor.add(parts.api(urls.api))
                 await _answers(f"{parts.api_url}/info")

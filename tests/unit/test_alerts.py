@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -30,6 +31,7 @@ from kalepool.services.alerts import (
     conditions,
     decide,
 )
+from kalepool.services.coordinators import LEADERLESS_SECONDS, SETTLED_SECONDS, TOLD_SECONDS, Coordinating
 from kalepool.services.health import DiskRoom, Unsearched
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -95,6 +97,50 @@ def test_a_miner_that_seems_to_hold_back_shares_is_told_of() -> None:
     assert said.key == f"withholding:{UUID(int=9)}"
     assert said.message == f"Miner {UUID(int=9)} (rig) seems to hold back shares: 1 share of 20."
     assert decide([opened(said)], Observation()).resolved == (said.key,)
+
+
+LED = Coordinating(UUID(int=8), "home", 5, "b/2", AT, AT, "a/1", False, SETTLED_SECONDS + 1, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changed", "expected"),
+    [
+        (2, {}, {"coordinator-took-over": "Pooler home: the coordinator a/1 was silent, and b/2 has taken over."}),
+        (1, {}, {}),  # it was started again: whoever starts it tells
+        (2, {"taken_from": None}, {}),  # the other had ended
+        (2, {"led_seconds": TOLD_SECONDS + 1}, {}),
+        (2, {"taken_from": None, "standing_by": 0, "led_seconds": SETTLED_SECONDS - 1}, {}),
+        (
+            2,
+            {"taken_from": None, "standing_by": 0},
+            {
+                "coordinator-missing": "Pooler home has 1 coordinator where 2 are wanted: nobody would take over from "
+                "b/2."
+            },
+        ),
+        (
+            3,
+            {"taken_from": None},
+            {
+                "coordinator-missing": "Pooler home has 2 coordinators where 3 are wanted: fewer would take over from "
+                "b/2."
+            },
+        ),
+        (
+            1,
+            {"leaderless_seconds": LEADERLESS_SECONDS + 1},
+            {
+                "nobody-leads": "Nobody coordinates pooler home: b/2 is silent, and no other has taken over. Start "
+                "`kalepool coordinate`."
+            },
+        ),
+        (2, {"leaderless_seconds": LEADERLESS_SECONDS + 1, "given_up": True}, {}),
+        (2, {"leaderless_seconds": LEADERLESS_SECONDS - 1}, {}),
+    ],
+)
+def test_who_coordinates_is_told_of(wanted: int, changed: dict[str, Any], expected: dict[str, str]) -> None:
+    seen = Observation(coordinators=[dataclasses.replace(LED, **changed)], coordinators_wanted=wanted)
+    assert {condition.kind: condition.message for condition in conditions(seen)} == expected
 
 
 def opened(condition: Condition) -> OpenAlert:

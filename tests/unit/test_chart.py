@@ -78,6 +78,15 @@ def test_workers_get_rays_token_and_no_secret_of_ours(rendered: list[dict[str, A
     assert yaml.safe_load(cluster["headGroupSpec"]["rayStartParams"]["system-config"])
 
 
+def test_one_coordinator_of_two_may_go_and_the_api_knows_how_many_there_are(rendered: list[dict[str, Any]]) -> None:
+    named = {(part["kind"], part["metadata"]["name"]): part["spec"] for part in rendered if "spec" in part}
+    assert named["Deployment", "pool-coordinator"]["replicas"] == 2
+    assert named["PodDisruptionBudget", "pool-coordinator"]["maxUnavailable"] == 1
+    assert named["PodDisruptionBudget", "pool-ray-head"]["maxUnavailable"] == 0
+    [api] = named["Deployment", "pool-api"]["template"]["spec"]["containers"]
+    assert {"name": "KALEPOOL_COORDINATORS", "value": "2"} in api["env"]
+
+
 def test_it_fits_the_schemas(rendered: list[dict[str, Any]]) -> None:
     """Kubernetes' and the operators' own, where they are there: see tools/chart_schemas.py."""
     found = [fault for part in rendered for fault in faults(part)]

@@ -7,6 +7,8 @@ browser.py       whoever signed in with one: signed out
 browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: sign in, join
 farm_account.py  one of them: fund, look, stake, withdraw, leave
+mine_pages.py    miners, in a browser: sign in, join, the miner's package
+mine_account.py  one of them: rigs, earnings, how it is paid, keys
 operating.py     operators, in a browser: what they see
 operating_forms.py  operators, in a browser: what they change
 farmers.py       poolers and operators: farmers registered, listed, shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from kalepool.api import sessions
@@ -15,7 +17,7 @@ from kalepool.services.keys import Role
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-HOMES = {Role.FARMER: "/farm", Role.OPERATOR: "/operator"}
+HOMES = {Role.FARMER: "/farm", Role.OPERATOR: "/operator", Role.MINER: "/mine"}
 """Where who signed out, or has nothing to do where it is, goes by its role."""
 
 
@@ -28,8 +30,9 @@ async def sign_out(request: Request, visitor: AnyVisitor, form: PageForm) -> Res
     return answer
 
 
-async def sign_in_page(request: Request, template: str, account: str | None) -> Response:
-    """The page that asks for a wallet's signature (SEP-10). `account`: a wallet that signs somewhere else."""
+async def sign_in_page(request: Request, template: str, account: str | None, **more: Any) -> Response:
+    """The page that asks for a wallet's signature (SEP-10). `account`: a wallet that signs somewhere else; `more`: what
+    else the template asks for."""
     account, challenge, wrong = (account or "").strip(), None, None
     passphrase = context(request).settings.chain.passphrase
     if account:
@@ -38,5 +41,5 @@ async def sign_in_page(request: Request, template: str, account: str | None) -> 
             challenge = sign_in(request).challenge(account, passphrase)
         except InputError as error:
             wrong = str(error)
-    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase}
+    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase} | more
     return await page(request, template, 422 if wrong else 200, **known)

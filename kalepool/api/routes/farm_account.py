@@ -53,9 +53,14 @@ async def _farm(request: Request, farmer: Farmer) -> FarmView:
     except ChainError:
         is_silent = True
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)
-    spare = ctx.settings.min_spare_stroops
     return await read_farm(
-        ctx.database, farmer, account, is_silent=is_silent, owed_stroops=owed, min_spare_stroops=spare
+        ctx.database,
+        farmer,
+        account,
+        is_silent=is_silent,
+        owed_stroops=owed,
+        min_spare_stroops=ctx.settings.min_spare_stroops,
+        block_seconds=ctx.settings.chain.block_seconds,
     )
 
 

@@ -30,11 +30,12 @@ from kalepool.services.books.held import Difference
 from kalepool.services.books.results import BlockResult, Days, PeriodResult
 from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.context import Context
+from kalepool.services.coordinators import Coordinating, coordinating
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
 from kalepool.services.siblings import read_siblings, read_term
-from kalepool.services.totals import DELAY_BOUNDS, Totals, read_figures
+from kalepool.services.totals import DELAY_BOUNDS, read_figures, read_totals
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,7 +57,6 @@ class Metrics:
         self._ctx = ctx
         self._health = health
         self._days = days or Days(ctx.database)
-        self._totals = Totals(ctx.database)
         self._lock = asyncio.Lock()
         self._last: tuple[float, bytes] | None = None
 
@@ -78,25 +78,17 @@ class Metrics:
             return Limits()
 
     async def _read(self) -> list[Metric]:
-        sums = await self._totals.read()
+        sums = await read_totals(self._ctx.database)
         living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
         now = await read_figures(self._ctx.database, living)
-        shares, lost = now.shares, now.lost
+        lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
         siblings, term = await read_siblings(self._ctx.database), await read_term(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
             *_of_submissions(sums),
-            _counter(
-                "miner_shares", "Shares of external miners", ["outcome"], {(r["outcome"],): r["shares"] for r in shares}
-            ),
-            _counter(
-                "miner_credited_hashes",
-                "Hashes credited to external miners",
-                [],
-                {(): sum(row["credited_hashes"] for row in shares)},
-            ),
+            *_of_shares(sums),
             _counter("stakes_lost", "Stakes lost", ["fault"], {(r["fault"],): r["stakes"] for r in lost}),
             _counter(
                 "stakes_lost_stroops",
@@ -119,6 +111,7 @@ class Metrics:
             ),
             _gauge("api_processes", "API processes that are there", [], {(): len(siblings)}),
             _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
+            *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),
@@ -141,6 +134,13 @@ def _of_events(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
     yield _counter("rewards_stroops", "Rewards received, without stakes", [], {(): sums["stroops", "harvest"]})
 
 
+def _of_shares(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
+    shares = {key[1:]: value for key, value in sums.items() if key[0] == "shares"}
+    yield _counter("miner_shares", "Shares of external miners", ["outcome"], shares)
+    credited = sum(value for key, value in sums.items() if key[0] == "credited_hashes")
+    yield _counter("miner_credited_hashes", "Hashes credited to external miners", [], {(): credited})
+
+
 def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
     sent = {key[1:]: value for key, value in sums.items() if key[0] == "transactions"}
     yield _counter("transactions", "Transactions that are settled", ["action", "status"], sent)
@@ -158,6 +158,15 @@ def _of_submissions(sums: Counter[tuple[str, ...]]) -> Iterable[Metric]:
             buckets.append((bound, below))
         delays.add_metric([action], buckets, sums["delay_milliseconds", action] / 1000)
     yield delays
+
+
+def _of_coordinators(found: Sequence[Coordinating]) -> Iterable[Metric]:
+    leads = {(each.pooler,): int(not each.leaderless_seconds) for each in found}
+    yield _gauge("coordinator_lease", "Whether a coordinator leads (1) or none (0)", ["pooler"], leads)
+    fences = {(each.pooler,): each.fence for each in found}
+    yield _counter("leaderships", "The newest leadership's number: each has one more", ["pooler"], fences)
+    standing = {(each.pooler,): each.standing_by for each in found}
+    yield _gauge("coordinators_standing_by", "Coordinators that would take over", ["pooler"], standing)
 
 
 def _of_endurance(lasts: Endurance | None) -> Iterable[Metric]:

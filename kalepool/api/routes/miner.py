@@ -47,6 +47,9 @@ MOST_SHARES = 100
 CREDITS_COST = 99
 """A page of credits counts as so many more requests: a miner's limit is made for shares."""
 
+MOST_SEARCHER = 2**63 - 1
+SEARCHER = "`searcher` of the rig, as GET /miner/me names it."
+
 MOST_KEY = 128
 """Characters of an Idempotency-Key."""
 
@@ -429,6 +432,17 @@ async def me(request: Request, caller: PaidMiner) -> MinerView:
         shares={outcome.value: record.shares.get(outcome, 0) for outcome in ShareOutcome},
         rigs=[RigView.model_validate(each) for each in record.rigs],
     )
+
+
+@router.delete(
+    "/rigs/{searcher}", summary="Retire a rig", status_code=204, responses=documented(401, 403, 404, 409, 422, 429, 503)
+)
+async def retire_rig(
+    request: Request, caller: PaidMiner, searcher: Annotated[int, Path(ge=1, le=MOST_SEARCHER, description=SEARCHER)]
+) -> None:
+    """A machine that is gone is shown no more; what it brought stays. 409 while it is at work."""
+    assert caller.subject_id is not None
+    await _mining(request).retire_rig(caller.subject_id, searcher)
 
 
 class CreditView(Described):

@@ -1,5 +1,5 @@
-// Has the wallet in this browser sign what a form asks for, and brings a farmer's page up to date. Without it the pages
-// work all the same. Nothing is kept here, and nothing is asked of anybody but the pool.
+// Has the wallet in this browser sign what a form asks for, and brings a farmer's or miner's page up to date. Without it
+// the pages work all the same. Nothing is kept here, and nothing is asked of anybody but the pool.
 "use strict";
 
 const wallet = window.freighterApi;
@@ -110,15 +110,13 @@ for (const slide of document.querySelectorAll(".slide")) {
   if (most) most.addEventListener("input", mean);
 }
 
-// Times as the reader's clock has them.
-function localise(root) {
-  for (const time of root.querySelectorAll("time")) {
-    time.title = time.textContent;
-    const style = { dateStyle: "medium", timeStyle: "short" };
-    time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.lang, style);
-  }
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.of).textContent);
+    button.textContent = button.dataset.done;
+  });
 }
-localise(document);
 
 // Parts of the page are asked for again and again while somebody looks, and put in place where they changed.
 const live = document.getElementById("live");
@@ -133,7 +131,7 @@ async function refresh() {
     if (html === shown[id] || busy) continue;
     part.innerHTML = html;
     shown[id] = html;
-    localise(part);
+    readerTimes(part);
   }
   document.getElementById("news").hidden = true;
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from kalepool.database import Database, first_id
+from kalepool.database import Database, first_id, id_time
 from kalepool.protocol.model import U32_MAX
 from kalepool.units import amount, kale
 
@@ -120,7 +120,7 @@ async def days_before(database: Database, before: date, limit: int) -> list[date
     row = await database.fetch_one("select_first_submission")
     if row is None:
         return []
-    first = datetime.fromtimestamp((row["submission_id"].int >> 80) / 1000, UTC).date()
+    first = id_time(row["submission_id"]).date()
     last = min(before - timedelta(days=1), today())
     return [last - timedelta(days=number) for number in range(min(limit, (last - first).days + 1))]
 

@@ -30,6 +30,7 @@ from kalepool.errors import (
     DuplicateRowError,
     KalepoolError,
 )
+from kalepool.fencing import fenced
 from kalepool.services.failures import CallTimeoutError, FarmerLeavesError, InFlightError
 from kalepool.services.journal import events, gaps
 from kalepool.services.journal.intents import Intent, Item
@@ -85,8 +86,9 @@ async def carry(
         if outcome.status is Status.UNKNOWN or open_id is None:
             return
         try:
-            settled = await with_value(journal, intent.action, intent.items, outcome)
-            await settle(journal, open_id, intent, settled)
+            with fenced(None):  # it has happened, whoever leads by now
+                settled = await with_value(journal, intent.action, intent.items, outcome)
+                await settle(journal, open_id, intent, settled)
         except Exception as error:  # it has happened all the same: recovery tries again to record it
             log.error("not_settled", action=intent.action, transaction=outcome.transaction_hash, exc_info=error)
             raise InFlightError(f"transaction {outcome.transaction_hash} cannot be recorded now") from None

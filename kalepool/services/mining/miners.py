@@ -91,6 +91,19 @@ class Record:
     rigs: Sequence[RigRow]
 
 
+@dataclass(frozen=True, slots=True)
+class RigWork:
+    """What a rig brought within the last hour, and of that within the last ten minutes."""
+
+    searcher: int
+    shares: int
+    hashes: int
+    best_zeros: int
+    best_hash: bytes
+    recent_shares: int
+    recent_hashes: int
+
+
 def _hash_invite(invite: str) -> bytes:
     return hashlib.sha256(invite.encode("utf-8", "surrogatepass")).digest()
 
@@ -152,6 +165,12 @@ async def find_miner(database: Database, name: str) -> UUID | None:
     """The id of the first miner of that name, if there is one."""
     found = await database.fetch_one("select_miner_called", name=name)
     return found["miner_id"] if found else None
+
+
+async def rig_work(database: Database, miner_id: UUID) -> dict[int, RigWork]:
+    """By searcher; a rig that brought nothing is not in it. Raises DatabaseError."""
+    rows = await database.fetch_all("select_rig_work", row=RigWork, miner_id=miner_id)
+    return {row.searcher: row for row in rows}
 
 
 async def read_record(database: Database, miner_id: UUID) -> Record:

@@ -89,6 +89,12 @@ async def balance(database: Database, miner_id: UUID) -> dict[str, Any]:
     return found
 
 
+async def earnings(database: Database, miner_id: UUID, *, limit: int) -> list[tuple[int, int]]:
+    """What a miner was credited with for its newest blocks, the newest first: (block, stroops)."""
+    rows = await database.fetch_all("select_miner_earnings", miner_id=str(miner_id), limit=limit)
+    return [(row["block_index"], row["amount_stroops"]) for row in rows]
+
+
 async def statement(database: Database, miner_id: UUID, *, after: int, limit: int) -> list[dict[str, Any]]:
     """A page of the entries of a miner's, in their order, after a number."""
     return await database.fetch_all("select_miner_statement", miner_id=str(miner_id), after=after, limit=limit)

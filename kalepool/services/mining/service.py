@@ -19,7 +19,7 @@ import structlog
 from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database, new_id
-from kalepool.errors import ConflictError, DatabaseError, DuplicateRowError, KalepoolError
+from kalepool.errors import ConflictError, DatabaseError, DuplicateRowError, KalepoolError, NotFoundError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.timing import blocks_per_day
@@ -219,6 +219,23 @@ class Mining:
         if self.dealer.rigs.get(rig.searcher) is rig:  # and no other in its place
             del self.dealer.rigs[rig.searcher]
             del self._names[rig.miner_id, rig.name]
+
+    async def retire_rig(self, miner_id: UUID, searcher: int) -> str:
+        """Forgets a rig that is gone, and gives its name; what it brought stays. Should it come again, it is a new one.
+
+        Raises NotFoundError, ConflictError for one that is at work.
+        """
+        rig = self.dealer.rigs.get(searcher)
+        if rig is not None and rig.miner_id == miner_id:
+            before = steady_now() - timedelta(seconds=IDLE_SECONDS)
+            if rig.streams or (rig.seen_at is not None and rig.seen_at > before):
+                raise ConflictError(f"rig {rig.name!r} is at work: stop it, and wait {IDLE_SECONDS:g} s")
+            self._forget(rig)
+        row = await self._database.fetch_one("delete_rig", miner_id=miner_id, searcher=searcher)
+        if row is None:
+            raise NotFoundError(f"this miner has no rig with the number {searcher}")
+        self._owners[searcher] = miner_id  # of shares that are still on their way
+        return row["name"]
 
     async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
         """The rig's job once it is another than `after`; None when `wait_seconds` pass without one."""

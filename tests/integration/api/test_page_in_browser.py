@@ -129,6 +129,7 @@ def paths_of(seen: Seasoned) -> list[str]:
         "/books",
         "/farm",
         "/operator",
+        "/mine",
         "/mine/browser",
         "/find?q=nobody",
         "/find?q=twin",

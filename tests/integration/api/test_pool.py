@@ -45,6 +45,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "custody": "up",
         "accounts": "up",
         "workers": "none",
+        "coordinator": "none",
         "price": "none",
         "relayer": "none",
         "processes": "none",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,15 @@ import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import distribution
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from kalepool.api import miner_package
 from kalepool.database import Database
+from kalepool.mine.contents import NEEDS
 from tests.integration.mining.test_api import serving, settings_of
 from tests.support.installed import Installed, build_wheel
 
@@ -59,6 +64,29 @@ def test_a_source_package_builds_the_same(tmp_path: Path) -> None:
         archive.extractall(tmp_path, filter="data")
     again = build_wheel(tmp_path / source.name.removesuffix(".tar.gz"), tmp_path / "again")
     assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_pool_gives_out_the_same(tmp_path: Path) -> None:
+    """But for its readme; and what it needs is said alike."""
+    with (
+        zipfile.ZipFile(build_wheel(MINER, tmp_path)) as built,
+        zipfile.ZipFile(BytesIO(miner_package.wheel())) as given,
+    ):
+        files = [{name: wheel.read(name) for name in wheel.namelist()} for wheel in (built, given)]
+        assert given.testzip() is None
+    about = [next(text.decode() for name, text in each.items() if name.endswith("/METADATA")) for each in files]
+    needs = [
+        {Requirement(line[15:]) for line in each.splitlines() if line.startswith("Requires-Dist: ")} for each in about
+    ]
+    assert needs[0] == needs[1] and len(needs[0]) > len(NEEDS)
+    for kept in ("Name", "Version", "Requires-Python", "License-Expression"):
+        assert len({re.findall(rf"^{kept}: .*", each, re.MULTILINE)[0] for each in about}) == 1, kept
+    code = [{name: text for name, text in each.items() if ".dist-info" not in name} for each in files]
+    assert code[0] == code[1]
+    assert {name.rpartition("/")[2] for each in files for name in each if ".dist-info" in name} == {
+        *("METADATA", "WHEEL", "RECORD", "entry_points.txt")
+    }
+    assert next(tmp_path.glob("*.whl")).name == miner_package.NAME
 
 
 async def test_it_runs_without_the_pool_and_without_unix(field, database: Database, database_url: str, tmp_path: Path):

@@ -13,7 +13,7 @@ from kalepool.api import limits
 from kalepool.api.limits import RateLimits
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.errors import ConflictError
+from kalepool.errors import ConflictError, NotFoundError
 from kalepool.policy.conduct import Standing
 from kalepool.policy.shares import ShareOutcome
 from kalepool.policy.vardiff import FIRST_STEPS, MIN_DIFFICULTY
@@ -155,3 +155,26 @@ async def test_what_an_outage_made_stale_costs_a_fleet_nothing(mining: Mining, m
         for _ in range(30):
             await mining.gate.check(miner_id, start + timedelta(seconds=second), shares=1)
     assert mining.gate.standing(miner_id, None, start + timedelta(seconds=60)) == (Standing.OK, 0)
+
+
+async def test_a_rig_that_is_gone_is_retired_and_its_shares_still_count(
+    mining: Mining, miner_id, database: Database, field, monkeypatch: pytest.MonkeyPatch
+):
+    clock = Clock(monkeypatch)
+    rig = await mining.claim_rig(miner_id, "cellar", hashes_per_second=SLOW)
+    job = await given_job(mining, rig)
+    with pytest.raises(ConflictError, match="'cellar' is at work"):
+        await mining.retire_rig(miner_id, rig.searcher)
+    clock.ahead += timedelta(seconds=service.IDLE_SECONDS + 1)
+    other = (await miners.register(database, CUSTODY, mining._settings, "other")).miner.miner_id
+    with pytest.raises(NotFoundError):
+        await mining.retire_rig(other, rig.searcher)
+    assert await mining.retire_rig(miner_id, rig.searcher) == "cellar"
+    assert await field.execute("SELECT 1 FROM rigs") == [] and rig.searcher not in mining.dealer.rigs
+    with pytest.raises(NotFoundError):
+        await mining.retire_rig(miner_id, rig.searcher)
+    [nonce] = find_nonces(job, 1)
+    [answer] = await mining.take_shares(miner_id, [Offer(job.job.job_id, str(nonce))])
+    assert answer.outcome is ShareOutcome.ACCEPTED, "what was on its way"
+    again = await mining.claim_rig(miner_id, "cellar")
+    assert again.searcher != rig.searcher

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kalepool.cluster import worker as worker_module
 from kalepool.cluster.claims import doubt_report, read_hello, read_report
 from kalepool.cluster.messages import MOST_BYTES, MOST_FINDS, Find, Hello, WorkerFailure, WorkerReport
 from kalepool.cluster.worker import WorkerActor
@@ -100,5 +102,25 @@ def test_a_search_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         worker._error, worker._ended = RuntimeError("x" * 1000), True
         said = read_report(actor.exchange(None, None, 0.0))
         assert isinstance(said, WorkerFailure) and len(said.failure) == 300
+    finally:
+        worker.end()
+
+
+def test_a_worker_that_nobody_asks_any_more_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a coordinator which is frozen; not one that was not asked yet, or is being asked."""
+    left = threading.Event()
+    monkeypatch.setattr(worker_module, "_leave", left.set)
+    monkeypatch.setattr(worker_module, "FORGOTTEN_SECONDS", 0.2)
+    actor = WorkerActor(1, 1)
+    worker: Any = actor._made
+    try:
+        actor.leave_when_forgotten()
+        assert not left.wait(0.4)
+        actor.exchange(None, None, 1.0)
+        assert not left.wait(1.0), "its reports are asked for every second: it waits for three"
+        for _ in range(3):
+            actor.exchange(None, None, 0.1)
+            assert not left.is_set()
+        assert left.wait(2.0)
     finally:
         worker.end()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.ranges import NonceRange, prefix_range
-from kalepool.policy.shares import Job, ShareOutcome, below_for, check, estimate_hashrate, parse_nonce, verify
+from kalepool.policy.shares import Job, ShareOutcome, below_for, check, estimate_hashrate, luck, parse_nonce, verify
 from kalepool.policy.vardiff import (
     BAND,
     FIRST_DIFFICULTY,
@@ -211,3 +211,12 @@ def test_silence_bounds_the_speed_too() -> None:
     assert rate.high == pytest.approx(3.689 * 100_000, rel=0.03)
     with pytest.raises(ValueError, match="0 s"):
         estimate_hashrate(0, 0, 0)
+
+
+def test_luck_is_what_the_best_hash_takes_against_what_was_made() -> None:
+    best = bytes.fromhex("000fffffffffffff") + bytes(24)  # one in 4096
+    assert luck(best, 4096) == pytest.approx(1)
+    assert luck(best, 8192) == pytest.approx(0.5)
+    assert luck(bytes(32), 2**64) == 1
+    with pytest.raises(ValueError, match="without a hash"):
+        luck(best, 0)

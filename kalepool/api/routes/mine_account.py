@@ -1,0 +1,213 @@
+"""One miner's pages, for its key or its payout wallet: rigs, earnings, how it is paid, keys."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from kalepool.api import sessions
+from kalepool.api.auth import Keys, Principal
+from kalepool.api.calls import context
+from kalepool.api.charts import block_chart
+from kalepool.api.file_formats import PAGE, Row, export
+from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
+from kalepool.api.routes.earnings import STATEMENT_COLUMNS
+from kalepool.api.routes.farm import signature_in
+from kalepool.api.routes.farm_account import stroops_of
+from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
+from kalepool.api.routes.sep10 import sign_in
+from kalepool.api.sessions import AnyVisitor, PageForm
+from kalepool.chain import Destination, require_destination
+from kalepool.errors import ConflictError, InputError
+from kalepool.services.keys import Role, add_own_key, own_keys, revoke_own_key
+from kalepool.services.mining import Mining, payout_records, payout_wallets
+from kalepool.services.mining.payout_wishes import wish
+from kalepool.services.signin import Deed
+from kalepool.units import kale
+from kalepool.view.mining import OUTCOMES, MinerAccount, read_account
+from kalepool.view.words import Language, mark
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix=f"{HOME}/{{miner_id:uuid}}")
+
+PARTS = ("figures", "rigs", "shares", "earnings", "payouts")
+"""Of a miner's page: a template each, and an element of that id, brought up to date while somebody looks."""
+
+MOST_KEYS_SHOWN = 50
+LABEL_LENGTH = 60
+
+OwnMiner = Annotated[Principal, Depends(own_miner)]
+
+_ONCE = re.compile(r"[0-9a-f-]{36}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Looking
+
+
+async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
+    """What every part of the page may ask for."""
+    settings = context(request).settings
+    words = Language(language_of(request))
+    sums = list(reversed(account.earnings))
+    said = words.say(mark("%(sum)s KALE"), sum=kale(sum(stroops for _, stroops in sums)))
+    own = account.balance["payout_threshold_stroops"] or 0
+    return {
+        "account": account,
+        "miner": account.miner,
+        "balance": account.balance,
+        "threshold": max(own, settings.payout_threshold_stroops),
+        "chart": block_chart(sums, said),
+        "outcomes": OUTCOMES,
+        "settings": settings,
+        "explorer_url": settings.chain.explorer_url,
+    }
+
+
+@router.get("")
+async def show_account(request: Request, miner_id: UUID, caller: OwnMiner) -> Response:
+    """All of a miner."""
+    ctx = context(request)
+    account = await read_account(ctx.database, miner_id)
+    keys = await own_keys(ctx.database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
+    known = await _known(request, account) | how_to_mine(request)
+    return await page(request, "mine/account.html", **known, caller=caller, keys=keys, once=uuid4())
+
+
+@router.get("/parts")
+async def show_parts(request: Request, miner_id: UUID, _: OwnMiner) -> Response:
+    """The parts of its page as they are now: HTML by id."""
+    account = await read_account(context(request).database, miner_id)
+    known = await _known(request, account) | {"visitor": request.state.visitor}
+    made = TEMPLATES[language_of(request)]
+    parts = await asyncio.to_thread(lambda: {n: made.get_template(f"mine/parts/{n}.html").render(known) for n in PARTS})
+    return JSONResponse(parts, headers=HEADERS)
+
+
+@router.get("/statement.csv")
+async def save_statement(request: Request, miner_id: UUID, _: OwnMiner) -> StreamingResponse:
+    """Every entry of the miner's in the pool's books, the oldest first."""
+    database = context(request).database
+
+    async def read(last: Row | None) -> Sequence[Row]:
+        return await payout_records.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+
+    return await export(read, STATEMENT_COLUMNS, "csv", f"miner-{miner_id}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Rigs
+
+
+@router.post("/rigs/{searcher:int}/retire")
+async def retire(request: Request, miner_id: UUID, searcher: int, _: OwnMiner, form: PageForm) -> Response:
+    """A machine that is gone is shown no more."""
+    mining: Mining = request.app.state.mining
+    if searcher >= 2**63:
+        raise InputError(f"{searcher} is no rig's number")
+    await mining.retire_rig(miner_id, searcher)
+    return go_to(f"{HOME}/{miner_id}#rigs")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# How it is paid
+
+
+@router.post("/terms")
+async def change_terms(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """From how much on it is paid, and whether by a claimable balance where its wallet has no trustline."""
+    wanted = form.get("threshold", "").strip()
+    stroops = stroops_of(wanted) if wanted else None
+    await payout_records.set_terms(context(request).database, miner_id, stroops, form.get("claimable") == "1")
+    return go_to(f"{HOME}/{miner_id}#paid")
+
+
+@router.post("/payouts")
+async def pay_now(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """All that is due, with the next round. `once`: the page's own, so that a second click is the same."""
+    once = form.get("once", "")
+    if not _ONCE.fullmatch(once):
+        raise InputError("this form is not whole: load the page and try again")
+    await wish(context(request), miner_id, f"page {once}")
+    return go_to(f"{HOME}/{miner_id}#payouts")
+
+
+@router.post("/wallet")
+async def change_wallet(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """Another payout wallet: at once where there was none, or the old one signs for just that; else after some hours,
+    in which the old one's owner may set it back."""
+    ctx = context(request)
+    wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
+    if wanted.is_contract:
+        raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
+    balance = await payout_records.balance(ctx.database, miner_id)
+    old = balance["payout_wallet"]
+    signer = Destination(old).account if old else None
+    deed, signed_by = _moving(miner_id, wanted), None
+    if signer is not None:
+        if signature_in(form):
+            await sign_in(request).confirm(ctx, signature_in(form), signer, deed)
+            signed_by = signer
+        elif form.get("later") != "1":
+            challenge = sign_in(request).challenge(signer, ctx.settings.chain.passphrase, deed)
+            known = {"miner_id": miner_id, "wanted": wanted, "old": old, "signer": signer, "challenge": challenge}
+            hours = ctx.settings.payout_change_hours
+            return await page(
+                request, "mine/wallet.html", **known, hours=hours, passphrase=ctx.settings.chain.passphrase
+            )
+    await payout_wallets.change(ctx.database, ctx.custody, ctx.settings, miner_id, wanted, signed_by=signed_by)
+    return go_to(f"{HOME}/{miner_id}#paid")
+
+
+def _moving(miner_id: UUID, wanted: Destination) -> Deed:
+    to = wanted.address
+    return Deed(f"pay my miner to {to[:6]}...{to[-6:]}", ("miner-wallet", str(miner_id), to, wanted.memo or ""))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Keys
+
+
+@router.post("/keys")
+async def make_key(request: Request, miner_id: UUID, visitor: AnyVisitor, caller: OwnMiner, form: PageForm) -> Response:
+    """Another key: shown this once. Who signed in with the payout wallet has it sign for that: a stolen session would
+    live on in the key."""
+    ctx = context(request)
+    label = form.get("label", "").strip()[:LABEL_LENGTH]
+    if caller.role != Role.MINER:
+        wallet = caller.subject_wallet
+        assert wallet is not None
+        deed = Deed(f"a new key for my miner {str(miner_id)[-12:]}", ("miner-key", str(miner_id)))
+        if not signature_in(form):
+            challenge = sign_in(request).challenge(wallet, ctx.settings.chain.passphrase, deed)
+            known = {"miner_id": miner_id, "label": label, "wallet": wallet, "challenge": challenge}
+            return await page(request, "mine/new_key.html", **known, passphrase=ctx.settings.chain.passphrase)
+        await sign_in(request).confirm(ctx, signature_in(form), wallet, deed)
+
+    async def note(*_: object) -> None:
+        """It is no operator's action."""
+
+    made = await add_own_key(
+        *(ctx.database, Role.MINER, miner_id),
+        label=label or "page",
+        expires_at=None,
+        replaces=None,
+        overlap_seconds=0,
+        note=note,
+    )
+    renewed = await sessions.renew(request, visitor, caller.key_id)
+    return await key_page(request, renewed, miner_id, made.key)
+
+
+@router.post("/keys/{key_id:uuid}/end")
+async def end_key(request: Request, miner_id: UUID, key_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """At once, for good. The key that this browser signed in with signs it out."""
+    await revoke_own_key(context(request).database, key_id, Role.MINER, miner_id, None)
+    keys: Keys = request.app.state.keys
+    keys.forget(key_id)
+    return go_to(f"{HOME}/{miner_id}#keys")

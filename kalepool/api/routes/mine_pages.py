@@ -1,0 +1,147 @@
+"""The miners' pages: sign in with a key or a payout wallet, and join. Whole without a script; mine_account.py is of one
+miner."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from kalepool.api import miner_package, sessions
+from kalepool.api.auth import Keys, Principal
+from kalepool.api.calls import context
+from kalepool.api.limits import per_address
+from kalepool.api.problems import Problem
+from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.routes.browser import sign_in_page
+from kalepool.api.routes.farm import signature_in
+from kalepool.api.routes.sep10 import sign_in as wallets
+from kalepool.api.sessions import AnyVisitor, PageForm, Visitor, signed_in
+from kalepool.errors import InputError, NotFoundError
+from kalepool.names import MAX_LENGTH
+from kalepool.services.keys import Role
+from kalepool.services.mining import miners, payout_wallets
+from kalepool.services.mining.miners import NewMiner
+from kalepool.services.signin import addresses
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+HOME = "/mine"
+ITS_MINERS = signed_in(Role.MINER, Role.FARMER)
+
+
+async def own_miner(request: Request, miner_id: UUID, caller: Annotated[Principal, Depends(ITS_MINERS)]) -> Principal:
+    """A dependency: who signed in with this miner's key or payout wallet. Problem 401, 403, NotFoundError."""
+    if miner_id not in await miners_of(request, caller):
+        raise NotFoundError(f"no miner {miner_id} of yours")
+    return caller
+
+
+async def miners_of(request: Request, caller: Principal) -> list[UUID]:
+    """Whom the caller speaks for: a key for its miner, a payout wallet for all that are paid to it."""
+    if caller.role == Role.MINER:
+        return [caller.subject_id] if caller.subject_id else []
+    if caller.role != Role.FARMER or caller.subject_wallet is None:
+        return []
+    ctx = context(request)
+    return await payout_wallets.miners_paid_to(ctx.database, ctx.custody, caller.subject_wallet)
+
+
+@router.get(HOME)
+async def show_mine(request: Request, visitor: AnyVisitor, account: str | None = None) -> Response:
+    """Who is not signed in may join or sign in; who is sees its miners. `account`: a wallet that signs elsewhere."""
+    caller = visitor.principal
+    found = await miners_of(request, caller) if caller else []
+    if len(found) == 1:
+        return go_to(f"{HOME}/{found[0]}")
+    if found:
+        rows = [await miners.read_miner(context(request).database, miner_id) for miner_id in found]
+        return await page(request, "mine/miners.html", miners=rows, wallet=caller and caller.subject_wallet)
+    return await sign_in_page(request, "mine/welcome.html", account, **_welcome(request, visitor))
+
+
+def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
+    settings, caller = context(request).settings, visitor.principal
+    wallet = caller.subject_wallet if caller else None
+    return {
+        "settings": settings,
+        "wish": {"name": "", "payout_wallet": wallet or "", "invite": ""},
+        "refused": "",
+        "wallet": wallet,
+        "name_length": MAX_LENGTH,
+    }
+
+
+@router.post("/mine/sign-in")
+async def sign_in(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
+    """With a miner's key, or with a challenge that its payout wallet has signed (SEP-10)."""
+    ctx = context(request)
+    if signature_in(form):
+        proven = await wallets(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
+    else:
+        keys: Keys = request.app.state.keys
+        found = await keys.owner(form.get("key", "").strip())
+        if found is None or found.role != Role.MINER:
+            raise Problem(403, "forbidden", "this is no miner's key, or it is expired or revoked")
+        proven = found
+    answer = go_to(HOME)
+    await sessions.sign_in(request, visitor, proven, answer)
+    return answer
+
+
+@router.post("/mine/join")
+async def join(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
+    """A miner, and its key: shown this once, by the answer itself. The browser is signed in with it, so that the same
+    form sent again makes no second one."""
+    ctx = context(request)
+    wish = {name: form.get(name, "").strip() for name in ("name", "payout_wallet", "invite")}
+    try:
+        made = await miners.register(
+            *(ctx.database, ctx.custody, ctx.settings),
+            wish["name"],
+            wish["payout_wallet"] or None,
+            wish["invite"] or None,
+        )
+    except InputError as error:
+        known = _welcome(request, visitor) | {"wish": wish, "refused": str(error)}
+        answer = await sign_in_page(request, "mine/welcome.html", None, **known)
+        answer.status_code = 422
+        return answer
+    return await key_page(request, await _signed_in(request, visitor, made), made.miner.miner_id, made.key)
+
+
+async def _signed_in(request: Request, visitor: Visitor, made: NewMiner) -> Visitor:
+    """Whoever signed in with the miner's payout wallet stays so; everybody else is signed in with the new key."""
+    caller = visitor.principal
+    if caller is not None and caller.subject_wallet is not None and caller.subject_wallet == made.miner.payout_wallet:
+        return await sessions.renew(request, visitor, caller.key_id)
+    keys: Keys = request.app.state.keys
+    owner = await keys.owner(made.key)
+    assert owner is not None
+    return await sessions.renew(request, visitor, owner.key_id)
+
+
+async def key_page(request: Request, renewed: Visitor, miner_id: UUID, key: str) -> Response:
+    """A key that has just been made, with what to do with it."""
+    miner = await miners.read_miner(context(request).database, miner_id)
+    answer = await page(request, "mine/key.html", miner=miner, key=key, **how_to_mine(request))
+    sessions.keep(request, renewed, answer)
+    return answer
+
+
+def how_to_mine(request: Request) -> dict[str, Any]:
+    """What the commands need: where the pool is, and where its miner comes from."""
+    url = addresses(context(request).settings)[0]
+    return {"pool_url": url, "package_url": f"{url}/mine/package/{miner_package.NAME}"}
+
+
+@router.get("/mine/package/{name}", dependencies=[Depends(per_address)])
+async def show_package(request: Request, name: str) -> Response:
+    """The miner's own package, of this pool's version."""
+    if name != miner_package.NAME:
+        raise NotFoundError(f"there is no package {name!r}; this pool's is {miner_package.NAME}")
+    made = await asyncio.to_thread(miner_package.wheel)
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response(made, media_type="application/zip", headers=headers)

@@ -1,0 +1,114 @@
+"""One miner as its owner sees it: its rigs with their speed and luck, its shares, what it earned and was paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from kalepool.clock import steady_now
+from kalepool.database import Database
+from kalepool.policy.shares import ShareOutcome, luck
+from kalepool.services.mining import miners, payout_records
+from kalepool.services.mining.miners import Miner
+from kalepool.services.mining.payout_records import Payout
+from kalepool.view.words import mark
+
+PRESENT_SECONDS = 120
+"""A rig that was seen so lately is here. What it last did is written down every 30 s."""
+
+RATE_SECONDS, LEAST_SECONDS = 600.0, 20.0
+"""Over which rates are reckoned."""
+
+BLOCKS = 40
+"""The newest, in the chart."""
+
+PAYOUTS = 20
+"""The newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RigSeen:
+    """A machine. Rate and `luck` (1: as expected) by what it brought lately; `luck` None where that was nothing."""
+
+    searcher: int
+    name: str
+    is_here: bool
+    last_seen_at: datetime
+    hashes_per_second: float
+    shares: int
+    best_zeros: int | None
+    luck: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MinerAccount:
+    """What is shown of a miner to whom it is. `earnings`: (block, stroops), the newest first."""
+
+    miner: Miner
+    hashes_per_second: float
+    rigs: Sequence[RigSeen]
+    shares: Mapping[str, int]
+    balance: Mapping[str, Any]
+    earnings: Sequence[tuple[int, int]]
+    payouts: Sequence[Payout]
+
+    @property
+    def accepted(self) -> int:
+        return self.shares.get(ShareOutcome.ACCEPTED, 0)
+
+    @property
+    def refused(self) -> dict[ShareOutcome, int]:
+        """By outcome, those that there were."""
+        known = {outcome: self.shares.get(outcome, 0) for outcome in OUTCOMES}
+        return {outcome: count for outcome, count in known.items() if count and outcome is not ShareOutcome.ACCEPTED}
+
+
+OUTCOMES = {
+    ShareOutcome.ACCEPTED: mark("accepted"),
+    ShareOutcome.STALE: mark("too late: the block was over"),
+    ShareOutcome.DUPLICATE: mark("brought before"),
+    ShareOutcome.LOW_DIFFICULTY: mark("not below the target"),
+    ShareOutcome.OUT_OF_RANGE: mark("out of the rig's range"),
+    ShareOutcome.UNKNOWN_JOB: mark("for no job of this miner"),
+    ShareOutcome.MALFORMED: mark("no number of 64 bits"),
+}
+"""As people call them."""
+
+
+async def read_account(database: Database, miner_id: UUID) -> MinerAccount:
+    """Raises NotFoundError, DatabaseError."""
+    record = await miners.read_record(database, miner_id)
+    work = await miners.rig_work(database, miner_id)
+    present = steady_now() - timedelta(seconds=PRESENT_SECONDS)
+    rigs = []
+    for rig in record.rigs:
+        done = work.get(rig.searcher)
+        rigs.append(
+            RigSeen(
+                searcher=rig.searcher,
+                name=rig.name,
+                is_here=rig.last_seen_at > present,
+                last_seen_at=rig.last_seen_at,
+                hashes_per_second=float(done.recent_hashes) / _seconds_at_work(rig.created_at) if done else 0.0,
+                shares=done.shares if done else 0,
+                best_zeros=done.best_zeros if done else None,
+                luck=luck(done.best_hash, int(done.hashes)) if done and done.hashes else None,
+            )
+        )
+    return MinerAccount(
+        miner=record.miner,
+        hashes_per_second=sum(rig.hashes_per_second for rig in rigs),
+        rigs=sorted(rigs, key=lambda rig: (not rig.is_here, rig.name)),
+        shares=record.shares,
+        balance=await payout_records.balance(database, miner_id),
+        earnings=await payout_records.earnings(database, miner_id, limit=BLOCKS),
+        payouts=await payout_records.payouts_of(database, miner_id, after=None, limit=PAYOUTS),
+    )
+
+
+def _seconds_at_work(since: datetime) -> float:
+    """Over which a rig's rate is reckoned: ten minutes, or less for a new one."""
+    return min(max((steady_now() - since).total_seconds(), LEAST_SECONDS), RATE_SECONDS)
