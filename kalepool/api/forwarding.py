@@ -63,7 +63,7 @@ PARTS = "/parts"
 """At the listener for siblings alone: the page's parts."""
 
 
-class Lead(Protocol):
+class LeadState(Protocol):
     """Whether this process leads; see leading.py."""
 
     leads: bool
@@ -111,7 +111,7 @@ class Peers:
         ]
         return passed
 
-    async def leader(self, seconds: float, lead: Lead) -> str | None:
+    async def leader(self, seconds: float, lead: LeadState) -> str | None:
         """The address of who leads; None where it is this process by now. Raises NoLeaderError where nobody does within
         so many seconds."""
         try:
@@ -203,7 +203,7 @@ class Forwarding:
     async def _ask(self, request: Request, body: bytes) -> Response | None:
         """The leader's answer; None where this process leads by now."""
         peers: Peers = request.app.state.peers
-        lead: Lead = request.app.state.lead
+        lead: LeadState = request.app.state.lead
         if request.scope.get(FROM_SIBLING):  # who takes the lead is told of before it is ready, or has just lost it
             return None if await _leads_soon(lead) else _gone().response()
         ends_at = asyncio.get_running_loop().time() + TAKEOVER_SECONDS
@@ -220,7 +220,7 @@ class Forwarding:
                 return Problem(503, error.code, str(error), headers=headers).response()
 
 
-async def _leads_soon(lead: Lead) -> bool:
+async def _leads_soon(lead: LeadState) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(TAKEOVER_SECONDS):
             while not lead.leads:  # noqa: ASYNC110  it may never
