@@ -1,10 +1,11 @@
 """How many requests a second does a pool of N farmers send its RPC server? `python -m benchmarks.rpc_requests [N …]`,
-10, 50 and 200 unless told otherwise; `--limit R` sets KALEPOOL_RPC_REQUESTS_PER_SECOND.
+10, 50 and 200 unless told otherwise; `--limit R …` sets KALEPOOL_RPC_REQUESTS_PER_SECOND, 0 none, a line for each.
 
 A devnet with ledgers of 5 s behind a server that counts, a PostgreSQL, the API's own services with all its chores, and
 the coordinator's watch of the chain, in one process. In each of two blocks of a minute all farmers are planted when it
-begins, harvested for the block before, and worked 25 s before its end, all at once: more than a pool does that sends
-works one by one. Prints the most requests in any second, of which methods they were, and when works landed.
+begins, harvested for the block before, and worked from 25 s before its end, all at once, in the middle between two
+ledgers: more than a pool does that sends works one by one. Prints the most requests in any second, of which methods
+they were, and when works landed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ class Line:
     last work and the block's end, the least of all blocks."""
 
     farmers: int
+    limit: float | None
     most: int
     methods: Counter[str]
     requests: int
@@ -93,7 +96,7 @@ async def run(stack: AsyncExitStack, folder: Path, url: str, count: int, limit: 
         watch = asyncio.create_task(ChainWatch(reader, state, lambda _: None, lambda: None).run())
         try:
             async with upkeep.running(ctx):
-                return await measure(ctx, pooler, front, count)
+                return await measure(ctx, pooler, front, devnet.node, count)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -122,7 +125,7 @@ async def make_farmers(database: Database, settings: Settings, node: Any, count:
     return new.pooler_id
 
 
-async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
+async def measure(ctx: Context, pooler: Any, front: Front, node: Any, count: int) -> Line:
     rows = await ctx.database.fetch_all(
         "select_farmers_of_pooler", row=farmers.Farmer, pooler_id=pooler, statuses=["active"]
     )
@@ -148,6 +151,9 @@ async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
         assert farm.farm_block is not None
         ends_at = farm.farm_block.timestamp + BLOCK_SECONDS
         await until(ctx, ends_at - WORKS_BEFORE_END_SECONDS)
+        # Or what is sent before the next ledger would depend on how the clocks of ledgers and blocks happen to stand.
+        await node.wait_ledger()
+        await asyncio.sleep(LEDGER_SECONDS / 2)
         nonces = [Submission(row.farmer_id, 0) for row in rows]
         worked = await timed("work", work.work(ctx, index, pooler, nonces))
         print(f"block {index}: worked {len(worked.accepted)}", *worked.refused[:1], flush=True)
@@ -158,6 +164,7 @@ async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
     most, methods = front.most_in_a_second()
     return Line(
         count,
+        ctx.settings.rpc_requests_per_second,
         most,
         methods,
         len(front.requests) - begun,
@@ -169,9 +176,9 @@ async def measure(ctx: Context, pooler: Any, front: Front, count: int) -> Line:
     )
 
 
-async def main(counts: Sequence[int], limit: float | None) -> None:
+async def main(counts: Sequence[int], limits: Sequence[float | None]) -> None:
     lines = []
-    for count in counts:
+    for count, limit in product(counts, limits):
         with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
             folder = Path(name)
             with Postgres.start(folder / "data", settings={"fsync": "off"}) as server:
@@ -179,19 +186,22 @@ async def main(counts: Sequence[int], limit: float | None) -> None:
                 await migrate(url)
                 async with AsyncExitStack() as stack:
                     lines.append(await run(stack, folder, url, count, limit))
-    print("\nfarmers  most/s  requests  planted   worked  harvested  left after last work  not worked  busiest second")
+    print(
+        "\nfarmers  limit  most/s  requests  planted   worked  harvested  left after last  not worked  busiest second"
+    )
     for line in lines:
         methods = ", ".join(f"{number} {method}" for method, number in line.methods.most_common())
         seconds = f"{line.planted_seconds:>5.1f} s {line.worked_seconds:>6.1f} s {line.harvested_seconds:>8.1f} s"
+        limit = "none" if line.limit is None else f"{line.limit:g}"
         print(
-            f"{line.farmers:>7} {line.most:>7} {line.requests:>9}  {seconds} {line.left:>19.0f} s {line.unworked:>11}"
-            f"  {methods}"
+            f"{line.farmers:>7} {limit:>6} {line.most:>7} {line.requests:>9}  {seconds} {line.left:>14.0f} s "
+            f"{line.unworked:>11}  {methods}"
         )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("farmers", type=int, nargs="*", default=[10, 50, 200])
-    parser.add_argument("--limit", type=float)
+    parser.add_argument("--limit", type=float, nargs="+", default=[0.0])
     options = parser.parse_args()
-    asyncio.run(main(options.farmers, options.limit))
+    asyncio.run(main(options.farmers, [limit or None for limit in options.limit]))

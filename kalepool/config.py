@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     """Address that gives new accounts free XLM, on networks for testing."""
 
     ledger_seconds: Positive | None = None
-    """Seconds between two ledgers, nominally."""
+    """Seconds between two ledgers, until the network's own setting was read and where it has none; and how fast a
+    devnet is that `kalepool up` starts."""
 
     block_seconds: Annotated[int, Field(gt=0)] | None = None
     """Seconds that a KALE block lasts."""
@@ -288,6 +289,10 @@ class Settings(BaseSettings):
     """XLM that a farmer's wallet must hold beyond the network's reserve to be active, in stroops (10,000,000 are
     1 XLM)."""
 
+    sponsored_farmers: Annotated[int, Field(ge=0)] = 0
+    """So many farmers need no XLM: the pool's account pays the reserve of their wallets, 1.5 XLM each, and has it back
+    when they leave. Who comes beyond that brings its own. With 0 everybody does."""
+
     farmer_deposit_stroops: Annotated[int, Field(ge=0)] = 100_000_000
     """KALE that a farmer has to bring before the pool pays for anything, in stroops (100,000,000 are 10 KALE). It is
     planted while it has half of it. Farmers that an operator registers need none."""
@@ -367,6 +372,11 @@ class Settings(BaseSettings):
     miner_fee_part: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Part of the pool's fee that is shared out by hashes: 1 is all of it. External miners are paid theirs; what falls
     to the pool's own workers stays the pool's."""
+
+    solo_fee: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Part of a farmer's reward that the pool takes, in place of the farmer's fee where that is more, when the work was
+    found by a rig of the farmer's own (SOLO): the service fee. Nothing of it is shared out. It is fixed for a block
+    when that begins."""
 
     payout_threshold_stroops: Annotated[int, Field(ge=1)] = 100_000_000
     """KALE from which on a miner is paid, in stroops (100,000,000 are 10 KALE), unless it has set more itself."""

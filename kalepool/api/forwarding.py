@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -39,6 +40,7 @@ HERE = {
 """What every process answers by itself: what comes often, and needs neither the chain nor a key of ours."""
 
 HERE_UNDER = "/static/"
+SOLO = re.compile(rb"(^|&)solo=")
 
 TAKEOVER_SECONDS = 8.0
 """How long a request waits for somebody to lead. Killed, the leader is followed within a second or two."""
@@ -232,6 +234,8 @@ def _is_for_any(scope: Scope) -> bool:
     path = scope["path"]
     if path.startswith("/v1/"):
         path = path.removeprefix("/v1")
+    if SOLO.search(scope["query_string"]):
+        return False  # whose farmer it is, only the leader can tell
     return (scope["method"], path) in HERE or path.startswith(HERE_UNDER)
 
 

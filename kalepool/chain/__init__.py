@@ -13,6 +13,7 @@ relayer.py     Relayer: Stellar Channels, which pays for what it carries
 submitting.py  Submitter: send, follow, look up
 past.py         what a transaction was to do, by its envelope    (pure)
 past_reader.py  PastReader: what a ledger took of some accounts
+alike.py       Examples: one simulation for all works of a block
 purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
 deposits.py     what somebody sends to a farmer's wallet out of its own
@@ -23,6 +24,7 @@ channels.py    Channels: which of the pool's accounts carries what
 
 from __future__ import annotations
 
+from kalepool.chain.alike import PailToWork
 from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, Foreseen, may_retry
@@ -69,6 +71,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "Outcome",
+    "PailToWork",
     "PastPart",
     "PastTransaction",
     "Payee",

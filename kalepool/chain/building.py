@@ -34,10 +34,12 @@ from stellar_sdk.decorated_signature import DecoratedSignature
 from stellar_sdk.memo import Memo
 from stellar_sdk.operation import (
     AccountMerge,
+    BeginSponsoringFutureReserves,
     ChangeTrust,
     ClaimClaimableBalance,
     CreateAccount,
     CreateClaimableBalance,
+    EndSponsoringFutureReserves,
     InvokeHostFunction,
     Payment,
     RestoreFootprint,
@@ -122,9 +124,10 @@ def payment(destination: str, asset: Asset, amount_stroops: int, source: str | N
     return Payment(destination, asset, Operation.from_xdr_amount(amount_stroops), source)
 
 
-def trustline(asset: Asset, limit_stroops: int | None = None) -> Operation:
-    """Add a trustline without limit, or with one; 0 removes it."""
-    return ChangeTrust(asset) if limit_stroops is None else ChangeTrust(asset, Operation.from_xdr_amount(limit_stroops))
+def trustline(asset: Asset, limit_stroops: int | None = None, source: str | None = None) -> Operation:
+    """Add a trustline without limit, or with one; 0 removes it. `source`: None for the transaction's own."""
+    limit = None if limit_stroops is None else Operation.from_xdr_amount(limit_stroops)
+    return ChangeTrust(asset, limit, source)
 
 
 def claimable(asset: Asset, amount_stroops: int, claimant: str, keeper: str, until: datetime) -> Operation:
@@ -150,8 +153,13 @@ def claimable_id(source: str, sequence: int, number: int) -> bytes:
     return hashlib.sha256(preimage.to_xdr_bytes()).digest()
 
 
-def create_account(address: str, starting_stroops: int) -> Operation:
-    return CreateAccount(address, Operation.from_xdr_amount(starting_stroops))
+def create_account(address: str, starting_stroops: int, source: str | None = None) -> Operation:
+    return CreateAccount(address, Operation.from_xdr_amount(starting_stroops), source)
+
+
+def sponsored(address: str, by: str, operations: Sequence[Operation]) -> list[Operation]:
+    """Operations of which `by` pays the reserves that `address` adds. Both sign."""
+    return [BeginSponsoringFutureReserves(address, by), *operations, EndSponsoringFutureReserves(address)]
 
 
 def merge(destination: str) -> Operation:

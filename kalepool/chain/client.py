@@ -15,6 +15,7 @@ from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, Simulat
 
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
+from kalepool.chain.alike import Examples, PailToWork
 from kalepool.chain.destinations import Destination
 from kalepool.chain.past_reader import PastReader
 from kalepool.chain.purses import Purses
@@ -86,6 +87,7 @@ class Chain(PastReader):
         super().__init__(network, timeout_seconds=timeout_seconds, requests_per_second=requests_per_second)
         self._fee_cap_stroops = fee_cap_stroops
         self._purses = Purses()
+        self._examples = Examples(network.contract_id)
         self._spares: dict[str, tuple[int, int]] = {}  # by payer: the ledger it was read in, and XLM for fees
         self._needed: dict[bool, tuple[int, int]] = {}  # of calls, of others: in which ledger, stroops per operation
         self.pool_lock = asyncio.Lock()
@@ -115,10 +117,16 @@ class Chain(PastReader):
         call = building.plant_call(self.network.contract_id, farmer.public_key, amount_stroops)
         return await self._prepare_call(ActionName.PLANT, call, farmer, payer=pool, deadline=deadline, attempt=attempt)
 
-    async def foresee_work(self, farmer: str, digest: bytes, nonce: int) -> Foreseen:
-        """The simulation of a work whose channel account is not known yet. Raises as prepare_…"""
-        call = building.work_call(self.network.contract_id, farmer, digest, nonce)
-        return Foreseen(await self._simulate(call, building.NOBODY))
+    async def foresee_work(self, pail: PailToWork, digest: bytes, nonce: int) -> Foreseen:
+        """The simulation of a work whose channel account is not known yet: one for all that are alike, so hash and
+        zeros are the caller's to check. Raises as prepare_…"""
+        call = building.work_call(self.network.contract_id, pail.farmer, digest, nonce)
+        oldest = self._highest - FORESEEN_LEDGERS
+        return Foreseen(await self._examples.work(pail, oldest, lambda: self._simulate(call, building.NOBODY)))
+
+    def is_good(self, foreseen: Foreseen) -> bool:
+        """Whether what was foreseen is not too old to be sent."""
+        return foreseen.ledger >= self._highest - FORESEEN_LEDGERS
 
     async def prepare_work(
         self,
@@ -199,6 +207,21 @@ class Chain(PastReader):
         """Add the KALE trustline to the farmer's account, whose XLM is the reserve; `pool` pays the fee where given."""
         operations = [building.trustline(self.asset)]
         return await self._prepare_classic(ActionName.TRUSTLINE, operations, farmer, pool, deadline, attempt)
+
+    async def prepare_sponsored(
+        self, farmer: Signer, *, create: bool, pool: Signer, channel: Signer, deadline: datetime, attempt: int = 1
+    ) -> Prepared:
+        """The farmer's KALE trustline, and before it, to `create`, its account without any XLM: the pool's account pays
+        the reserves, until the account is merged; the channel pays the fee."""
+        made = [building.create_account(farmer.public_key, 0, pool.public_key)] if create else []
+        operations = building.sponsored(
+            farmer.public_key,
+            pool.public_key,
+            [*made, building.trustline(self.asset, source=farmer.public_key)],
+        )
+        return await self._prepare_classic(
+            ActionName.TRUSTLINE, operations, channel, None, deadline, attempt, others=[pool, farmer]
+        )
 
     async def prepare_payment(
         self,
@@ -332,7 +355,7 @@ class Chain(PastReader):
 
         `kale_stroops` is its whole KALE balance, paid first, and the trustline removed; None: it has no trustline. A
         contract is paid nothing by this: it has had the KALE before, dust that came since goes to the issuer, and its
-        XLM has to be passed on.
+        XLM has to be passed on. Whose reserves the pool pays may have no XLM at all.
         """
         operations: list[Operation] = []
         if kale_stroops:
@@ -342,7 +365,7 @@ class Chain(PastReader):
             operations.append(building.trustline(self.asset, 0))
         operations.append(building.merge(pool.public_key))
         others: list[Signer] = []
-        if not destination.is_contract:
+        if native_stroops and not destination.is_contract:
             operations.append(
                 building.payment(destination.address, building.NATIVE, native_stroops, source=pool.public_key)
             )
@@ -432,6 +455,11 @@ class Chain(PastReader):
 
     # How it is done
 
+    def _saw_pace(self, ledger_seconds: float) -> None:
+        super()._saw_pace(ledger_seconds)
+        if self.relayer is not None:
+            self.relayer.ledger_seconds = ledger_seconds
+
     async def _spare_of(self, payer: str) -> int:
         """XLM that an account can pay fees with, asked for once a ledger, and only where something is pending."""
         if not self._purses.pending_stroops(payer):
@@ -467,7 +495,7 @@ class Chain(PastReader):
         lands_by: datetime | None = None,
     ) -> Prepared:
         await self._in_time(deadline)
-        if foreseen is not None and foreseen.ledger >= self._highest - FORESEEN_LEDGERS:
+        if foreseen is not None and self.is_good(foreseen):
             simulation = foreseen.simulation
         else:
             simulation = await self._simulate(call, source.public_key)

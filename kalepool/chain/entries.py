@@ -95,7 +95,7 @@ def payee(
 
 
 def limit_keys() -> list[str]:
-    """Keys of the network settings that limit one contract call."""
+    """Keys of the network settings that limit one contract call, and of how fast its ledgers are to be."""
     ids = stellar_xdr.ConfigSettingID
     settings = (
         ids.CONFIG_SETTING_CONTRACT_COMPUTE_V0,
@@ -103,6 +103,7 @@ def limit_keys() -> list[str]:
         ids.CONFIG_SETTING_CONTRACT_LEDGER_COST_EXT_V0,
         ids.CONFIG_SETTING_CONTRACT_EVENTS_V0,
         ids.CONFIG_SETTING_STATE_ARCHIVAL,
+        ids.CONFIG_SETTING_SCP_TIMING,
     )
     return [
         stellar_xdr.LedgerKey(
@@ -114,7 +115,7 @@ def limit_keys() -> list[str]:
 
 def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
     """What one contract call may use, by the settings among `entries`; defaults for those that are absent."""
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
     for entry in entries:
         if (setting := entry.config_setting) is None:
             continue
@@ -129,6 +130,8 @@ def limits(entries: Iterable[stellar_xdr.LedgerEntryData]) -> Limits:
             found["events_bytes"] = events.tx_max_contract_events_size_bytes.uint32
         if (archival := setting.state_archival_settings) is not None:
             found["temporary_ttl"] = archival.min_temporary_ttl.uint32
+        if (timing := setting.contract_scp_timing) is not None:
+            found["ledger_seconds"] = timing.ledger_target_close_time_milliseconds.uint32 / 1000 or None
     return Limits(**found)
 
 
@@ -213,6 +216,8 @@ def account(entry: stellar_xdr.LedgerEntryData, trustline: stellar_xdr.LedgerEnt
         kale_stroops=None if trustline is None else trustline.trust_line.balance.int64,  # pyright: ignore[reportOptionalMemberAccess]
         subentries=subentries,
         kale_limit_stroops=None if trustline is None else trustline.trust_line.limit.int64,  # pyright: ignore[reportOptionalMemberAccess]
+        sponsoring=sponsoring,
+        sponsored=sponsored,
     )
 
 

@@ -22,10 +22,12 @@ from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.address import Address
 from stellar_sdk.operation import (
     AccountMerge,
+    BeginSponsoringFutureReserves,
     ChangeTrust,
     ClaimClaimableBalance,
     CreateAccount,
     CreateClaimableBalance,
+    EndSponsoringFutureReserves,
     InvokeHostFunction,
     Payment,
 )
@@ -119,6 +121,8 @@ def _meaning(transaction: Transaction, network: Network, kale: Asset) -> tuple[A
             )
         case [ChangeTrust()]:
             return ActionName.TRUSTLINE, (PastPart(source),)
+        case [BeginSponsoringFutureReserves(sponsored_id=whose), *_, ChangeTrust(), EndSponsoringFutureReserves()]:
+            return ActionName.TRUSTLINE, (PastPart(whose),)
         case [CreateAccount(), *_]:
             return ActionName.CREATE_ACCOUNT, tuple(
                 PastPart(source, amount_stroops=_to_stroops(each.starting_balance), destination=each.destination)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
@@ -68,6 +69,8 @@ class ChainReader:
         if not network.rpc_urls:
             raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
         self.network = network
+        """With `ledger_seconds` as the chain says, once `read_limits` was asked."""
+        self._nominal_seconds = network.ledger_seconds
         self.asset = Asset(network.asset_code, network.asset_issuer)
         self._rpc = RpcServers(
             network.rpc_urls,
@@ -310,13 +313,21 @@ class ChainReader:
             return self._fees[1]
 
     async def read_limits(self) -> Limits:
-        """What the network allows one contract call, and how long its temporary entries live: by its own settings,
-        which validators may change; asked now and then."""
+        """What the network allows one contract call, how long its temporary entries live, and how fast its ledgers are
+        to be, which `network` has from then on: by its own settings, which validators may change; asked now and then.
+        """
         async with self._lock:
             if self._limits is None or time.monotonic() - self._limits[0] >= LIMITS_SECONDS:
                 found, _ = await self._read_entries(entries.limit_keys())
-                self._limits = time.monotonic(), self._decoded(entries.limits, found.values())
+                limits = self._decoded(entries.limits, found.values())
+                self._limits = time.monotonic(), limits
+                self._saw_pace(limits.ledger_seconds or self._nominal_seconds)
             return self._limits[1]
+
+    def _saw_pace(self, ledger_seconds: float) -> None:
+        if ledger_seconds != self.network.ledger_seconds:
+            log.info("ledger_seconds", seconds=ledger_seconds, before=self.network.ledger_seconds)
+            self.network = replace(self.network, ledger_seconds=ledger_seconds)
 
     # How it is done
 

@@ -80,6 +80,8 @@ class Account:
     kale_stroops: int | None
     subentries: int
     kale_limit_stroops: int | None = None
+    sponsoring: int = 0  # reserves it pays of others' entries
+    sponsored: int = 0  # of its own reserves, those that another pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ class Limits:
     write_bytes: int = 132_096
     events_bytes: int = 16_384  # of the events emitted, with the return value
     temporary_ttl: int = TEMPORARY_TTL_LEDGERS  # ledgers that a new temporary entry lives, as Block and Pail
+    ledger_seconds: float | None = None  # between two ledgers, as validators are to close them; None: it is not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class Relayer:
 
     def __init__(self, url: str, key: str, ledger_seconds: float) -> None:
         self.place = urlsplit(url).hostname or url
-        self._url, self._key, self._ledger_seconds = url, key, ledger_seconds
+        self._url, self._key = url, key
+        self.ledger_seconds = ledger_seconds
         self._client: httpx2.AsyncClient | None = None
         self._paused_until = 0.0  # by the monotonic clock
         self._failures = 0
@@ -95,7 +96,7 @@ class Relayer:
             return
         self.refused += 1
         self._failures += not self.paused_seconds  # those that were under way together count as one
-        pause = pause_seconds(trouble.code, self._failures, self._ledger_seconds, trouble.retry_after_seconds)
+        pause = pause_seconds(trouble.code, self._failures, self.ledger_seconds, trouble.retry_after_seconds)
         self._paused_until = max(self._paused_until, time.monotonic() + pause)
         log.warning(
             "relayer_did_not_take",

@@ -37,11 +37,12 @@ def books_check() -> None:
         found = await faults(database)
         async with ChainReader.of(settings) as chain:
             await chain.read_ledger()
+            await chain.read_limits()
             ledger, beyond = await compare(database, chain)
             for _ in range(LOOKS - 1):
                 if not any(beyond.values()):
                     break
-                await asyncio.sleep(LOOK_LEDGERS * settings.chain.ledger_seconds)
+                await asyncio.sleep(LOOK_LEDGERS * chain.network.ledger_seconds)
                 ledger, beyond = await compare(database, chain)
         off = {row.account: stroops for row, stroops in beyond.items() if stroops}
         found += [

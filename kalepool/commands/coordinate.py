@@ -17,7 +17,10 @@ def coordinate(
         str | None, typer.Option(help="Use this Ray cluster ('auto': the one on this machine), not one of our own.")
     ] = None,
 ) -> None:
-    """Run the coordinator: watch the chain, have farmers planted, search, hand in work, harvest."""
+    """Run the coordinator: watch the chain, have farmers planted, search, hand in work, harvest.
+
+    One that is started beside another of the same pooler stands by, and takes over when that one dies or freezes.
+    """
     from kalepool.coordinator import run
 
     settings = with_database_url(read_settings(), Login.COORDINATOR)

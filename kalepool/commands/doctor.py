@@ -182,10 +182,11 @@ async def _chain(settings: Settings) -> list[Finding]:
         async with ChainReader.of(settings) as chain:
             await chain.servers.require_one_network()
             health = await chain.read_health()
+            await chain.read_limits()
             farm = await chain.read_farm()
             servers = chain.servers.describe()
         off = abs((datetime.now(UTC) - health.ledger.closed_at).total_seconds())
-        late = off > CLOCK_SECONDS + settings.chain.ledger_seconds
+        late = off > CLOCK_SECONDS + chain.network.ledger_seconds
         took = f"answered in {1000 * health.latency_seconds:.0f} ms"
         return [
             Finding("chain", Severity.WELL, f"ledger {health.ledger.sequence}, {took}{servers and f'; {servers}'}"),

@@ -19,6 +19,7 @@ def status() -> None:
     from kalepool.chain import ChainReader
     from kalepool.services.books import results
     from kalepool.services.books.results import DayResult
+    from kalepool.services.coordinators import Coordinating, coordinating, who_leads
     from kalepool.view.moment import Moment, MomentReader
     from kalepool.view.screen import render, workers_table
 
@@ -26,7 +27,7 @@ def status() -> None:
     if settings.network == "devnet" and settings.rpc_url is None:
         raise no_pool(settings)
 
-    async def read(database: Database) -> tuple[Moment, list[DayResult]]:
+    async def read(database: Database) -> tuple[Moment, list[DayResult], list[Coordinating]]:
         async with ChainReader.of(settings) as chain:
             reader = MomentReader(
                 database,
@@ -35,12 +36,15 @@ def status() -> None:
                 balances=True,
                 patience_seconds=PATIENCE_SECONDS,
             )
-            return await reader.read(), await results.of_days(database, [results.today()])
+            days = await results.of_days(database, [results.today()])
+            return await reader.read(), days, await coordinating(database)
 
-    moment, (day,) = with_database_open(settings, read)
+    moment, (day,), leads = with_database_open(settings, read)
     title = f"kalepool on {settings.network}" + (f"   page {settings.api_url}/" if settings.api_url else "")
     show(render(moment, moment.at, [], title=title, height=10_000))
     show(f"today (UTC): {day.in_words}")
+    for each in leads:
+        show(f"coordinator of {each.pooler}: {who_leads(each, by_place=True)}")
     if moment.workers:
         show(workers_table(moment.workers))
     if moment.trouble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, BinaryIO, Protocol
@@ -83,8 +83,10 @@ async def verify(http: httpx2.AsyncClient, chain: PublicChain | None, index: int
     for verdict in verdicts.values():
         report.differs += verdict.told
     expected = expected_credits(closing, {block: verdict.hashes for block, verdict in verdicts.items()})
-    report.differs += check_closing(closing, expected)
+    solo = verdicts[index].solo if index in verdicts else set[tuple[str, int]]()
+    report.differs += check_closing(closing, expected, solo)
     await _check_harvests(chain, closing, report)
+    await _check_works(chain, closing, {farmer for farmer, _ in solo}, report)
     _fill(report, closing, verdicts, expected)
     return report
 
@@ -92,7 +94,8 @@ async def verify(http: httpx2.AsyncClient, chain: PublicChain | None, index: int
 def _fill(
     report: CreditReport, closing: Closing, verdicts: Mapping[int, LogVerdict], expected: Mapping[str, int]
 ) -> None:
-    names = {name for verdict in verdicts.values() for name in verdict.hashes} | closing.credits.keys()
+    names = {name for verdict in verdicts.values() for name in (*verdict.hashes, *verdict.shares)}
+    names |= closing.credits.keys()
     of_miners = sum(stroops for name, stroops in closing.credits.items() if name != HOUSE)
     for name in sorted(names):
         credited = closing.credits.get(name, 0) if name != HOUSE else closing.shared_stroops - of_miners
@@ -136,6 +139,25 @@ async def _check_harvests(chain: PublicChain | None, closing: Closing, report: C
             said = "did not harvest it" if reward is None else f"brought {reward} stroops"
             report.differs.append(
                 f"the reward of {each.farmer}: transaction {name} {said}, the closing says {each.reward_stroops}"
+            )
+
+
+async def _check_works(
+    chain: PublicChain | None, closing: Closing, solo_farmers: Collection[str], report: CreditReport
+) -> None:
+    """Whether a work was SOLO's follows from its nonce: which the chain has, of farmers that SOLO shares were for."""
+    if chain is None:
+        return
+    for each in closing.harvests:
+        if each.farmer not in solo_farmers or each.work_transaction_hash is None:
+            continue
+        past = await chain.read_past(each.work_transaction_hash)
+        if past is None:
+            report.unproven.append(f"the work of {each.farmer}: the RPC server has forgotten the transaction")
+        elif not any((part.wallet, part.nonce) == each.work for part in past[0].parts):
+            report.differs.append(
+                f"the work of {each.farmer}: transaction {each.work_transaction_hash} was not made with the nonce "
+                f"{each.nonce}, as the closing says"
             )
 
 

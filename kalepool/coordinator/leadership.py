@@ -18,6 +18,7 @@ from kalepool.services.coordinators import CoordinatorSelf
 
 RENEWALS = 4  # of a lease, while it lasts
 LOOK_SECONDS = 0.5  # between two looks of one that stands by, at most
+TELL_SECONDS = 2.0  # how often it says that it stands by
 RETRY_SECONDS = 0.5
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Leadership:
         self._me = CoordinatorSelf(new_id(), pooler_id, f"{socket.gethostname()}/{os.getpid()}")
         self._database = database
         self._seconds = seconds
+        self._told_at = float("-inf")
         self._asked = (float("-inf"), float("-inf"))  # when the lease was last renewed, by both clocks
 
     @property
@@ -57,7 +59,10 @@ class Leadership:
             await asyncio.sleep(pause)
 
     async def _try(self) -> Fence | None:
-        lead = await coordinators.look(self._database, self._me)
+        tells = time.monotonic() - self._told_at > TELL_SECONDS
+        lead = await coordinators.look(self._database, self._me, tells=tells)
+        if tells:
+            self._told_at = time.monotonic()
         if lead is not None:
             if lead.place != self.leader:
                 self.leader = lead.place

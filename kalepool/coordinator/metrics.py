@@ -14,6 +14,7 @@ from kalepool.cluster.members import Cluster, Member
 from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.leadership import Leadership
 from kalepool.coordinator.state import State
+from kalepool.errors import ConfigError
 from kalepool.units import STROOPS
 
 
@@ -28,13 +29,18 @@ class CoordinatorMetrics(Collector):
 
     @contextlib.contextmanager
     def served(self, port: int | None) -> Iterator[None]:
-        """On http://127.0.0.1:port/metrics; nowhere without a port."""
+        """On http://127.0.0.1:port/metrics; nowhere without a port. Raises ConfigError for one that is taken."""
         if port is None:
             yield
             return
         registry = CollectorRegistry()
         registry.register(self)
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        try:
+            server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        except OSError as error:
+            raise ConfigError(
+                f"KALEPOOL_METRICS_PORT: {port} cannot be listened on ({error}): two coordinators want two"
+            ) from None
         try:
             yield
         finally:

@@ -61,11 +61,10 @@ def main(settings: Settings) -> None:
     try:
         asyncio.run(_until_signalled(settings))
     except ExceptionGroup as group:  # one loop failed, and took the others with it
-        error = group.exceptions[0]
-        if isinstance(error, StuckRayError):
-            log.error("coordinator_ended", reason=str(error))
+        if stuck := group.subgroup(StuckRayError):
+            log.error("coordinator_ended", reason=str(stuck.exceptions[0]))
             os._exit(1)  # at an orderly end Ray would have it wait for ever
-        raise error from None
+        raise group.exceptions[0] from None
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -364,7 +363,8 @@ class Coordinator:
 
     def _live_by(self, limits: Limits) -> None:
         """How long pails live, and from when on they are urgent."""
-        network = self.settings.chain
+        network = self._chain.network
+        self.state.nominal_ledger_seconds = network.ledger_seconds
         self._living = living_blocks(limits.temporary_ttl, network)
         urgent = urgent_blocks(limits.temporary_ttl, network)
         self._rules = dataclasses.replace(self._rules, urgent_harvest_blocks=urgent)

@@ -23,7 +23,7 @@ from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.store import LedgerRow, Store, TransactionRow
 from kalepool.devnet.ledger.transactions import Transaction
 from kalepool.devnet.settings import LEDGER_CAPACITY, MIN_TEMPORARY_TTL
-from kalepool.devnet.soroban.config_settings import config_settings
+from kalepool.devnet.soroban.config_settings import config_settings, ledger_timing
 from kalepool.devnet.soroban.invoke import apply
 from kalepool.networks import DEVNET
 
@@ -63,7 +63,7 @@ class Node:
         capacity: int = LEDGER_CAPACITY,
         temporary_ttl: int = MIN_TEMPORARY_TTL,
     ) -> None:
-        self.config_settings = config_settings(temporary_ttl)
+        self._config_settings = config_settings(temporary_ttl)
         self.ledger_seconds = ledger_seconds
         self.block_seconds = block_seconds
         self.faults = Faults()
@@ -93,6 +93,11 @@ class Node:
         self._latest: Closed | None = None
         self._lagging: ToldChain | None = None
         self._forgotten: LedgerRow | None = None
+
+    @property
+    def config_settings(self) -> Mapping[bytes, LedgerEntry]:
+        """The network's settings, by packed ledger key. Ledgers that are closed by hand have no timing."""
+        return self._config_settings if self.is_manual else self._config_settings | ledger_timing(self.ledger_seconds)
 
     @property
     def is_manual(self) -> bool:

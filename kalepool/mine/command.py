@@ -27,7 +27,8 @@ def status_line(miner: MiningClient) -> str:
     """What the terminal shows of a miner, in one line."""
     job, refused = miner.job, sum(miner.outcomes.values()) - miner.outcomes["accepted"]
     doing = (
-        f"block {job.template.index}  {job.farmer[:4]}…{job.farmer[-4:]}  difficulty {job.difficulty:.3g}"
+        f"block {job.template.index}  {'SOLO ' if job.solo else ''}{job.farmer[:4]}…{job.farmer[-4:]}  "
+        f"difficulty {job.difficulty:.3g}"
         if job
         else "no job"
     )
@@ -35,7 +36,9 @@ def status_line(miner: MiningClient) -> str:
     return f"{rate(miner.hashes_per_second):>12}  {doing}  {shares}" + ("" if miner.connected else "  (not connected)")
 
 
-async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: float | None) -> MiningClient:
+async def run(
+    url: str, key: str, engines: Sequence[Engine], rig: str, seconds: float | None, solo: str | None = None
+) -> MiningClient:
     """Mine until SIGINT or SIGTERM, or for `seconds`; show how it goes. Returns the miner with its counts."""
     from rich.console import Console
     from rich.live import Live
@@ -47,8 +50,9 @@ async def run(url: str, key: str, engines: Sequence[Engine], rig: str, seconds: 
         console.print(f"{datetime.now():%H:%M:%S}  {plain(text)}", markup=False)  # noqa: DTZ005  # the user's clock
 
     async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
-        miner = MiningClient(http, engines, rig, say)
-        say(f"mining for {url} as rig {rig!r} with {', '.join(engine.name for engine in engines)}")
+        miner = MiningClient(http, engines, rig, say, solo=solo)
+        whom = f", SOLO for {solo}," if solo is not None else ""
+        say(f"mining for {url}{whom} as rig {rig!r} with {', '.join(engine.name for engine in engines)}")
         work = asyncio.create_task(miner.run())
         on_end(asyncio.get_running_loop(), work.cancel)
         ends_at = time.monotonic() + (seconds or math.inf)
@@ -119,6 +123,14 @@ def mine(
     low_priority: Annotated[
         bool, typer.Option("--low-priority", help="Let everything else on this machine go first.")
     ] = False,
+    solo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FARMER",
+            help="Hash for this farmer of yours alone, by its id or wallet; it is paid out to your miner's payout "
+            "wallet. Of what you find for it the pool takes its service fee only.",
+        ),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="End by itself after so long.")] = None,
 ) -> None:
     """Hash for a pool. Ctrl-C ends it."""
@@ -127,6 +139,6 @@ def mine(
         engines = choose_engines(backend, threads, command)
         if low_priority:
             yield_to_others()
-        asyncio.run(run(url, key, engines, rig or socket.gethostname(), seconds))
+        asyncio.run(run(url, key, engines, rig or socket.gethostname(), seconds, solo))
     except (KernelError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
         raise KalepoolError(str(error)) from error

@@ -26,6 +26,8 @@ class PoolJob:
     difficulty: int
     ends: float
     """When its block is over, by time.monotonic()."""
+    solo: bool | None = None
+    """For the miner's own farmer alone; None where the pool does not know of that."""
 
     @classmethod
     def from_json(cls, text: dict[str, Any]) -> PoolJob:
@@ -41,6 +43,7 @@ class PoolJob:
             below=int(text["target"], 16),
             difficulty=int(text["difficulty"]),
             ends=time.monotonic() + left,
+            solo=text.get("solo"),
         )
 
     @property

@@ -54,9 +54,16 @@ class MiningClient:
     """One rig: follows jobs, keeps the engines busy, brings what they find."""
 
     def __init__(
-        self, http: httpx2.AsyncClient, engines: Sequence[Engine], rig: str, say: Callable[[str], None]
+        self,
+        http: httpx2.AsyncClient,
+        engines: Sequence[Engine],
+        rig: str,
+        say: Callable[[str], None],
+        *,
+        solo: str | None = None,
     ) -> None:
-        self.http, self.engines, self.rig, self.say = http, engines, rig, say
+        """solo: a farmer of the miner's own, by id or wallet, to hash for alone."""
+        self.http, self.engines, self.rig, self.say, self.solo = http, engines, rig, say, solo
         self.whole_zeros = any(isinstance(engine, CommandEngine) for engine in engines)
         self.job: PoolJob | None = None
         self.connected = False
@@ -111,6 +118,14 @@ class MiningClient:
             self._stop_job = threading.Event()
             self._changed.notify_all()
 
+    def _take(self, job: PoolJob) -> None:
+        """Raises RefusedError where the pool does not know of SOLO, and that was asked for."""
+        if self.solo is not None and job.solo is None:
+            raise RefusedError("this pool has no SOLO: mine without --solo")
+        if self.solo is not None and not job.solo and (self.job is None or self.job.solo):
+            self.say(f"{self.solo} is in no block now: hashing for all meanwhile")
+        self._set_job(job)
+
     async def _follow(self) -> None:
         """Keep `self.job` what the pool's stream says, connecting again whenever it breaks."""
         failures = 0
@@ -121,7 +136,7 @@ class MiningClient:
                     answered, failures, self.connected = True, 0, True
                     if event == "job":
                         self._said = ""
-                        self._set_job(PoolJob.from_json(json.loads(data)))
+                        self._take(PoolJob.from_json(json.loads(data)))
                     else:  # idle, or banned: the next request says why
                         self._set_job(None)
                 if answered:
@@ -140,6 +155,8 @@ class MiningClient:
         params = {"rig": self.rig, "whole_zeros": str(self.whole_zeros).lower()}
         if speed := round(self.hashes_per_second or self._measured):
             params["hashes_per_second"] = str(speed)
+        if self.solo is not None:
+            params["solo"] = self.solo
         timeout = httpx2.Timeout(10.0, read=40.0)  # the pool pings every 15 s
         async with self.http.stream("GET", "/miner/jobs/stream", params=params, timeout=timeout) as answer:
             if answer.status_code != 200:

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
 HOUSE = "house"
 """The pool's own workers among the miners: they are given their part like everybody, and it stays the pool's."""
+
+
+def harvest_rate(fee_rate: Fraction, solo_fee: Fraction | None) -> Fraction:
+    """The pool's part of a reward. fee_rate: by the farmer's terms; solo_fee: where a rig of its own found the work."""
+    return fee_rate if solo_fee is None else min(fee_rate, solo_fee)
+
+
+def shared_of(fees_stroops: int, solo_fees_stroops: int, part: Fraction) -> int:
+    """What of a block's fees is shared out by hashes: this part of what is not SOLO's, rounded down.
+
+    ValueError where more is SOLO's than there is.
+    """
+    if not 0 <= solo_fees_stroops <= fees_stroops:
+        raise ValueError(f"{solo_fees_stroops} stroops of {fees_stroops} cannot be of SOLO harvests")
+    return (fees_stroops - solo_fees_stroops) * part.numerator // part.denominator
 
 
 def window_sums(

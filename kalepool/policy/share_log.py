@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from kalepool.policy.bookkeeping import fee_of
-from kalepool.policy.credits import HOUSE, split, window_sums
+from kalepool.policy.credits import HOUSE, shared_of, split, window_sums
 from kalepool.policy.shares import below_for, parse_nonce
 from kalepool.protocol.hashing import hash_work
 
@@ -41,13 +41,15 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class LoggedShare:
-    """Any other line: who brought it, for which farmer, and the hashes that it counts for."""
+    """Any other line: who brought it, for which farmer, and the hashes that it counts for. solo: for that farmer alone,
+    and in nobody's part."""
 
     miner: str
     farmer: str
     nonce: int
     difficulty: int
     digest: bytes
+    solo: bool = False
 
     def line(self) -> bytes:
         return _line(
@@ -56,6 +58,7 @@ class LoggedShare:
             nonce=str(self.nonce),
             difficulty=str(self.difficulty),
             hash=self.digest.hex(),
+            **({"solo": True} if self.solo else {}),
         )
 
 
@@ -71,20 +74,30 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class HarvestFee:
-    """A harvest of a block, and the pool's part of it. transaction_hash: None where somebody else harvested."""
+    """A harvest of a block, and the pool's part of it. transaction_hash: None where somebody else harvested. solo: a
+    rig of the farmer's own found the work. nonce, work_transaction_hash: what was worked with, as far as we did."""
 
     farmer: str
     reward_stroops: int
     fee_rate: Decimal
     fee_stroops: int
     transaction_hash: str | None
+    solo: bool = False
+    nonce: int | None = None
+    work_transaction_hash: str | None = None
+
+    @property
+    def work(self) -> tuple[str, int]:
+        """Farmer and nonce, as `LogVerdict.solo` has them; -1 for no nonce."""
+        return self.farmer, -1 if self.nonce is None else self.nonce
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
     """A closed block. fees_stroops: of all its harvests. shared_stroops: what of that is shared out by the hashes of
-    the window_blocks blocks that end with it. credits: what was posted for each miner. kept_stroops: for the operator:
-    the part of the pool's own workers, and what is not shared out. window_hash: window_hash() of `logs`."""
+    the window_blocks blocks that end with it: nothing of SOLO's, whose fee is at most the part solo_fee of a reward.
+    credits: what was posted for each miner. kept_stroops: for the operator: the part of the pool's own workers, and
+    what is not shared out. window_hash: window_hash() of `logs`."""
 
     block_index: int
     closed_at: datetime
@@ -97,6 +110,7 @@ class Closing:
     credits: Mapping[str, int]
     logs: Sequence[LogRecord]
     harvests: Sequence[HarvestFee]
+    solo_fee: Decimal = Decimal(0)
 
 
 def _line(**members: Any) -> bytes:
@@ -116,10 +130,11 @@ def window_hash(logs: Iterable[LogRecord]) -> str:
 @dataclass(slots=True)
 class LogVerdict:
     """What a log says, and what is wrong with it. hashes: what counts of each miner, the house among them; of shares
-    that are right. shares: their number."""
+    that are right. shares: their number, SOLO's too. solo: farmers and nonces of SOLO shares, which are in no part."""
 
     hashes: dict[str, int] = field(default_factory=dict)
     shares: dict[str, int] = field(default_factory=dict)
+    solo: set[tuple[str, int]] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     more_faults: int = 0
 
@@ -163,7 +178,10 @@ def check_log(lines: Iterable[bytes], record: LogRecord, entropy: bytes | None) 
             found.fault(f"block {index}, line {number}: {wrong}")
             continue
         seen.add((share.farmer, share.nonce))
-        found.hashes[share.miner] = found.hashes.get(share.miner, 0) + share.difficulty
+        if share.solo:
+            found.solo.add((share.farmer, share.nonce))
+        else:
+            found.hashes[share.miner] = found.hashes.get(share.miner, 0) + share.difficulty
         found.shares[share.miner] = found.shares.get(share.miner, 0) + 1
     if number - 1 != record.shares:
         found.fault(f"block {index}: the log has {number - 1} shares, its closing says {record.shares}")
@@ -187,7 +205,8 @@ def _share(line: bytes) -> LoggedShare | None:
         nonce, digest = parse_nonce(read["nonce"]), bytes.fromhex(read["hash"])
         if nonce is None or not all(isinstance(read[name], str) for name in ("miner", "farmer")):
             return None
-        share = LoggedShare(read["miner"], read["farmer"], nonce, int(read["difficulty"]), digest)
+        solo = read.get("solo") is True
+        share = LoggedShare(read["miner"], read["farmer"], nonce, int(read["difficulty"]), digest, solo)
     except UNREADABLE:
         return None
     return share if share.line() == line and share.miner != HOUSE else None
@@ -216,8 +235,10 @@ def expected_credits(closing: Closing, hashes: Mapping[int, Mapping[str, int]]) 
     return split(window, closing.shared_stroops)
 
 
-def check_closing(closing: Closing, expected: Mapping[str, int]) -> Iterator[str]:
-    """What is wrong with a closing in itself, and by `expected` credits."""
+def check_closing(
+    closing: Closing, expected: Mapping[str, int], solo: Collection[tuple[str, int]] = ()
+) -> Iterator[str]:
+    """What is wrong with a closing in itself, by `expected` credits, and by the `solo` shares of its block's log."""
     index = closing.block_index
     if (made := window_hash(closing.logs)) != closing.window_hash:
         yield f"block {index}: its logs make the window's hash {made}, the closing says {closing.window_hash}"
@@ -225,10 +246,16 @@ def check_closing(closing: Closing, expected: Mapping[str, int]) -> Iterator[str
         fee = fee_of(each.reward_stroops, Fraction(each.fee_rate))
         if fee != each.fee_stroops:
             yield f"block {index}: the fee of {each.farmer} is {fee} stroops, the closing says {each.fee_stroops}"
+        if each.solo != (each.work in solo):
+            said, found = ("SOLO", "no") if each.solo else ("not SOLO", "a")
+            yield f"block {index}: the work of {each.farmer} was {said} by the closing, and is {found} SOLO share's"
+        if each.solo and each.fee_rate > closing.solo_fee:
+            yield f"block {index}: {each.fee_rate} is taken of {each.farmer}'s SOLO work, more than {closing.solo_fee}"
     fees = sum(each.fee_stroops for each in closing.harvests)
     if fees != closing.fees_stroops:
         yield f"block {index}: its harvests make {fees} stroops of fees, the closing says {closing.fees_stroops}"
-    shared = fee_of(closing.fees_stroops, Fraction(closing.miner_fee_part))
+    solo_fees = sum(each.fee_stroops for each in closing.harvests if each.solo)
+    shared = shared_of(max(closing.fees_stroops, solo_fees), solo_fees, Fraction(closing.miner_fee_part))
     if shared != closing.shared_stroops:
         yield f"block {index}: {shared} stroops are to be shared out, the closing says {closing.shared_stroops}"
     due = {miner: stroops for miner, stroops in expected.items() if stroops and miner != HOUSE}

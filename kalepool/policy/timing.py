@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kalepool.networks import Network
-from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS
+
+DAY_SECONDS = 86_400
 
 MOST_LEDGERS = 20
 """A work never needs to leave more ledgers than this before the threshold of the tail."""
@@ -26,8 +27,8 @@ OWN_SECONDS = 2.0
 
 
 def blocks_per_day(network: Network) -> int:
-    """Whole blocks in a day of the network's ledgers, which is how long a pail lasts: 288 on the public networks."""
-    return int(TEMPORARY_TTL_LEDGERS * network.ledger_seconds / network.block_seconds)
+    """Whole blocks in 24 hours: how far back turns and records look. How long a pail lives is another thing."""
+    return DAY_SECONDS // network.block_seconds
 
 
 QUIET_PART = 0.7

@@ -515,7 +515,7 @@ class Alerts:
             undecided=[(key, *what) for key, what in self._ctx.journal.undecided.items()],
             gaps=self._ctx.journal.gaps or (),
             payouts=await payout_trouble(database),
-            books=await held.lasting(database, self._ctx.settings.chain),
+            books=await held.lasting(database, self._ctx.chain.network),
             to_check=await count_to_check(database),
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
             disk=await disk_room(self._ctx.settings),

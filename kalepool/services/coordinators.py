@@ -68,10 +68,15 @@ class Coordinating:
     standing_by: int
 
 
-async def look(database: Database, me: CoordinatorSelf) -> Lead | None:
-    """Who leads now, and that this one is there. Raises DatabaseError, as all of these."""
+async def look(database: Database, me: CoordinatorSelf, *, tells: bool = True) -> Lead | None:
+    """Who leads now. `tells`: and that this one is there. Raises DatabaseError, as all of these."""
     return await database.fetch_one(
-        "look_at_lease", row=Lead, coordinator_id=me.coordinator_id, pooler_id=me.pooler_id, place=me.place
+        "look_at_lease",
+        row=Lead,
+        coordinator_id=me.coordinator_id,
+        pooler_id=me.pooler_id,
+        place=me.place,
+        tells=tells,
     )
 
 
@@ -117,3 +122,13 @@ async def require_leader(database: Database, fence: Fence) -> None:
 async def coordinating(database: Database) -> list[Coordinating]:
     """Every pooler that a coordinator of ours was heard of within a day."""
     return await database.fetch_all("select_coordinating", row=Coordinating, silent_seconds=SILENT_SECONDS)
+
+
+def who_leads(found: Coordinating, *, by_place: bool = False) -> str:
+    """In words. Where anybody may read it, no machine is named."""
+    who = f"{found.place} (number {found.fence})" if by_place else f"number {found.fence}"
+    if found.leaderless_seconds:
+        since = f"since {found.expires_at:%H:%M:%S} UTC"
+        return f"no coordinator leads {since}, when {who} {'was ended' if found.given_up else 'fell silent'}"
+    standing = f"{found.standing_by or 'nobody'} stand{'s' * (found.standing_by <= 1)} by"
+    return f"{who} leads since {found.taken_at:%H:%M:%S} UTC, {standing}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -141,11 +141,17 @@ class Registered:
     api_key: str | None = field(repr=False)
 
 
-def missing_funds(account: Account | None, min_spare_stroops: int, deposit_stroops: int = 0) -> Lacking:
+def missing_funds(
+    account: Account | None, min_spare_stroops: int, deposit_stroops: int = 0, *, sponsored: bool = False
+) -> Lacking:
     """What an account lacks: the reserve of an account with a trustline, `min_spare_stroops` beyond it, and KALE.
 
-    Of the spare it may have paid the fee of its trustline.
+    Of the spare it may have paid the fee of its trustline. Whose reserve the pool pays needs no XLM; `sponsored`: it
+    would, for one that is not on the ledger yet.
     """
+    if sponsored if account is None else account.sponsored > 0:
+        kale = account.kale_stroops if account is not None else None
+        return Lacking(0, kale is None, max(deposit_stroops - (kale or 0), 0))
     if account is None:
         return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, True, deposit_stroops)
     if account.kale_stroops is None:
@@ -217,7 +223,9 @@ async def register(
             if by == Role.FARMER:
                 key = (await create_key(tx, Role.FARMER, subject_id=farmer_id, label="registration")).key
     log.info("farmer_registered", farmer=str(farmer_id), pooler=str(pooler_id), wallet=made.address, by=by)
-    missing = missing_funds(None, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
+    missing = missing_funds(
+        None, ctx.settings.min_spare_stroops, farmer.deposit_stroops, sponsored=ctx.accounts.sponsors > 0
+    )
     return Registered(farmer, missing, key)
 
 
@@ -259,24 +267,28 @@ def require_account_address(address: str) -> None:
 
 
 async def activate(ctx: Context) -> int:
-    """Looks at every registered farmer's wallet once; adds the trustline where the XLM is there, and makes active who
-    has all that is asked of it, while its pooler has places. Registrations that nothing came for lapse. Returns how
-    many became active. One farmer's failure never stops another."""
+    """Looks at every registered farmer's wallet once; adds the trustline where the XLM is there or the pool pays the
+    reserve, and makes active who has all that is asked of it, while its pooler has places. Registrations that nothing
+    came for lapse. Returns how many became active. One farmer's failure never stops another."""
     farmers = await ctx.database.fetch_all("select_registered_farmers", row=Farmer)
     accounts = await ctx.chain.read_accounts([farmer.custodial_wallet for farmer in farmers]) if farmers else {}
+    room = await ctx.accounts.read_sponsors()
     ready: list[Farmer] = []
-    bare: list[Farmer] = []
+    bare: list[Awaitable[Farmer | None]] = []
     for farmer in farmers:
         account = accounts.get(farmer.custodial_wallet)
         missing = missing_funds(account, ctx.settings.min_spare_stroops, farmer.deposit_stroops)
         if not missing:
             ready.append(farmer)
-        elif missing.trustline and not missing.native_stroops and ctx.accounts.pool is not None:
-            bare.append(farmer)
-    for farmer, added in zip(bare, await asyncio.gather(*(_add_trustline(ctx, f) for f in bare)), strict=True):
-        if added and not farmer.deposit_stroops:
-            ready.append(farmer)
-    await _lapse(ctx, [farmer.farmer_id for farmer in farmers if farmer.custodial_wallet not in accounts])
+        elif not missing.trustline or ctx.accounts.pool is None:
+            continue
+        elif not missing.native_stroops and not (account and account.sponsored):
+            bare.append(_add_trustline(ctx, farmer))
+        elif room > 0:
+            room -= 1
+            bare.append(_sponsor(ctx, farmer, create=account is None))
+    ready += [farmer for farmer in await asyncio.gather(*bare) if farmer is not None and not farmer.deposit_stroops]
+    await _lapse(ctx, farmers, accounts)
     return await _let_in(ctx, ready)
 
 
@@ -297,23 +309,48 @@ async def _let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
     return let_in
 
 
-async def _lapse(ctx: Context, farmer_ids: Sequence[UUID]) -> None:
-    """Registrations whose wallets are not on the ledger end after a while. What comes later all the same is paid out
-    when the farmer leaves once more."""
+async def _lapse(ctx: Context, farmers: Sequence[Farmer], accounts: Mapping[str, Account]) -> None:
+    """Registrations that nothing came for end after a while: at once where the wallet is not on the ledger, else, where
+    the pool pays its reserve, by leaving, which gives that back. What comes later all the same is paid out when the
+    farmer leaves once more."""
     hours = ctx.settings.registration_hours
-    lapsed = await ctx.database.execute(
-        "lapse_farmers",
-        farmer_ids=list(farmer_ids),
-        seconds=hours * 3600,
-        code=LAPSED,
-        message=f"nothing came to its custodial wallet within {hours:g} hours: register again",
-    )
+    told = {"code": LAPSED, "message": f"nothing came to its custodial wallet within {hours:g} hours: register again"}
+    absent = [farmer.farmer_id for farmer in farmers if farmer.custodial_wallet not in accounts]
+    lapsed = await ctx.database.execute("lapse_farmers", farmer_ids=absent, seconds=hours * 3600, **told)
+    empty = [
+        farmer.farmer_id
+        for farmer in farmers
+        if (account := accounts.get(farmer.custodial_wallet)) is not None
+        and account.sponsored
+        and not account.kale_stroops
+        and not account.native_stroops
+    ]
+    if empty:
+        lapsed += await ctx.database.execute("lapse_sponsored", farmer_ids=empty, seconds=hours * 3600, **told)
     if lapsed:
         log.info("registrations_lapsed", farmers=lapsed)
 
 
-async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
-    """The farmer's XLM pays the reserve; and the fee, where it has brought nothing else yet."""
+async def _sponsor(ctx: Context, farmer: Farmer, *, create: bool) -> Farmer | None:
+    """The pool's account pays the reserve of the farmer's wallet and trustline. None where that failed."""
+    signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
+    seconds = ctx.settings.plant_timeout_seconds
+    try:
+        async with ctx.accounts.channel(await ctx.chain.now() + timedelta(seconds=seconds)) as channel:
+            intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
+            prepare = partial(
+                ctx.chain.prepare_sponsored, signer, create=create, pool=ctx.accounts.payer, channel=channel
+            )
+            await carry_within(ctx.journal, intent, prepare, seconds)
+    except KalepoolError as error:
+        log.warning("sponsoring_failed", farmer=str(farmer.farmer_id), code=error.code, reason=str(error))
+        return None
+    log.info("farmer_sponsored", farmer=str(farmer.farmer_id), wallet=farmer.custodial_wallet)
+    return farmer
+
+
+async def _add_trustline(ctx: Context, farmer: Farmer) -> Farmer | None:
+    """The farmer's XLM pays the reserve; and the fee, where it has brought nothing else yet. None where that failed."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     intent = Intent(ActionName.TRUSTLINE, farmer.pooler_id, [Item(farmer_id=farmer.farmer_id)])
     payer = None if farmer.pays_itself else ctx.accounts.payer
@@ -322,8 +359,8 @@ async def _add_trustline(ctx: Context, farmer: Farmer) -> bool:
         await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)
     except KalepoolError as error:
         log.warning("trustline_failed", farmer=str(farmer.farmer_id), code=error.code, reason=str(error))
-        return False
-    return True
+        return None
+    return farmer
 
 
 # ----------------------------------------------------------------------------------------------------------------------

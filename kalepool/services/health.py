@@ -14,7 +14,7 @@ from kalepool.database import Database
 from kalepool.errors import DatabaseError, DatabaseFullError, KalepoolError
 from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
-from kalepool.services.coordinators import LEADERLESS_SECONDS, Coordinating, coordinating
+from kalepool.services.coordinators import LEADERLESS_SECONDS, coordinating, who_leads
 from kalepool.services.journal import gaps
 from kalepool.services.siblings import read_siblings
 from kalepool.units import amount, counted, rate
@@ -120,7 +120,7 @@ class Health:
         health = await self._ctx.chain.read_health()
         # By our own count of time: its close time and our clock need not agree.
         age = self._ctx.chain.ledger_age_seconds
-        if age > LATE_LEDGERS * self._ctx.settings.chain.ledger_seconds + 5:
+        if age > LATE_LEDGERS * self._ctx.chain.network.ledger_seconds + 5:
             return "down", f"no ledger closed for {age:.0f} s, the last is {health.ledger.sequence}"
         said = self._ctx.chain.servers.describe()
         return "up", f"ledger {health.ledger.sequence}" + (said and f"; {said}")
@@ -165,7 +165,7 @@ class Health:
             return "none", "no coordinator of ours has led yet"
         gone = [each for each in found if each.leaderless_seconds > LEADERLESS_SECONDS]
         named = len(found) > 1
-        said = "; ".join(f"{each.pooler}: " * named + _who_leads(each) for each in found)
+        said = "; ".join(f"{each.pooler}: " * named + who_leads(each) for each in found)
         if all(each.given_up for each in gone):
             return "none" if len(gone) == len(found) else "up", said
         return "down", said
@@ -212,14 +212,6 @@ def what_is_known(settings: Settings) -> str:
     if settings.network != "mainnet":
         return ""
     return "no price of KALE is set: the pool does not know whether it earns: set KALEPOOL_KALE_PRICE_XLM"
-
-
-def _who_leads(found: Coordinating) -> str:
-    """Without places: anybody may read it."""
-    if found.leaderless_seconds:
-        return f"no coordinator leads since {found.expires_at:%H:%M:%S} UTC" + ", when it was ended" * found.given_up
-    standing = f"{found.standing_by or 'nobody'} stand{'s' * (found.standing_by <= 1)} by"
-    return f"number {found.fence} leads since {found.taken_at:%H:%M:%S} UTC, {standing}"
 
 
 @dataclass(frozen=True, slots=True)

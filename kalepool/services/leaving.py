@@ -118,7 +118,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
                 await _pay_out(ctx, farmer)
     except KalepoolError as error:
         refused = isinstance(error, TransactionFailedError)
-        wait = RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.settings.chain.ledger_seconds
+        wait = RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.chain.network.ledger_seconds
         await ctx.database.execute(
             "note_leaving",
             farmer_id=farmer.farmer_id,
@@ -185,7 +185,8 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
         if account is None:
             await _pass_on(ctx, farmer, receiver)
             return
-        check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
+        if account.kale_stroops or account.native_stroops:  # the rest is the pool's, which pays the reserve
+            check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
         step = departing.next_step(
             account.kale_stroops,
             account.kale_limit_stroops,
@@ -201,7 +202,7 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
                 raise
             failures, failed = failures + 1, True
             log.info("leaving_held_up", farmer=str(farmer.farmer_id), tries=failures)
-            await asyncio.sleep(RANDOM.uniform(0, ctx.settings.chain.ledger_seconds))
+            await asyncio.sleep(RANDOM.uniform(0, ctx.chain.network.ledger_seconds))
     raise DepositsError(
         f"somebody keeps sending KALE to {farmer.custodial_wallet}: {failures} tries to close it failed"
     )

@@ -41,6 +41,8 @@ TREASURY_STROOPS = 20_000_000
 """What the treasury is made with: its reserve of 1.5 XLM, and some to spare. The pool's account pays its fees."""
 RESERVE = 2 * BASE_RESERVE_STROOPS
 """What Stellar locks in a plain account."""
+FARMER_RESERVES = 3
+"""What Stellar locks for an account with a trustline, in reserves."""
 BEHIND_LEDGERS = 100
 """An RPC server may lag so far behind the ledger of our last transaction, and be of the same network."""
 OPERATIONS = 100
@@ -162,6 +164,10 @@ class PoolAccounts:
         """What the operator has to send before the pool can work, or soon; None when all is well."""
         self.restarted: str | None = None
         """Why the network is taken to be another than the database is of; None where it is the same."""
+        self.sponsors = 0
+        """How many more farmers' reserves the pool's account pays, as read last,"""
+        self.sponsored_stroops = 0
+        """and the XLM that it has lent to those it pays for."""
         self.endurance: Endurance | None = None
         """How long the pool's XLM lasts; None while nobody has looked."""
 
@@ -203,6 +209,7 @@ class PoolAccounts:
             await self._chain.fund(pool)
             accounts |= await self._chain.read_accounts([pool])
         todo = plan(accounts.get(pool), channels, accounts)
+        self.sponsored_stroops = accounts[pool].sponsoring * BASE_RESERVE_STROOPS if pool in accounts else 0
         await self._measure(sum(account.spendable_stroops for account in accounts.values()))
         self.needs = Needs(pool, todo.needed) if todo.needed else None
         self.to_be_made = len(todo.create) + (pool not in accounts)
@@ -238,6 +245,20 @@ class PoolAccounts:
                 "(take master.key with you). On a devnet the folder of its chain may have been removed: put it back"
             )
             raise NetworkRestartedError(self.restarted)
+
+    async def read_sponsors(self) -> int:
+        """How many more farmers' reserves the pool's account pays now: by the setting, by what it pays already, and by
+        the XLM it has. Also in `sponsors`. Raises RpcUnavailableError."""
+        most, account = self._settings.sponsored_farmers, None
+        if most and self.pool is not None:
+            account = (await self._chain.read_accounts([self.pool.public_key])).get(self.pool.public_key)
+        self.sponsors = 0
+        if account is not None:
+            self.sponsored_stroops = account.sponsoring * BASE_RESERVE_STROOPS
+            room = most - -(-account.sponsoring // FARMER_RESERVES)
+            spare = (account.spendable_stroops - CHANNEL_LOW_STROOPS) // (FARMER_RESERVES * BASE_RESERVE_STROOPS)
+            self.sponsors = max(min(room, spare), 0)
+        return self.sponsors
 
     async def ensure_treasury(self) -> Signer | None:
         """Makes the treasury, with its KALE trustline, as soon as the pool's account can pay for it. Idempotent.

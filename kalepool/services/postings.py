@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 from kalepool.database import Database, Session
 from kalepool.policy import bookkeeping
 from kalepool.policy.bookkeeping import Place, Transfer
+from kalepool.policy.credits import harvest_rate
 
 
 async def post(session: Session, transfers: Iterable[Transfer]) -> int:
@@ -40,6 +42,33 @@ async def fee_rates(session: Session | Database, farmer_ids: Sequence[UUID]) -> 
     """The pool's part of rewards, by each farmer's terms."""
     rows = await session.fetch_all("select_fee_rates", farmer_ids=list(farmer_ids))
     return {row["farmer_id"]: Fraction(row["fee_rate"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestTerms:
+    """What is taken of a harvest's reward; solo: a rig of the farmer's own found the work."""
+
+    rate: Fraction
+    solo: bool
+
+    def fee_of(self, reward_stroops: int) -> int:
+        return bookkeeping.fee_of(reward_stroops, self.rate)
+
+
+async def harvest_terms(
+    session: Session | Database, pails: Iterable[tuple[int, UUID]]
+) -> dict[tuple[int, UUID], HarvestTerms]:
+    """The terms of each harvest, by block and farmer."""
+    keys = list(pails)
+    rows = await session.fetch_all(
+        "select_harvest_terms", block_indexes=[index for index, _ in keys], farmer_ids=[farmer for _, farmer in keys]
+    )
+    found: dict[tuple[int, UUID], HarvestTerms] = {}
+    for row in rows:
+        solo_fee = Fraction(row["solo_fee"]) if row["solo_fee"] is not None else None
+        rate = harvest_rate(Fraction(row["fee_rate"]), solo_fee)
+        found[row["block_index"], row["farmer_id"]] = HarvestTerms(rate, solo_fee is not None)
+    return found
 
 
 async def owed(session: Session | Database, farmer_ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -61,11 +61,12 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         await presence.beat(ctx.database)
         await farmers.fix_fees(ctx)  # before anything is harvested
         async with asyncio.timeout(START_SECONDS):
+            await ctx.chain.read_limits()  # and with them how fast ledgers are
             await recover(ctx.journal, resend=False)
             await gaps.look(ctx.journal)  # before anything is paid
     except (ChainError, DatabaseError, TimeoutError) as error:
         log.warning("recovery_waits", reason=str(error) or "the RPC server does not answer in time")
-    ledger = ctx.settings.chain.ledger_seconds
+    ledger = ctx.chain.network.ledger_seconds
     credits = Credits(ctx.database, ctx.settings)
     tasks = [
         asyncio.create_task(_repeat("recovery", lambda: recover(ctx.journal), ledger)),

@@ -182,8 +182,9 @@ async def read_farm(
     owed_stroops: int,
     min_spare_stroops: int,
     block_seconds: float,
+    sponsored: bool = False,
 ) -> FarmView:
-    """Raises DatabaseError."""
+    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. Raises DatabaseError."""
     week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
     totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
@@ -191,7 +192,7 @@ async def read_farm(
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
     assert totals is not None and place is not None
     deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-    missing = missing_funds(account, min_spare_stroops, deposit)
+    missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
     tried = sum(block["stake_stroops"] is not None for block in blocks)
     steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
     return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps)

@@ -47,6 +47,7 @@ WORDS: dict[str, str] = {
     "Mine (Ctrl-C ends it)": "Minen (Strg-C beendet es)",
     "Once, in a copy of the pool's repository: build the image": "Einmal, in einer Kopie des Repositorys des Pools: das Image bauen",
     "Each machine gets a name of its own by itself; --rig gives it another, --low-priority lets everything else on it go first, and kalepool-miner mine --help tells the rest.": "Jeder Rechner bekommt von selbst einen eigenen Namen; --rig gibt ihm einen anderen, --low-priority lässt allem anderen den Vortritt, und kalepool-miner mine --help sagt den Rest.",
+    "SOLO: with --solo and the wallet of a farmer that is paid to the same wallet as you, a machine hashes for that farmer alone. Of the rewards for what it finds the pool takes %(fee)s, and it has no part in the fees of others.": "SOLO: Mit --solo und der Wallet eines Farmers, der an dieselbe Wallet ausgezahlt wird wie Sie, hasht ein Rechner nur für diesen Farmer. Von den Erträgen aus seinen Funden nimmt der Pool %(fee)s; an den Gebühren anderer hat er keinen Anteil.",
     "How to mine with one more machine": "Mit einem weiteren Rechner minen",
     # one miner
     "the miner's key": "der Schlüssel des Miners",

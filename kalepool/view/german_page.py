@@ -240,6 +240,11 @@ WORDS: dict[str, str] = {
         "Hashes mit genug Nullen, die gebracht und angenommen wurden."
     ),
     "Refused": "Abgelehnt",
+    "SOLO": "SOLO",
+    "Shares for a farmer of the miner's own alone. They are in no part; the pool takes its service fee only.": (
+        "Shares allein für einen Farmer des Miners selbst. Sie zählen zu keinem Anteil; der Pool nimmt nur seine "
+        "Servicegebühr."
+    ),
     "Shares that came too late, twice, or without enough zeros.": (
         "Shares, die zu spät, doppelt oder ohne genug Nullen kamen."
     ),

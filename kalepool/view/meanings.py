@@ -87,6 +87,10 @@ MEANINGS: dict[str, Meaning] = {
     "on-its-way": Meaning(mark("On its way"), mark("KALE in a payment that no ledger has confirmed yet.")),
     "paid": Meaning(mark("Paid"), mark("KALE that ledgers have paid out so far.")),
     "shares": Meaning(mark("Shares"), mark("Hashes with enough zeros that were brought and accepted.")),
+    "solo": Meaning(
+        mark("SOLO"),
+        mark("Shares for a farmer of the miner's own alone. They are in no part; the pool takes its service fee only."),
+    ),
     "refused": Meaning(mark("Refused"), mark("Shares that came too late, twice, or without enough zeros.")),
     "hashes": Meaning(
         mark("Hashes"), mark("How many hashes the accepted shares take on average: what credits are reckoned by.")

@@ -12,7 +12,7 @@ from kalepool.clock import steady_now
 from kalepool.database import Database
 from kalepool.policy.shares import ShareOutcome, luck
 from kalepool.services.mining import miners, payout_records
-from kalepool.services.mining.miners import Miner
+from kalepool.services.mining.miners import SOLO, Miner
 from kalepool.services.mining.payout_records import Payout
 from kalepool.view.words import mark
 
@@ -58,6 +58,10 @@ class MinerAccount:
     @property
     def accepted(self) -> int:
         return self.shares.get(ShareOutcome.ACCEPTED, 0)
+
+    @property
+    def solo(self) -> int:
+        return self.shares.get(SOLO, 0)
 
     @property
     def refused(self) -> dict[ShareOutcome, int]:

@@ -309,12 +309,16 @@ class MomentReader:
         self._said: tuple[Farm, datetime, float] | None = None  # the last word, its time, and ours
         self._accounts: tuple[float, dict[str, Account | None]] | None = None
         self._is_silent = False
-        self._fresh_seconds = FRESH_LEDGERS * chain.network.ledger_seconds
+
+    @property
+    def _fresh_seconds(self) -> float:
+        return FRESH_LEDGERS * self._chain.network.ledger_seconds
 
     async def read(self) -> Moment:
         """The pool now. Raises DatabaseError."""
-        database, pooler_id, network = self._database, self._pooler_id, self._chain.network
+        database, pooler_id = self._database, self._pooler_id
         trouble = await self._ask()
+        network = self._chain.network
         farm, at = self._last_word()
         newest = farm.index if farm else U32_MAX
         blocks = await read_blocks(database, pooler_id, to_index=-1 if newest is None else newest)
@@ -355,7 +359,7 @@ class MomentReader:
         self._is_silent = True
         try:
             async with asyncio.timeout(self._patience_seconds):
-                farm = await self._chain.read_farm()
+                farm, _ = await asyncio.gather(self._chain.read_farm(), self._chain.read_limits())
                 self._said = (farm, await self._chain.now(), time.monotonic())
                 self._is_silent = False
         except TimeoutError:

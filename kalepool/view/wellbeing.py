@@ -73,7 +73,7 @@ async def read_waiting(ctx: Context) -> Waiting:
         to_check=sum(row["to_check"] for row in rows),
         owed=sum(row["unpaid"] for row in rows),
         owed_stroops=sum(row["owed_stroops"] for row in rows),
-        differences=await lasting(ctx.database, ctx.settings.chain),
+        differences=await lasting(ctx.database, ctx.chain.network),
         suspected=await count_suspected(ctx.database),
         alerts=await open_alerts(ctx.database),
     )

@@ -17,6 +17,18 @@ SELECT address, purpose FROM accounts WHERE address = ANY(%(addresses)s);
 -- The pool's part of rewards, by each farmer's terms.
 SELECT farmer_id, coalesce(fee_rate, 0) AS fee_rate FROM farmers WHERE farmer_id = ANY(%(farmer_ids)s);
 
+-- name: select_harvest_terms
+-- What is taken of these harvests' rewards, by each farmer's terms; solo_fee where the work was found by a rig of the
+-- farmer's own.
+SELECT p.block_index, p.farmer_id, coalesce(f.fee_rate, 0) AS fee_rate, CASE WHEN best.solo THEN t.solo_fee END AS solo_fee
+FROM unnest(%(block_indexes)s::bigint[], %(farmer_ids)s::uuid[]) AS p (block_index, farmer_id)
+JOIN farmers f USING (farmer_id)
+LEFT JOIN block_terms t USING (block_index)
+LEFT JOIN LATERAL (
+    SELECT s.solo FROM works w LEFT JOIN shares s USING (block_index, farmer_id, nonce)
+    WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id AND w.outcome = 'worked'
+    ORDER BY w.zeros DESC, w.event_id DESC LIMIT 1) best ON true;
+
 -- name: select_fees_owed
 -- What these farmers hold that is not their own, nor unexplained.
 SELECT f.farmer_id, coalesce(sum(b.balance_stroops), 0) AS owed_stroops

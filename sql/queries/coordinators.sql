@@ -1,11 +1,14 @@
 -- services/coordinators.py: which coordinators run for a pooler, and which of them leads. All times are this server's.
 
 -- name: look_at_lease
--- That this coordinator is here, and who leads as long as its lease runs.
+-- Who leads as long as its lease runs; and, where that is to be told, that this coordinator is here. A lease that would run
+-- for longer than any is given is of before a clock was set back.
 WITH here AS (
-    INSERT INTO coordinators (coordinator_id, pooler_id, place) VALUES (%(coordinator_id)s, %(pooler_id)s, %(place)s)
+    INSERT INTO coordinators (coordinator_id, pooler_id, place)
+    SELECT %(coordinator_id)s, %(pooler_id)s, %(place)s WHERE %(tells)s
     ON CONFLICT (coordinator_id) DO UPDATE SET seen_at = now())
-SELECT fence, place FROM coordinator_leases WHERE pooler_id = %(pooler_id)s AND expires_at > clock_timestamp();
+SELECT fence, place FROM coordinator_leases
+WHERE pooler_id = %(pooler_id)s AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 minutes';
 
 -- name: take_lease
 -- The lease for whoever asks first once it has run out. Waits for the transactions of the one before.
@@ -16,7 +19,7 @@ ON CONFLICT (pooler_id) DO UPDATE
 SET fence = l.fence + 1, coordinator_id = excluded.coordinator_id, place = excluded.place, taken_at = clock_timestamp(),
     expires_at = clock_timestamp() + make_interval(secs => %(seconds)s), given_up = false,
     taken_from = CASE WHEN NOT l.given_up THEN l.place END
-WHERE l.expires_at <= clock_timestamp()
+WHERE l.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 minutes'
 RETURNING fence, taken_from;
 
 -- name: renew_lease

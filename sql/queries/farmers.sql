@@ -38,6 +38,13 @@ UPDATE farmers SET status = 'departed', departed_at = now(), registered_from = N
 WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_by <> 'operator'
   AND registered_at < now() - make_interval(secs => %(seconds)s::float);
 
+-- name: lapse_sponsored
+-- Of these, those that have waited too long and whose wallets the pool pays for: they are closed, which gives that back.
+UPDATE farmers SET status = 'leaving', leaving_at = now(), leaving_retry_at = NULL, registered_from = NULL,
+                   leaving_code = %(code)s, leaving_message = %(message)s
+WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_by <> 'operator'
+  AND registered_at < now() - make_interval(secs => %(seconds)s::float);
+
 -- name: select_registered_farmers
 -- Those who wait for funds or a trustline.
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,

@@ -218,9 +218,9 @@ VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, %(outcome)s
 
 -- name: insert_harvest
 INSERT INTO harvests (event_id, block_index, pooler_id, farmer_id, outcome, reward_stroops, stake_stroops,
-                      forecast_stroops, fee_stroops, submission_id, transaction_hash, ledger)
+                      forecast_stroops, fee_stroops, solo, submission_id, transaction_hash, ledger)
 VALUES (%(event_id)s, %(block_index)s, %(pooler_id)s, %(farmer_id)s, 'harvested', %(reward_stroops)s, %(stake_stroops)s,
-        %(forecast_stroops)s, %(fee_stroops)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
+        %(forecast_stroops)s, %(fee_stroops)s, %(solo)s, %(submission_id)s, %(transaction_hash)s, %(ledger)s)
 ON CONFLICT DO NOTHING;
 
 -- name: charge_self_planter

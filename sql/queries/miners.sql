@@ -113,6 +113,14 @@ UPDATE rigs SET difficulty = now.difficulty, last_seen_at = greatest(rigs.last_s
 FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
 WHERE rigs.searcher = now.searcher;
 
+-- name: select_solo_farmer
+-- A farmer by its id or its wallet, with the wallets of the miner that names it its own.
+SELECT f.farmer_id, f.custodial_wallet AS wallet, f.payout_wallet AS farmers_wallet, f.payout_memo AS farmers_memo, m.*
+FROM (SELECT miner_id, payout_wallet, payout_memo, next_wallet, next_memo, next_wallet_at, payout_seal FROM miners
+      WHERE miner_id = %(miner_id)s) m
+JOIN farmers f ON f.custodial_wallet = %(farmer)s OR f.farmer_id = %(farmer_id)s::uuid
+WHERE f.status IN ('active', 'leaving');
+
 -- name: select_places
 -- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may: nobody more once as
 -- many are planted as the plan has places.
@@ -143,14 +151,16 @@ SELECT nextval('job_serials') AS serial FROM generate_series(1, %(count)s);
 -- Stores accepted shares and remembers refused ones, counts what is new of both, and tells of hits: one statement, one commit.
 -- Gives the share_id of each new share, and the request_id of each new refusal.
 WITH accepted AS (
-    INSERT INTO shares (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id)
+    INSERT INTO shares (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id,
+                        solo)
     SELECT * FROM unnest(
         %(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[], %(miner_ids)s::uuid[],
-        %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[])
-        AS share (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id)
+        %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[],
+        %(solo)s::boolean[])
+        AS share (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id, solo)
     ORDER BY block_index, farmer_id, nonce  -- always the same order, or two processes could wait for each other
     ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING
-    RETURNING share_id, block_index, miner_id, credited_hashes
+    RETURNING share_id, block_index, miner_id, credited_hashes, solo
 ), offered AS (
     SELECT DISTINCT ON (miner_id, request_id) *
     FROM unnest(
@@ -164,7 +174,8 @@ WITH accepted AS (
 ), counted AS (
     INSERT INTO share_counts (block_index, miner_id, outcome, shares, credited_hashes)
     SELECT block_index, miner_id, outcome, count(*), sum(credited)
-    FROM (SELECT block_index, miner_id, 'accepted' AS outcome, credited_hashes AS credited FROM accepted
+    FROM (SELECT block_index, miner_id, CASE WHEN solo THEN 'solo' ELSE 'accepted' END AS outcome, credited_hashes AS credited
+          FROM accepted
           UNION ALL
           SELECT block_index, miner_id, outcome, 0 FROM offered JOIN refused USING (miner_id, request_id)) AS new
     GROUP BY block_index, miner_id, outcome
@@ -225,9 +236,10 @@ FULL JOIN (SELECT * FROM house_hashes WHERE block_index BETWEEN %(first)s AND %(
 
 -- name: select_block_rewards
 -- What the farmers got for each block of a range, what of it is the pool's fee (of harvests from before it was part of
--- each farmer's terms by those of the block, or as said), and whether none of it is to come any more: all that was worked is
--- harvested or lost. old: three blocks and more are over since.
+-- each farmer's terms by those of the block, or as said), what of that is SOLO's, and whether none of it is to come any
+-- more: all that was worked is harvested or lost. old: three blocks and more are over since.
 SELECT o.block_index, coalesce(sum(h.rewarded), 0) AS rewarded_stroops, coalesce(sum(h.fees), 0) AS fees_stroops,
+       coalesce(sum(h.solo_fees), 0) AS solo_fees_stroops,
        bool_and(w.unsettled = 0) AND bool_and(o.status <> 'open') AS final,
        o.block_index < (SELECT max(block_index) FROM block_operations) - 3 AS old
 FROM block_operations o
@@ -235,7 +247,8 @@ LEFT JOIN block_terms t USING (block_index)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(reward_stroops), 0) AS rewarded,
            coalesce(sum(coalesce(fee_stroops, floor(reward_stroops * coalesce(t.platform_fee, %(platform_fee)s::numeric)))), 0)
-               AS fees FROM harvests
+               AS fees,
+           coalesce(sum(fee_stroops) FILTER (WHERE solo), 0) AS solo_fees FROM harvests
     WHERE block_index = o.block_index AND pooler_id = o.pooler_id AND outcome = 'harvested') h
 CROSS JOIN LATERAL (
     SELECT count(*) AS unsettled FROM works w
@@ -249,14 +262,14 @@ GROUP BY o.block_index;
 
 -- name: fix_block_terms
 -- Fixes what the credits of blocks are reckoned with, for those that have no terms yet.
-INSERT INTO block_terms (block_index, platform_fee, miner_fee_part, pplns_blocks)
-SELECT block_index, %(platform_fee)s, %(miner_fee_part)s, %(pplns_blocks)s
+INSERT INTO block_terms (block_index, platform_fee, miner_fee_part, pplns_blocks, solo_fee)
+SELECT block_index, %(platform_fee)s, %(miner_fee_part)s, %(pplns_blocks)s, %(solo_fee)s
 FROM (SELECT block_index FROM block_operations UNION SELECT block_index FROM share_counts) seen
 WHERE block_index > (SELECT coalesce(max(block_index), -1) - 300 FROM block_terms)
 ON CONFLICT DO NOTHING;
 
 -- name: select_block_terms
-SELECT block_index, platform_fee, miner_fee_part, pplns_blocks FROM block_terms
+SELECT block_index, platform_fee, miner_fee_part, pplns_blocks, coalesce(solo_fee, 0) AS solo_fee FROM block_terms
 WHERE block_index BETWEEN %(first)s AND %(last)s;
 
 -- name: insert_miner_hashrates

@@ -187,8 +187,11 @@ FROM miners m WHERE m.miner_id = %(miner_id)s;
 -- name: select_page_miner_blocks
 -- A miner's newest blocks: its shares, and its part of what all miners and our own workers hashed.
 SELECT c.block_index, sum(c.shares) FILTER (WHERE c.outcome = 'accepted')::bigint AS accepted,
-       sum(c.shares) FILTER (WHERE c.outcome <> 'accepted')::bigint AS refused, sum(c.credited_hashes) AS credited_hashes,
-       (SELECT sum(credited_hashes) FROM share_counts a WHERE a.block_index = c.block_index)
+       sum(c.shares) FILTER (WHERE c.outcome = 'solo')::bigint AS solo,
+       sum(c.shares) FILTER (WHERE c.outcome NOT IN ('accepted', 'solo'))::bigint AS refused,
+       sum(c.credited_hashes) FILTER (WHERE c.outcome = 'accepted') AS credited_hashes,
+       (SELECT coalesce(sum(credited_hashes), 0) FROM share_counts a
+        WHERE a.block_index = c.block_index AND a.outcome = 'accepted')
        + coalesce((SELECT hashes FROM house_hashes h WHERE h.block_index = c.block_index), 0) AS hashes_of_all
 FROM share_counts c
 WHERE c.miner_id = %(miner_id)s

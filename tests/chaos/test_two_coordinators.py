@@ -143,7 +143,7 @@ async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now
                 if not crew.frozen:
                     crew.add()
                 alive = (
-                    "SELECT count(*) FROM coordinators WHERE seen_at > now() - interval '2 seconds' HAVING count(*) > 1"
+                    "SELECT count(*) FROM coordinators WHERE seen_at > now() - interval '4 seconds' HAVING count(*) > 1"
                 )
                 await until(alive, 20.0)
                 place = query.replace("%(farmers)s", str(FARMERS)).replace("%(after)s", str(block))

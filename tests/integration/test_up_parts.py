@@ -89,6 +89,18 @@ def test_a_child_learns_what_it_needs_of_the_env_file_and_no_more(
         assert ("5e" * 32 in str(given)) == (service.name == "api")
 
 
+def test_as_many_coordinators_are_started_as_are_wanted_each_with_a_port_of_its_own(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Parts.plan(Settings.load(), folder).coordinators() == ["coordinator"]
+    parts = Parts.plan(Settings.load(coordinators=3, metrics_port=9800), folder)
+    services = [parts.coordinator("postgresql://here/db", "kp_new", name=name) for name in parts.coordinators()]
+    assert [service.name for service in services] == ["coordinator", "coordinator-2", "coordinator-3"]
+    assert len({service.log for service in services}) == len({service.mark for service in services}) == 3
+    ports = [environment_of(service, monkeypatch)["KALEPOOL_METRICS_PORT"] for service in services]
+    assert ports == ["9800", "9801", "9802"]
+
+
 def test_another_env_file_may_be_named(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("KALEPOOL_PLATFORM_FEE=0.1\n")
     Path("other").write_text("KALEPOOL_PLATFORM_FEE=0.2\n")

@@ -162,6 +162,15 @@ def options(
     return operation(Type.SET_OPTIONS, source, set_options_op=op)
 
 
+def begin_sponsoring(name: str, source: str | None = None) -> xdr.Operation:
+    op = xdr.BeginSponsoringFutureReservesOp(account_id(name))
+    return operation(Type.BEGIN_SPONSORING_FUTURE_RESERVES, source, begin_sponsoring_future_reserves_op=op)
+
+
+def end_sponsoring(source: str | None = None) -> xdr.Operation:
+    return operation(Type.END_SPONSORING_FUTURE_RESERVES, source)
+
+
 def signer_key(name: str) -> xdr.SignerKey:
     key = xdr.Uint256(keypair(name).raw_public_key())
     return xdr.SignerKey(xdr.SignerKeyType.SIGNER_KEY_TYPE_ED25519, ed25519=key)

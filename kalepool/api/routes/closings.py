@@ -13,7 +13,7 @@ from pydantic import Field
 from kalepool.api.calls import context
 from kalepool.api.file_formats import MEDIA_TYPES, documented_export
 from kalepool.api.limits import per_address, too_busy
-from kalepool.api.models import Described, Stroops
+from kalepool.api.models import Described, Nonce, Stroops
 from kalepool.api.problems import documented
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.mining import share_logs
@@ -37,13 +37,17 @@ class LogView(Described):
 
 class HarvestView(Described):
     """A harvest, and the pool's part of it: reward_stroops × fee_rate, rounded down. `transaction_hash`: null where
-    somebody else harvested."""
+    somebody else harvested. `solo`: the work, made of `nonce` in the transaction `work_transaction_hash`, was found by
+    a rig of the farmer's own: then the fee is the service fee, and the pool's."""
 
     farmer: str
     reward_stroops: Stroops
     fee_rate: Annotated[str, Field(examples=["0.05"])]
     fee_stroops: Stroops
     transaction_hash: str | None
+    solo: bool
+    nonce: Nonce | None
+    work_transaction_hash: str | None
 
 
 class ClosingView(Described):
@@ -58,6 +62,7 @@ class ClosingView(Described):
     window_blocks: int
     window_hash: str | None
     miner_fee_part: str
+    solo_fee: Annotated[str, Field(description="The part taken of rewards whose work SOLO found.", examples=["0.01"])]
     fees_stroops: Stroops
     shared_stroops: Stroops
     kept_stroops: Stroops
@@ -84,6 +89,7 @@ async def show_closing(request: Request, block_index: BlockIndex) -> ClosingView
         window_blocks=found.window_blocks,
         window_hash=found.window_hash,
         miner_fee_part=f"{found.miner_fee_part:f}",
+        solo_fee=f"{found.solo_fee:f}",
         fees_stroops=found.fees_stroops,
         shared_stroops=found.shared_stroops,
         kept_stroops=found.kept_stroops,
@@ -96,6 +102,9 @@ async def show_closing(request: Request, block_index: BlockIndex) -> ClosingView
                 fee_rate=f"{each.fee_rate:f}",
                 fee_stroops=each.fee_stroops,
                 transaction_hash=each.transaction_hash,
+                solo=each.solo,
+                nonce=each.nonce,
+                work_transaction_hash=each.work_transaction_hash,
             )
             for each in found.harvests
         ],
@@ -133,8 +142,8 @@ class LogReaders:
 async def show_share_log(request: Request, block_index: BlockIndex) -> StreamingResponse:
     """Every share of a miner that counts, as lines of JSON: first `block_index`, `entropy` and `house_hashes` (what
     the pool's own workers hashed), then by farmer and nonce `miner`, `farmer`, `nonce`, `difficulty` (the hashes that
-    it counts for) and `hash`. Always the same bytes; their SHA-256 is in the closing of each block in whose window
-    this one is."""
+    it counts for), `hash` and, where it counts for its farmer alone, `solo`. Always the same bytes; their SHA-256 is in
+    the closing of each block in whose window this one is."""
     readers: LogReaders = request.app.state.log_readers
     readers.require_room()
     ctx = context(request)

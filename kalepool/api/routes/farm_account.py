@@ -61,6 +61,7 @@ async def _farm(request: Request, farmer: Farmer) -> FarmView:
         owed_stroops=owed,
         min_spare_stroops=ctx.settings.min_spare_stroops,
         block_seconds=ctx.settings.chain.block_seconds,
+        sponsored=ctx.accounts.sponsors > 0,
     )
 
 

@@ -208,7 +208,9 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     try:
         account = None if farmer.plants_itself else await ctx.lookups.account(farmer.custodial_wallet)
         deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-        missing = farmers.missing_funds(account, ctx.settings.min_spare_stroops, deposit)
+        missing = farmers.missing_funds(
+            account, ctx.settings.min_spare_stroops, deposit, sponsored=ctx.accounts.sponsors > 0
+        )
         if farmer.plants_itself or farmer.status in (
             Status.LEAVING,
             Status.DEPARTED,

@@ -79,7 +79,7 @@ class Metrics:
 
     async def _read(self) -> list[Metric]:
         sums = await read_totals(self._ctx.database)
-        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.settings.chain)
+        living = living_blocks((await self._limits()).temporary_ttl, self._ctx.chain.network)
         now = await read_figures(self._ctx.database, living)
         lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
@@ -113,6 +113,12 @@ class Metrics:
             _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
             *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
+            _gauge(
+                "xlm_lent_stroops",
+                "XLM that the pool's account has locked in reserves of farmers' wallets",
+                [],
+                {(): self._ctx.accounts.sponsored_stroops},
+            ),
             *_of_result("day", "Today, by UTC", next(iter(await self._days.read(1)), None)),
             *_of_result("block", "The newest block with harvests", block),
             _gauge("disk_free_bytes", "Free on the disk of the data folder", [], {(): room.free_bytes}),
@@ -121,7 +127,7 @@ class Metrics:
                 await read_treasury(self._ctx.database),
                 now.gauges["open_payouts"],
                 await payout_trouble(self._ctx.database),
-                await held.lasting(self._ctx.database, self._ctx.settings.chain),
+                await held.lasting(self._ctx.database, self._ctx.chain.network),
             ),
         ]
 

@@ -133,8 +133,9 @@ async def key_page(request: Request, renewed: Visitor, miner_id: UUID, key: str)
 
 def how_to_mine(request: Request) -> dict[str, Any]:
     """What the commands need: where the pool is, and where its miner comes from."""
-    url = addresses(context(request).settings)[0]
-    return {"pool_url": url, "package_url": f"{url}/mine/package/{miner_package.NAME}"}
+    settings = context(request).settings
+    url = addresses(settings)[0]
+    return {"pool_url": url, "package_url": f"{url}/mine/package/{miner_package.NAME}", "settings": settings}
 
 
 @router.get("/mine/package/{name}", dependencies=[Depends(per_address)])

@@ -33,6 +33,7 @@ from kalepool.services.mining.credits import credited_blocks
 from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, WaitError
 from kalepool.services.mining.service import Offer
+from kalepool.services.mining.solo import own_farmer
 
 router = APIRouter(prefix="/miner", tags=["miners"])
 
@@ -176,6 +177,7 @@ class JobView(Described):
     )
     difficulty: Nonce = Field(description="Hashes such a share takes on average; what it is credited with.")
     zeros: int = Field(description="Leading zero digits of the best hash this farmer has in this block.")
+    solo: bool = Field(description="For your own farmer: its shares are in nobody's part.")
     starts_at: datetime
     closes_at: datetime = Field(description="When the block's interval is over.")
 
@@ -192,6 +194,7 @@ def _view(given: GivenJob) -> JobView:
         target=f"{below_for(job.difficulty):016x}",
         difficulty=job.difficulty,
         zeros=given.place.zeros,
+        solo=given.solo,
         starts_at=given.place.started_at,
         closes_at=given.closes_at,
     )
@@ -212,16 +215,31 @@ async def _rig(
         float | None, Query(gt=0, le=1e15, description="Your speed, if you know it: sets a new rig's first target.")
     ] = None,
     whole_zeros: Annotated[bool, Query(description="Only targets of whole zero digits.")] = False,
+    solo: Annotated[
+        str | None,
+        Query(
+            max_length=56,
+            pattern=r"^[0-9A-Za-z-]+$",
+            description="A farmer of your own, by its id or wallet: one that is paid out to your payout wallet. This "
+            "machine then hashes for it alone, outside of what miners share, and as ever while it is in no block.",
+        ),
+    ] = None,
 ) -> Rig:
     """The machine that asks for jobs."""
     assert caller.subject_id is not None
+    own: UUID | None = None
+    if solo is not None:
+        ctx = request.app.state.context
+        own = await own_farmer(ctx.database, ctx.custody, caller.subject_id, solo)
     with _telling_to_wait():
         return await _mining(request).claim_rig(
             caller.subject_id,
             rig,
             hashes_per_second=hashes_per_second,
             whole_zeros=whole_zeros,
-            at_once=request.scope.get(FROM_SIBLING, False),
+            solo=own,
+            # whose farmer it is, only the leader can tell: it has such rigs
+            at_once=request.scope.get(FROM_SIBLING, False) or own is not None,
         )
 
 
@@ -407,7 +425,7 @@ class MinerView(Described):
     standing: Standing
     wait_seconds: float = Field(description="Until the ban ends; while slowed, between two requests.")
     hashrate: dict[str, RateView] = Field(description="By window: `1m`, `10m`, `1h`.")
-    shares: dict[str, int] = Field(description="All shares so far by outcome.")
+    shares: dict[str, int] = Field(description="All shares so far by outcome; accepted ones of SOLO jobs as `solo`.")
     rigs: list[RigView]
 
 
@@ -429,7 +447,7 @@ async def me(request: Request, caller: PaidMiner) -> MinerView:
             name: RateView.model_validate(record.hashrates[seconds])
             for name, seconds in zip(("1m", "10m", "1h"), miners.RATE_WINDOWS, strict=True)
         },
-        shares={outcome.value: record.shares.get(outcome, 0) for outcome in ShareOutcome},
+        shares={name: record.shares.get(name, 0) for name in (*(each.value for each in ShareOutcome), miners.SOLO)},
         rigs=[RigView.model_validate(each) for each in record.rigs],
     )
 

@@ -362,6 +362,7 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
     if found is None:
         return await _missing(request, mark("there is no miner %(id)s"), id=miner_id)
     known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
+    known["solo"] = any(block["solo"] for block in found.blocks)
     return await page(request, "miner.html", **known)
 
 

@@ -121,7 +121,7 @@ async def info(request: Request) -> InfoView:
     settings = ctx.settings
     return InfoView(
         version=VERSION,
-        network=NetworkView.model_validate(settings.chain),
+        network=NetworkView.model_validate(ctx.chain.network),
         pool_account=ctx.accounts.pool.public_key if ctx.accounts.pool else None,
         limits=LimitsView(
             requests_per_minute=settings.requests_per_minute,

@@ -288,17 +288,26 @@ class DevnetLedger:
         transaction = item.transaction
         work = StateView(state)
         results, metas = [], []
+        sponsorships: dict[bytes, bytes] = {}
         for index, operation in enumerate(transaction.operations):
             view = StateView(work)
             context = OperationContext(
-                view, transaction, index, conditions.sequence, conditions.close_time, self.asset_contract
+                view,
+                transaction,
+                index,
+                conditions.sequence,
+                conditions.close_time,
+                self.asset_contract,
+                sponsorships=sponsorships,
             )
             result = operations.apply(operation, context)
             results.append(result)
             if is_success(result):
                 metas.append(OperationMeta(pack_changes(view), context.events))
                 view.merge()
-        if all(map(is_success, results)):
+        if all(map(is_success, results)) and sponsorships:
+            item.result = TransactionResult(Code.BAD_SPONSORSHIP)
+        elif all(map(is_success, results)):
             work.merge()
             item.result, item.operations = TransactionResult(Code.SUCCESS, tuple(results)), metas
         else:

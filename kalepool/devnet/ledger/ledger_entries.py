@@ -39,7 +39,8 @@ class AccountEntry:
     signers: tuple[tuple[bytes, int], ...] = ()
     sequence_ledger: int | None = None  # the ledger and time the sequence number last changed in; None: never
     sequence_time: int = 0
-    sponsoring: int = 0  # reserves it pays for entries that are no part of an account
+    sponsoring: int = 0  # reserves it pays for entries that are no part of it
+    sponsored: int = 0  # reserves, its own and its entries', that others pay
     inflation_dest: bytes | None = None
 
     @property
@@ -49,7 +50,7 @@ class AccountEntry:
     @property
     def minimum_balance(self) -> int:
         """Stroops that must stay on it: its reserve."""
-        return (2 + self.subentries + self.sponsoring) * BASE_RESERVE
+        return (2 + self.subentries + self.sponsoring - self.sponsored) * BASE_RESERVE
 
     @property
     def available_balance(self) -> int:
@@ -57,14 +58,14 @@ class AccountEntry:
         return self.balance - self.minimum_balance
 
     def _pack_extensions(self) -> bytes:
-        if self.sequence_ledger is None and not self.sponsoring:
+        if self.sequence_ledger is None and not self.sponsoring and not self.sponsored:
             return ZERO
         # The extensions nest: v1 (liabilities), v2 (sponsorships: one "none" per signer), v3 (sequence age).
         sponsors = array([ZERO] * len(self.signers))
         age = ZERO
         if self.sequence_ledger is not None:
             age = u32(3) + ZERO + u32(self.sequence_ledger) + u64(self.sequence_time)
-        return ONE + bytes(16) + u32(2) + ZERO + u32(self.sponsoring) + sponsors + age
+        return ONE + bytes(16) + u32(2) + u32(self.sponsored) + u32(self.sponsoring) + sponsors + age
 
     def pack(self) -> bytes:
         inflation = None if self.inflation_dest is None else wire.account_id(self.inflation_dest)
@@ -202,7 +203,7 @@ Data = AccountEntry | TrustLine | DataEntry | ClaimableBalance | ContractData | 
 class LedgerEntry:
     """Data, the ledger that changed it last and, for contract entries, the last ledger they live in.
 
-    `sponsor` is the raw key of the account that pays the reserve of an entry which belongs to no account.
+    `sponsor` is the raw key of the account that pays its reserve, where that is not the account it belongs to.
     `extended` is the ledger that set `live_until`: a life is an entry of its own in the network's ledger.
     """
 
@@ -305,5 +306,6 @@ def _unpack_account(account: xdr.AccountEntry) -> AccountEntry:
         sequence_ledger=None if age is None else age.seq_ledger.uint32,
         sequence_time=0 if age is None else age.seq_time.time_point.uint64,
         sponsoring=0 if v2 is None else v2.num_sponsoring.uint32,
+        sponsored=0 if v2 is None else v2.num_sponsored.uint32,
         inflation_dest=None if account.inflation_dest is None else account_key(account.inflation_dest),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from stellar_sdk import xdr
 
 from kalepool.devnet import wire
-from kalepool.devnet.ledger.classic import account_settings, claimable_balances, payments, trust
+from kalepool.devnet.ledger.classic import account_settings, claimable_balances, payments, sponsorships, trust
 from kalepool.devnet.ledger.classic.operation_context import NOT_SUPPORTED, Ended, OperationContext, Outcome, Outer
 from kalepool.devnet.ledger.operation_results import outcome
 from kalepool.devnet.ledger.transactions import Transaction
@@ -64,8 +64,17 @@ _KINDS = {
         claimable_balances.check_clawback_balance,
         claimable_balances.claw_back_balance,
     ),
+    Type.BEGIN_SPONSORING_FUTURE_RESERVES: OperationKind(
+        "begin_sponsoring_future_reserves_op", sponsorships.check_begin, sponsorships.begin_sponsoring
+    ),
+    Type.END_SPONSORING_FUTURE_RESERVES: OperationKind(
+        "type",  # there is no more to its body
+        sponsorships.check_end,
+        sponsorships.end_sponsoring,
+    ),
 }
-"""All others but Soroban's are not supported: offers, path payments, sponsorships, liquidity pools, inflation."""
+"""All others but Soroban's are not supported: offers, path payments, sponsorships revoked, liquidity pools, inflation.
+"""
 
 _SOROBAN_LEVELS = {
     Type.INVOKE_HOST_FUNCTION: Level.MEDIUM,

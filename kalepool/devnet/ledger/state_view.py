@@ -25,9 +25,12 @@ class StateView:
         return self.parent.get(key)
 
     def put(self, entry: LedgerEntry) -> None:
-        self.changes[entry.data.ledger_key] = entry
+        self.put_at(entry.data.ledger_key, entry)
 
     def put_at(self, key: bytes, entry: LedgerEntry) -> None:
+        """Who pays an entry's reserve pays it until the entry is removed."""
+        if entry.sponsor is None and (known := self.get(key)) is not None:
+            entry.sponsor = known.sponsor
         self.changes[key] = entry
 
     def remove(self, key: bytes) -> None:

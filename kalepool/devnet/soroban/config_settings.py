@@ -1,9 +1,11 @@
 """The network's configuration as ledger entries, for clients that ask what a transaction may use.
 
-Only the limits and fees are there; the cost model's parameters (CPU, memory) have no counterpart in this network.
+Limits, fees and timing are there; the cost model's parameters (CPU, memory) have no counterpart in this network.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from stellar_sdk import xdr
 
@@ -77,5 +79,22 @@ def _entries(temporary_ttl: int) -> list[xdr.ConfigSettingEntry]:
 
 def config_settings(temporary_ttl: int = settings.MIN_TEMPORARY_TTL) -> dict[bytes, LedgerEntry]:
     """By packed ledger key. `temporary_ttl`: ledgers that a new temporary entry lives."""
-    found = (ConfigSetting(entry.config_setting_id.value, entry.to_xdr_bytes()) for entry in _entries(temporary_ttl))
+    return _by_key(_entries(temporary_ttl))
+
+
+@lru_cache(maxsize=8)
+def ledger_timing(ledger_seconds: float) -> dict[bytes, LedgerEntry]:
+    """How fast ledgers are to be closed (CAP-70), by packed ledger key; the timeouts are stellar-core's first ones."""
+    timing = xdr.ConfigSettingSCPTiming(
+        ledger_target_close_time_milliseconds=_u32(round(1000 * ledger_seconds)),
+        nomination_timeout_initial_milliseconds=_u32(1_000),
+        nomination_timeout_increment_milliseconds=_u32(1_000),
+        ballot_timeout_initial_milliseconds=_u32(1_000),
+        ballot_timeout_increment_milliseconds=_u32(1_000),
+    )
+    return _by_key([xdr.ConfigSettingEntry(_Id.CONFIG_SETTING_SCP_TIMING, contract_scp_timing=timing)])
+
+
+def _by_key(entries: list[xdr.ConfigSettingEntry]) -> dict[bytes, LedgerEntry]:
+    found = (ConfigSetting(entry.config_setting_id.value, entry.to_xdr_bytes()) for entry in entries)
     return {data.ledger_key: LedgerEntry(data, 1) for data in found}

@@ -55,7 +55,7 @@ async def collect(ctx: Context) -> int:
     if not wanted:
         return 0
     block = (await ctx.chain.read_farm()).block
-    network = ctx.settings.chain
+    network = ctx.chain.network
     if block is not None:
         age = (await ctx.chain.now()).timestamp() - block.timestamp
         if not is_quiet(age, network.block_seconds, network.ledger_seconds):

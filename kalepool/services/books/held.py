@@ -128,7 +128,7 @@ async def _explained(ctx: Context, row: Held, rest: int, ledger: int) -> Explain
     )
     causes = {found["cause"] for found in posted}
     new = [each for each in foreign if bookkeeping.event_cause(each, row.account) not in causes]
-    patient = ledger - round(OTHERS_HARVEST_SECONDS / ctx.settings.chain.ledger_seconds)
+    patient = ledger - round(OTHERS_HARVEST_SECONDS / ctx.chain.network.ledger_seconds)
     return bookkeeping.explain(row.account, row.whose, rest, new, patient)
 
 
@@ -138,7 +138,7 @@ def _final(ctx: Context, row: Held, rest: int, ledger: int) -> Transfer | None:
     if rest > 0 and (row.opening or not row.posted):
         # From before the books, or before what the RPC server remembers: nobody else can have paid it in.
         return bookkeeping.difference(row.account, rest, BookEvent.OPENED, row.whose, cause, ledger)
-    patience = timedelta(seconds=PATIENCE_LEDGERS * ctx.settings.chain.ledger_seconds)
+    patience = timedelta(seconds=PATIENCE_LEDGERS * ctx.chain.network.ledger_seconds)
     since = row.differs_since if rest and rest == row.difference_stroops else None
     if since is None or datetime.now(UTC) - since < patience:
         return None

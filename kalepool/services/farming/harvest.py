@@ -159,7 +159,7 @@ async def _targets(
 
 async def living_blocks(ctx: Context) -> int:
     """How many blocks back a pail can still be on the ledger, by the network's own TTL. Raises RpcUnavailableError."""
-    return timing.living_blocks((await ctx.chain.read_limits()).temporary_ttl, ctx.settings.chain)
+    return timing.living_blocks((await ctx.chain.read_limits()).temporary_ttl, ctx.chain.network)
 
 
 async def _found_on_chain(
@@ -283,7 +283,7 @@ async def _not_ripe(
                 target.farmer_id,
                 block,
                 error,
-                ctx.settings.chain,
+                ctx.chain.network,
             )
     except Exception as failed:
         error = failed

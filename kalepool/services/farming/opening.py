@@ -61,7 +61,7 @@ async def open_block(ctx: Context, index: int) -> Opening:
     whoever starts this one makes fail. Raises as `plan_opening`, BlockNotOpenError while such works are under way, and
     ContractChangedError.
     """
-    network = ctx.settings.chain
+    network = ctx.chain.network
     patience = timedelta(seconds=EARLY_LEDGERS * network.ledger_seconds + 1)
     looks = 0
     while True:

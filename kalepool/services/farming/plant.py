@@ -129,7 +129,7 @@ async def _plant_all(
             pail = pails.get((farmer.custodial_wallet, block_index))
             if pail is not None:
                 return await _found(ctx, block_index, farmer, pail)
-            wait = WALLET_LEDGERS * ctx.settings.chain.ledger_seconds + 1
+            wait = WALLET_LEDGERS * ctx.chain.network.ledger_seconds + 1
             async with ctx.wallet(farmer.farmer_id, first=True, within_seconds=wait), slots:
                 return await _plant_one(ctx, block_index, opening, farmer, most)
         except Exception as error:
@@ -172,7 +172,7 @@ async def _require_deposit(ctx: Context, farmer: Farmer, account: Account | None
 async def _plant_one(ctx: Context, block_index: int, opening: Opening, farmer: Farmer, most: int | None) -> Planted:
     """The wallet is held."""
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
-    deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.settings.chain.ledger_seconds)
+    deadline = opening.closes_at - timedelta(seconds=MARGIN_LEDGERS * ctx.chain.network.ledger_seconds)
     # Read only now: what went out of the wallet before is no part of the stake.
     account = (await ctx.chain.read_accounts([farmer.custodial_wallet])).get(farmer.custodial_wallet)
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)

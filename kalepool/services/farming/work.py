@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Foreseen
+from kalepool.chain import Foreseen, PailToWork, Prepared, Signer
 from kalepool.contract_errors import PailMissingError, ZeroCountTooLowError
 from kalepool.errors import Fault, RpcUnavailableError
 from kalepool.protocol.hashing import count_zeros, hash_work
@@ -195,14 +195,14 @@ async def _work_one(
     known = found.done.get((candidate.farmer_id, candidate.nonce))
     if known is not None:
         return known
-    planted_in = require_better(candidate, found.pails.get(candidate.farmer_id))
+    pail = require_better(candidate, found.pails.get(candidate.farmer_id))
     # Simulation reckons with the latest ledger: in that of the plant itself it sees no gap yet.
-    await ctx.chain.next_ledger(planted_in, 2 * ctx.settings.chain.ledger_seconds + 1)
-    return await _submit(ctx, block_index, pooler_id, candidate, deadline, ends_at)
+    await ctx.chain.next_ledger(pail.sequence, 2 * ctx.chain.network.ledger_seconds + 1)
+    return await _submit(ctx, pooler_id, candidate, PailToWork(candidate.wallet, block_index, pail), deadline, ends_at)
 
 
-def require_better(candidate: Candidate, pail: Pail | None) -> int:
-    """The ledger the pail was planted in, which work must come after.
+def require_better(candidate: Candidate, pail: Pail | None) -> Pail:
+    """The pail, whose plant's ledger the work must come after.
 
     Raises where the contract would refuse: no pail (PailMissingError), not more zeros (ZeroCountTooLowError).
     """
@@ -210,34 +210,41 @@ def require_better(candidate: Candidate, pail: Pail | None) -> int:
         raise PailMissingError("nothing is planted for this farmer in this block")
     if pail.zeros is not None and candidate.zeros <= pail.zeros:
         raise ZeroCountTooLowError(f"{candidate.zeros} zeros, the pail has {pail.zeros} already")
-    return pail.sequence
+    return pail
 
 
 async def _submit(
-    ctx: Context, block_index: int, pooler_id: UUID, candidate: Candidate, deadline: datetime, ends_at: datetime
+    ctx: Context, pooler_id: UUID, candidate: Candidate, pail: PailToWork, deadline: datetime, ends_at: datetime
 ) -> Worked:
     item = Item(
-        block_index=block_index,
+        block_index=pail.block_index,
         farmer_id=candidate.farmer_id,
         nonce=candidate.nonce,
         hash=candidate.hash,
         zeros=candidate.zeros,
     )
-    foreseen = await _foresee(ctx, candidate)  # while others have the channels
+    foreseen = await _foresee(ctx, candidate, pail)  # while others have the channels
+
+    async def prepare(channel: Signer, attempt: int) -> Prepared:
+        nonlocal foreseen
+        if attempt == 1 and foreseen is not None and not ctx.chain.is_good(foreseen):
+            foreseen = await _foresee(ctx, candidate, pail)
+        return await ctx.chain.prepare_work(
+            candidate.wallet,
+            candidate.hash,
+            candidate.nonce,
+            channel=channel,
+            deadline=deadline,
+            attempt=attempt,
+            lands_by=ends_at,
+            foreseen=foreseen if attempt == 1 else None,  # what was refused is simulated anew, by itself
+        )
+
     async with ctx.accounts.channel(deadline) as channel:
         outcome = await carry(
             ctx.journal,
             Intent(ActionName.WORK, pooler_id, [item]),
-            lambda attempt: ctx.chain.prepare_work(
-                candidate.wallet,
-                candidate.hash,
-                candidate.nonce,
-                channel=channel,
-                deadline=deadline,
-                attempt=attempt,
-                lands_by=ends_at,
-                foreseen=foreseen if attempt == 1 else None,
-            ),
+            lambda attempt: prepare(channel, attempt),
             deadline=deadline,
             timeout_seconds=ctx.settings.work_timeout_seconds,
         )
@@ -253,10 +260,11 @@ async def _submit(
     )
 
 
-async def _foresee(ctx: Context, candidate: Candidate) -> Foreseen | None:
-    """The work's simulation; None where there is none in time. Raises what the contract refuses it with."""
+async def _foresee(ctx: Context, candidate: Candidate, pail: PailToWork) -> Foreseen | None:
+    """The work's simulation, or that of another like it; None where there is none in time. Raises what the contract
+    refuses it with."""
     try:
-        async with ctx.journal.foresights, asyncio.timeout(2 * ctx.settings.chain.ledger_seconds + 1):
-            return await ctx.chain.foresee_work(candidate.wallet, candidate.hash, candidate.nonce)
+        async with ctx.journal.foresights, asyncio.timeout(2 * ctx.chain.network.ledger_seconds + 1):
+            return await ctx.chain.foresee_work(pail, candidate.hash, candidate.nonce)
     except (RpcUnavailableError, TimeoutError):
         return None

@@ -183,15 +183,17 @@ async def _insert_harvests(
     transfers: list[Transfer] = []
     rewards = rewards_of(outcome, items)
     ids = [item.farmer_id for item in items if item.farmer_id is not None]
-    rates = await postings.fee_rates(session, ids)
+    pails = [(item.block_index, item.farmer_id) for item in items]
+    terms = await postings.harvest_terms(session, [(i, f) for i, f in pails if i is not None and f is not None])
     theirs = await _planting_themselves(session, ids)
     for item, reward in zip(items, rewards, strict=True):
         if reward is None:
             continue
         assert item.farmer_id is not None and item.block_index is not None
-        fee = bookkeeping.fee_of(reward, rates[item.farmer_id])
+        on = terms[item.block_index, item.farmer_id]
+        fee = on.fee_of(reward)
         row = {**common, **_event(item), "reward_stroops": reward, "stake_stroops": item.amount_stroops}
-        harvested.append({**row, "forecast_stroops": item.forecast_stroops, "fee_stroops": fee})
+        harvested.append({**row, "forecast_stroops": item.forecast_stroops, "fee_stroops": fee, "solo": on.solo})
         if item.farmer_id in theirs:  # it went to a wallet that is none of ours
             await session.execute("charge_self_planter", farmer_id=item.farmer_id)
         else:
@@ -305,8 +307,9 @@ async def insert_found_harvest(
         "ledger": None,
     }
     async with database.transaction() as session:
-        fee = bookkeeping.fee_of(reward_stroops, (await postings.fee_rates(session, [farmer_id]))[farmer_id])
-        found = await session.execute("insert_harvest", **row, fee_stroops=fee)
+        terms = (await postings.harvest_terms(session, [(block_index, farmer_id)]))[block_index, farmer_id]
+        fee = terms.fee_of(reward_stroops)
+        found = await session.execute("insert_harvest", **row, fee_stroops=fee, solo=terms.solo)
         if found and not await _planting_themselves(session, [farmer_id]):
             await postings.post(session, bookkeeping.harvested(farmer_id, block_index, pail.stake, reward_stroops, fee))
     if found:

@@ -10,6 +10,7 @@ suspicion.py  who holds back shares
 miners.py   miners as accounts: registration, invitations, rigs
 hashrates.py  what rigs search by, sampled for charts
 credits.py  a block's totals and each miner's part of its fee
+solo.py  whose rigs may hash for one farmer alone
 closing.py  the same in the books, for good
 share_logs.py  the shares behind a closed block's credits, for everybody
 payouts.py  miners are paid from the treasury

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from kalepool.config import Settings
 from kalepool.database import Database
-from kalepool.policy.credits import HOUSE, split, window_sums
+from kalepool.policy.credits import HOUSE, shared_of, split, window_sums
 
 MOST_KEPT = 128
 """Settled blocks that are kept: more than the longest page asks for."""
@@ -23,10 +24,10 @@ MOST_KEPT = 128
 class BlockTotals:
     """A block's published totals, and what follows from them. The pool's own workers are the miner HOUSE.
 
-    shares and credited_hashes: what each miner brought in this block. window_hashes: each miner's hashes of the
-    PPLNS window that ends with it, which is of window_blocks blocks. fee_stroops: what is shared out. credits: each
-    miner's part of it. final: no reward of this block is to be harvested any more. settled: and it is so long ago that
-    nothing at all changes.
+    shares and credited_hashes: what each miner brought in this block, SOLO's left out. window_hashes: each miner's
+    hashes of the PPLNS window that ends with it, which is of window_blocks blocks. fee_stroops: what is shared out.
+    credits: each miner's part of it. final: no reward of this block is to be harvested any more. settled: and it is so
+    long ago that nothing at all changes.
     """
 
     block_index: int
@@ -43,20 +44,21 @@ class BlockTotals:
 @dataclass(frozen=True, slots=True)
 class CreditTerms:
     """What a block's credits are reckoned with: the pool's part of rewards, the part of that which is shared out by
-    hashes, the window."""
+    hashes, the window; and the part of rewards for works that SOLO found."""
 
     platform_fee: Decimal
     miner_fee_part: Decimal
     pplns_blocks: int
+    solo_fee: Decimal
 
     @classmethod
     def of(cls, settings: Settings) -> CreditTerms:
-        return cls(Decimal(str(settings.platform_fee)), Decimal(str(settings.miner_fee_part)), settings.pplns_blocks)
-
-    def shared_of(self, fees_stroops: int) -> int:
-        """What of a block's fees is shared out by hashes, rounded down. Exact."""
-        numerator, denominator = Decimal(self.miner_fee_part).as_integer_ratio()
-        return fees_stroops * numerator // denominator
+        return cls(
+            platform_fee=Decimal(str(settings.platform_fee)),
+            miner_fee_part=Decimal(str(settings.miner_fee_part)),
+            pplns_blocks=settings.pplns_blocks,
+            solo_fee=Decimal(str(settings.solo_fee)),
+        )
 
 
 async def fix_terms(database: Database, settings: Settings) -> int:
@@ -127,7 +129,8 @@ def _reckon(
     blocks: dict[int, BlockTotals] = {}
     for index, window in window_sums(hashes, {index: each.pplns_blocks for index, each in terms.items()}):
         reward = rewards.get(index)
-        fee = terms[index].shared_of(reward["fees_stroops"]) if reward else 0
+        part = Fraction(terms[index].miner_fee_part)
+        fee = shared_of(int(reward["fees_stroops"]), int(reward["solo_fees_stroops"]), part) if reward else 0
         blocks[index] = BlockTotals(
             block_index=index,
             shares=shares.get(index, {}),

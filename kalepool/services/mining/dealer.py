@@ -56,6 +56,7 @@ class GivenJob:
     job: Job
     place: FarmerPlace
     closes_at: datetime
+    solo: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +68,7 @@ class Rig:
     searcher: int
     pace: Pace
     whole_zeros: bool = False
+    solo: UUID | None = None  # the farmer of its own that it hashes for
     given: GivenJob | None = None
     given_at: datetime | None = None
     seen_at: datetime | None = None
@@ -162,7 +164,9 @@ class Dealer:
 
     def deal(self, now: datetime) -> bool:
         """Gives every active rig the job it should have. Whether some rig must wait a little for its next one."""
-        rigs = {searcher: rig for searcher, rig in self.rigs.items() if rig.is_active(now)}
+        every = {searcher: rig for searcher, rig in self.rigs.items() if rig.is_active(now)}
+        own = {searcher: place for searcher, rig in every.items() if (place := self._own_place(rig, now))}
+        rigs = {searcher: rig for searcher, rig in every.items() if searcher not in own}
         zeros = {farmer_id: place.zeros for farmer_id, place in self.places.items() if place.is_open(now)}
         # Who only claims to be fast must not keep the others from a farmer.
         paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
@@ -170,17 +174,22 @@ class Dealer:
         floor = max((place.min_zeros for place in self.places.values() if place.is_open(now)), default=0)
         placed = assign(zeros, speeds, self._present(rigs), floor, processes=self.processes)
         waiting = False
-        for searcher, rig in rigs.items():
+        for searcher, rig in every.items():
             farmer_id = placed.get(searcher)
-            target = self.places[farmer_id] if farmer_id is not None else None
-            waiting |= self._give(rig, target, now)
+            target = self.places[farmer_id] if farmer_id is not None else own.get(searcher)
+            waiting |= self._give(rig, target, now, solo=searcher in own)
         return waiting
+
+    def _own_place(self, rig: Rig, now: datetime) -> FarmerPlace | None:
+        """Where a SOLO rig hashes; None for one that hashes for all, as it does while its farmer is in no block."""
+        place = self.places.get(rig.solo) if rig.solo is not None else None
+        return place if place is not None and place.is_open(now) else None
 
     @staticmethod
     def _present(rigs: Mapping[int, Rig]) -> dict[int, UUID]:
         return {searcher: rig.given.place.farmer_id for searcher, rig in rigs.items() if rig.given is not None}
 
-    def _give(self, rig: Rig, target: FarmerPlace | None, now: datetime) -> bool:
+    def _give(self, rig: Rig, target: FarmerPlace | None, now: datetime, *, solo: bool) -> bool:
         if target is None:
             if rig.given is not None:
                 rig.give(None, now)
@@ -192,13 +201,14 @@ class Dealer:
         if present is not None and rig.given_at is not None:
             same_block = present.place.block_index == target.block_index and present.job.entropy == target.entropy
             same_farmer = same_block and present.place.farmer_id == target.farmer_id
-            if same_farmer and present.job.difficulty == difficulty:
+            if same_farmer and present.job.difficulty == difficulty and present.solo == solo:
                 return False
             if same_block and now - rig.given_at < timedelta(seconds=MOVE_SECONDS):
                 return True
         if not self.serials:
             return True
-        terms = JobTerms(target.block_index, target.farmer_id, rig.searcher, self.serials.popleft(), difficulty)
+        terms = JobTerms(target.block_index, target.farmer_id, rig.searcher, self.serials.popleft(), difficulty, solo)
         job = Job(self._ids.issue(terms), target.block_index, target.entropy, target.wallet, terms.nonces, difficulty)
-        rig.give(GivenJob(job, target, target.started_at + timedelta(seconds=self._block_seconds)), now)
+        closes_at = target.started_at + timedelta(seconds=self._block_seconds)
+        rig.give(GivenJob(job, target, closes_at, solo), now)
         return False

@@ -38,7 +38,7 @@ class Entry:
     """A share that was hashed and judged, on its way into the database.
 
     request_id: names the request it came in; the same share of the same request is the same share again.
-    farmer_id, pooler_id, searcher, nonce, digest: those known.
+    farmer_id, pooler_id, searcher, nonce, digest: those known. solo: it counts for its own farmer alone.
     """
 
     miner_id: UUID
@@ -50,6 +50,7 @@ class Entry:
     searcher: int = 0
     nonce: int | None = None
     digest: bytes | None = None
+    solo: bool = False
 
 
 def request_id(request_key: str | None, job_id: str, nonce: str, repetition: int) -> bytes:
@@ -151,6 +152,7 @@ class Intake:
             zeros=[entry.answer.zeros for entry in accepted],
             credited=[entry.answer.credited_hashes for entry in accepted],
             request_ids=[entry.request_id for entry in accepted],
+            solo=[entry.solo for entry in accepted],
             news=[_notice(entry).to_text() if self._is_hit(entry) else "" for entry in accepted],
             refused_block_indexes=[entry.block_index for entry in refused],
             refused_miner_ids=[entry.miner_id for entry in refused],

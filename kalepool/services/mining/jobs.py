@@ -14,6 +14,8 @@ from kalepool.policy.ranges import NonceRange, job_range
 
 _FORM = struct.Struct(">I16sQQQ")
 _CODE_SIZE = 16
+_SOLO = 1 << 63
+"""A bit beside the searcher, whose numbers are small."""
 ID_LENGTH = (_FORM.size + _CODE_SIZE) * 4 // 3
 
 
@@ -23,6 +25,7 @@ class JobTerms:
 
     searcher: the rig it was given to. serial: the job's own, and no other's ever: it names the job's nonces. So a nonce
     says which job it was tried for; were they a rig's, each hash could be handed in under the hardest job it meets.
+    solo: its shares count for the farmer alone.
     """
 
     block_index: int
@@ -30,6 +33,7 @@ class JobTerms:
     searcher: int
     serial: int
     difficulty: int
+    solo: bool = False
 
     @property
     def nonces(self) -> NonceRange:
@@ -43,7 +47,8 @@ class JobIds:
         self._key = key
 
     def issue(self, terms: JobTerms) -> str:
-        data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, terms.searcher, terms.serial, terms.difficulty)
+        searcher = terms.searcher | (_SOLO if terms.solo else 0)
+        data = _FORM.pack(terms.block_index, terms.farmer_id.bytes, searcher, terms.serial, terms.difficulty)
         return base64.urlsafe_b64encode(data + self._code(data)).decode()
 
     def read(self, job_id: str) -> JobTerms | None:
@@ -58,7 +63,8 @@ class JobIds:
         if not hmac.compare_digest(code, self._code(data)):
             return None
         index, farmer_id, searcher, serial, difficulty = _FORM.unpack(data)
-        return JobTerms(index, UUID(bytes=farmer_id), searcher, serial, difficulty)
+        solo = bool(searcher & _SOLO)
+        return JobTerms(index, UUID(bytes=farmer_id), searcher & ~_SOLO, serial, difficulty, solo)
 
     def _code(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, key=self._key, digest_size=_CODE_SIZE).digest()

@@ -21,6 +21,9 @@ from kalepool.services.farmers import require_account_address
 from kalepool.services.keys import Role, create_key
 from kalepool.services.mining.payout_wallets import seal_new
 
+SOLO = "solo"
+"""What accepted shares of SOLO jobs are counted as, among the outcomes."""
+
 RATE_WINDOWS = (60, 600, 3600)
 """Seconds over which a miner's hashrate is estimated."""
 

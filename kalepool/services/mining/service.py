@@ -136,12 +136,14 @@ class Mining:
         hashes_per_second: float | None = None,
         whole_zeros: bool = False,
         at_once: bool = False,
+        solo: UUID | None = None,
     ) -> Rig:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        at_once: it is dealt with here, wherever it was. Raises ConflictError when the miner has its most rigs and none
-        of them is idle, BannedError, CrowdedError, ElsewhereError.
+        solo: the farmer that it hashes for alone, which has to be the miner's own (solo.py). at_once: it is dealt with
+        here, wherever it was. Raises ConflictError when the miner has its most rigs and none of them is idle,
+        BannedError, CrowdedError, ElsewhereError.
         """
         await self.gate.check(miner_id, steady_now())
         key = (miner_id, name)
@@ -153,8 +155,8 @@ class Mining:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = steady_now()
         rig.seen_at = now
-        if rig.whole_zeros != whole_zeros or not rig.given:
-            rig.whole_zeros = whole_zeros
+        if (rig.whole_zeros, rig.solo) != (whole_zeros, solo) or not rig.given:
+            rig.whole_zeros, rig.solo = whole_zeros, solo
             self.dealer.deal(now)
         return rig
 
@@ -332,6 +334,7 @@ class Mining:
             searcher=terms.searcher,
             nonce=nonce,
             digest=verdict.digest,
+            solo=terms.solo,
         )
 
     async def _owner(self, searcher: int) -> UUID | None:

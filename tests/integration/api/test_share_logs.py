@@ -21,6 +21,8 @@ from kalepool.errors import InputError, NotFoundError
 from kalepool.policy.credits import HOUSE
 from kalepool.policy.shares import below_for
 from kalepool.protocol.hashing import hash_work
+from kalepool.services.books import ledgers
+from kalepool.services.farmers import Farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
 from kalepool.services.keys import Role, create_key
@@ -34,12 +36,16 @@ from ..conftest import FarmUnderTest, open_farm
 pytestmark = pytest.mark.anyio
 
 
-async def mined(farm: FarmUnderTest, http: httpx2.AsyncClient, name: str, shares: int) -> str:
-    """Registers a miner, which brings so many shares of a job. Returns its id."""
-    new = (await http.post("/miner/register", json={"name": name})).json()
+async def mined(
+    farm: FarmUnderTest, http: httpx2.AsyncClient, name: str, shares: int, own: Farmer | None = None
+) -> str:
+    """Registers a miner, which brings so many shares of a job; SOLO for a farmer of its `own`. Returns its id."""
+    wallet = {"payout_wallet": own.payout_wallet} if own is not None else {}
+    new = (await http.post("/miner/register", json={"name": name, **wallet})).json()
     auth = {"Authorization": f"Bearer {new['api_key']}"}
-    slow = {"hashes_per_second": "1", "wait": "10"}
+    slow = {"hashes_per_second": "1", "wait": "10"} | ({"solo": str(own.farmer_id)} if own is not None else {})
     job = (await http.get("/miner/job", params=slow, headers=auth)).json()
+    assert job["solo"] == (own is not None)
     nonces, start, entropy = [], int(job["nonce_start"]), bytes.fromhex(job["entropy"])
     while len(nonces) < shares:
         digest = hash_work(job["block_index"], start, entropy, job["farmer"])
@@ -63,9 +69,21 @@ async def over(farm: FarmUnderTest) -> None:
     await farm.rows("UPDATE block_operations SET status = 'finished', closed_at = now() WHERE status = 'open'")
 
 
+async def best_share(farm: FarmUnderTest, farmer: Farmer) -> int:
+    """The nonce of the best SOLO share for a farmer in block 1."""
+    [(nonce,)] = await farm.rows(
+        "SELECT nonce FROM shares WHERE block_index = 1 AND farmer_id = %s AND solo ORDER BY hash LIMIT 1",
+        farmer.farmer_id,
+    )
+    return int(nonce)
+
+
 @asynccontextmanager
-async def closed_pool(database_url: str, tmp_path: Any) -> AsyncIterator[tuple[FarmUnderTest, httpx2.AsyncClient]]:
-    """A pool on a devnet whose block 1 is closed: two farmers, two miners that really hashed, and the house."""
+async def closed_pool(
+    database_url: str, tmp_path: Any, *, solo: bool = False
+) -> AsyncIterator[tuple[FarmUnderTest, httpx2.AsyncClient]]:
+    """A pool on a devnet whose block 1 is closed: two farmers, two miners that really hashed, and the house. `solo`:
+    each farmer's owner has a rig, too; the first one's is worked with what that found, the other one's is not."""
     async with AsyncExitStack() as stack:
         farm = await open_farm(stack, database_url, tmp_path, miner_registration="open")
         app = create_app(farm.settings)
@@ -89,6 +107,11 @@ async def closed_pool(database_url: str, tmp_path: Any) -> AsyncIterator[tuple[F
         await mined(farm, http, "one", 3)
         await mined(farm, http, "two", 1)
         nonces = [Submission(each.farmer_id, await farm.nonce(each, 1, zeros=1)) for each in farm.farmers]
+        if solo:
+            for each in farm.farmers:
+                await mined(farm, http, f"owner of {each.farmer_id}", 2, own=each)
+            nonces[0] = Submission(farm.farmers[0].farmer_id, await best_share(farm, farm.farmers[0]))
+        await fix_terms(farm.ctx.database, farm.settings)
         assert not (await work.work(farm.ctx, 1, farm.pooler_id, nonces)).refused
         await farm.end_block()
         await farm.start_block(2)
@@ -232,6 +255,67 @@ async def test_credits_are_reckoned_again_from_what_is_public(database_url: str,
         assert gone.status_code == 404 and "for 7 days" in gone.json()["detail"]
         with pytest.raises(InputError, match="not kept any more"):
             await verify(http, chain, 1)
+
+
+@pytest.mark.slow(12, "two blocks on the devnet, with shares that miners really found")
+async def test_solo_pays_the_service_fee_and_can_be_checked_from_what_is_public(database_url: str, tmp_path) -> None:
+    async with closed_pool(database_url, tmp_path, solo=True) as (farm, http):
+        chain, (own, other) = farm.ctx.chain, farm.farmers
+        report = await verify(http, chain, 1)
+        assert (report.differs, report.unproven) == ([], [])
+        assert await ledgers.faults(farm.ctx.database) == []
+
+        # The service fee of what the owner's rig found; the farmer's fee, which miners share, of the other's.
+        rows = await farm.rows("SELECT farmer_id, solo, reward_stroops::bigint, fee_stroops::bigint FROM harvests")
+        taken = {row[0]: row[1:] for row in rows}
+        (solo, reward, service), (common, rival, fee) = taken[own.farmer_id], taken[other.farmer_id]
+        assert (solo, service) == (True, reward // 100) and (common, fee) == (False, rival * 5 // 100)
+        assert service > 0 < fee
+        told = (await http.get("/miner/blocks/1/closing")).json()
+        assert (told["fees_stroops"], told["shared_stroops"]) == (str(service + fee), str(fee))
+        # Those with SOLO shares alone are in no part; all that was hashed is there to be hashed again.
+        owners = [str(row[0]) for row in await farm.rows("SELECT miner_id FROM miners WHERE name LIKE 'owner%%'")]
+        assert all(report.miners[each].hashes == report.miners[each].earns_stroops == 0 for each in owners)
+        assert all(report.miners[each].shares == 2 for each in owners) and not set(owners) & told["credits"].keys()
+        assert int(told["kept_stroops"]) + sum(map(int, told["credits"].values())) == service + fee
+        assert int(told["kept_stroops"]) >= service
+        # It is the farmer's, to the stroop: what it owes is the service fee.
+        operator = (await create_key(farm.ctx.database, Role.OPERATOR)).key
+        auth = {"Authorization": f"Bearer {operator}"}
+        assert (await http.get(f"/farmers/{own.farmer_id}", headers=auth)).json()["fee_owed_stroops"] == str(service)
+
+        # A stranger has no rig that hashes for it alone.
+        new = (await http.post("/miner/register", json={"name": "s", "payout_wallet": other.payout_wallet})).json()
+        auth = {"Authorization": f"Bearer {new['api_key']}"}
+        refused = await http.get("/miner/job", params={"solo": own.custodial_wallet}, headers=auth)
+        assert refused.status_code == 403 and refused.json()["code"] == "farmer-not-own"
+
+        # A pool that lies: of whose work it was, and of the nonce that it was made with.
+        log = (await http.get("/miner/blocks/1/shares")).content.splitlines()
+        found = [json.loads(line) for line in log if b'"solo":true' in line]
+        assert {each["farmer"] for each in found} == {own.custodial_wallet, other.custodial_wallet}
+        theirs = next(each["nonce"] for each in found if each["farmer"] == other.custodial_wallet)
+
+        def lie(farmer: Farmer, **changes: object) -> Any:
+            def change(path: str, content: bytes) -> bytes:
+                if not path.endswith("closing"):
+                    return content
+                told = json.loads(content)
+                for each in told["harvests"]:
+                    if each["farmer"] == farmer.custodial_wallet:
+                        each |= changes
+                return json.dumps(told).encode()
+
+            return change
+
+        for change, said in (
+            (lie(own, solo=False), "was not SOLO by the closing"),
+            (lie(own, solo=False, nonce="7"), "was not made with the nonce 7"),
+            (lie(other, solo=True), "is no SOLO share's"),
+            (lie(other, solo=True, nonce=theirs), f"was not made with the nonce {theirs}"),
+        ):
+            differs = (await verify(tampered(http, change), chain, 1)).differs
+            assert any(said in line for line in differs), (said, differs)
 
 
 async def test_a_log_that_is_not_whole_is_named_and_never_shown(farm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +100,9 @@ def _look_around(_: object) -> bytes:
     return json.dumps([sorted(sys.modules), sorted(os.environ)]).encode()
 
 
-def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster: Any) -> None:
+@contextlib.contextmanager
+def driven(ray_cluster: Any) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """A coordinator's process, and its workers'. It is killed at the end."""
     ray_cluster.add_node(num_cpus=1)
     driver = textwrap.dedent(
         """
@@ -121,11 +125,28 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
         try:
             assert process.stdout
             told = next(line for line in process.stdout if line.startswith("pids "))
-            pids = [int(pid) for pid in told.split()[1:]]
+            yield process, [psutil.Process(int(pid)) for pid in told.split()[1:]]
         finally:
             process.kill()
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=10)
+
+
+def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster: Any) -> None:
+    with driven(ray_cluster) as (_, workers):
+        pass
+    _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+@pytest.mark.slow(20, "a worker waits for 10 s until it takes its coordinator for frozen")
+async def test_workers_of_a_frozen_driver_make_room_for_the_next_ones(ray_cluster: Any) -> None:
+    with driven(ray_cluster) as (process, workers):
+        process.send_signal(signal.SIGSTOP)
+        async with searching(ray_cluster.address) as run:  # there is one core
+            run.cluster.publish(job(2, 4))
+            began = time.monotonic()
+            await run.until(lambda: bool(run.hosts(4)), 30)
+            print(f"the next worker searches {time.monotonic() - began:.1f} s after the first one's driver froze")
+        assert not [worker for worker in workers if worker.is_running()]
 
 
 async def test_a_card_gets_a_worker_of_its_own(ray_cluster: Any) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
+import httpx2
 import psycopg
 import pytest
 
+from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.leadership import Leadership
+from kalepool.coordinator.metrics import CoordinatorMetrics
+from kalepool.coordinator.state import State
 from kalepool.database import Database
-from kalepool.errors import DatabaseError, NotLeadingError
+from kalepool.errors import ConfigError, DatabaseError, NotLeadingError
 from kalepool.fencing import Fence, fenced
 from kalepool.logins import Login
 from kalepool.services import poolers
@@ -79,6 +84,15 @@ async def test_the_lease_goes_from_who_is_silent_to_who_stands_by(
     assert third.is_sure
 
 
+async def test_a_lease_of_before_the_servers_clock_was_set_back_is_none(
+    login: Database, pooler_id: UUID, database_url: str
+) -> None:
+    await taken(Leadership(login, pooler_id, 60.0), 0.5)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("UPDATE coordinator_leases SET expires_at = now() + interval '1 hour'")
+    assert (await taken(Leadership(login, pooler_id, 60.0), 0.5)).number == 2
+
+
 async def test_a_clock_that_went_on_while_the_machine_slept_makes_it_ask(
     login: Database, pooler_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +111,7 @@ async def test_while_the_database_is_away_nobody_stops_standing_by(
 ) -> None:
     leader, tries = Leadership(login, pooler_id, LEASE), 0
 
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         nonlocal tries
         tries += 1
         if tries > 1:
@@ -182,3 +196,23 @@ async def test_who_takes_over_waits_for_what_is_being_written_but_not_for_ever(
         assert await taken(first, LEASE + 4.0) == Fence(pooler_id, 3)
         with pytest.raises(psycopg.Error, match="idle-in-transaction"):
             frozen.execute("SELECT 1")
+
+
+async def test_who_stands_by_has_metrics_and_a_port_of_its_own(login: Database, pooler_id: UUID) -> None:
+    state = State(block_seconds=60, nominal_ledger_seconds=1.0)
+    leaders = [Leadership(login, pooler_id, 60.0) for _ in range(2)]
+    first, second = (CoordinatorMetrics(state, Finds(state, login, pooler_id), leader) for leader in leaders)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def lines() -> list[str]:
+        async with httpx2.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
+
+    with first.served(port):
+        assert {"kalepool_coordinator_leads 0.0", "kalepool_coordinator_fence 0.0"} <= set(await lines())
+        await taken(leaders[0], 0.5)
+        assert {"kalepool_coordinator_leads 1.0", "kalepool_coordinator_fence 1.0"} <= set(await lines())
+        said = f"KALEPOOL_METRICS_PORT: {port} cannot be listened on .*: two coordinators want two"
+        with pytest.raises(ConfigError, match=said), second.served(port):
+            raise AssertionError

@@ -354,6 +354,7 @@ def _one_share(miner_id: UUID, farmer_id: UUID, index: int, credited: int) -> di
         "zeros": 3,
         "credited": credited,
         "request_ids": b"1",
+        "solo": [False],
         "news": "",
     }
     none = ("refused_block_indexes", "refused_miner_ids", "refused_request_ids", "outcomes", "details")

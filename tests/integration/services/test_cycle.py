@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from kalepool.chain import Chain
+from kalepool.contract_errors import HashInvalidError
 from kalepool.policy.turns import in_turn
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.harvest import Target
@@ -73,3 +77,51 @@ async def test_harvests_go_in_the_callers_order_or_in_turn(farm) -> None:
     assert [item.farmer_id for item in rest.harvested if not item.already] == sorted(
         [turns[1], turns[3]], key=ends.__getitem__
     )
+
+
+async def test_works_of_a_block_are_simulated_once_for_all(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request for all that make a pail grow, one for all that do it again; the network takes each as it is."""
+    made = await farm.add_farmers(4)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    simulated, simulate = [], Chain._simulate
+
+    async def counted(chain: Chain, call, source: str):
+        simulated.append(call.function)
+        return await simulate(chain, call, source)
+
+    monkeypatch.setattr(Chain, "_simulate", counted)
+
+    async def works(farmers, zeros: int):
+        nonces = [Submission(farmer.farmer_id, await farm.nonce(farmer, 0, zeros=zeros)) for farmer in farmers]
+        simulated.clear()
+        done = await work.work(farm.ctx, 0, farm.pooler_id, nonces)
+        assert not done.refused
+        return done.accepted
+
+    first = await works(made[:3], 1)
+    assert len(first) == 3 and simulated == ["work"]
+    all_of_them = await works(made, 2)
+    assert len(all_of_them) == 4 and len(simulated) <= 2, simulated
+    pails = await farm.ctx.chain.read_pails([(farmer.custodial_wallet, 0) for farmer in made])
+    by_farmer = {farmer.farmer_id: pails[farmer.custodial_wallet, 0] for farmer in made}
+    assert all(by_farmer[each.farmer_id].gap == each.gap for each in all_of_them)
+    assert await farm.rows("SELECT max(attempt), count(*) FROM submissions WHERE action = 'work'") == [(1, 7)]
+
+
+async def test_one_works_refusal_is_not_the_others(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose simulation fails has that failure; the others go on by their own."""
+    made = await farm.add_farmers(3)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    simulate, failed = Chain._simulate, []
+
+    async def first_fails(chain: Chain, call, source: str):
+        if not failed:
+            failed.append(call.function)
+            await asyncio.sleep(0.1)
+            raise HashInvalidError("as if it were")
+        return await simulate(chain, call, source)
+
+    monkeypatch.setattr(Chain, "_simulate", first_fails)
+    nonces = [Submission(farmer.farmer_id, await farm.nonce(farmer, 0, zeros=1)) for farmer in made]
+    done = await work.work(farm.ctx, 0, farm.pooler_id, nonces)
+    assert len(done.accepted) == 2 and [each.failure.code for each in done.refused] == ["hash-invalid"]

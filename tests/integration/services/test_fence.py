@@ -135,4 +135,6 @@ async def test_health_and_metrics_say_whether_somebody_leads(farm, api) -> None:
     await coordinators.give_up(database, me, 1)
     await farm.rows("UPDATE coordinator_leases SET expires_at = now() - interval '31 seconds'")
     state, said = await part()
-    assert state == "none" and said.endswith(" UTC, when it was ended")
+    assert state == "none" and said.endswith(" UTC, when number 1 was ended")
+    [found] = await coordinators.coordinating(database)
+    assert coordinators.who_leads(found, by_place=True).endswith(" UTC, when here/1 (number 1) was ended")

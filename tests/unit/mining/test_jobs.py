@@ -15,9 +15,10 @@ TERMS = st.builds(
     JobTerms,
     block_index=st.integers(0, 2**32 - 1),
     farmer_id=st.uuids(),
-    searcher=st.integers(0, 2**63),
+    searcher=st.integers(0, 2**63 - 1),
     serial=st.integers(0, 2**63),
     difficulty=st.integers(1, 2**60),
+    solo=st.booleans(),
 )
 
 

@@ -19,7 +19,7 @@ import pytest
 from kalepool.api.problems import Problem
 from kalepool.errors import ConfigError
 from kalepool.mine import miner as client
-from kalepool.mine.command import checked_key, checked_url
+from kalepool.mine.command import checked_key, checked_url, status_line
 from kalepool.mine.engines import CommandEngine
 from kalepool.mine.miner import MiningClient, RefusedError
 from kalepool.networks import DEVNET
@@ -40,7 +40,14 @@ JOB = {
     "closes_at": (NOW + timedelta(minutes=5)).isoformat(),
 }
 Answer = tuple[int, dict[str, str], bytes]
-STREAM: Answer = (200, {"Content-Type": "text/event-stream"}, f"event: job\ndata: {json.dumps(JOB)}\n\n".encode())
+
+
+def stream(**more: object) -> Answer:
+    """One job, and the end."""
+    return 200, {"Content-Type": "text/event-stream"}, f"event: job\ndata: {json.dumps(JOB | more)}\n\n".encode()
+
+
+STREAM = stream()
 
 
 @contextmanager
@@ -75,10 +82,10 @@ def problem(status: int, code: str, detail: str) -> Answer:
     return status, {"Content-Type": "application/problem+json"}, bytes(Problem(status, code, detail).response().body)
 
 
-async def follow(url: str, said: list[str], seconds: float = 10.0) -> MiningClient:
+async def follow(url: str, said: list[str], seconds: float = 10.0, solo: str | None = None) -> MiningClient:
     """Until the miner has a job, or is refused for good."""
     async with httpx2.AsyncClient(base_url=url) as http:
-        miner = MiningClient(http, [], "rig", said.append)
+        miner = MiningClient(http, [], "rig", said.append, solo=solo)
         task = asyncio.create_task(miner._follow())
         try:
             async with asyncio.timeout(seconds):
@@ -102,6 +109,22 @@ async def test_a_proxys_bad_day_ends_no_miner(status: int, monkeypatch: pytest.M
         miner = await follow(url, said)
     assert miner.job is not None
     assert [line for line in said if str(status) in line] == [said[0]], said  # once
+
+
+async def test_solo_is_what_the_pool_says_it_is() -> None:
+    """A pool that does not know of it would have the machine hash for all, unasked."""
+    said: list[str] = []
+    with answering(stream(solo=True)) as url:
+        miner = await follow(url, said, solo="GFARMER")
+    assert miner.job is not None and miner.job.solo and not any("for all" in line for line in said)
+    assert "SOLO " in status_line(miner)
+    with answering(stream(solo=False)) as url:
+        miner = await follow(url, said, solo="GFARMER")
+    assert "GFARMER is in no block now: hashing for all meanwhile" in said and "SOLO" not in status_line(miner)
+    with answering(STREAM) as url, pytest.raises(RefusedError, match="no SOLO"):
+        await follow(url, said, solo="GFARMER")
+    with answering(problem(403, "farmer-not-own", "not yours")) as url, pytest.raises(RefusedError, match="not yours"):
+        await follow(url, said, solo="GFARMER")
 
 
 async def test_a_pool_that_moved_is_told_where_to() -> None:

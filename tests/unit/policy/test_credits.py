@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.credits import split, window_sums
+from kalepool.policy.bookkeeping import fee_of
+from kalepool.policy.credits import harvest_rate, shared_of, split, window_sums
 
 parts = st.dictionaries(st.text(max_size=3), st.integers(0, 10**20), max_size=8)
 hashes = st.dictionaries(
@@ -56,3 +59,29 @@ def test_largest_remainders_first() -> None:
 def test_nothing_negative(by_miner: dict[str, int], amount: int) -> None:
     with pytest.raises(ValueError, match="cannot split"):
         split(by_miner, amount)
+
+
+rates = st.fractions(0, 1, max_denominator=10_000)
+harvests = st.lists(st.tuples(st.integers(0, 10**15), rates, st.booleans()), max_size=12)
+
+
+@given(harvests, rates, rates, parts)
+def test_solo_takes_nothing_from_others_and_gives_them_nothing(
+    of_farmers: list[tuple[int, Fraction, bool]], solo_fee: Fraction, part: Fraction, by_miner: dict[str, int]
+) -> None:
+    """What miners share with SOLO harvests in the block is what they share without them, to the stroop."""
+    fees = [(fee_of(reward, harvest_rate(rate, solo_fee if solo else None)), solo) for reward, rate, solo in of_farmers]
+    in_all, of_solo = sum(fee for fee, _ in fees), sum(fee for fee, solo in fees if solo)
+    shared = shared_of(in_all, of_solo, part)
+    assert shared == shared_of(in_all - of_solo, 0, part) == fee_of(in_all - of_solo, part)
+    credits = split(by_miner, shared)
+    kept = in_all - sum(credits.values())
+    assert kept >= of_solo, "the service fee is the pool's, all of it"
+    for (fee, solo), (reward, rate, _) in zip(fees, of_farmers, strict=True):
+        assert fee == fee_of(reward, min(rate, solo_fee) if solo else rate) <= fee_of(reward, rate)
+
+
+@pytest.mark.parametrize("solo", [-1, 11])
+def test_no_more_is_solos_than_there_is(solo: int) -> None:
+    with pytest.raises(ValueError, match="SOLO"):
+        shared_of(10, solo, Fraction(1))

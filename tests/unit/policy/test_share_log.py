@@ -153,3 +153,53 @@ def test_a_closing_that_is_wrong_by_anything_is_found(changed: dict, said: str) 
     wrong = replace(CLOSING, **changed)
     found = list(check_closing(wrong, expected_credits(CLOSING, HASHES)))
     assert len(found) == 1 and said in found[0], found
+
+
+def test_a_solo_share_is_hashed_again_and_in_nobodys_part() -> None:
+    first, *others = shares()
+    mine = replace(first, solo=True)
+    lines, record = log(mine, *others)
+    assert lines[1] == first.line()[:-2] + b',"solo":true}\n', "other logs are the same bytes as ever"
+    found = check_log(lines, record, ENTROPY)
+    assert found.told == [] and found.solo == {(FARMER, first.nonce)}
+    assert sum(found.hashes.values()) == 100 + 4 * 5 and sum(found.shares.values()) == 6
+    for wrong in (b"false", b"1", b'"yes"'):
+        line = mine.line().replace(b"true", wrong)
+        assert "is no share" in check_log(*log(line, *others), ENTROPY).told[0]
+
+
+SOLO = replace(
+    CLOSING,
+    fees_stroops=99 + 7,
+    shared_stroops=49,
+    kept_stroops=106 - 33 - 8,
+    credits={"a": 33, "b": 8},
+    harvests=[CLOSING.harvests[0], HarvestFee("G2", 700, Decimal("0.01"), 7, None, solo=True, nonce=5)],
+    solo_fee=Decimal("0.01"),
+)
+"""Of the second farmer's work, which a rig of its own has found, the pool keeps the service fee."""
+
+
+@pytest.mark.parametrize(
+    ("changed", "solo", "said"),
+    [
+        ({}, [("G2", 5)], []),
+        ({}, [], ["the work of G2 was SOLO by the closing, and is no SOLO share's"]),
+        ({}, [("G1", 5), ("G2", 6)], ["is no SOLO share's"]),
+        ({"solo_fee": Decimal("0.005")}, [("G2", 5)], ["0.01 is taken of G2's SOLO work, more than 0.005"]),
+        ({"shared_stroops": 53}, [("G2", 5)], ["49 stroops are to be shared out, the closing says 53"]),
+    ],
+)
+def test_a_closing_with_a_solo_work(changed: dict, solo: list[tuple[str, int]], said: list[str]) -> None:
+    closing = replace(SOLO, **changed)
+    expected = expected_credits(SOLO, HASHES)
+    found = list(check_closing(closing, expected, solo))
+    assert [text in line for text, line in zip(said, found, strict=True)] == [True] * len(said), found
+
+
+def test_a_solo_work_of_which_the_full_fee_was_taken_is_found() -> None:
+    taken = replace(CLOSING.harvests[0], nonce=5)
+    closing = replace(CLOSING, harvests=[taken, CLOSING.harvests[1]])
+    [said] = check_closing(closing, expected_credits(closing, HASHES), [("G1", 5)])
+    assert "the work of G1 was not SOLO by the closing, and is a SOLO share's" in said
+    assert taken.work == ("G1", 5) and CLOSING.harvests[0].work == ("G1", -1)

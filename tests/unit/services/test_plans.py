@@ -202,8 +202,8 @@ def test_what_is_not_work() -> None:
 
 def test_work_must_be_better_than_what_is_there() -> None:
     candidate = Candidate(uuid4(), WALLET, 1, bytes(32), 5)
-    assert work.require_better(candidate, Pail(9, None, 0, None)) == 9
-    assert work.require_better(candidate, Pail(9, 3, 0, 4)) == 9
+    assert work.require_better(candidate, Pail(9, None, 0, None)).sequence == 9
+    assert work.require_better(candidate, Pail(9, 3, 0, 4)).sequence == 9
     with pytest.raises(ZeroCountTooLowError):
         work.require_better(candidate, Pail(9, 3, 0, 5))
     with pytest.raises(PailMissingError):

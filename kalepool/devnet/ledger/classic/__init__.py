@@ -7,6 +7,7 @@ payments.py             accounts made, paid and merged
 account_settings.py     options, data entries, sequence numbers
 trust.py                trustlines: made, changed, authorised, clawed back
 claimable_balances.py   claimable balances: made, claimed, clawed back
+sponsorships.py         accounts that pay others' reserves
 movements.py            amounts credited and debited
 sac_events.py           the events that tell of movements, as an asset's contract would emit them (CAP-67)
 operation_context.py    where an operation runs, and how it ends

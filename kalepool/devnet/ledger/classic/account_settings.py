@@ -12,7 +12,7 @@ from stellar_sdk import xdr
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.account_ids import account_key
-from kalepool.devnet.ledger.classic.operation_context import OperationContext, Outcome
+from kalepool.devnet.ledger.classic.operation_context import NOT_SUPPORTED, OperationContext, Outcome
 from kalepool.devnet.ledger.classic.validity import is_text
 from kalepool.devnet.ledger.ledger_entries import (
     AUTH_CLAWBACK_FLAG,
@@ -95,6 +95,8 @@ def _set_signer(context: OperationContext, signer: xdr.Signer) -> Outcome:
     known = key in signers
     if weight:
         if not known:
+            if context.sponsor is not None:
+                return NOT_SUPPORTED  # signers whose reserve another pays are nobody's here
             if len(signers) == _MAX_SIGNERS:
                 return Options.SET_OPTIONS_TOO_MANY_SIGNERS
             refused = context.add_subentry(Options.SET_OPTIONS_LOW_RESERVE)
@@ -119,14 +121,15 @@ def manage_data(context: OperationContext, op: xdr.ManageDataOp) -> Outcome:
     if op.data_value is None:
         if known is None:
             return ManageData.MANAGE_DATA_NAME_NOT_FOUND
-        context.drop_subentry()
+        context.drop_subentry(known.sponsor)
         context.view.remove(known.data.ledger_key)
         return 0
+    sponsor = None
     if known is None:
-        refused = context.add_subentry(ManageData.MANAGE_DATA_LOW_RESERVE)
+        refused, sponsor = context.add_subentry(ManageData.MANAGE_DATA_LOW_RESERVE), context.sponsor
         if refused:
             return refused
-    context.put(DataEntry(context.source, name, op.data_value.data_value))
+    context.put(DataEntry(context.source, name, op.data_value.data_value), sponsor=sponsor)
     return 0
 
 

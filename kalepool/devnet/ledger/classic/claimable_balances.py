@@ -1,12 +1,10 @@
 """Claimable balances: made, claimed, and clawed back by the asset's issuer.
 
 CreateClaimableBalanceOpFrame.cpp, ClaimClaimableBalanceOpFrame.cpp, ClawbackClaimableBalanceOpFrame.cpp.
-Whoever makes one pays a reserve for each claimant until it is gone.
+Whoever makes one, or its sponsor, pays a reserve for each claimant until it is gone.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from stellar_sdk import xdr
 
@@ -27,7 +25,6 @@ from kalepool.devnet.ledger.ledger_entries import (
     ClaimableBalance,
     LedgerEntry,
 )
-from kalepool.devnet.settings import BASE_RESERVE
 from kalepool.devnet.wire import ZERO
 
 Create = xdr.CreateClaimableBalanceResultCode
@@ -84,10 +81,9 @@ def create_balance(context: OperationContext, op: xdr.CreateClaimableBalanceOp) 
     obstacle = change_balance(context, context.source, op.asset, -amount)
     if obstacle is not None:
         return _CREATE_CODES[obstacle]
-    source = context.source_account()
-    if source.available_balance < len(claimants) * BASE_RESERVE:
+    payer = context.sponsor or context.source
+    if not context.charge(payer, len(claimants)):
         return Create.CREATE_CLAIMABLE_BALANCE_LOW_RESERVE
-    context.put(replace(source, sponsoring=source.sponsoring + len(claimants)))
     balance = ClaimableBalance(
         context.operation_id(),
         tuple((account_key(each.destination), _absolute(each.predicate, context.close_time)) for each in claimants),
@@ -95,7 +91,7 @@ def create_balance(context: OperationContext, op: xdr.CreateClaimableBalanceOp) 
         amount,
         _may_be_clawed_back(context, op.asset),
     )
-    context.put(balance, sponsor=context.source)
+    context.put(balance, sponsor=payer)
     emit_movement(context, op.asset, source_party(context), balance_party(balance.balance_id), amount)
     return Ended(0, ZERO + balance.balance_id)
 
@@ -182,6 +178,5 @@ def _find(context: OperationContext, identity: xdr.ClaimableBalanceID) -> tuple[
 def _remove(context: OperationContext, entry: LedgerEntry, balance: ClaimableBalance) -> None:
     """Takes the balance out of the ledger, and gives its reserve back to who made it."""
     assert entry.sponsor is not None
-    sponsor = context.account(entry.sponsor)
-    context.put(replace(sponsor, sponsoring=sponsor.sponsoring - len(balance.claimants)))
+    context.release(entry.sponsor, len(balance.claimants))
     context.view.remove(balance.ledger_key)

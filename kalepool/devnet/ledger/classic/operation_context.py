@@ -49,6 +49,8 @@ class OperationContext:
     close_time: int
     asset_contract: Callable[[bytes], bytes]  # packed Asset -> raw hash of its asset contract
     events: list[bytes] = field(default_factory=list)
+    sponsorships: dict[bytes, bytes] = field(default_factory=dict)
+    """Who pays for what an account adds, by raw keys: of the whole transaction."""
 
     @property
     def source(self) -> bytes:
@@ -77,16 +79,47 @@ class OperationContext:
         source, sequence = self.transaction.source, self.transaction.sequence
         return sha256(_OPERATION_ID + account_id(source) + i64(sequence) + u32(self.index)).digest()
 
+    @property
+    def sponsor(self) -> bytes | None:
+        """The raw key of who pays the reserves of what the source adds now; None: it does."""
+        return self.sponsorships.get(self.source)
+
+    def sponsor_of(self, key: bytes) -> bytes | None:
+        """Who pays the reserve of an entry that is there; None: the account that it belongs to."""
+        entry = self.view.get(key)
+        return None if entry is None else entry.sponsor
+
+    def charge(self, payer: bytes, reserves: int) -> bool:
+        """Has an account pay reserves of others' entries; whether it can."""
+        account = self.account(payer)
+        if account.available_balance < reserves * BASE_RESERVE:
+            return False
+        self.put(replace(account, sponsoring=account.sponsoring + reserves))
+        return True
+
+    def release(self, payer: bytes, reserves: int) -> None:
+        account = self.account(payer)
+        self.put(replace(account, sponsoring=account.sponsoring - reserves))
+
     def add_subentry(self, low_reserve: int) -> Outcome:
-        """Has the source pay the reserve of one entry more; 0, or what forbids it."""
+        """Has the source, or its sponsor, pay the reserve of one entry more; 0, or what forbids it. `put` the entry
+        with that sponsor."""
         account = self.source_account()
         if account.subentries >= _MAX_SUBENTRIES:
             return TOO_MANY_SUBENTRIES
-        if account.available_balance < BASE_RESERVE:
+        if self.sponsor is None:
+            if account.available_balance < BASE_RESERVE:
+                return low_reserve
+        elif not self.charge(self.sponsor, 1):
             return low_reserve
-        self.put(replace(account, subentries=account.subentries + 1))
+        sponsored = account.sponsored + (self.sponsor is not None)
+        self.put(replace(account, subentries=account.subentries + 1, sponsored=sponsored))
         return 0
 
-    def drop_subentry(self) -> None:
+    def drop_subentry(self, sponsor: bytes | None = None) -> None:
+        """One entry less, whose reserve was the source's own or that sponsor's."""
         account = self.source_account()
-        self.put(replace(account, subentries=account.subentries - 1))
+        sponsored = account.sponsored - (sponsor is not None)
+        self.put(replace(account, subentries=account.subentries - 1, sponsored=sponsored))
+        if sponsor is not None:
+            self.release(sponsor, 1)

@@ -28,6 +28,9 @@ Create = xdr.CreateAccountResultCode
 Pay = xdr.PaymentResultCode
 Merge = xdr.AccountMergeResultCode
 
+ACCOUNT_RESERVES = 2
+"""Reserves that an account without anything is worth."""
+
 _CREDIT_CODES = {
     Obstacle.NO_LINE: Pay.PAYMENT_NO_TRUST,
     Obstacle.NOT_AUTHORIZED: Pay.PAYMENT_NOT_AUTHORIZED,
@@ -49,13 +52,17 @@ def create_account(context: OperationContext, op: xdr.CreateAccountOp) -> int:
     key, amount = account_key(op.destination), op.starting_balance.int64
     if context.view.account(key) is not None:
         return Create.CREATE_ACCOUNT_ALREADY_EXIST
-    if amount < 2 * BASE_RESERVE:
+    sponsor = context.sponsorships.get(key)
+    if sponsor is None and amount < ACCOUNT_RESERVES * BASE_RESERVE:
+        return Create.CREATE_ACCOUNT_LOW_RESERVE
+    if sponsor is not None and not context.charge(sponsor, ACCOUNT_RESERVES):
         return Create.CREATE_ACCOUNT_LOW_RESERVE
     source = context.source_account()
     if source.available_balance < amount:
         return Create.CREATE_ACCOUNT_UNDERFUNDED
     context.put(replace(source, balance=source.balance - amount))
-    context.put(AccountEntry(key, amount, context.sequence << 32))
+    sponsored = 0 if sponsor is None else ACCOUNT_RESERVES
+    context.put(AccountEntry(key, amount, context.sequence << 32, sponsored=sponsored), sponsor=sponsor)
     emit_movement(context, NATIVE, source_party(context), account_party(key), amount)
     return 0
 
@@ -95,11 +102,14 @@ def merge(context: OperationContext, destination: xdr.MuxedAccount) -> Outcome:
         return Merge.ACCOUNT_MERGE_HAS_SUB_ENTRIES
     if account.sequence >= context.sequence << 32:
         return Merge.ACCOUNT_MERGE_SEQNUM_TOO_FAR
-    if account.sponsoring:
+    if account.sponsoring or account.key in context.sponsorships.values():
         return Merge.ACCOUNT_MERGE_IS_SPONSOR
     if other.balance + account.balance > I64_MAX:
         return Merge.ACCOUNT_MERGE_DEST_FULL
+    sponsor = context.sponsor_of(account.ledger_key)
     context.view.remove(account.ledger_key)
     context.put(replace(other, balance=other.balance + account.balance))
+    if sponsor is not None:
+        context.release(sponsor, ACCOUNT_RESERVES)
     emit_movement(context, NATIVE, source_party(context), muxed_party(destination), account.balance)
     return Ended(0, i64(account.balance))

@@ -47,8 +47,8 @@ def change_trust(context: OperationContext, op: xdr.ChangeTrustOp) -> Outcome:
     if limit < (1 if line is None else line.balance):
         return Change.CHANGE_TRUST_INVALID_LIMIT
     if line is not None and limit == 0:
+        context.drop_subentry(context.sponsor_of(line.ledger_key))
         context.view.remove(line.ledger_key)
-        context.drop_subentry()
         return 0
     issuer_key = issuer_of(op.line)
     assert issuer_key is not None
@@ -63,7 +63,7 @@ def change_trust(context: OperationContext, op: xdr.ChangeTrustOp) -> Outcome:
         return refused
     flags = 0 if issuer.flags & AUTH_REQUIRED_FLAG else AUTHORIZED_FLAG
     flags |= LINE_CLAWBACK_FLAG if issuer.flags & AUTH_CLAWBACK_FLAG else 0
-    context.put(TrustLine(context.source, asset, 0, limit, flags))
+    context.put(TrustLine(context.source, asset, 0, limit, flags), sponsor=context.sponsor)
     return 0
 
 
