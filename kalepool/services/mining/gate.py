@@ -165,14 +165,13 @@ class Gate:
                 RUBBISH.format(outcome),
             )
 
-    def _set_conduct(
-        self, miner_id: UUID, known: KnownMiner, conduct: Conduct, reason: str, *, is_ours: bool = True
-    ) -> None:
-        """is_ours: whether this process is to write a ban down."""
+    def _set_conduct(self, miner_id: UUID, known: KnownMiner, conduct: Conduct, reason: str) -> None:
+        """A ban is written down by all who see it: none knows whether another did. Not by who has not read how many
+        there were before."""
         banned = conduct.bans > (known.conduct.bans if known.conduct else 0)
         known.conduct = conduct
         if banned:
-            known.ban_reason, known.saved = reason, not is_ours
+            known.ban_reason, known.saved = reason, not known.is_read
             log.warning("miner_banned", miner=str(miner_id), until=conduct.banned_until, bans=conduct.bans, why=reason)
             self._banned(miner_id)
 
@@ -187,7 +186,7 @@ class Gate:
     def hear(
         self, miner_id: UUID, shares: int, hasty: Sequence[int], outcomes: Counter[ShareOutcome], now: datetime
     ) -> None:
-        """A miner did this at another process: it is judged as if it had been here. That one writes the bans down."""
+        """A miner did this at another process: it is judged as if it had been here."""
         known = self._miners.get(miner_id)
         if known is None:
             known = self._miners[miner_id] = KnownMiner(None, self._limit, now, now, now, is_read=False)
@@ -199,10 +198,10 @@ class Gate:
             known.next_at = now + timedelta(seconds=wait)
         for rigs in hasty:
             conduct = judge_haste(known.conduct or Conduct(0.0, now), now, rigs)
-            self._set_conduct(miner_id, known, conduct, HASTY, is_ours=False)
+            self._set_conduct(miner_id, known, conduct, HASTY)
         for outcome in outcomes.elements():
             conduct = judge(known.conduct, outcome, now)
-            self._set_conduct(miner_id, known, conduct, RUBBISH.format(outcome), is_ours=False)
+            self._set_conduct(miner_id, known, conduct, RUBBISH.format(outcome))
 
     def hear_change(self, miner_id: UUID) -> None:
         """Another process wrote a ban down, or lifted it."""

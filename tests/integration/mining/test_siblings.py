@@ -184,6 +184,8 @@ async def test_rubbish_is_counted_and_a_ban_holds_whichever_process_gets_it(
     async with asyncio.timeout(5):
         while (await field.execute("SELECT bans FROM miners"))[0][0] != 1:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    await until(lambda: all(mining.gate._miners[miner_id].saved for mining in (one, two, other)))
+    await asyncio.sleep(0.5)  # and told
     # an operator lifts it at one, and it is lifted at all
     await other.gate.lift_ban(miner_id)
     for mining in (one, two):
