@@ -416,6 +416,10 @@ class Settings(BaseSettings):
     alert_kind: WebhookForm = WebhookForm.JSON
     """The form of what the webhook is sent. Telegram's address ends in `/sendMessage?chat_id=…`."""
 
+    own_alert_origins: str = "https://api.telegram.org, https://discord.com, https://ntfy.sh"
+    """Where farmers and miners may have themselves told of what is theirs, separated by commas: Telegram's, Discord's,
+    and servers of ntfy. Nobody is told anywhere else; empty, nobody is told at all."""
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
     """The least grave events that are logged."""
 

@@ -9,6 +9,7 @@ keccak.py   the permutation, written once over abstract words; the readable hash
 model.py    what goes into a search and comes out of it; what a backend is
 machine.py  which backends and cards this machine has
 driver.py   search and find: ranges, slices, threads, ties; brings backends up
+numa.py     a process for each of a machine's NUMA nodes, and searches in it
 cpu.py      the CPU backends: a Numba function around the machine code of vector.py
 vector.py   that machine code: the search loop over LLVM vectors
 cuda.py     the CUDA backend

@@ -53,7 +53,11 @@ class SearchStoppedError(Exception):
 
     def __init__(self, progress: Progress, count: int) -> None:
         super().__init__(f"stopped after {progress.tried} of {count} nonces")
-        self.progress = progress
+        self.progress, self.count = progress, count
+
+    def __reduce__(self) -> tuple[type[SearchStoppedError], tuple[Progress, int]]:
+        """For other processes."""
+        return type(self), (self.progress, self.count)
 
 
 class Stop(Protocol):

@@ -1,4 +1,4 @@
-"""Search workers on a Ray cluster: one per node with all its cores, one per GPU.
+"""Search workers on a Ray cluster: one per node with its cores, one per GPU.
 
 messages.py     what coordinator and workers tell each other
 worker.py       runs on the nodes: threads, kernels, the standing job

@@ -1,4 +1,4 @@
-"""Which workers a node of the Ray cluster gets: one for all its cores, one for each card. Knows nothing of Ray."""
+"""Which workers a node of the Ray cluster gets: one for its cores, one for each card. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class WorkerPlace:
 
 def places_on(nodes: Iterable[Mapping[str, Any]]) -> list[WorkerPlace]:
     """The places of all nodes that are alive, in the form of `ray.nodes()`. A node without CPUs has none for cores:
-    so a head is kept free."""
+    so a head is kept free. Each card's thread needs some of a core to keep the card busy: one is left to it, where
+    there are more."""
     places = []
     for node in nodes:
         if not node["Alive"]:
@@ -36,7 +37,7 @@ def places_on(nodes: Iterable[Mapping[str, Any]]) -> list[WorkerPlace]:
         host = f"{name}/{node['NodeID'][:6]}"
         cores, cards = min(int(resources.get("CPU", 0)), MOST_CORES), min(int(resources.get("GPU", 0)), MOST_CARDS)
         if cores:
-            places.append(WorkerPlace(node["NodeID"], host, "cpu", 0, cores))
+            places.append(WorkerPlace(node["NodeID"], host, "cpu", 0, max(cores - cards, 1)))
         places.extend(WorkerPlace(node["NodeID"], host, "cuda", number, 1) for number in range(cards))
     return places
 
@@ -45,4 +46,4 @@ def resources_for(place: WorkerPlace) -> dict[str, int]:
     """What a worker there takes of its node's resources, by Ray's names for the options of an actor."""
     if place.kind == "cuda":
         return {"num_cpus": 0, "num_gpus": 1}  # Ray shows the worker this one card
-    return {"num_cpus": place.threads, "num_gpus": 0}  # all of them: the node is ours, and not idle to the autoscaler
+    return {"num_cpus": place.threads, "num_gpus": 0}  # all it has: the node is ours, and not idle to the autoscaler

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import kernels
@@ -19,6 +19,8 @@ from kalepool.cluster.messages import MOST_FINDS, Find, Hello, WorkerFailure, Wo
 from kalepool.platforms import NICENESS
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
+from kernels import numa
+from kernels.numa import NodeProcess
 
 CALL_SECONDS = 0.03  # a thread looks up from the kernel this often
 FIRST_CALL = 2**15
@@ -91,12 +93,27 @@ class Worker:
         self._reported_at = time.monotonic()
         # Compile or load the kernel before saying hello.
         kernels.search_until(kernels.Template(0, bytes(32), bytes(32)), 0, 1, backend=self.backend)
+        self.nodes: list[NodeProcess] = []
+        self._lines: list[tuple[NodeProcess, int]] = []  # of each thread, where it searches in a node's process
+        if not kernels.is_of_cards(self.backend):
+            self._start_nodes(numa.nodes())
         self._threads = [
             threading.Thread(target=self._run, args=(number,), name=f"search-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
+
+    def _start_nodes(self, found: Sequence[Sequence[int]]) -> None:
+        """A process on each NUMA node, where there are several."""
+        if len(found) < 2:
+            return
+        shares = zip(found, numa.share(self.threads, found), strict=True)
+        self.nodes = [NodeProcess(node, part) for node, part in shares if part]
+        self._lines = [(node, line) for node in self.nodes for line in range(node.lines)]
+        with contextlib.suppress(OSError):
+            for node in self.nodes:
+                os.setpriority(os.PRIO_PGRP, node.process.pid, NICENESS)  # threads that it starts later have it too
 
     def hello(self) -> Hello:
         return Hello(code_version(), socket.gethostname(), os.getpid(), self.backend, self.threads)
@@ -150,6 +167,8 @@ class Worker:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        for node in self.nodes:
+            node.end()
 
     def _report(self) -> WorkerReport:
         now = time.monotonic()
@@ -173,6 +192,9 @@ class Worker:
 
     def _working_seconds(self) -> float:
         """The processor time that the threads had since the last report; a card's is not told, nor by every system."""
+        if self.nodes:
+            spent, self._processor_seconds = self._processor_seconds, 0.0
+            return spent
         # The clock of a thread that has ended must not be asked for.
         if self._ended or kernels.is_of_cards(self.backend) or not hasattr(time, "pthread_getcpuclockid"):
             return self._busy_seconds
@@ -199,11 +221,16 @@ class Worker:
         count = FIRST_CALL
         while call := self._take(number, count):
             template = kernels.Template(call.job.index, call.job.block.entropy, call.farmer)
-            began_clock = clock()
-            progress = kernels.search_until(
-                template, call.nonces.start, call.nonces.count, call.above_zeros, backend=self.backend, stop=call.stop
-            )
-            seconds = clock() - began_clock
+            asked = template, call.nonces.start, call.nonces.count, call.above_zeros
+            if self.nodes:
+                node, line = self._lines[number]
+                progress, seconds = node.call(line, "search_until", *asked, backend=self.backend, stop=call.stop)
+                with self._changed:
+                    self._processor_seconds += seconds
+            else:
+                began_clock = clock()
+                progress = kernels.search_until(*asked, backend=self.backend, stop=call.stop)
+                seconds = clock() - began_clock
             if progress.tried == count:
                 count = max(int(count * min(CALL_SECONDS / max(seconds, 1e-6), 4)), 16)
             self._put(number, call, progress)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,7 +18,20 @@ from kalepool.errors import ConfigError
 from kalepool.mine.job import PoolJob
 from kalepool.platforms import cores, split_command
 from kalepool.processes import end, spawn
-from kernels import KernelError, SearchStoppedError, Template, backends, devices, driver, find, is_of_cards, keccak
+from kernels import (
+    KernelError,
+    SearchStoppedError,
+    Stop,
+    Template,
+    backends,
+    devices,
+    driver,
+    find,
+    is_of_cards,
+    keccak,
+    numa,
+)
+from kernels.numa import NodeProcess
 
 TRIAL_SECONDS = 0.3  # an engine's speed is measured this long before the first job, which is made for it
 
@@ -38,17 +51,26 @@ class Engine(Protocol):
 
 
 class KernelEngine:
-    """One backend of `kernels`."""
+    """One backend of `kernels`; `cores`: in a process that is bound to these, of one NUMA node."""
 
     _TRIAL = Template(0, bytes(32), bytes(32))
 
-    def __init__(self, backend: str, threads: int) -> None:
-        self.backend, self.threads = backend, threads
+    def __init__(self, backend: str, threads: int, cores: Sequence[int] = ()) -> None:
+        self.backend, self.threads, self.cores = backend, threads, cores
         self.name = backend if is_of_cards(backend) else f"{backend} × {threads}"
+        self.process: NodeProcess | None = None  # from its first search on
+
+    def _find(self, template: Template, start: int, count: int, below: int, stop: Stop | None = None) -> int | None:
+        if not self.cores:
+            return find(template, start, count, below, backend=self.backend, threads=self.threads, stop=stop)
+        if self.process is None:
+            self.process = NodeProcess(self.cores)
+        how = {"backend": self.backend, "threads": self.threads}
+        return self.process.call(0, "find", template, start, count, below, stop=stop, **how)[0]
 
     def find(self, job: PoolJob, start: int, count: int, stop: threading.Event) -> tuple[int | None, int]:
         try:
-            nonce = find(job.template, start, count, job.below, backend=self.backend, threads=self.threads, stop=stop)
+            nonce = self._find(job.template, start, count, job.below, stop)
         except SearchStoppedError as stopped:
             return None, stopped.progress.tried
         return nonce, count if nonce is None else nonce - start + 1
@@ -56,10 +78,10 @@ class KernelEngine:
     def measure(self) -> float:
         """Its speed in hashes/s, by a short trial."""
         count = 1 << 12
-        find(self._TRIAL, 0, count, 1, backend=self.backend, threads=self.threads)  # compiles
+        self._find(self._TRIAL, 0, count, 1)  # compiles
         while True:
             began = time.perf_counter()
-            find(self._TRIAL, 0, count, 1, backend=self.backend, threads=self.threads)
+            self._find(self._TRIAL, 0, count, 1)
             seconds = time.perf_counter() - began
             if seconds >= TRIAL_SECONDS / 2:
                 return count / seconds
@@ -165,7 +187,7 @@ def choose_engines(
     if command is not None:
         return [CommandEngine(command, threads)]
     if backend is not None or (backend := os.environ.get("KALEPOOL_BACKEND")):
-        return [KernelEngine(backend, threads)]
+        return [KernelEngine(backend, threads)] if is_of_cards(backend) else _by_nodes(backend, threads)
     engines: list[Engine] = []
     for name in filter(is_of_cards, backends()):
         try:
@@ -175,4 +197,13 @@ def choose_engines(
             say(f"mining without {name}: {error}")
     cpu = next(name for name in backends() if not is_of_cards(name))
     # each card's thread needs some of a core to stay fed
-    return [*engines, KernelEngine(cpu, max(threads - len(devices()) if engines else threads, 1))]
+    return [*engines, *_by_nodes(cpu, max(threads - len(devices()) if engines else threads, 1))]
+
+
+def _by_nodes(backend: str, threads: int) -> list[Engine]:
+    """Where the machine has several NUMA nodes, an engine for each."""
+    found = numa.nodes()
+    if len(found) < 2:
+        return [KernelEngine(backend, threads)]
+    shares = zip(numa.share(threads, found), found, strict=True)
+    return [KernelEngine(backend, part, node) for part, node in shares if part]

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID
 
-import httpx2
 import structlog
 
 from kalepool.chain import Farm
@@ -23,6 +22,7 @@ from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConfigError
 from kalepool.policy.endurance import WARN_HOURS, Endurance
 from kalepool.policy.rpc_servers import Trouble
+from kalepool.services import outgoing
 from kalepool.services.books import held
 from kalepool.services.books.held import Difference
 from kalepool.services.context import Context
@@ -53,9 +53,8 @@ SERVER_SECONDS = 120.0
 PATIENCE_SECONDS = 10.0
 """How long the chain may take to answer before it counts as silent."""
 
-POST_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = outgoing.LONGEST_WAIT_SECONDS
 """After a failure the webhook is left alone; twice as long after each, up to this."""
 
 LASTING = frozenset({"stake-lost", "forecast-off"})
@@ -388,19 +387,10 @@ class Webhook:
     async def post(self, notice: Notice) -> tuple[bool, float]:
         """Sends it once: (whether it was taken, how long to wait at least where it was not). Never raises."""
         request = body(notice, self._form, self._network, self._chat_id)
-        try:
-            async with asyncio.timeout(POST_SECONDS), httpx2.AsyncClient(timeout=POST_SECONDS) as client:
-                answer = await client.post(self._url, json=request)
-        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            log.warning("alert_not_sent", kind=notice.kind, reason=type(error).__name__)
-            return False, 0.0
-        if answer.is_success:
-            return True, 0.0
-        log.warning("alert_not_sent", kind=notice.kind, status=answer.status_code)
-        try:
-            return False, min(float(answer.headers.get("Retry-After", 0)), LONGEST_PAUSE_SECONDS)
-        except ValueError:
-            return False, 0.0
+        posted = await outgoing.post(self._url, json=request)
+        if not posted.is_taken:
+            log.warning("alert_not_sent", kind=notice.kind, reason=posted.reason)
+        return posted.is_taken, posted.wait_seconds
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -146,11 +146,14 @@ def missing_funds(
 ) -> Lacking:
     """What an account lacks: the reserve of an account with a trustline, `min_spare_stroops` beyond it, and KALE.
 
-    Of the spare it may have paid the fee of its trustline. Whose reserve the pool pays needs no XLM; `sponsored`: it
-    would, for one that is not on the ledger yet.
+    Of the spare it may have paid the fee of its trustline. Whose reserve somebody else pays needs no XLM; `sponsored`:
+    the pool would, of what is not on the ledger yet.
     """
-    if sponsored if account is None else account.sponsored > 0:
-        kale = account.kale_stroops if account is not None else None
+    kale = None if account is None else account.kale_stroops
+    if account is not None and account.sponsored and kale is None and not sponsored:
+        needed = BASE_RESERVE_STROOPS + OWN_FEE_STROOPS
+        return Lacking(max(needed - account.spendable_stroops, 0), True, deposit_stroops)
+    if (kale is None and sponsored) or (account is not None and account.sponsored):
         return Lacking(0, kale is None, max(deposit_stroops - (kale or 0), 0))
     if account is None:
         return Lacking(3 * BASE_RESERVE_STROOPS + min_spare_stroops, True, deposit_stroops)
@@ -282,7 +285,7 @@ async def activate(ctx: Context) -> int:
             ready.append(farmer)
         elif not missing.trustline or ctx.accounts.pool is None:
             continue
-        elif not missing.native_stroops and not (account and account.sponsored):
+        elif not missing.native_stroops:
             bare.append(_add_trustline(ctx, farmer))
         elif room > 0:
             room -= 1

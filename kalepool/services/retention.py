@@ -41,6 +41,7 @@ async def prune(database: Database, settings: Settings, now: datetime | None = N
         "delete_old_hashrates": {"at": ago(charts)},
         "delete_old_workers": {"at": ago(charts + 1)},
         "delete_old_alerts": {"before": first_id(ago(settings.alert_days)), "lasting": sorted(LASTING)},
+        "delete_old_own_alerts": {"before": first_id(ago(settings.alert_days))},
         "empty_old_envelopes": {"before": first_id(ago(settings.envelope_days))},
     }
     removed = {query: await _in_batches(database, query, given) for query, given in chores.items()}

@@ -27,6 +27,7 @@ from kalepool.services.mining import claimables, payouts, suspicion
 from kalepool.services.mining.closing import close_blocks
 from kalepool.services.mining.credits import Credits, fix_terms
 from kalepool.services.mining.hashrates import SAMPLE_SECONDS, sample_miners
+from kalepool.services.own_alerts import OwnAlerts
 from kalepool.services.retention import PRUNE_SECONDS, prune
 from kalepool.services.settling import SETTLE_SECONDS, settle
 from kalepool.tasks import end_tasks
@@ -95,6 +96,9 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("seals", lambda: seals.look(ctx), seals.LOOK_SECONDS)),
         asyncio.create_task(_repeat("sweep", lambda: sweep(ctx), ctx.settings.chain.block_seconds)),
     ]
+    own = OwnAlerts(ctx)
+    tasks.append(asyncio.create_task(_repeat("own alerts", own.look, LOOK_SECONDS)))
+    tasks.append(asyncio.create_task(_repeat("own telling", own.tell, TELL_SECONDS)))
     if alerts is not None:
         tasks.append(asyncio.create_task(_repeat("alerts", alerts.look, LOOK_SECONDS)))
         tasks.append(asyncio.create_task(_repeat("telling", alerts.tell, TELL_SECONDS)))

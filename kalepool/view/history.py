@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,44 +52,43 @@ class HistoryReader:
         if self._kept is not None and time.monotonic() - self._kept[0] < SLOW_SECONDS:
             return self._kept[1]
         now = datetime.now(UTC)
-        since = now - timedelta(seconds=HISTORY_SECONDS)
-        rows = await self._database.fetch_all("select_hashrates", since=since, bin_seconds=BIN_SECONDS)
-        history = make_history(rows, now)
+        first_bin = int(now.timestamp() - HISTORY_SECONDS) // BIN_SECONDS
+        since = datetime.fromtimestamp(first_bin * BIN_SECONDS, UTC)
+        known = {"since": since, "first_bin": first_bin, "bin_seconds": BIN_SECONDS}
+        rows = await self._database.fetch_all("select_hashrates", **known)
+        history = await asyncio.to_thread(make_history, rows, since, now)  # with hundreds of miners it takes a while
         self._kept = (time.monotonic(), history)
         return history
 
 
-def make_history(rows: Sequence[dict[str, Any]], now: datetime) -> History:
-    """Rows (at, hashes_per_second, and kind, number or miner_id, name) as series over whole bins.
+def make_history(rows: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> History:
+    """Rows (kind, number or miner_id, name; newest, the last bin; rates, "bin:hashes_per_second …", by bins since
+    `since`) as series over whole bins.
 
-    The bin that `now` is in is left out: it is not full yet. From the first one on, a bin without
-    a row counts as 0. Who has not been heard of for GONE_SECONDS is one with all others of its kind.
+    The bin that `now` is in is left out: it is not full yet. From the first one with a rate on, a bin without one
+    counts as 0. Who has not been heard of for GONE_SECONDS is one with all others of its kind.
     """
-    step = timedelta(seconds=BIN_SECONDS)
-    open_bin = datetime.fromtimestamp(now.timestamp() // BIN_SECONDS * BIN_SECONDS, UTC)
-    rows = [row for row in rows if row["at"] < open_bin]
-    if not rows:
-        return History()
-    first = min(row["at"] for row in rows)
-    times = tuple(first + step * number for number in range(round((open_bin - first) / step)))
-    positions = {at: number for number, at in enumerate(times)}
-    newest: dict[tuple[Any, ...], datetime] = {}
+    open_bin = int((now - since).total_seconds()) // BIN_SECONDS
+    long_ago = open_bin - GONE_SECONDS / BIN_SECONDS
+    found: list[tuple[tuple[str, UUID | None], list[tuple[int, float]]]] = []
     for row in rows:
-        newest[_searcher(row)] = max(row["at"], newest.get(_searcher(row), first))
-    long_ago = open_bin - timedelta(seconds=GONE_SECONDS)
-    values: dict[tuple[str, UUID | None], list[float]] = defaultdict(lambda: [0.0] * len(times))
-    for row in rows:
-        miner_id = row["miner_id"]
-        gone = newest[_searcher(row)] < long_ago
-        if miner_id is not None:
-            label, miner_id = ("earlier miners", None) if gone else (str(row["name"]), miner_id)
-        elif row["kind"] is None or gone:
-            label = "earlier workers"
-        else:
-            label = f"{row['kind']} worker {row['number']}"
-        values[label, miner_id][positions[row["at"]]] += row["hashes_per_second"]
-    return History(times, tuple(Series(label, tuple(found), miner) for (label, miner), found in values.items()))
+        pairs = (each.partition(":") for each in row["rates"].split())
+        rates = [(int(number), float(rate)) for number, _, rate in pairs]
+        found.append((_called(row, gone=row["newest"] < long_ago), [each for each in rates if each[0] < open_bin]))
+    first = min((rates[0][0] for _, rates in found if rates), default=open_bin)
+    values: dict[tuple[str, UUID | None], list[float]] = defaultdict(lambda: [0.0] * (open_bin - first))
+    for who, rates in found:
+        for number, rate in rates:
+            values[who][number - first] += rate
+    times = tuple(since + timedelta(seconds=BIN_SECONDS * number) for number in range(first, open_bin))
+    return History(times, tuple(Series(label, tuple(each), miner) for (label, miner), each in values.items()))
 
 
-def _searcher(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["miner_id"], row["kind"], row["number"]
+def _called(row: Mapping[str, Any], *, gone: bool) -> tuple[str, UUID | None]:
+    """The series that a row is part of, and its miner."""
+    miner_id = row["miner_id"]
+    if miner_id is not None:
+        return ("earlier miners", None) if gone else (str(row["name"]), miner_id)
+    if row["kind"] is None or gone:
+        return "earlier workers", None
+    return f"{row['kind']} worker {row['number']}", None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from kalepool.chain import Account, ChainReader, Farm
@@ -91,16 +92,16 @@ class FarmerProgress:
             return words.say("waits for %(amount)s KALE", amount=amount(self.missing.kale_stroops))
         return words.say("is let in")
 
-    def with_forecast(self, block: Block, index: int) -> FarmerProgress:
-        """With what its pail would bring if the block ended as it stands."""
+    def forecast_in(self, block: Block, index: int) -> int | None:
+        """What its pail would bring if the block ended as it stands, in stroops; None where nothing is known of one."""
         if self.stake_stroops is None or self.gap is None:
-            return self
+            return None
         pail = Pail(0, self.gap, self.stake_stroops, self.worked_zeros)
-        return replace(self, forecast_stroops=forecast(block, pail, index, index).reward_stroops)
+        return forecast(block, pail, index, index).reward_stroops
 
-    def without_block(self) -> FarmerProgress:
-        """With nothing said of a stake or a work: whether the block is still the chain's is not known."""
-        return replace(self, stake_stroops=None, worked_zeros=None, gap=None, forecast_stroops=None)
+
+NO_BLOCK = {"stake_stroops": None, "worked_zeros": None, "gap": None, "forecast_stroops": None}
+"""Nothing said of a stake or a work: whether the block is still the chain's is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +330,9 @@ class MomentReader:
             "select_farmers_in_block", row=FarmerProgress, pooler_id=pooler_id, block_index=shown, everybody=True
         )
         accounts = {} if trouble else await self._read_accounts(farmers)
+        completed = await asyncio.to_thread(
+            lambda: tuple(self._complete(farmer, number, farm, accounts) for number, farmer in enumerate(farmers, 1))
+        )
         paused = await database.fetch_one("select_paused")
         return Moment(
             at=at,
@@ -340,7 +344,7 @@ class MomentReader:
             ledger_seconds=network.ledger_seconds,
             paused=farm is not None and farm.paused,
             planting_paused=paused is not None and paused["planting_paused"],
-            farmers=tuple(self._complete(farmer, number, farm, accounts) for number, farmer in enumerate(farmers, 1)),
+            farmers=completed,
             blocks=tuple(blocks),
             searchers=tuple(await database.fetch_all("select_searchers", row=ActiveSearcher)),
             lost=await database.fetch_one("select_last_loss", row=LostStakes, pooler_id=pooler_id, before_index=shown),
@@ -398,21 +402,24 @@ class MomentReader:
     def _complete(
         self, farmer: FarmerProgress, number: int, farm: Farm | None, accounts: Mapping[str, Account | None]
     ) -> FarmerProgress:
-        """A row with what the chain adds to it."""
-        farmer = replace(farmer, name=plain(farmer.name or f"farmer {number}"))
+        """A row with what the chain adds to it. Copied once at most: there are thousands."""
+        changes: dict[str, Any] = {}
+        name = plain(farmer.name or f"farmer {number}")
+        if name != farmer.name:
+            changes["name"] = name
         if farm is None:
-            return farmer.without_block()
+            return replace(farmer, **changes | NO_BLOCK)
         if farm.block is not None and farm.index is not None:
-            farmer = farmer.with_forecast(farm.block, farm.index)
-        if farmer.custodial_wallet not in accounts:
-            return farmer
-        account = accounts[farmer.custodial_wallet]
-        waits = farmer.status == "registered"
-        return replace(
-            farmer,
-            missing=missing_funds(account, self._min_spare_stroops, farmer.deposit_stroops) if waits else None,
-            balance_stroops=account.kale_stroops if account else None,
-        )
+            expected = farmer.forecast_in(farm.block, farm.index)
+            if expected is not None:
+                changes["forecast_stroops"] = expected
+        if farmer.custodial_wallet in accounts:
+            account = accounts[farmer.custodial_wallet]
+            waits = farmer.status == "registered"
+            spare = self._min_spare_stroops
+            changes["missing"] = missing_funds(account, spare, farmer.deposit_stroops) if waits else None
+            changes["balance_stroops"] = account.kale_stroops if account else None
+        return replace(farmer, **changes) if changes else farmer
 
 
 async def read_blocks(

@@ -29,6 +29,13 @@ DELETE FROM alerts WHERE alert_id IN (
     WHERE alert_id < %(before)s AND (resolved_at IS NOT NULL OR kind = ANY (%(lasting)s::text[]))
     ORDER BY alert_id LIMIT %(batch)s);
 
+-- name: delete_old_own_alerts
+-- What farmers and miners were told, or could not be. Who is out of XLM still stays so.
+DELETE FROM own_alerts WHERE alert_id IN (
+    SELECT alert_id FROM own_alerts
+    WHERE alert_id < %(before)s AND (kind <> 'out-of-xlm' OR over_at IS NOT NULL)
+    ORDER BY alert_id LIMIT %(batch)s);
+
 -- name: empty_old_envelopes
 -- The envelopes of plants, works and harvests that are settled: nine tenths of the journal. The network has them; all else stays.
 UPDATE submissions SET envelope_xdr = '' WHERE submission_id IN (

@@ -109,18 +109,23 @@ ORDER BY block_index;
 -- The chart: kalepool/view/history.py.
 
 -- name: select_hashrates
--- Hashrates by worker or miner, and time.
-SELECT sampled.at, w.kind, w.number, m.miner_id, m.name, sum(sampled.hashes_per_second) AS hashes_per_second
+-- Each worker's or miner's hashrates within the bins of so many seconds since the first: "bin:rate bin:rate". As text, in a row
+-- each: tens of thousands of rows would take the event loop long.
+SELECT kind, number, miner_id, name, max(bin) AS newest,
+       string_agg(bin || ':' || hashes_per_second, ' ' ORDER BY bin) AS rates
 FROM (
-    SELECT date_bin(make_interval(secs => %(bin_seconds)s), sampled_at, 'epoch') AS at, searcher,
-           avg(hashes_per_second) AS hashes_per_second
-    FROM hashrates WHERE sampled_at > %(since)s GROUP BY 1, searcher) sampled
-LEFT JOIN (
-    SELECT searcher, kind, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w USING (searcher)
-LEFT JOIN rigs r USING (searcher)
-LEFT JOIN miners m USING (miner_id)
-GROUP BY sampled.at, w.kind, w.number, m.miner_id, m.name
-ORDER BY sampled.at;
+    SELECT sampled.bin, w.kind, w.number, m.miner_id, m.name, sum(sampled.hashes_per_second) AS hashes_per_second
+    FROM (
+        SELECT floor(extract(epoch FROM sampled_at) / %(bin_seconds)s)::bigint - %(first_bin)s AS bin, searcher,
+               avg(hashes_per_second) AS hashes_per_second
+        FROM hashrates WHERE sampled_at >= %(since)s GROUP BY 1, searcher) sampled
+    LEFT JOIN (
+        SELECT searcher, kind, row_number() OVER (ORDER BY joined_at, worker_id) AS number FROM workers) w USING (searcher)
+    LEFT JOIN rigs r USING (searcher)
+    LEFT JOIN miners m USING (miner_id)
+    GROUP BY sampled.bin, w.kind, w.number, m.miner_id, m.name) AS rated
+GROUP BY kind, number, miner_id, name
+ORDER BY min(bin), kind, number, name;
 
 -- One block, farmer or miner: the page.
 

@@ -31,6 +31,7 @@ OWNERS = {
     "operators": ["services/operators.py", "services/seeking.py"],
     "payouts": ["services/mining/"],
     "owed": ["services/owed.py"],
+    "own_alerts": ["services/own_alerts.py"],
     "own_wallets": ["services/own_wallets.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],

@@ -9,6 +9,7 @@ farm.py          farmers, in a browser: sign in, join
 farm_account.py  one of them: fund, look, stake, withdraw, leave
 mine_pages.py    miners, in a browser: sign in, join, the miner's package
 mine_account.py  one of them: rigs, earnings, how it is paid, keys
+own_alert_forms.py  both of them: where they are told of what is theirs
 operating.py     operators, in a browser: what they see
 operating_forms.py  operators, in a browser: what they change
 farmers.py       poolers and operators: farmers registered, listed, shown

@@ -103,6 +103,7 @@ async def _join_page(
         challenge=challenge,
         wallet=wallet,
         settings=settings,
+        sponsored=context(request).accounts.sponsors > 0,
         passphrase=settings.chain.passphrase,
         name_length=NAME_LENGTH,
     )

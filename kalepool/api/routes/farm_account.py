@@ -18,12 +18,14 @@ from kalepool.api.file_formats import PAGE, Row, export
 from kalepool.api.qr import payment_link, qr_code
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
 from kalepool.api.routes.farm import percent, signature_in
+from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
 from kalepool.chain import Status, deposit_envelope, send_deposit
 from kalepool.errors import ChainError, InputError
 from kalepool.services import farmers, leaving, postings, withdrawals
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
+from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
 from kalepool.units import STROOPS, amount, kale
@@ -109,7 +111,8 @@ def _charts(blocks: Sequence[Row], language: Language) -> dict[str, Any]:
 async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
     """All of a farmer."""
     farmer = await visible_farmer(request, caller, farmer_id)
-    return await page(request, "farm/account.html", **await _known(request, farmer))
+    known = await _known(request, farmer) | await alerts_known(request, farmer_id)
+    return await page(request, "farm/account.html", **known)
 
 
 @router.get("/parts")
@@ -173,6 +176,20 @@ async def pause(request: Request, farmer_id: UUID, caller: WalletVisitor, form: 
     await visible_farmer(request, caller, farmer_id)
     await farmers.change_wishes(context(request).database, farmer_id, Wishes(paused=form.get("paused") == "1"))
     return go_to(f"/farm/{farmer_id}#stake")
+
+
+@router.post("/alerts")
+async def change_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Where it is told of what is its own."""
+    await visible_farmer(request, caller, farmer_id)
+    return await set_alerts(request, Role.FARMER, farmer_id, form, f"/farm/{farmer_id}")
+
+
+@router.post("/alerts/test")
+async def try_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
+    """Whether a message arrives there."""
+    await visible_farmer(request, caller, farmer_id)
+    return await send_test(request, farmer_id, f"/farm/{farmer_id}")
 
 
 def stroops_of(text: str) -> int:

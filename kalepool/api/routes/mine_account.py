@@ -21,6 +21,7 @@ from kalepool.api.routes.earnings import STATEMENT_COLUMNS
 from kalepool.api.routes.farm import signature_in
 from kalepool.api.routes.farm_account import stroops_of
 from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
+from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.chain import Destination, require_destination
@@ -75,7 +76,7 @@ async def show_account(request: Request, miner_id: UUID, caller: OwnMiner) -> Re
     ctx = context(request)
     account = await read_account(ctx.database, miner_id)
     keys = await own_keys(ctx.database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
-    known = await _known(request, account) | how_to_mine(request)
+    known = await _known(request, account) | how_to_mine(request) | await alerts_known(request, miner_id)
     return await page(request, "mine/account.html", **known, caller=caller, keys=keys, once=uuid4())
 
 
@@ -112,6 +113,22 @@ async def retire(request: Request, miner_id: UUID, searcher: int, _: OwnMiner, f
         raise InputError(f"{searcher} is no rig's number")
     await mining.retire_rig(miner_id, searcher)
     return go_to(f"{HOME}/{miner_id}#rigs")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Alerts
+
+
+@router.post("/alerts")
+async def change_alerts(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """Where it is told of what is its own."""
+    return await set_alerts(request, Role.MINER, miner_id, form, f"{HOME}/{miner_id}")
+
+
+@router.post("/alerts/test")
+async def try_alerts(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """Whether a message arrives there."""
+    return await send_test(request, miner_id, f"{HOME}/{miner_id}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from stellar_sdk import Keypair
 
 from kalepool.services.mining import miners
 from tests.integration.api.test_browser_sessions import HOSTILE
+from tests.integration.services.test_own_alerts import TOPIC, listening
 from tests.support.browser import TOKEN, Browser
 
 pytestmark = pytest.mark.anyio
@@ -142,3 +143,22 @@ async def test_the_package_is_the_pools_own(api, browser: Browser) -> None:
     assert found.content.startswith(b"PK") and len(found.content) < 200_000
     assert (await browser.look("/mine/package/..%2fapp.py")).status_code == 404
     assert (await browser.look("/mine/package/other.whl")).status_code == 404
+
+
+async def test_a_miner_says_where_it_is_told(api, browser: Browser) -> None:
+    ctx = api.app.state.context
+    async with listening() as topic:
+        _, path = await join(browser)
+        ctx.settings = ctx.settings.model_copy(update={"own_alert_origins": topic.url.rpartition("/")[0]})
+        refused = await browser.send(f"{path}/alerts", {"url": "http://169.254.169.254/latest"}, page=path)
+        assert refused.status_code == 422
+        assert (await browser.send(f"{path}/alerts", {"url": topic.url}, page=path)).status_code == 303
+        answer = await browser.send(f"{path}/alerts/test", {}, page=path)
+        assert answer.status_code == 303 and "This is a test" in topic.taken.pop()
+        shown = (await browser.look(answer.headers["location"])).text
+        assert "The test was sent." in shown and TOPIC not in shown, "the address is a secret"
+        assert (await browser.send(f"{path}/alerts/test", {}, page=path)).status_code == 409, "one at a time"
+        await browser.send(f"{path}/alerts", {"url": ""}, page=path)
+        assert "Told at" not in (await browser.look(path)).text
+        ctx.settings = ctx.settings.model_copy(update={"own_alert_origins": ""})
+        assert "Alerts" not in (await browser.look(path)).text

@@ -33,6 +33,9 @@ FULL = 114
 """The newest blocks, in which every miner brought shares: the longest page of credits and its window."""
 
 MOST_SECONDS = 0.05
+
+LESS = {"GET /": 0.025}
+"""Of a page that everybody comes to."""
 TRIES = 3
 
 ROUTE: ContextVar[str] = ContextVar("ROUTE")
@@ -210,10 +213,14 @@ async def test_no_route_holds_the_loop(api, cast: Cast) -> None:
                 for _ in range(TRIES):
                     watch.longest.pop(operation, None)
                     await time_one(api, cast, operation, call)
-                    if watch.longest[operation] < MOST_SECONDS:
+                    if watch.longest[operation] < LESS.get(operation, MOST_SECONDS):
                         break
     finally:
         gc.unfreeze()
     assert watch.longest.keys() == calls.keys()
-    held = {route: round(1000 * seconds) for route, seconds in watch.longest.items() if seconds >= MOST_SECONDS}
+    held = {
+        route: round(1000 * seconds)
+        for route, seconds in watch.longest.items()
+        if seconds >= LESS.get(route, MOST_SECONDS)
+    }
     assert not held, f"milliseconds for which a route held the event loop: {held}"

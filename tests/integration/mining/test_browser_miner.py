@@ -27,6 +27,16 @@ HIDE = """
   return performance.timeOrigin + performance.now();
 }
 """
+BATTERY = """
+const battery = Object.assign(new EventTarget(), { charging: false });
+navigator.getBattery = async () => battery;
+window.plug = (charging) => {
+  battery.charging = charging;
+  battery.dispatchEvent(new Event("chargingchange"));
+};
+"""
+"""A laptop's, that is plugged in and out."""
+
 KEPT = """
 async () => JSON.stringify([
   { ...localStorage }, { ...sessionStorage }, document.cookie, location.href, await indexedDB.databases(),
@@ -36,14 +46,16 @@ async () => JSON.stringify([
 
 
 @asynccontextmanager
-async def opened(pool: Pool, *flags: str, **context: Any) -> AsyncIterator[Page]:
-    """The page in a browser of its own. At the end: nothing of it has failed, and it has asked nobody else."""
+async def opened(pool: Pool, *flags: str, script: str = "", **context: Any) -> AsyncIterator[Page]:
+    """The page in a browser of its own, which runs the script first. At the end: nothing of it has failed, and it has
+    asked nobody else."""
     wrong: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", *flags]
         )
         page = await (await browser.new_context(**context)).new_page()
+        await page.add_init_script(script)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(pool.url) else wrong.append(asked.url))
         await page.goto(pool.url + "/mine/browser")
@@ -143,6 +155,35 @@ async def test_a_browser_mines(field, database: Database, database_url: str, tmp
             async with asyncio.timeout(5):  # the browser tells of a worker's end when it likes
                 while page.workers:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+
+
+@needs_chromium
+@pytest.mark.slow(10, "a browser starts, and mines for a while")
+async def test_on_battery_it_mines_by_wish_alone(field, database: Database, database_url: str, tmp_path: Path):
+    await field.open_block(41)
+    async with serving(settings_of(database_url, tmp_path), field, database) as pool:
+        key = await key_of(pool)
+        async with opened(pool, script=BATTERY) as page:
+            hashed_at = "Number(document.getElementById('mine-status').dataset.hashedAt || 0)"
+            assert await page.is_visible("#battery") and await page.is_checked("#battery_stops")
+            await start(page, key, "cores")
+            await says(page, "battery")
+            await asyncio.sleep(0.3)
+            assert await page.evaluate(hashed_at) == 0, "nothing was hashed"
+            await page.evaluate("plug(true)")
+            await says(page, "mining")
+            await page.wait_for_function(f"() => {hashed_at} > 0")
+            await page.evaluate("plug(false)")
+            await says(page, "battery")
+            await asyncio.sleep(0.3)
+            last = await page.evaluate(hashed_at)
+            await asyncio.sleep(0.3)
+            assert await page.evaluate(hashed_at) == last, "after the piece that was under way"
+            await page.uncheck("#battery_stops")
+            await says(page, "mining")
+            await page.wait_for_function(f"() => {hashed_at} > {last}")
+            await page.check("#battery_stops")
+            await says(page, "battery")
 
 
 @needs_chromium

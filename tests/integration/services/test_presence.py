@@ -62,8 +62,16 @@ async def test_a_stake_that_is_lost_while_the_pool_is_away_is_its_own_fault(
 async def test_a_work_that_the_api_did_not_answer_is_an_attempt(farm) -> None:
     (farmer,) = await farm.add_farmers(1)
     await do(farm, "plant", 0, farmer.farmer_id, 0)
-    coordinator = Coordinator(farm.settings, farm.pooler_id, farm.ctx.chain, farm.ctx.database, cast(PoolApi, None))
+    coordinator = Coordinator(
+        farm.settings.model_copy(update={"ledger_seconds": 9.0}),
+        farm.pooler_id,
+        farm.ctx.chain,
+        farm.ctx.database,
+        cast(PoolApi, None),
+    )
+    coordinator._live_by(await farm.ctx.chain.read_limits())
     state = coordinator.state
+    assert state.nominal_ledger_seconds == farm.devnet.node.ledger_seconds, "as the network says"
     state.saw_farmers([CoordinatedFarmer(farmer.farmer_id, farmer.custodial_wallet, True)])
     state.unanswered[0, farmer.custodial_wallet] = 60.0
     for _ in range(2):

@@ -232,3 +232,24 @@ def test_no_nonce_is_tried_twice_for_a_farmer_in_a_block(events: list[str]) -> N
     for pieces in tried.values():
         pieces.sort()
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(pieces))
+
+
+def test_a_process_on_each_numa_node_searches_for_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = min(os.sched_getaffinity(0))
+    monkeypatch.setattr(worker_module.numa, "nodes", lambda: [(core,), (core,)])
+    worker = Worker(7, 3)
+    try:
+        assert [node.lines for node in worker.nodes] == [2, 1] and len({node.process.pid for node in worker.nodes}) == 2
+        worker.assign(job(1, 5).pack())
+        for find in finds(worker, index=5):
+            assert keccak.leading_zeros(keccak.hash_nonce(5, find.nonce, bytes([5]) * 32, find.farmer)) == find.zeros
+        spent = [worker.exchange(None, None, 0.3) for _ in range(3)]
+        assert sum(report.hashes for report in spent) > 0
+        assert 0 < sum(report.working_seconds for report in spent) <= sum(report.busy_seconds for report in spent)
+        worker.nodes[1].process.kill()
+        with pytest.raises(kernels.KernelError, match="has ended"):
+            for _ in range(100):
+                worker.exchange(None, None, 0.1)
+    finally:
+        worker.end()
+    assert all(node.process.poll() is not None for node in worker.nodes)

@@ -123,25 +123,25 @@ def test_a_stake_is_that_part_of_the_balance_rounded_down(balance: int, milliont
 
 
 def test_what_a_wallet_lacks() -> None:
-    assert farmers.missing_funds(None, SPARE) == farmers.Lacking(25_000_000, True)
-    assert farmers.missing_funds(account(None, 14_999_999), SPARE) == farmers.Lacking(1, True)
-    assert farmers.missing_funds(account(None, 15_000_000), SPARE) == farmers.Lacking(0, True)
-    assert farmers.missing_funds(account(None, 15_000_000), SPARE, 7) == farmers.Lacking(0, True, 7)
+    assert farmers.missing_funds(None, 10_000_000) == farmers.Lacking(25_000_000, True)
+    assert farmers.missing_funds(account(None, 14_999_999), 10_000_000) == farmers.Lacking(1, True)
+    assert farmers.missing_funds(account(None, 15_000_000), 10_000_000) == farmers.Lacking(0, True)
+    assert farmers.missing_funds(account(None, 15_000_000), 10_000_000, 7) == farmers.Lacking(0, True, 7)
     fee = farmers.OWN_FEE_STROOPS
-    assert not farmers.missing_funds(account(0, SPARE - fee), SPARE), "it may have paid its trustline's fee"
-    assert farmers.missing_funds(account(0, SPARE - fee - 1), SPARE).native_stroops == 1
-    assert farmers.missing_funds(account(5, SPARE), SPARE, 7) == farmers.Lacking(0, False, 2)
-    assert not farmers.missing_funds(account(7, SPARE), SPARE, 7)
+    assert not farmers.missing_funds(account(0, 10_000_000 - fee), SPARE), "it may have paid its trustline's fee"
+    assert farmers.missing_funds(account(0, 10_000_000 - fee - 1), SPARE).native_stroops == 1
+    assert farmers.missing_funds(account(5, 10_000_000), SPARE, 7) == farmers.Lacking(0, False, 2)
+    assert not farmers.missing_funds(account(7, 10_000_000), SPARE, 7)
 
 
 def test_who_can_stake() -> None:
-    assert plant.stake_for(farmer("0.5"), account(1001), SPARE) == 500
+    assert plant.stake_for(farmer("0.5"), account(1001), 10_000_000) == 500
     with pytest.raises(AccountMissingError):
-        plant.stake_for(farmer(), None, SPARE)
+        plant.stake_for(farmer(), None, 10_000_000)
     with pytest.raises(UnderfundedError):
-        plant.stake_for(farmer(), account(spendable=SPARE - farmers.OWN_FEE_STROOPS - 1), SPARE)
+        plant.stake_for(farmer(), account(spendable=SPARE - farmers.OWN_FEE_STROOPS - 1), 10_000_000)
     with pytest.raises(UnderfundedError):
-        plant.stake_for(farmer(), account(kale=None), SPARE)
+        plant.stake_for(farmer(), account(kale=None), 10_000_000)
 
 
 @pytest.mark.parametrize("address", ["", "G", WALLET[:-1] + "A", "C" + WALLET[1:], "S" * 56, "G" * 56])
@@ -198,6 +198,19 @@ def test_what_is_not_work() -> None:
         ("unknown-farmer", Fault.POOLER),
     ]
     assert refused[1].hash is None
+
+
+def test_whose_reserve_another_pays_lacks_no_xlm() -> None:
+    deposit, ours = 100_000_000, Account(WALLET, 1, 0, 0, 40_000_000, 1, sponsored=3)
+    assert farmers.missing_funds(ours, 10_000_000, deposit) == farmers.Lacking(
+        0, trustline=False, kale_stroops=60_000_000
+    )
+    assert farmers.missing_funds(None, 10_000_000, deposit, sponsored=True) == farmers.Lacking(0, True, deposit)
+    bare = Account(WALLET, 1, 0, 0, None, 0, sponsored=2)  # made by somebody else
+    assert farmers.missing_funds(bare, 10_000_000, sponsored=True) == farmers.Lacking(0, trustline=True)
+    assert farmers.missing_funds(bare, 10_000_000) == farmers.Lacking(5_100_000, trustline=True)
+    rich = Account(WALLET, 1, 6_000_000, 6_000_000, None, 0, sponsored=2)
+    assert farmers.missing_funds(rich, 10_000_000) == farmers.Lacking(0, trustline=True), "its trustline is its own"
 
 
 def test_work_must_be_better_than_what_is_there() -> None:
