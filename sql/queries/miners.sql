@@ -125,7 +125,7 @@ WHERE f.status IN ('active', 'leaving');
 -- Whom miners may hash for: in each pooler's newest block, if it is open, who has planted or still may: nobody more once as
 -- many are planted as the plan has places.
 SELECT o.block_index, o.pooler_id, o.entropy, o.started_at, f.farmer_id, f.custodial_wallet AS wallet, coalesce(best.zeros, 0) AS zeros,
-       coalesce(b.min_zeros, 0) AS min_zeros,
+       coalesce(b.min_zeros, 0) AS min_zeros, coalesce(plan.least_zeros, 0) AS least_zeros,
        greatest(extract(epoch FROM now() - o.seen_at)::float8, 0) AS age_seconds
 FROM (SELECT DISTINCT ON (pooler_id) block_index, pooler_id, entropy, started_at, seen_at, status
       FROM block_operations ORDER BY pooler_id, block_index DESC) o
