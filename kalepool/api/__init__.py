@@ -16,6 +16,8 @@ bodies.py     how large and how late a body may be
 connections.py  how many connections there may be, and how late a head
 proxies.py    trusted proxies, and their clients
 head.py       HEAD wherever GET works
+versions.py   /v1, and what ends
+description.py  the OpenAPI description: names of operations, examples
 problems.py   errors as application/problem+json
 models.py     types that several routers share
 paging.py     lists in pages

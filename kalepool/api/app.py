@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from kalepool.api import problems
 from kalepool.api.auth import Keys
 from kalepool.api.bodies import BodyLimits
+from kalepool.api.description import describe
 from kalepool.api.forwarding import Forwarding, Peers, pass_home
 from kalepool.api.head import HeadAsGet
 from kalepool.api.leading import Leading
@@ -44,6 +43,7 @@ from kalepool.api.routes import (
     sep10,
 )
 from kalepool.api.routes.public import VERSION
+from kalepool.api.versions import Versioned
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError
@@ -117,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(sep10.WalletCors)
     app.add_middleware(UnderWay, requests)
     app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
+    app.add_middleware(Versioned, lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
     audiences = (
         public,
@@ -148,19 +149,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)
     app.add_exception_handler(ElsewhereError, pass_home)
-    app.openapi = lambda: _describe(app)
+    app.openapi = lambda: describe(app)
     return app
-
-
-def _describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, with our problems in place of FastAPI's validation errors."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
-        )
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = problems.SCHEMA
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -232,8 +232,6 @@ async def _leads_soon(lead: LeadState) -> bool:
 
 def _is_for_any(scope: Scope) -> bool:
     path = scope["path"]
-    if path.startswith("/v1/"):
-        path = path.removeprefix("/v1")
     if SOLO.search(scope["query_string"]):
         return False  # whose farmer it is, only the leader can tell
     return (scope["method"], path) in HERE or path.startswith(HERE_UNDER)
