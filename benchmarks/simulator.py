@@ -186,7 +186,7 @@ def pooler(pool: Pool, ledgers: Ledgers, contract: SimulatedBlock, luck: Luck) -
     return len(works) * 1e7
 
 
-def by_equal_parts(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
+def by_equal_parts(luck: Luck, active: list[int], hashes: float, floor: int, least: int) -> None:
     """(c): as many hashes for each."""
     for farmer in active:
         luck.spend(farmer, hashes / len(active))
@@ -381,8 +381,21 @@ def by_plan(held: Sequence[int], gate: PriceGate) -> Staking:
     return Planned([stroops // 10 for stroops in held], gate)
 
 
+def unraised(held: Sequence[int], gate: PriceGate) -> Staking:
+    """As planned, but nobody is raised to the block's min_zeros before others get a zero that pays."""
+    planned_ = by_plan(held, gate)
+
+    def stakes_of(block: Block, pool: Pool) -> Sequence[int | None]:
+        stakes = planned_(block, pool)
+        pool.least_zeros = 0
+        return stakes
+
+    return stakes_of
+
+
 CONTESTANTS = (
     Contestant("ours", scheduled(by_schedule), by_plan),
+    Contestant("unraised", scheduled(by_schedule), unraised),
     *(Contestant(f"at {price:g}", scheduled(by_schedule), by_plan, price) for price in (0.002, 0.006, 0.01, 0.05)),
     Contestant("percent", scheduled(by_schedule), by_percent),
     Contestant("bound", scheduled(by_schedule), by_bound),
@@ -391,6 +404,19 @@ CONTESTANTS = (
     Contestant("pooler", pooler, by_percent),
 )
 """`at` a price: who is not worth its fees at it sits out. Without one all are planted."""
+
+
+def contestant_of(name: str) -> Contestant:
+    """One of them, or `stake` and so many KALE: always that stake for all, as far as a tenth of the balance goes."""
+    if not name.startswith("stake "):
+        return next(each for each in CONTESTANTS if each.name == name)
+    common = round(float(name.removeprefix("stake ")) * STROOPS_PER_KALE)
+
+    def always(held: Sequence[int], gate: PriceGate) -> Staking:
+        stakes = [min(stroops // 10, common) for stroops in held]
+        return lambda block, pool: stakes
+
+    return Contestant(name, scheduled(by_schedule), always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,14 +457,14 @@ def print_mainnet(options: argparse.Namespace) -> None:
             print(
                 f"  {'policy':10}{'KALE':>15} {'XLM':>6}{prices} {'sat out':>8} {'zeros':>5} {'gap':>5} {'worked':>7}"
             )
-            for contestant in [each for each in CONTESTANTS if not options.only or each.name in options.only]:
+            for name in options.only or [each.name for each in CONTESTANTS]:
                 seeds = range(options.seeds)
-                played = list(processes.map(play_trial, repeat(trial), repeat(contestant.name), seeds))
+                played = list(processes.map(play_trial, repeat(trial), repeat(name), seeds))
                 won, won_ci = interval([summary.won for summary, _ in played])
                 nets = [float(np.mean([s.net_xlm(price) for s, _ in played])) for price in mainnet.PRICES]
                 first = played[0][0]
                 print(
-                    f"  {contestant.name:10}{won:8.2f} ±{won_ci:5.2f} {first.spent:6.3f}"
+                    f"  {name:10}{won:8.2f} ±{won_ci:5.2f} {first.spent:6.3f}"
                     + "".join(f" {net:9.3f}" for net in nets)
                     + f" {first.sat_out:8.1%} {first.zeros:5.2f} {first.gap:5.1f} {first.worked:7.2%}",
                     flush=True,
@@ -453,7 +479,7 @@ def print_mainnet(options: argparse.Namespace) -> None:
 
 def play_trial(trial: Trial, name: str, seed: int) -> tuple[Summary, list[Spread]]:
     """In a process of its own, where a function cannot be sent."""
-    return trial.play(next(each for each in CONTESTANTS if each.name == name), seed)
+    return trial.play(contestant_of(name), seed)
 
 
 def main() -> None:
@@ -468,7 +494,7 @@ def main() -> None:
     parser.add_argument("--farmers", type=int, default=50, help="of the scenario mainnet, as all that follow")
     parser.add_argument("--mhs", type=float, default=40.0, help="MH/s of the pool")
     parser.add_argument("--days", type=int, default=1, help=f"days of {BLOCKS_A_DAY} blocks")
-    parser.add_argument("--only", action="append", help="only this policy (may be repeated)")
+    parser.add_argument("--only", action="append", help="only this policy, or 'stake KALE' (may be repeated)")
     parser.add_argument("--balances", choices=("equal", "rich", "lognormal"), default="equal")
     parser.add_argument("--processes", type=int, help="side by side; as many as there are cores without it")
     options = parser.parse_args()

@@ -36,6 +36,7 @@ class WorkerJob:
     order of their turns.
     report_zeros: finds of at least this many zeros are told at once, lesser ones with the next report.
     hashes_per_second: of all workers together.
+    least_zeros: what all farmers are searched for before anybody gets a zero that pays.
     """
 
     version: int
@@ -44,6 +45,7 @@ class WorkerJob:
     farmers: tuple[tuple[bytes, int], ...]
     report_zeros: int
     hashes_per_second: float
+    least_zeros: int = 0
 
     def pack(self) -> bytes:
         """The job as it travels: pickled once, however many workers it goes to."""

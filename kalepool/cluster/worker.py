@@ -249,7 +249,8 @@ class Worker:
                     # Every thread of every worker has an offset: finds that come quickly are spread over equals.
                     offset = self._searcher.serial * self.threads + number
                     hashes = self._job.hashes_per_second * NEWS_SECONDS
-                    position = pick(list(self._zeros.values()), offset, self._job.block.min_zeros, hashes)
+                    zeros, floor = list(self._zeros.values()), self._job.block.min_zeros
+                    position = pick(zeros, offset, floor, hashes, self._job.least_zeros)
                     farmer = self._job.farmers[position][0]
                     self._busy_since[number] = time.monotonic()
                     return _Call(self._job, farmer, self._zeros[farmer], nonces, self._stop)

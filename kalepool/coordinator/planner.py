@@ -19,7 +19,7 @@ from kalepool.coordinator.state import State
 from kalepool.database import Database, first_id
 from kalepool.errors import ChainError
 from kalepool.policy.foresight import PastBlock, Rivals
-from kalepool.policy.planting import PlantingPlan, PlantingQuestion, in_words, plan_block
+from kalepool.policy.planting import PlantingPlan, PlantingQuestion, budget_left, in_words, plan_block
 from kalepool.policy.price_gate import PRIOR_FEES, PailFees, PriceGate, step_towards
 from kalepool.policy.schedule import ScheduleSettings, miss_probability
 from kalepool.policy.submitters import expected_fee
@@ -47,7 +47,7 @@ log = structlog.get_logger()
 class Outlook:
     """What a plan hangs on besides the block: as read last. `ceilings` by wallet, in stroops."""
 
-    rivals: Rivals
+    past: Sequence[PastBlock]
     gate: PriceGate
     ceilings: dict[str, int]
     hashes_per_second: float
@@ -98,7 +98,7 @@ class Planner:
         gate = PriceGate(pail_fees(fees, has_relayer=has_relayer), await self._read_price())
         self._state.gate = gate
         self._outlook = Outlook(
-            rivals=Rivals.foresee([past_block(row) for row in past]),
+            past=[past_block(row) for row in past],
             gate=gate,
             ceilings=await self._read_ceilings(),
             hashes_per_second=float(power["hashes_per_second"]) if power else 0.0,
@@ -135,13 +135,12 @@ class Planner:
         return found
 
     def _left(self, spent_stroops: int, fees: PailFees) -> int | None:
-        """XLM that plants may still cost today: less what is planted will still cost. None without a budget."""
+        """XLM in stroops that plants may still cost today. None without a budget."""
         if self._settings.xlm_per_day is None:
             return None
         unworked = sum(pail.zeros is None for pail in self._state.pails.values())
         unharvested = unworked + len(self._state.harvests)
-        owed = unworked * fees.work + unharvested * fees.harvest
-        return round(self._settings.xlm_per_day * STROOPS) - spent_stroops - owed
+        return budget_left(round(self._settings.xlm_per_day * STROOPS), spent_stroops, unworked, unharvested, fees)
 
     # Planning
 
@@ -161,7 +160,7 @@ class Planner:
                 index=index,
                 block=block,
                 ceilings=ceilings,
-                rivals=outlook.rivals,
+                rivals=Rivals.foresee(outlook.past, block),
                 gate=outlook.gate,
                 hashes=max(hashes_per_second, outlook.hashes_per_second) * seconds * SEARCH_PART,
                 miss=miss_probability(state.works_due, state.works_lost, self._rules),

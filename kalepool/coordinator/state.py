@@ -346,6 +346,7 @@ class State:
             return None
         self.job_version += 1
         self.job_is_old = False
+        plan = self.plan
         return WorkerJob(
             version=self.job_version,
             index=self.index,
@@ -353,6 +354,7 @@ class State:
             farmers=tuple((farmer.key, max(self.best_zeros(farmer.wallet), 0)) for farmer in self.searched()),
             report_zeros=report_zeros(hashes_per_second),
             hashes_per_second=hashes_per_second,
+            least_zeros=plan.least_zeros if plan is not None and plan.index == self.index else 0,
         )
 
 

@@ -6,6 +6,7 @@ a pail has 3 at most. The contract's floor of one point is left out: it is a mil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,8 +21,14 @@ PAST_BLOCKS = 12
 PRIOR_GAP = 0.95
 """The part of the best gap that the pool's pails get, before it had any."""
 
+LOWER_ZEROS = 2
+"""So much lower a block's min_zeros must have been to tell what that means for rivals: less is lost in their luck."""
+
 LEAST_VARIED = 0.1
 """How much the bound of stakes must have varied, relative to its mean, to tell who follows it."""
+
+FEW_WANTING = 30
+"""Up to so many Poisson's distribution is summed up."""
 
 SHARED_HIT = 1 / 16
 """A hash that has a zero more has one more still with this probability."""
@@ -47,6 +54,12 @@ class PastBlock:
         return max(self.block.normalized_total - ours, 0) / scale(self.block)
 
     @property
+    def others_for_gap_and_zeros(self) -> float:
+        """Their points less those for their stakes, as far as these were seen."""
+        staked = 0.0 if self.others_staked is None else self.others_staked / self.stake_range
+        return max(self.others_points - staked, 0.0)
+
+    @property
     def stake_range(self) -> int:
         return max(self.block.max_stake - self.block.min_stake, 1)
 
@@ -65,7 +78,10 @@ class Rivals:
     """Everybody else, foreseen. `fixed`: points for gap and zeros. `staked`: what they stake in all whatever counts, in
     stroops, and `following`: how many more stake all that counts, as far as they were `seen` to. `most`: the largest
     stake of a rival. `left`: stakes of a block that nobody worked, which its reward is raised by. Beyond what was seen
-    nobody is taken to follow: if that is wrong, it is seen in the next block."""
+    nobody is taken to follow: if that is wrong, it is seen in the next block.
+
+    `fixed` is of blocks with the same bounds of zeros: the lower min_zeros, the more of everybody's zeros count.
+    `lower`: that of the lowest min_zeros that was seen, `lower_zeros`, where it was clearly lower; else None."""
 
     fixed: float = 0.0
     staked: float = 0.0
@@ -74,6 +90,8 @@ class Rivals:
     most: int = 0
     our_gap: float = PRIOR_GAP
     left: float = 0.0
+    lower: float | None = None
+    lower_zeros: int = 0
 
     @property
     def are_none(self) -> bool:
@@ -87,8 +105,8 @@ class Rivals:
         return self.fixed + (self.staked + self.following * min(stake_range, self.seen)) / stake_range
 
     @classmethod
-    def foresee(cls, past: Sequence[PastBlock]) -> Rivals:
-        """From blocks that are over, the newest last.
+    def foresee(cls, past: Sequence[PastBlock], bounds: Block | None = None) -> Rivals:
+        """From blocks that are over, the newest last, for one with these bounds; None for any.
 
         What others staked is split by how it went with the bound: a + b·bound by least squares, of which `a` stays and
         `b` are those who follow. While the bound did not vary, nobody is taken to follow it.
@@ -97,14 +115,30 @@ class Rivals:
         if not late:
             return cls()
         staked, following = _split([p for p in past if p.others_staked is not None])
-        rest = fmean(
-            max(p.others_points - (0.0 if p.others_staked is None else p.others_staked / p.stake_range), 0.0)
-            for p in late
-        )
+        lowest = min(p.block.min_zeros for p in past)
+        lower = None
+        if bounds is not None and bounds.min_zeros - lowest >= LOWER_ZEROS:
+            lower = _rest([p for p in past if p.block.min_zeros == lowest])
         gaps = [gap for p in late if (gap := p.our_gap) is not None]
-        left = fmean(p.block.staked_total for p in late)
-        seen = max(p.stake_range for p in past)
-        return cls(rest, staked, following, seen, _most(late), fmean(gaps) if gaps else PRIOR_GAP, left)
+        return cls(
+            fixed=_rest([p for p in past if bounds is None or _zeros_of(p.block) == _zeros_of(bounds)] or late),
+            staked=staked,
+            following=following,
+            seen=max(p.stake_range for p in past),
+            most=_most(late),
+            our_gap=fmean(gaps) if gaps else PRIOR_GAP,
+            left=fmean(p.block.staked_total for p in late),
+            lower=lower,
+            lower_zeros=lowest,
+        )
+
+
+def _zeros_of(block: Block) -> tuple[int, int]:
+    return block.min_zeros, block.max_zeros
+
+
+def _rest(blocks: Sequence[PastBlock]) -> float:
+    return fmean(p.others_for_gap_and_zeros for p in blocks[-PAST_BLOCKS:])
 
 
 def _split(seen: Sequence[PastBlock]) -> tuple[float, float]:
@@ -140,7 +174,7 @@ def _most(past: Sequence[PastBlock]) -> int:
 
 def paying_zeros(hashes: float, farmers: int, block: Block) -> float:
     """Points for zeros that so many farmers reach with so many hashes, all together, by the schedule: everybody's first
-    paying zero before anybody's second. The mean, as if finds came evenly."""
+    paying zero before anybody's second. The mean over their luck, level by level."""
     levels = block.max_zeros - block.min_zeros
     if levels < 1:
         return 0.0
@@ -148,7 +182,7 @@ def paying_zeros(hashes: float, farmers: int, block: Block) -> float:
     having[0] = float(farmers)
     for level in range(levels):
         price = 16.0 ** (block.min_zeros + level + 1)
-        found = min(having[level], hashes / price)
+        found = _served(having[level], hashes / price)
         hashes -= found * price
         having[level] -= found
         for above in range(level + 1, levels):
@@ -156,3 +190,20 @@ def paying_zeros(hashes: float, farmers: int, block: Block) -> float:
             found *= SHARED_HIT
         having[levels] += found
     return sum(level * count for level, count in enumerate(having)) / levels
+
+
+def _served(wanting: float, finds: float) -> float:
+    """How many of so many get theirs where so many finds are expected: less than either, since finds come by chance and
+    those beyond go elsewhere. The mean of the lesser, where finds are Poisson's; of many, normal."""
+    if wanting <= FEW_WANTING:
+        chance, short = math.exp(-finds), 0.0
+        for found in range(math.ceil(wanting)):
+            short += (wanting - found) * chance
+            chance *= finds / (found + 1)
+        return min(max(wanting - short, 0.0), finds)
+    if finds <= 0:
+        return 0.0
+    spread = math.sqrt(finds)
+    behind = (wanting - finds) / spread
+    density = math.exp(-behind * behind / 2) / math.sqrt(2 * math.pi)
+    return min(max(finds - spread * (density - behind * math.erfc(behind / math.sqrt(2)) / 2), 0.0), wanting, finds)

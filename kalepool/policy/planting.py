@@ -6,12 +6,13 @@ So the number is the one that leaves most, from none to all. Who sits the block 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from kalepool.policy.foresight import Rivals, paying_zeros
-from kalepool.policy.price_gate import PriceGate, Spending
+from kalepool.policy.price_gate import PailFees, PriceGate, Spending
+from kalepool.policy.search import raised_to
 from kalepool.policy.stake import StakeQuestion, common_stake, stake_of
 from kalepool.protocol.model import Block
 
@@ -31,7 +32,8 @@ class PlantingPlan:
     """What is meant for a block: so many pails of so many farmers, with this stake at most.
 
     `reward_stroops` (KALE) is expected of the pails planted, together; `pail_fee_stroops` (XLM) is what each costs.
-    `price` in XLM, None where it is not known. `reason` is None where nobody sits out.
+    `price` in XLM, None where it is not known. `reason` is None where nobody sits out. `least_zeros`: what all pails
+    are searched for before anybody gets a zero that pays.
     """
 
     index: int
@@ -42,6 +44,7 @@ class PlantingPlan:
     pail_fee_stroops: int
     price: float | None
     reason: SitOut | None = None
+    least_zeros: int = 0
 
     @property
     def sat_out(self) -> int:
@@ -64,6 +67,12 @@ class PlantingQuestion:
     miss: float
     pot: int
     budget_stroops: int | None = None
+
+
+def budget_left(of_day: int, spent: int, unworked: int, unharvested: int, fees: PailFees) -> int:
+    """XLM in stroops that plants may still cost of a day's, whose last 24 hours cost so much: less what pails that are
+    planted still need, so many of them a work, so many a harvest. Below 0 where these alone are too many."""
+    return of_day - spent - unworked * fees.work - unharvested * fees.harvest
 
 
 def plan_block(question: PlantingQuestion) -> PlantingPlan:
@@ -91,7 +100,27 @@ def plan_block(question: PlantingQuestion) -> PlantingPlan:
         pail_fee_stroops=question.gate.cost(Spending.PLANT),
         price=question.gate.price,
         reason=reason,
+        least_zeros=_least_zeros(question, stake, places),
     )
+
+
+def _least_zeros(question: PlantingQuestion, stake: int, places: int) -> int:
+    """What all of so many pails are raised to, so that the next block's min_zeros is not lower than this one's.
+
+    A low one adds about the same to the points of every pail, ours and rivals'. So it is good for who has less than
+    they and bad for who has more. What it does to rivals' points has to have been seen: until then nobody is raised.
+    """
+    rivals = question.rivals
+    if rivals.lower is None or places == 0:
+        return 0
+    lower = replace(
+        question,
+        block=replace(question.block, min_zeros=rivals.lower_zeros),
+        rivals=replace(rivals, fixed=rivals.lower),
+    )
+    if _rewards(lower, stake)[places] >= _rewards(question, stake)[places]:
+        return 0
+    return raised_to(question.block.min_zeros, places, question.hashes)
 
 
 def _pot(question: PlantingQuestion) -> int:

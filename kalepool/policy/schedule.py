@@ -200,7 +200,8 @@ class _Running:
         left = self.last_safe - ledger
         farmers = len(self.snapshot.farmers)
         insure = settings.insurance and time >= self.ends_at - self._works_seconds
-        if not insure and left > self.inclusion.threshold + MOST_LEDGERS + farmers // settings.works_per_ledger:
+        is_late = left <= self.inclusion.threshold + MOST_LEDGERS + farmers // settings.works_per_ledger
+        if not insure and not is_late:
             return
         planted = [(f, f.pail) for f in self.snapshot.farmers if f.pail is not None and f.shares and not f.working]
         stroops_per_point = self._stroops_per_point(planted)
@@ -212,7 +213,8 @@ class _Running:
                 continue
             best = farmer.shares[-1]
             gap = ledger + self.inclusion.median - pail.sequence
-            is_due = left <= self._needed(pail, best, gap, stroops_per_point) + rank // settings.works_per_ledger
+            queued = rank // settings.works_per_ledger
+            is_due = is_late and left <= self._needed(pail, best, gap, stroops_per_point) + queued
             if farmer.plants_itself:
                 if pail.zeros is None and is_due:
                     yield Submit(self.index, farmer.farmer, best.nonce, best.zeros, "final")

@@ -4,6 +4,7 @@ block."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kalepool.policy.foresight import Rivals
 from kalepool.policy.planting import PlantingPlan, PlantingQuestion, plan_block
@@ -19,10 +20,13 @@ SEARCH_PART = 0.93
 
 
 class Planned:
-    """Plans by what the farmers may stake at most, in stroops, and by what fees and KALE are worth."""
+    """Plans by what the farmers may stake at most, in stroops, and by what fees and KALE are worth.
 
-    def __init__(self, ceilings: Sequence[int], gate: PriceGate) -> None:
-        self.ceilings, self.gate = ceilings, gate
+    Before block `gated_from` everybody is planted: so two that differ by their gate alone begin alike.
+    """
+
+    def __init__(self, ceilings: Sequence[int], gate: PriceGate, gated_from: int = 0) -> None:
+        self.ceilings, self.gate, self.gated_from = ceilings, gate, gated_from
         self.plans: list[PlantingPlan] = []
 
     def __call__(self, block: Block, pool: Pool) -> list[int | None]:
@@ -32,14 +36,15 @@ class Planned:
                 index=pool.index,
                 block=block,
                 ceilings=[self.ceilings[farmer] for farmer in turns],
-                rivals=Rivals.foresee(list(pool.seen)),
-                gate=self.gate,
+                rivals=Rivals.foresee(list(pool.seen), block),
+                gate=self.gate if pool.index >= self.gated_from else replace(self.gate, price=None),
                 hashes=pool.hashes_per_second * BLOCK_SECONDS * SEARCH_PART,
                 miss=miss_probability(pool.due, pool.lost, pool.settings),
                 pot=block_reward(pool.index),
             )
         )
         self.plans.append(plan)
+        pool.least_zeros = plan.least_zeros
         planted = set(turns[: plan.places])
         return [
             stake_of(plan.stake_stroops, ceiling) if farmer in planted else None

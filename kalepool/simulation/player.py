@@ -21,18 +21,18 @@ from kalepool.protocol.model import Block
 from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
 
-Allocation = Callable[[Luck, list[int], float, int], None]
-"""(luck, farmers searched for, hashes, the block's min_zeros): spends the hashes."""
+Allocation = Callable[[Luck, list[int], float, int, int], None]
+"""(luck, farmers searched for, hashes, the block's min_zeros, what all are raised to): spends the hashes."""
 
 REMEMBERED = 300
 DAY = blocks_per_day(MAINNET)
 
 
-def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int) -> None:
+def by_schedule(luck: Luck, active: list[int], hashes: float, floor: int, least: int) -> None:
     """As the workers do: always for the farmer that `pick` names, until it has a zero more. `active` in turn."""
     zeros = [luck.zeros[farmer] for farmer in active]
     while active and hashes > 0:
-        position = pick(zeros, 0, floor)
+        position = pick(zeros, 0, floor, least=least)
         farmer = active[position]
         spent = min(luck.to_go(farmer), hashes)
         hashes -= spent
@@ -52,6 +52,7 @@ class Pool:
     inclusions: list[int] = field(default_factory=list)
     gate: PriceGate = UNPRICED
     index: int = 0
+    least_zeros: int = 0
     seen: deque[PastBlock] = field(default_factory=lambda: deque(maxlen=DAY))
     due: int = 0
     lost: int = 0
@@ -111,7 +112,7 @@ class ScheduledBlock:
             tick = self._tick()
             if self.active:
                 power = tick * self.pool.hashes_per_second
-                allocate(self.luck, self.active, power, self.contract.block.min_zeros)
+                allocate(self.luck, self.active, power, self.contract.block.min_zeros, self.pool.least_zeros)
                 hashes += power
             self._note_shares()
             self.now += tick

@@ -138,13 +138,13 @@ FROM (SELECT DISTINCT ON (searcher) hashes_per_second FROM hashrates
 -- name: upsert_block_plan
 -- What is meant for a block.
 INSERT INTO block_plans (block_index, pooler_id, farmers, places, stake_stroops, reward_stroops, pail_fee_stroops, price_xlm,
-                         reason)
+                         reason, least_zeros)
 VALUES (%(block_index)s, %(pooler_id)s, %(farmers)s, %(places)s, %(stake_stroops)s, %(reward_stroops)s,
-        %(pail_fee_stroops)s, %(price_xlm)s, %(reason)s)
+        %(pail_fee_stroops)s, %(price_xlm)s, %(reason)s, %(least_zeros)s)
 ON CONFLICT (block_index, pooler_id) DO UPDATE
 SET farmers = excluded.farmers, places = excluded.places, stake_stroops = excluded.stake_stroops,
     reward_stroops = excluded.reward_stroops, pail_fee_stroops = excluded.pail_fee_stroops, price_xlm = excluded.price_xlm,
-    reason = excluded.reason, planned_at = now();
+    reason = excluded.reason, least_zeros = excluded.least_zeros, planned_at = now();
 
 -- name: upsert_workers
 -- Workers as they are now; what they hashed since the last time counts for the block that is open.

@@ -99,7 +99,7 @@ FROM pool_switches;
 -- What was meant for a block and the next; of one pooler, or of all together if null.
 SELECT block_index AS index, sum(farmers)::bigint AS farmers, sum(places)::bigint AS places, max(stake_stroops) AS stake_stroops,
        sum(reward_stroops) AS reward_stroops, max(pail_fee_stroops) AS pail_fee_stroops, max(price_xlm) AS price,
-       max(reason) AS reason
+       max(reason) AS reason, max(least_zeros) AS least_zeros
 FROM block_plans
 WHERE (%(pooler_id)s::uuid IS NULL OR pooler_id = %(pooler_id)s)
   AND block_index BETWEEN %(block_index)s AND %(block_index)s + 1

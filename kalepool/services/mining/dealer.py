@@ -30,7 +30,8 @@ class FarmerPlace:
     """A farmer in its pooler's open block, and the most zeros found for it so far.
 
     age_seconds: how long ago the coordinator first saw the block, by the database's clock alone: started_at is the
-    ledger's, and need not agree with ours. ends_at, by our clock, follows from it.
+    ledger's, and need not agree with ours. ends_at, by our clock, follows from it. least_zeros: what all of the block
+    are searched for before anybody gets a zero that pays.
     """
 
     block_index: int
@@ -42,6 +43,7 @@ class FarmerPlace:
     zeros: int
     age_seconds: float
     min_zeros: int = 0
+    least_zeros: int = 0
     ends_at: datetime | None = None
 
     def is_open(self, now: datetime) -> bool:
@@ -97,7 +99,7 @@ class Rig:
 
 
 class Dealer:
-    """All places and rigs of this process."""
+    """All places, and the rigs of this process."""
 
     def __init__(self, ids: JobIds, *, block_seconds: int, share_seconds: float) -> None:
         self._ids = ids
@@ -107,6 +109,8 @@ class Dealer:
         self.rigs: dict[int, Rig] = {}
         self.serials: deque[int] = deque()
         """Numbers for jobs to come, that nobody ever had."""
+        self.processes = 1
+        """How many deal jobs side by side, each to rigs of its own."""
 
     @property
     def newest_index(self) -> int:
@@ -170,7 +174,8 @@ class Dealer:
         paces = {searcher: rig.pace.difficulty if rig.proven else MIN_DIFFICULTY for searcher, rig in rigs.items()}
         speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}
         floor = max((place.min_zeros for place in self.places.values() if place.is_open(now)), default=0)
-        placed = assign(zeros, speeds, self._present(rigs), floor)
+        least = max((place.least_zeros for place in self.places.values() if place.is_open(now)), default=0)
+        placed = assign(zeros, speeds, self._present(rigs), floor, least, processes=self.processes)
         waiting = False
         for searcher, rig in every.items():
             farmer_id = placed.get(searcher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -152,3 +152,12 @@ async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database
         assert rig.given is not None and rig.given.place.farmer_id in planted
         await field.execute("UPDATE block_plans SET places = 3")
         await served(left_out | set(planted))
+        # What all are raised to is heard of as well.
+        await field.execute("UPDATE block_plans SET least_zeros = 5")
+        async with asyncio.timeout(10):
+            while {place.least_zeros for place in mining.dealer.places.values()} != {5}:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        for place in mining.dealer.places.values():
+            place.zeros = 4 if place.farmer_id == planted[1] else 5
+        mining.dealer.deal(datetime.now(UTC) + timedelta(seconds=5))
+        assert rig.given.place.farmer_id == planted[1]

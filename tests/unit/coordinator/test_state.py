@@ -14,6 +14,7 @@ from kalepool.chain import Farm, Ledger
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
 from kalepool.coordinator.state import FINDS_PER_SECOND, CoordinatedFarmer, State, report_zeros
+from kalepool.policy.planting import PlantingPlan
 from kalepool.policy.schedule import Plant, decide
 from kalepool.policy.snapshot import FarmerState, Found, Snapshot
 from kalepool.protocol.model import Block, Pail
@@ -91,6 +92,13 @@ def test_the_job_says_what_the_pool_has(state: State) -> None:
     assert first and second and second.version == first.version + 1
     assert dict(first.farmers) == {FARMERS[0].key: 0, FARMERS[1].key: 4, FARMERS[2].key: 0}
     assert first.block == BLOCK and first.index == 7
+
+
+def test_the_job_says_what_all_are_raised_to_in_its_block(state: State) -> None:
+    for index, least in ((7, 5), (8, 0)):
+        state.plan = PlantingPlan(index, 3, 3, 0, 0, 0, None, least_zeros=5)
+        job = state.job(1e6)
+        assert job is not None and job.least_zeros == least
 
 
 def test_a_plant_in_flight_or_done_is_not_repeated(state: State) -> None:

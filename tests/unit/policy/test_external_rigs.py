@@ -48,6 +48,13 @@ def test_the_first_in_turn_has_all_power_while_finds_are_rare():
     assert set(assign(zeros, rigs, placed, 5).values()) == {"not"}
 
 
+def test_all_are_raised_before_anybody_gets_a_zero_that_pays():
+    zeros, rigs = {"owed": 5, "not": 2, "last": 0}, dict.fromkeys(range(3), 1e3)
+    assert set(assign(zeros, rigs, {}, 5, least=5).values()) == {"not"}
+    zeros["not"] = zeros["last"] = 5
+    assert set(assign(zeros, rigs, {}, 5, least=5).values()) == {"owed"}
+
+
 def test_no_farmer_no_place():
     assert assign({}, {1: 1e6}, {1: "gone"}) == {}
     assert assign({"a": 1}, {}, {}) == {}

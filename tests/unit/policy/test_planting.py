@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.foresight import PRIOR_GAP, PastBlock, Rivals, paying_zeros
-from kalepool.policy.planting import PlantingQuestion, SitOut, in_words, plan_block
+from kalepool.policy.foresight import PRIOR_GAP, PastBlock, Rivals, _served, paying_zeros
+from kalepool.policy.planting import PlantingQuestion, SitOut, budget_left, in_words, plan_block
 from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
 from kalepool.policy.stake import StakeQuestion, _Worth, ceiling_of, common_stake, stake_of
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
@@ -65,6 +66,22 @@ def test_what_nobody_saw_is_not_made_up() -> None:
     assert Rivals.foresee(hidden).most == 0, "the bound is our own"
 
 
+def zeros_from(min_zeros: int, max_zeros: int, others_points: float) -> PastBlock:
+    bounds = replace(BOUNDS, min_zeros=min_zeros, max_zeros=max_zeros)
+    return PastBlock(replace(bounds, normalized_total=round(others_points * scale(bounds))))
+
+
+def test_rivals_are_foreseen_from_blocks_with_the_same_bounds_of_zeros() -> None:
+    """The lower the least zeros, the more of everybody's zeros count."""
+    past = [zeros_from(5, 8, 1400), zeros_from(0, 8, 2200), zeros_from(5, 9, 1300)] * 20
+    for min_zeros, max_zeros, points in ((5, 8, 1400), (0, 8, 2200), (5, 9, 1300), (3, 7, 4900 / 3)):
+        rivals = Rivals.foresee(past, replace(BOUNDS, min_zeros=min_zeros, max_zeros=max_zeros))
+        assert rivals.fixed == pytest.approx(points, rel=1e-3), "where none was like it, of the last ones"
+        assert rivals.lower == (None if min_zeros == 0 else pytest.approx(2200, rel=1e-3)) and rivals.lower_zeros == 0
+    assert Rivals.foresee(past).fixed == pytest.approx(4900 / 3, rel=1e-3)
+    assert Rivals.foresee([zeros_from(4, 8, 1500)], BOUNDS).lower is None, "too little lower to tell"
+
+
 def test_zeros_are_reached_by_the_schedule() -> None:
     everybody_once = 50 * 16.0**6
     assert paying_zeros(0, 50, BOUNDS) == 0
@@ -73,6 +90,20 @@ def test_zeros_are_reached_by_the_schedule() -> None:
     assert paying_zeros(1e15, 50, BOUNDS) == pytest.approx(50)
     assert paying_zeros(1e9, 50, replace(BOUNDS, max_zeros=5)) == 0
     assert paying_zeros(1e9, 10, BOUNDS) / 10 > paying_zeros(1e9, 100, BOUNDS) / 100
+
+
+@given(st.floats(0.01, 2000), st.floats(0, 5000))
+def test_no_more_are_served_than_want_or_than_there_are_finds(wanting: float, finds: float) -> None:
+    served = _served(wanting, finds)
+    assert 0 <= served <= min(wanting, finds)
+    assert _served(wanting, finds + 1) >= served - 1e-9
+
+
+@pytest.mark.parametrize(("wanting", "finds"), [(1, 1), (3, 2), (10, 12), (40, 38)])
+def test_finds_come_by_chance(wanting: int, finds: float) -> None:
+    drawn = np.minimum(np.random.default_rng(1).poisson(finds, 100_000), wanting).mean()
+    assert _served(wanting, finds) == pytest.approx(drawn, rel=0.01)
+    assert _served(wanting, finds) < min(wanting, finds)
 
 
 # One stake
@@ -159,6 +190,20 @@ def test_no_other_number_would_leave_more(price: float, speed: float, farmers: i
         assert net >= limited.reward_stroops * price - places * FEES.pail - 1
 
 
+def test_all_are_raised_where_the_pool_is_better_off_with_a_high_min_zeros() -> None:
+    """Ours are among the best here, who has most: what is added to all makes the difference less."""
+    slow = replace(QUESTION, gate=UNPRICED, hashes=1e6 * 275)
+    with_more = replace(RIVALS, lower=RIVALS.fixed + 0.43 * 1800, lower_zeros=0)
+    assert plan_block(slow).least_zeros == 0, "nobody knows what it means"
+    plan = plan_block(replace(slow, rivals=with_more))
+    assert plan.places == 50 and plan.least_zeros == 5
+    assert plan_block(replace(slow, rivals=with_more, hashes=1e5 * 275)).least_zeros == 4, "as far as power goes"
+    assert plan_block(replace(slow, rivals=with_more, ceilings=[])).least_zeros == 0
+    # Few others, each as good in gap and stake and better in zeros: what is added to all makes the difference less.
+    few = replace(RIVALS, fixed=40 * 1.5, staked=40 * 6_500_000, lower=40 * 1.8, lower_zeros=0)
+    assert plan_block(replace(slow, rivals=few)).least_zeros == 0
+
+
 def test_between_some_sit_out() -> None:
     """Where power is scarce: the first pails get the zeros, more pails only share them."""
     plans = [plan_block(replace(QUESTION, gate=PriceGate(FEES, price))) for price in (0.0055, 0.006, 0.0065, 0.007)]
@@ -178,6 +223,24 @@ def test_a_budget_ends_plants_whatever_they_would_bring() -> None:
     )
     free = replace(QUESTION, gate=PriceGate(PailFees(0, 0, 0), 0.01), budget_stroops=0)
     assert plan_block(free).places == 50, "what costs nothing needs no budget"
+
+
+@given(st.integers(0, 60 * 80_000), st.lists(st.integers(1, 30), min_size=1, max_size=12))
+def test_a_day_costs_no_more_than_its_budget(budget: int, farmers: list[int]) -> None:
+    """What is planted is worked and harvested in the blocks that follow, whatever is left."""
+    spent, unharvested, places = 0, 0, 0
+    for count in farmers:
+        left = budget_left(budget, spent, 0, unharvested, FEES)
+        plan = plan_block(
+            replace(QUESTION, gate=PriceGate(FEES, 0.05), ceilings=[10 * KALE] * count, budget_stroops=left)
+        )
+        spent += plan.places * FEES.plant
+        assert budget_left(budget, spent, plan.places, unharvested + plan.places, FEES) >= 0
+        spent += plan.places * FEES.work + unharvested * FEES.harvest
+        unharvested = places = plan.places
+        assert (plan.reason == SitOut.BUDGET) == (plan.places < count)
+    assert spent + unharvested * FEES.harvest <= budget
+    assert budget_left(budget, spent, 0, unharvested, FEES) < FEES.pail or places == farmers[-1]
 
 
 def test_without_a_price_all_are_planted() -> None:

@@ -24,7 +24,7 @@ def test_hashes_find_as_much_however_they_are_cut_up(allocate: Allocation) -> No
     luck = Luck(np.random.default_rng(0), 4000)
     for farmer in range(4000):
         for _ in range(4):
-            allocate(luck, [farmer], 250_000, 0)
+            allocate(luck, [farmer], 250_000, 0, 0)
     assert luck.spent == pytest.approx([1_000_000] * 4000)
     for zeros in range(3, 7):
         reached = np.mean([found >= zeros for found in luck.zeros])

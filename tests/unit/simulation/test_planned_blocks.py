@@ -10,15 +10,16 @@ import pytest
 
 from kalepool.config import Settings
 from kalepool.coordinator.process import rules_of
+from kalepool.policy import planting
 from kalepool.policy.price_gate import UNPRICED, PriceGate
-from kalepool.protocol.model import STROOPS_PER_KALE
+from kalepool.protocol.model import STROOPS_PER_KALE, Block
 from kalepool.simulation import mainnet
 from kalepool.simulation.block import Ledgers, SimulatedBlock
 from kalepool.simulation.luck import Luck
 from kalepool.simulation.mainnet import Reaction
 from kalepool.simulation.planned import Planned
 from kalepool.simulation.player import Pool, ScheduledBlock, by_schedule
-from kalepool.simulation.seasons import Setup, Staking, balances, on_mainnet
+from kalepool.simulation.seasons import WARM_UP_BLOCKS, Setup, Staking, balances, on_mainnet
 from kalepool.simulation.summary import Summary, summarise
 
 RULES = rules_of(Settings.model_construct())
@@ -66,11 +67,35 @@ def test_one_stake_is_never_worse_than_a_part_of_each_balance_or_what_counts_now
 
 
 @pytest.mark.no_cover
+def test_a_pool_with_little_power_does_not_hand_rivals_their_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pails without zeros would make the next block's min_zeros 0, and all of the rivals' zeros count."""
+
+    def play() -> tuple[float, set[int]]:
+        blocks: list[int] = []
+        staking = Planned([10 * KALE] * 50, UNPRICED)
+
+        def seen(block: Block, pool: Pool) -> Sequence[int | None]:
+            blocks.append(block.min_zeros)
+            return staking(block, pool)
+
+        setup = Setup(50, 1e6, RULES)
+        return summarise(list(on_mainnet(setup, search, seen, HOUR, 3))).won, set(blocks[WARM_UP_BLOCKS:])
+
+    won, min_zeros = play()
+    assert min_zeros == {5}
+    monkeypatch.setattr(planting, "raised_to", lambda floor, farmers, hashes: 0)
+    without, min_zeros = play()
+    assert min_zeros == {0, 5}
+    assert won > 1.05 * without
+
+
+@pytest.mark.no_cover
 @pytest.mark.slow(8, "an hour of blocks, at six prices")
 @pytest.mark.parametrize("mhs", [1, 40, 1000])
 def test_what_is_left_is_never_less_than_with_all_or_none(mhs: float) -> None:
     def left(price: float, gate: PriceGate) -> tuple[float, float]:
-        summary = farm(Planned(CEILINGS["equal"], gate), gate=gate, mhs=mhs)
+        begins = mainnet.FIRST_INDEX + WARM_UP_BLOCKS
+        summary = farm(Planned(CEILINGS["equal"], gate, begins), gate=gate, mhs=mhs)
         return summary.net_xlm(price), summary.sat_out
 
     everybody = farm(Planned(CEILINGS["equal"], UNPRICED), mhs=mhs)
