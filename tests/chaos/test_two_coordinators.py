@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.pool, pytest.mark.acceptance]
 FARMERS, LEDGER_SECONDS, BLOCK_SECONDS = 3, 0.5, 12
 LEASE_SECONDS = 1.0
 FROZEN_SECONDS = 30.0
-THROWN_OUT_SECONDS = 2.0
+THROWN_OUT_SECONDS = 4.0
 """One that is frozen within a transaction is thrown out of it by then."""
 
 AUDIT = """

@@ -97,7 +97,7 @@ class Cast:
         searcher = 0
         if "{searcher}" in template:  # each call may retire the one it has
             rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
-            searcher = (await self.database.fetch_one("insert_rig", **rig) or {})["searcher"]
+            searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
         names = {
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,
@@ -123,6 +123,7 @@ def block(cast: Cast) -> dict:
 TABLE: dict[str, Call] = {
     # public
     "GET /health": Call(EVERYBODY),
+    "GET /alive": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
     "GET /books": Call(EVERYBODY),
     "GET /books/blocks": Call(EVERYBODY),

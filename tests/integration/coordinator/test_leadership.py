@@ -173,6 +173,7 @@ async def test_a_coordinators_login_writes_nowhere_without_its_number(
         await login.execute("insert_hashrates", searchers=[], speeds=[])
 
 
+@pytest.mark.slow(7, "a transaction that is never ended has to be thrown out after 4 s")
 async def test_who_takes_over_waits_for_what_is_being_written_but_not_for_ever(
     login: Database, pooler_id: UUID, database_url: str
 ) -> None:
@@ -193,7 +194,7 @@ async def test_who_takes_over_waits_for_what_is_being_written_but_not_for_ever(
     # One that was frozen within a transaction.
     with psycopg.connect(database_url) as frozen:
         frozen.execute("SELECT require_leadership(%s, 2)", (pooler_id,))
-        assert await taken(first, LEASE + 4.0) == Fence(pooler_id, 3)
+        assert await taken(first, LEASE + 7.0) == Fence(pooler_id, 3)
         with pytest.raises(psycopg.Error, match="idle-in-transaction"):
             frozen.execute("SELECT 1")
 

@@ -1,0 +1,143 @@
+"""The API's OpenAPI description: FastAPI's, with our problems, lasting names of operations, and examples.
+
+examples.json: what the operations answered in a run; made anew with `KALEPOOL_RECORD_EXAMPLES=1 pytest
+tests/integration/api/test_examples.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from kalepool.api import problems
+from kalepool.api.versions import ENDINGS, V1
+
+OPERATION_IDS = {
+    "GET /health": "get_health",
+    "GET /alive": "get_alive",
+    "GET /info": "get_info",
+    "GET /blocks/{index}": "get_block",
+    "GET /books": "get_books",
+    "GET /books/blocks": "list_block_results",
+    "GET /books/days": "list_day_results",
+    "GET /.well-known/stellar.toml": "get_stellar_toml",
+    "GET /auth": "get_challenge",
+    "POST /auth": "answer_challenge",
+    "POST /farmers/register": "register_farmer",
+    "GET /farmers": "list_farmers",
+    "GET /farmers/{farmer_id}": "get_farmer",
+    "PATCH /farmers/{farmer_id}": "change_farmer",
+    "GET /farmers/{farmer_id}/blocks": "list_farmer_blocks",
+    "GET /farmers/{farmer_id}/export": "export_farmer_blocks",
+    "GET /farmers/{farmer_id}/withdrawals": "list_withdrawals",
+    "POST /farmers/{farmer_id}/withdrawals": "order_withdrawal",
+    "GET /farmers/{farmer_id}/withdrawals/{withdrawal_id}": "get_withdrawal",
+    "POST /farmers/{farmer_id}/leave": "leave",
+    "GET /farmers/{farmer_id}/leave": "get_leaving",
+    "GET /farmer/poolers": "list_open_poolers",
+    "GET /farmer/farmers": "list_own_farmers",
+    "POST /farmer/farmers": "register_own_farmer",
+    "POST /plant": "plant",
+    "POST /work": "work",
+    "POST /harvest": "harvest",
+    "GET /poolers/{pooler_id}": "get_pooler",
+    "GET /poolers/{pooler_id}/blocks": "list_pooler_blocks",
+    "GET /poolers/{pooler_id}/failures": "list_pooler_failures",
+    "GET /poolers/{pooler_id}/compensations": "list_pooler_compensations",
+    "GET /keys": "list_own_keys",
+    "POST /keys": "make_key",
+    "DELETE /keys/{key_id}": "end_key",
+    "POST /miner/register": "register_miner",
+    "POST /miner/invites": "make_invite",
+    "GET /miner/job": "get_job",
+    "GET /miner/jobs/stream": "stream_jobs",
+    "POST /miner/shares": "submit_shares",
+    "GET /miner/me": "get_miner",
+    "PATCH /miner/me": "change_miner",
+    "DELETE /miner/rigs/{searcher}": "retire_rig",
+    "GET /miner/credits": "list_credits",
+    "GET /miner/blocks/{block_index}": "get_block_credits",
+    "GET /miner/blocks/{block_index}/closing": "get_block_closing",
+    "GET /miner/blocks/{block_index}/shares": "get_share_log",
+    "GET /miner/balance": "get_miner_balance",
+    "GET /miner/payouts": "list_payouts",
+    "POST /miner/payouts": "order_payout",
+    "GET /miner/statement": "export_miner_statement",
+    "POST /operator/books/corrections": "correct_books",
+    "GET /operator/results/{by}": "export_results",
+    "GET /operator/audit/{what}": "export_audit",
+    "GET /operator/poolers": "list_poolers",
+    "POST /operator/poolers": "add_pooler",
+    "PATCH /operator/poolers/{pooler_id}": "change_pooler",
+    "GET /operator/planting": "get_planting",
+    "PUT /operator/planting": "switch_planting",
+    "GET /operator/miners": "list_miners",
+    "PUT /operator/miners/{miner_id}/ban": "ban_miner",
+    "DELETE /operator/miners/{miner_id}/ban": "lift_ban",
+    "GET /operator/keys": "list_all_keys",
+    "POST /operator/keys": "make_key_for",
+    "DELETE /operator/keys/{key_id}": "end_any_key",
+    "GET /operator/submissions": "list_submissions",
+    "GET /operator/submissions/{submission_id}": "get_submission",
+    "PUT /operator/submissions/{submission_id}/outcome": "settle_submission",
+    "GET /operator/fees": "get_fees",
+    "GET /operator/compensations": "list_compensations",
+    "PUT /operator/compensations/{compensation_id}/payment": "note_compensation_payment",
+    "PUT /operator/compensations/{compensation_id}/approval": "approve_compensation_payment",
+    "PUT /operator/compensations/{compensation_id}/check": "judge_compensation",
+    "GET /operator/gaps": "list_gaps",
+    "PUT /operator/gaps/acknowledgement": "acknowledge_gaps",
+    "GET /operator/actions": "list_actions",
+    "POST /operator/own-wallets": "register_own_wallet",
+    "PUT /operator/own-wallets/{farmer_id}/terms": "set_self_planting_terms",
+}
+"""Generated clients name their methods so: within a version none of them changes, and none is used again."""
+
+AT_THE_ROOT = "/.well-known/"
+"""Where it is had is said elsewhere."""
+
+
+@cache
+def recorded() -> dict[str, dict[str, Any]]:
+    """By operation: `request`, where it has a body, and `answer`, where it has one that is JSON."""
+    return json.loads((Path(__file__).parent / "examples.json").read_text())
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Made once for each app."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+        )
+        made["servers"] = [{"url": V1}]
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = problems.SCHEMA
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        for path, operations in made["paths"].items():
+            for method, operation in operations.items():
+                _complete(f"{method.upper()} {path}", operation)
+            if path.startswith(AT_THE_ROOT):
+                operations["servers"] = [{"url": "/"}]
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _complete(name: str, operation: dict[str, Any]) -> None:
+    """With its lasting name, its examples, and whether it ends."""
+    operation["operationId"] = OPERATION_IDS.get(name, operation["operationId"])
+    if name in ENDINGS:
+        operation["deprecated"] = True
+    example = recorded().get(name, {})
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if body is not None and "request" in example:
+        body.setdefault("example", example["request"])
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {}).get("application/json")
+        if status < "300" and content is not None and "answer" in example:
+            content.setdefault("example", example["answer"])
