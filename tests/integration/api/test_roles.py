@@ -97,7 +97,7 @@ class Cast:
         searcher = 0
         if "{searcher}" in template:  # each call may retire the one it has
             rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
-            searcher = (await self.database.fetch_one("insert_rig", **rig) or {})["searcher"]
+            searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
         names = {
             "invite_id": (await mining_accounts.create_invite(self.database, "", 1, 3600)).invite_id,
             "farmer_id": self.farmer.farmer_id,
@@ -124,6 +124,7 @@ def block(cast: Cast) -> dict:
 TABLE: dict[str, Call] = {
     # public
     "GET /health": Call(EVERYBODY),
+    "GET /alive": Call(EVERYBODY),
     "GET /info": Call(EVERYBODY),
     "GET /books": Call(EVERYBODY),
     "GET /books/blocks": Call(EVERYBODY),
