@@ -2,6 +2,8 @@
 
 app.py        create_app: opens everything, and brings the routers together
 server.py     serve: the process
+leading.py    which of several processes leads: what that one alone has and does
+forwarding.py   what the others pass on to it, and to each other
 routes/       the endpoints, one router an audience
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
