@@ -75,13 +75,17 @@ class Pool:
     environment: dict[str, str]
     database_url: str
     log: Path
+    workers: int = 1
     pooler_id: UUID = field(default_factory=new_id)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kalepool", "api"], env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", "kalepool", "api", "--workers", str(self.workers)],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
 
     def kill(self, number: signal.Signals) -> None:
@@ -136,7 +140,9 @@ class Pool:
 
 
 @asynccontextmanager
-async def running_pool(folder: Path, rate_per_miner: float) -> AsyncIterator[Pool]:
+async def running_pool(
+    folder: Path, rate_per_miner: float, *, workers: int = 1, log_level: str = "error"
+) -> AsyncIterator[Pool]:
     with Postgres.start(folder / "data") as server, socket.create_server(("127.0.0.1", 0)) as taken:
         database_url = server.create_database("load")
         await migrate(database_url)
@@ -152,9 +158,9 @@ async def running_pool(folder: Path, rate_per_miner: float) -> AsyncIterator[Poo
             "KALEPOOL_API_CONNECTIONS": "100000",
             "KALEPOOL_API_CONNECTIONS_PER_ADDRESS": "100000",  # all miners are on this machine
             "KALEPOOL_MINER_SHARE_SECONDS": str(1 / rate_per_miner),
-            "KALEPOOL_LOG_LEVEL": "error",
+            "KALEPOOL_LOG_LEVEL": log_level,
         }
-        pool = Pool(f"http://127.0.0.1:{port}", environment, database_url, folder / "api.log")
+        pool = Pool(f"http://127.0.0.1:{port}", environment, database_url, folder / "api.log", workers)
         await pool.plough(farmers=50)
         await pool.open_block(100)
         pool.start()

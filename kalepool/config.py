@@ -195,6 +195,17 @@ class Settings(BaseSettings):
     """Port on this machine where the API gives the pool's metrics to Prometheus without a key. Without one they take an
     operator's."""
 
+    api_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve the API behind its one address on this machine. One of them leads; miners' jobs and shares
+    and the page's streams are served by all."""
+
+    api_sibling_host: str = "127.0.0.1"
+    """Address of this machine at which other processes of the API reach this one: on several machines that share the
+    database, one that the others reach."""
+
+    api_sibling_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port for the same, and with several processes the ports above it; 0 takes free ones."""
+
     home_domain: str | None = None
     """Domain where wallets look for stellar.toml, as pool.example."""
 

@@ -33,6 +33,7 @@ from psycopg_pool.pool_async import AddConnection, MaintenanceTask
 
 from kalepool.errors import (
     ConfigError,
+    ConflictError,
     DatabaseError,
     DatabaseFullError,
     DatabaseUnavailableError,
@@ -144,14 +145,16 @@ async def _lock_migrations(connection: psycopg.AsyncConnection[Any], seconds: fl
         raise DatabaseError(f"another process has been migrating the database for {seconds:.0f} s") from None
 
 
-async def _lock(connection: psycopg.AsyncConnection[Any], key: int, seconds: float) -> None:
+async def _lock(
+    connection: psycopg.AsyncConnection[Any], key: int, seconds: float | None, look_seconds: float = 0.05
+) -> None:
     """Take the advisory lock for this connection's lifetime. Raises TimeoutError when another has it all the time."""
     async with asyncio.timeout(seconds):
         while True:
             cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (key,))
             if (await cursor.fetchone() or (False,))[0]:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(look_seconds)
 
 
 async def _missing_migrations(connection: psycopg.AsyncConnection[Any]) -> list[str]:
@@ -377,6 +380,39 @@ class Database:
                         await _beat(connection)
             except psycopg.OperationalError as error:
                 log.warning("listening_interrupted", channel=channel, error=str(error).strip())
+                await asyncio.sleep(0.25)
+
+    async def hold_lock(
+        self, name: str, wait_seconds: float | None, *, release_seconds: float | None = None, look_seconds: float = 0.05
+    ) -> AsyncGenerator[None]:
+        """Hold the lock of this name, which one process at a time can, on a connection of its own.
+
+        Yields each time it is taken: once now, and again when the connection broke and was made anew. release_seconds:
+        the server gives it to others after so long without a word of this process. look_seconds: how often it is asked
+        for. Raises ConflictError when somebody else has held it for `wait_seconds`.
+        """
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        beat_seconds = BEAT_SECONDS if release_seconds is None else release_seconds / 4
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=10
+                ) as connection:
+                    if release_seconds is not None:
+                        milliseconds = str(round(release_seconds * 1000))
+                        await connection.execute(
+                            "SELECT set_config('idle_session_timeout', %s, false)", (milliseconds,)
+                        )
+                    await _lock(connection, key, wait_seconds, look_seconds)
+                    yield
+                    while True:
+                        async for _ in connection.notifies(timeout=beat_seconds):  # none come
+                            pass
+                        await _beat(connection)
+            except TimeoutError:
+                raise ConflictError(f"another process holds {name!r}: end it first") from None
+            except psycopg.OperationalError as error:
+                log.warning("lock_interrupted", lock=name, error=str(error).strip())
                 await asyncio.sleep(0.25)
 
 

@@ -27,12 +27,14 @@ log = structlog.get_logger()
 
 
 class Channel(StrEnum):
-    """A trigger of the schema tells of blocks and keys, the services of farmers, whoever stores shares of those."""
+    """A trigger of the schema tells of blocks and keys, the services of farmers, whoever stores shares of those, each
+    API process the others of what it counts."""
 
     BLOCKS = "blocks"
     FARMERS = "farmers"
     SHARES = "shares"
     API_KEYS = "api_keys"
+    SIBLINGS = "siblings"
 
 
 class MalformedNoticeError(ValueError):
@@ -146,6 +148,25 @@ class KeyNotice(AnyNotice):
     @classmethod
     def from_text(cls, text: str) -> Self:
         return cls(_id(text))
+
+
+@dataclass(frozen=True, slots=True)
+class SiblingNotice(AnyNotice):
+    """What one API process tells the others: JSON, and a code that says that it is one. See services/siblings.py."""
+
+    CHANNEL = Channel.SIBLINGS
+    code: str
+    body: str
+
+    def to_text(self) -> str:
+        return f"{self.code} {self.body}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        code, _, body = text.partition(" ")
+        if not (code.isascii() and len(code) == 32 and body):
+            raise MalformedNoticeError("no code and body")
+        return cls(code, body)
 
 
 Kind = TypeVar("Kind", bound=AnyNotice)

@@ -28,6 +28,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
     pipe: bool = False,
+    output_as_ours: bool = False,
     user: pwd.struct_passwd | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that a terminal's Ctrl-C reaches only us.
@@ -35,7 +36,8 @@ def spawn(
     user: whom it runs as, with no other group than the user's own; for root alone. Its working directory is / then.
 
     On Linux the kernel sends it `death_signal` when the calling THREAD ends, even by kill -9: call this from the main
-    thread. Standard error, and standard output unless `pipe`, are appended to `log` (None: thrown away).
+    thread. Standard error, and standard output unless `pipe`, are appended to `log` (None: thrown away);
+    output_as_ours: they go where ours do.
     """
     parent = os.getpid()
 
@@ -49,8 +51,8 @@ def spawn(
         return subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if pipe else output,
-            stderr=output,
+            stdout=None if output_as_ours else subprocess.PIPE if pipe else output,
+            stderr=None if output_as_ours else output,
             env=None if environment is None else dict(environment),
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' session, for the same end

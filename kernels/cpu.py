@@ -31,7 +31,7 @@ def layout(backend: str) -> Layout:
     if backend == "sse2":
         return Layout(128, 16, target=("x86-64", "+sse2"))
     if backend == "neon":  # with the SHA-3 extension rotations are free
-        return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 4)
+        return Layout(128, 1) if "sha3" in machine.cpu_features() else Layout(128, 4, short=True)
     # portable: lanes in vectors as wide as this machine's, and no intrinsic of any processor
     return Layout({"avx512": 512, "avx2": 256}.get("".join(machine.cpu_backends()[:1]), 128), 1)
 
@@ -75,16 +75,19 @@ class _CpuBackend:
 class _Window:
     """What a template's nonces with one high word share, where the kernel can read it."""
 
-    def __init__(self, lanes: Sequence[int], layout: Layout) -> None:
+    def __init__(self, lanes: Sequence[int], layout: Layout, state: Sequence[int] = ()) -> None:
+        """lanes: after the linear half of round 1; state: before it, for a short layout."""
         self._lanes = _aligned(np.array(lanes, np.uint64))
-        self._words = self._lanes if layout.parts == 1 else _aligned(vector.spread(lanes, layout.parts))
+        words = vector.with_effects(state) if layout.short else lanes
+        self._words = self._lanes if layout.parts == 1 else _aligned(vector.spread(words, layout.parts))
         self.lanes = self._lanes.ctypes.data
         self.words = self._words.ctypes.data
 
 
 def _window(template: Template, high: int, layout: Layout) -> _Window:
     message = keccak.encode(template.index, high << 32, template.entropy, template.farmer)
-    return _Window(keccak.first_linear(keccak.absorb(message)), layout)
+    state = keccak.absorb(message)
+    return _Window(keccak.first_linear(state), layout, state)
 
 
 def _aligned(data: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 app.py        create_app: opens everything, and brings the routers together
 server.py     serve: the process
+leading.py    which of several processes leads: what that one alone has and does
+forwarding.py   what the others pass on to it, and to each other
 routes/       the endpoints, one router an audience
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
@@ -17,6 +19,7 @@ head.py       HEAD wherever GET works
 versions.py   /v1, and what ends
 description.py  the OpenAPI description: names of operations, examples
 problems.py   errors as application/problem+json
+typed.py      what people type into forms
 models.py     types that several routers share
 paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -13,8 +11,10 @@ from kalepool.api import problems
 from kalepool.api.auth import Keys
 from kalepool.api.bodies import BodyLimits
 from kalepool.api.description import describe
+from kalepool.api.forwarding import Forwarding, Peers, pass_home
 from kalepool.api.head import HeadAsGet
-from kalepool.api.limits import RateLimits, UnderWay
+from kalepool.api.leading import Leading
+from kalepool.api.limits import Holders, RateLimits, UnderWay
 from kalepool.api.proxies import ProxiedClients, Proxies
 from kalepool.api.routes import (
     books,
@@ -34,6 +34,7 @@ from kalepool.api.routes import (
     miner,
     operating,
     operating_forms,
+    operating_keys,
     operator,
     page,
     pooler,
@@ -44,18 +45,13 @@ from kalepool.api.routes import (
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
-from kalepool.chain import Chain
 from kalepool.config import Settings
-from kalepool.custody import open_custody
 from kalepool.database import Database
 from kalepool.errors import ConfigError
-from kalepool.services import operator_wallets, upkeep
-from kalepool.services.books.results import Days
-from kalepool.services.context import Context
-from kalepool.services.health import Health
+from kalepool.services import operator_wallets
 from kalepool.services.mining import Mining
-from kalepool.services.signin import SignIn
-from kalepool.tasks import end_tasks
+from kalepool.services.mining.service import ElsewhereError, read_job_key
+from kalepool.services.siblings import Siblings
 
 DESCRIPTION = """
 A mining pool for KALE on Stellar. Every amount is in stroops (10^-7) and, like every nonce, a decimal string. Errors
@@ -64,47 +60,44 @@ done twice.
 """
 
 CONNECTIONS = 20
-"""Connections to the database at most."""
-
-SHUTDOWN_SECONDS = 3.0
-"""What runs at the end may go on for so long; the rest is left to recovery at the next start."""
+"""Connections to the database at most, of each process."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app. It opens database, chain and custody when it starts, and closes them when it stops.
+    """The app. It opens the database when it starts, chain and custody when it leads, and closes them when it stops.
 
-    Routers find the services' Context at `request.app.state.context`. Raises ConfigError without a database, and for
-    operators' wallets that are none.
+    Where it leads, routers find the services' Context at `request.app.state.context`; else Forwarding lets only those
+    requests in that need none. Raises ConfigError without a database, and for operators' wallets that are none.
     """
     if settings.database_url is None:
         raise ConfigError("no database: set KALEPOOL_DATABASE_URL, or let `kalepool up` start one")
     url = settings.database_url.get_secret_value()
     operator_wallets.listed(settings)
 
+    requests = Holders(settings.api_connections_per_address)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Database.open(url, connections=CONNECTIONS) as database, Chain.of(settings) as chain:
-            await chain.servers.require_one_network(wait_for_one=False)
-            ctx = Context(settings, chain, await open_custody(settings, database), database)
-            app.state.context = ctx
-            app.state.health = Health(ctx)
-            app.state.limits = RateLimits(settings)
-            app.state.keys = Keys(database)
-            app.state.running = set()
-            app.state.days = Days(database)
-            app.state.viewing = page.Viewing(ctx, app.state.days)
-            app.state.log_readers = closings.LogReaders()
-            app.state.metrics = metrics.Metrics(ctx, app.state.health, app.state.days)
-            app.state.sign_in = await SignIn.open(ctx)
-            async with (
-                app.state.keys.listening(),
-                upkeep.running(ctx),
-                Mining.open(database, settings) as app.state.mining,
-            ):
-                try:
-                    yield
-                finally:
-                    await _end(app.state.running)
+        state = app.state
+        async with Database.open(url, connections=CONNECTIONS) as database, AsyncExitStack() as stack:
+            state.database = database
+            state.limits = RateLimits(settings)
+            state.keys = Keys(database)
+            state.running = set()
+            state.log_readers = closings.LogReaders()
+            siblings = await stack.enter_async_context(
+                Siblings.open(database, await read_job_key(database), state.sibling_address)
+            )
+            state.peers = await stack.enter_async_context(Peers.open(siblings))
+            state.viewing = page.Viewing(state.peers)
+            shared = {"rates": state.limits, "requests": requests, "viewers": state.viewing.holders}
+            for name, each in (shared | state.shared).items():
+                siblings.share(name, each)
+            state.lead = Leading(app, settings, database, siblings)
+            await stack.enter_async_context(state.keys.listening())
+            await stack.enter_async_context(state.lead.running())
+            state.mining = await stack.enter_async_context(Mining.open(database, settings, siblings))
+            yield
 
     app = FastAPI(
         title="kalepool",
@@ -117,9 +110,13 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics_port = None
+    app.state.sibling_address = ""
+    app.state.shared = {}  # what else this process counts and the others are told of, by name
+    app.state.end = lambda: None  # ends the process
+    app.add_middleware(Forwarding)
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
-    app.add_middleware(UnderWay, settings.api_connections_per_address)
+    app.add_middleware(UnderWay, requests)
     app.add_middleware(ProxiedClients, Proxies(settings.trusted_proxies))
     app.add_middleware(Versioned, lambda: app.openapi()["paths"])
     app.add_middleware(HeadAsGet)
@@ -147,17 +144,12 @@ def create_app(settings: Settings) -> FastAPI:
         mine_account,
         operating,
         operating_forms,
+        operating_keys,
         metrics,
     )
     for audience in audiences:
         app.include_router(audience.router)
     problems.install(app, [route for audience in audiences for route in audience.router.routes], page.show_missing)
+    app.add_exception_handler(ElsewhereError, pass_home)
     app.openapi = lambda: describe(app)
     return app
-
-
-async def _end(running: set[asyncio.Task[Any]]) -> None:
-    """Gives operations under way a moment to end, then breaks them off: recovery settles what they leave open."""
-    if running:
-        await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
-    await end_tasks(running)

@@ -16,7 +16,7 @@ import structlog
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from kalepool.api.limits import RateLimits
+from kalepool.api.limits import COUNTED, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
 from kalepool.fencing import HEADER, Fence, act_for
@@ -124,7 +124,8 @@ async def principal(
         detail = "this key is unknown, expired or revoked" if credentials else "Authorization: Bearer <key> is missing"
         raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
     caller = Principal(owner.key_id, owner.role, owner.subject_id, owner.subject_wallet)
-    limits.hit_subject(caller.role, caller.subject)
+    if not request.scope.get(COUNTED):
+        limits.hit_subject(caller.role, caller.subject)
     await _act_for_leadership(request, caller)
     return caller
 
@@ -141,8 +142,8 @@ async def _act_for_leadership(request: Request, caller: Principal) -> None:
     if not (given.isascii() and given.isdecimal() and len(given) <= 18):
         raise Problem(422, "invalid-input", f"{HEADER}: this is no number")
     fence = Fence(caller.subject_id, int(given))
-    ctx: Context = request.app.state.context
-    await require_leader(ctx.database, fence)
+    database: Database = request.app.state.database
+    await require_leader(database, fence)
     act_for(fence)
 
 

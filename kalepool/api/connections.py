@@ -30,10 +30,11 @@ RESERVED = 100
 class Doors:
     """Counts open connections, in all and by whose they are. Those of trusted proxies are many people's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, holders: Holders | None = None) -> None:
+        """holders: where what each address holds is counted; by default for this process alone."""
         self.most = settings.api_connections
         self._proxies = Proxies(settings.trusted_proxies)
-        self._holders = Holders(settings.api_connections_per_address)
+        self._holders = holders or Holders(settings.api_connections_per_address)
         self._open = 0
 
     def enter(self, host: str) -> Problem | None:
@@ -141,6 +142,6 @@ class GuardedConnection(HttpToolsProtocol):
         self.transport.close()
 
 
-def guarded(settings: Settings) -> Callable[..., GuardedConnection]:
-    """The class of connections of one server."""
-    return type("GuardedConnection", (GuardedConnection,), {"doors": Doors(settings)})
+def guarded(settings: Settings, holders: Holders | None = None) -> Callable[..., GuardedConnection]:
+    """The class of connections of one server; `holders` as Doors has it."""
+    return type("GuardedConnection", (GuardedConnection,), {"doors": Doors(settings, holders)})

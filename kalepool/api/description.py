@@ -19,6 +19,7 @@ from kalepool.api.versions import ENDINGS, V1
 
 OPERATION_IDS = {
     "GET /health": "get_health",
+    "GET /alive": "get_alive",
     "GET /info": "get_info",
     "GET /blocks/{index}": "get_block",
     "GET /books": "get_books",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -15,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api import cookies, gzipped
 from kalepool.api.problems import SAID, of_said
+from kalepool.api.typed import FormError, told
 from kalepool.units import amount, kale, rate
 from kalepool.view.meanings import MEANINGS
 from kalepool.view.words import LANGUAGES, Language, choose
@@ -114,9 +116,26 @@ async def page(request: Request, template: str, status: int = 200, **known: Any)
     return answer
 
 
+def words_of(request: Request) -> Language:
+    """What its reader reads."""
+    return Language(language_of(request))
+
+
 def go_to(path: str) -> RedirectResponse:
     """What a form is answered where it did what it should: the page that shows it, which may be loaded again."""
     return RedirectResponse(path, 303, headers=HEADERS)
+
+
+HOMES = ("/operator", "/mine", "/farm")
+
+
+def came_from(request: Request) -> str:
+    """The page of ours that led here, or else the first of those here."""
+    path, referer = request.url.path, urlsplit(request.headers.get("referer", ""))
+    is_ours = referer.netloc == request.url.netloc and referer.path[:1] == "/" != referer.path[1:2]
+    if is_ours and (request.method != "GET" or referer.path != path):
+        return referer.path + (f"?{referer.query}" if referer.query else "")
+    return next((home for home in HOMES if path.startswith(home) and path != home), "/")
 
 
 class PageRoute(APIRoute):
@@ -130,9 +149,12 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except SAID as error:
                 problem = of_said(error)
+                if isinstance(error, FormError):
+                    problem.detail = told(error, words_of(request))
             if "text/html" not in request.headers.get("accept", ""):
                 raise problem
-            answer = await page(request, "problem.html", problem.status, problem=problem)
+            known = {"problem": problem, "back": came_from(request), "sent": request.method != "GET"}
+            answer = await page(request, "problem.html", problem.status, **known)
             answer.headers.update(problem.headers or {})
             return answer
 

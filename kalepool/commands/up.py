@@ -33,6 +33,9 @@ def up(
     ray_address: Annotated[
         str | None, typer.Option(help="Use this Ray cluster ('auto': the one on this machine), not one of our own.")
     ] = None,
+    api_workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that serve the API (KALEPOOL_API_WORKERS; 1).")
+    ] = None,
 ) -> None:
     """Start and watch everything that is not configured elsewhere, and mine.
 
@@ -46,7 +49,7 @@ def up(
     from kalepool.up.parts import needs_devnet
     from kalepool.up.run import Options, run
 
-    given = {"data_dir": data_dir, "ray_address": ray_address}
+    given = {"data_dir": data_dir, "ray_address": ray_address, "api_workers": api_workers}
     settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     ours = needs_devnet(settings)
     if not ours:

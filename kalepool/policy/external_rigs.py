@@ -29,10 +29,13 @@ def assign(
     present: Mapping[RigT, FarmerT],
     floor: int = 0,
     least: int = 0,
+    *,
+    processes: int = 1,
 ) -> dict[RigT, FarmerT]:
     """The farmer of every rig. `zeros` in the order of the farmers' turns (turns.py), `floor` the block's min_zeros:
     zeros up to it earn nothing. `least`: what all are raised to first. `speeds` in hashes/s; `present` is where the
-    rigs are now, as far as they are anywhere.
+    rigs are now, as far as they are anywhere. processes: how many share all rigs in about equal parts, of which these
+    are one.
 
     Empty when there is no farmer. A rig leaves its farmer when others have fewer zeros or are served before it, or when
     too much power is there and less would be where it goes. Who has no place goes, fastest first, to the farmer with
@@ -44,7 +47,7 @@ def assign(
     farmers = list(zeros)
     positions, fewest = next_ones(list(zeros.values()), floor, least)
     equals = [farmers[position] for position in positions]
-    served = at_once(len(equals), sum(power.values()) * NEWS_SECONDS, fewest)
+    served = at_once(len(equals), sum(power.values()) * processes * NEWS_SECONDS, fewest)
     rigs: dict[FarmerT, list[RigT]] = {farmer: [] for farmer in equals[:served]}
     homeless: list[RigT] = []
     for rig in sorted(power, key=lambda rig: -power[rig]):

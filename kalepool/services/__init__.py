@@ -29,6 +29,7 @@ browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
 coordinators.py   which coordinator of a pooler leads, and who stands by
 presence.py       when the pool itself was away
+siblings.py       the API's processes: who is there, who leads, what they tell each other
 absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook

@@ -16,6 +16,7 @@ from kalepool.policy.endurance import WARN_HOURS
 from kalepool.services.context import Context
 from kalepool.services.coordinators import LEADERLESS_SECONDS, coordinating, who_leads
 from kalepool.services.journal import gaps
+from kalepool.services.siblings import read_siblings
 from kalepool.units import amount, counted, rate
 
 PATIENCE_SECONDS = 3.0
@@ -76,6 +77,7 @@ class Health:
                 "coordinator": self._coordinator,
                 "price": self._price,
                 "relayer": self._relayer,
+                "processes": self._processes,
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
@@ -180,6 +182,10 @@ class Health:
             return "up", f"{relayer.taken} transactions taken, {relayer.refused} not"
         said = f"not asked for {pause:.0f} s, the pool pays itself: {trouble.message}"
         return ("waiting" if trouble.is_of_the_key else "up"), said
+
+    async def _processes(self) -> tuple[str, str]:
+        there = len(await read_siblings(self._ctx.database))
+        return ("up", f"{there} API processes") if there > 1 else ("none", "")
 
     async def _workers(self) -> tuple[str, str]:
         database = self._ctx.database

@@ -157,7 +157,7 @@ class SignIn:
         read = self._read(transaction, passphrase)
         wallet = read.client_account_id
         if len(read.transaction.signatures) < 2:
-            raise ChallengeError("the challenge is not signed by the wallet: it carries the pool's own signature alone")
+            raise ChallengeError("this is not signed by the wallet yet: have it sign, and send what comes out")
         found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
@@ -182,7 +182,7 @@ class SignIn:
             if not read.client_account_id.startswith("G") or read.memo is not None:
                 raise ValueError("shared accounts (a memo, or an M… address) cannot sign in")
         except Exception as error:  # the SDK raises whatever its decoders do
-            raise ChallengeError(f"this is no valid challenge: {_reason(error)}") from None
+            raise ChallengeError(_what_is_wrong(transaction, passphrase, error)) from None
         return read
 
     def _verify(self, transaction: str, passphrase: str, threshold: int, weights: Mapping[str, int]) -> None:
@@ -266,6 +266,15 @@ def _encode(data: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _what_is_wrong(transaction: str, passphrase: str, error: Exception) -> str:
+    """With what is no challenge of ours: that it is no transaction at all, or what the SDK says."""
+    try:
+        TransactionEnvelope.from_xdr(transaction, passphrase)
+    except Exception:  # it raises whatever its decoders do
+        return "this is no transaction: copy all of what the wallet gave, which is base64 and begins with AAAA"
+    return f"this is no valid challenge: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:

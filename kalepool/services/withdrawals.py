@@ -35,6 +35,7 @@ from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer, FarmerStatus, find_farmer
 from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.units import amount
 
 log = structlog.get_logger()
 
@@ -145,7 +146,7 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     # Written down before it waits for the wallet: what is refused holds nothing up.
     found = await _find(ctx, wish) or await _begin(ctx, farmer, wish, asset, amount_stroops)
     if (found.asset, found.amount_stroops) != (asset, amount_stroops):
-        raise KeyReusedError(f"this key stands for {found.amount_stroops} stroops of {found.asset}; take another")
+        raise KeyReusedError(f"this key stands for {amount(found.amount_stroops)} {found.asset}; take another")
     if found.status != "open":
         return found
     async with ctx.wallet(farmer.farmer_id):
@@ -165,8 +166,8 @@ async def require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amoun
     least = ctx.settings.least_withdrawal_stroops
     if amount_stroops < least:
         raise TooLittleError(
-            f"{amount_stroops} stroops of {asset} are less than the {least} that are withdrawn at least: a farmer that "
-            "leaves is paid the rest"
+            f"{amount(amount_stroops)} {asset} are less than the {amount(least)} that are withdrawn at least: a farmer "
+            "that leaves is paid the rest"
         )
     await _require_none_open(ctx, farmer)
 
@@ -188,7 +189,7 @@ async def _begin(ctx: Context, farmer: Farmer, wish: dict[str, Any], asset: Asse
         ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
     )
     check_payout(farmer.destination, receiver, kale=asset == "KALE")
-    owed = await postings.owed_by(ctx.database, farmer.farmer_id) if asset == "KALE" else 0
+    owed = await postings.owed_by(ctx.database, farmer.farmer_id)
     check_balance(accounts.get(farmer.custodial_wallet), asset, amount_stroops, owed)
     await ctx.database.execute(
         "insert_withdrawal", withdrawal_id=new_id(), asset=asset, amount_stroops=amount_stroops, **wish
@@ -218,14 +219,16 @@ def check_payout(destination: Destination, receiver: Receiver, *, kale: bool) ->
 
 
 def check_balance(account: Account | None, asset: Asset, amount_stroops: int, owed_stroops: int = 0) -> None:
-    """TooMuchError unless the wallet has so much KALE beyond what it owes, or XLM beyond its reserve."""
-    have = 0
+    """TooMuchError unless the wallet has so much KALE beyond what it owes, which is KALE, or XLM beyond its reserve."""
+    held, owed = 0, owed_stroops if asset == "KALE" else 0
     if account is not None:
-        have = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
-    have = max(have - owed_stroops, 0)
+        held = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
+    have = max(held - owed, 0)
     if amount_stroops > have:
-        fee = f", less {owed_stroops} of the pool's fee" if owed_stroops else ""
-        raise TooMuchError(f"{amount_stroops} stroops of {asset} are more than the {have} that can be withdrawn{fee}")
+        fee = f", without the {amount(owed)} of the pool's fee" if owed else ""
+        raise TooMuchError(
+            f"{amount(amount_stroops)} {asset} are more than the {amount(have)} that can be withdrawn{fee}"
+        )
 
 
 def _fee_item(farmer: Farmer, address: str, stroops: int) -> Item:

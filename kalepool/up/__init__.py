@@ -4,6 +4,7 @@ folder.py      the data folder: one `up` at a time, and where a running one is t
 supervisor.py  children: started, started again when they die, ended all together
 pulse.py       parts that hang: asked, killed, started again
 alarms.py      what `up` itself tells operators, whatever the API does
+workers.py     `kalepool api --workers`: several API processes, kept running
 parts.py       what there is to start, and what each child is told
 demo.py        a pooler of our own, and demo farmers with free XLM
 follow.py      following the pool, and showing it

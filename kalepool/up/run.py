@@ -176,7 +176,7 @@ async def patiently(work: Callable[[], Awaitable[T]], voice: Voice) -> T:
             return await work()
         except RpcUnavailableError as error:
             if str(error) != said:
-                voice.say(f"waiting for the RPC server: {error}")
+                voice.say(f"waiting for the RPC server (KALEPOOL_RPC_URL): {error}")
             said = str(error)
             await asyncio.sleep(RPC_RETRY_SECONDS)
 
@@ -199,7 +199,9 @@ async def _start_api(parts: Parts, database_url: str, supervisor: Supervisor) ->
         supervisor.add(parts.api(database_url))
         url = f"{parts.api_url}/info"
         try:
-            await _wait_for(supervisor, "api", parts.api_port, lambda client, url=url: _answers(client, url))
+            # Several processes serve it, and the child keeps the port for them.
+            port = parts.api_port if parts.settings.api_workers == 1 else None
+            await _wait_for(supervisor, "api", port, lambda client, url=url: _answers(client, url))
             return parts
         except ConfigError:
             elsewhere = parts.with_another_port() if supervisor.failed_to_start("api") else None
@@ -210,16 +212,16 @@ async def _start_api(parts: Parts, database_url: str, supervisor: Supervisor) ->
 
 
 async def _wait_for(
-    supervisor: Supervisor, name: str, port: int, serves: Callable[[httpx2.AsyncClient], Awaitable[bool]]
+    supervisor: Supervisor, name: str, port: int | None, serves: Callable[[httpx2.AsyncClient], Awaitable[bool]]
 ) -> None:
-    """Until this child, and nobody else who may have its port, serves."""
+    """Until this child, and nobody else who may have its `port`, serves."""
     give_up_at = time.monotonic() + READY_SECONDS
     async with httpx2.AsyncClient(timeout=5.0) as client:
         while True:
             if reason := supervisor.failed_to_start(name):
                 raise ConfigError(reason)
             with contextlib.suppress(httpx2.HTTPError):
-                if listens(supervisor.pid(name), port) and await serves(client):
+                if (port is None or listens(supervisor.pid(name), port)) and await serves(client):
                     return
             if time.monotonic() > give_up_at:
                 raise ConfigError(f"{name} does not serve after {READY_SECONDS:.0f} s: look into its log")

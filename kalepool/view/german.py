@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_miners, german_operators, german_page
+from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -225,7 +225,6 @@ WORDS: dict[str, str] = {
     "What": "Was",
     "KALE or XLM": "KALE oder XLM",
     "How much": "Wie viel",
-    "This much": "So viel",
     "All of it": "Alles",
     "There are %(kale)s KALE of yours, and %(xlm)s XLM. The pool pays the network's reserve.": "Da sind %(kale)s eigene KALE und %(xlm)s XLM. Die Reserve des Netzes zahlt der Pool.",
     "There are %(kale)s KALE of yours, and %(xlm)s XLM beyond the network's reserve. Without %(spare)s XLM of that it is not planted any more.": "Da sind %(kale)s eigene KALE, und %(xlm)s XLM über der Reserve des Netzes. Ohne %(spare)s XLM davon wird nicht mehr gepflanzt.",
@@ -272,5 +271,7 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
-COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED
+WORDS = (
+    german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | german_books.WORDS | WORDS
+)
+COUNTED = german_books.COUNTED | german_page.COUNTED | german_operators.COUNTED | COUNTED

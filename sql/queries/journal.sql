@@ -1,10 +1,14 @@
 -- services/journal/: every transaction, from intent to outcome, and the append-only events that come of them.
 
 -- name: insert_submission
+-- Touches no row where this process does not lead any more; a term of null is not asked for. Until the row is committed, or
+-- is not, nobody else can take the lead.
+WITH lead AS (SELECT FROM api_lead WHERE term = %(term)s::bigint FOR SHARE)
 INSERT INTO submissions (submission_id, action, pooler_id, source_account, sequence, transaction_hash, envelope_xdr,
                          valid_until, attempt)
-VALUES (%(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequence)s, %(transaction_hash)s,
-        %(envelope_xdr)s, %(valid_until)s, %(attempt)s);
+SELECT %(submission_id)s, %(action)s, %(pooler_id)s, %(source_account)s, %(sequence)s, %(transaction_hash)s,
+       %(envelope_xdr)s, %(valid_until)s, %(attempt)s
+WHERE %(term)s::bigint IS NULL OR EXISTS (SELECT FROM lead);
 
 -- name: insert_submission_item
 INSERT INTO submission_items (submission_id, item_number, action, block_index, farmer_id, amount_stroops, forecast_stroops,

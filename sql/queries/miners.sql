@@ -30,42 +30,74 @@ UPDATE miners SET banned_until = %(banned_until)s, bans = %(bans)s, ban_reason =
 WHERE miner_id = %(miner_id)s;
 
 -- name: touch_miners
-UPDATE miners SET last_seen_at = greatest(last_seen_at, seen.at)
-FROM unnest(%(miner_ids)s::uuid[], %(seen_at)s::timestamptz[]) AS seen (miner_id, at)
-WHERE miners.miner_id = seen.miner_id;
+-- Always in the same order, or two processes could wait for each other.
+WITH seen AS (
+    SELECT miner_id, at FROM unnest(%(miner_ids)s::uuid[], %(seen_at)s::timestamptz[]) AS seen (miner_id, at)
+    JOIN miners USING (miner_id) ORDER BY miner_id FOR NO KEY UPDATE OF miners
+)
+UPDATE miners SET last_seen_at = greatest(last_seen_at, seen.at) FROM seen WHERE miners.miner_id = seen.miner_id;
 
 -- name: insert_miner_invite
 INSERT INTO miner_invites (invite_id, invite_hash, label, uses_left, expires_at)
 VALUES (%(invite_id)s, %(invite_hash)s, %(label)s, %(uses)s, %(expires_at)s)
 RETURNING invite_id, label, uses_left, created_at, expires_at;
 
+-- name: select_miner_invites
+-- Invitations that may still be used, the newest first.
+SELECT invite_id, label, uses_left, created_at, expires_at FROM miner_invites
+WHERE uses_left > 0 AND expires_at > now() ORDER BY invite_id DESC LIMIT %(limit)s;
+
+-- name: end_miner_invite
+UPDATE miner_invites SET uses_left = 0 WHERE invite_id = %(invite_id)s AND uses_left > 0;
+
 -- name: use_miner_invite
 -- Takes one use of an invitation; touches no row where there is none left.
 UPDATE miner_invites SET uses_left = uses_left - 1
 WHERE invite_hash = %(invite_hash)s AND uses_left > 0 AND expires_at > now();
 
--- name: select_rig
--- A rig by its name.
-SELECT searcher, difficulty
-FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s;
+-- name: take_rig
+-- A rig by its name; it is at `home` from now on, unless another process that is there has it: then that is given. One that
+-- is known to be gone is `dead`.
+WITH found AS (
+    SELECT searcher, home FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s FOR NO KEY UPDATE
+), taken AS (
+    UPDATE rigs SET home = %(home)s FROM found
+    WHERE rigs.searcher = found.searcher
+      AND (found.home IS NULL OR found.home = %(dead)s::uuid OR NOT EXISTS (
+          SELECT FROM api_processes WHERE process_id = found.home AND process_id <> %(home)s
+            AND seen_at > now() - make_interval(secs => %(alive_seconds)s::float)))
+    RETURNING rigs.searcher
+)
+SELECT r.searcher, r.difficulty, CASE WHEN t.searcher IS NULL THEN f.home END AS elsewhere
+FROM found f JOIN rigs r USING (searcher) LEFT JOIN taken t USING (searcher);
+
+-- name: leave_rigs
+-- These rigs are at this process no more, where they still were.
+UPDATE rigs SET home = NULL, difficulty = now.difficulty, last_seen_at = greatest(rigs.last_seen_at, now.seen_at)
+FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
+WHERE rigs.searcher = now.searcher AND rigs.home = %(home)s;
+
+-- name: count_rigs_at_home
+-- A miner's rigs that some process has.
+SELECT count(*) AS rigs FROM rigs WHERE miner_id = %(miner_id)s AND home IS NOT NULL;
 
 -- name: insert_rig
 -- A new rig with a searcher of its own; nothing where the miner has its most rigs already, or this one.
-INSERT INTO rigs (miner_id, name)
-SELECT %(miner_id)s, %(name)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = %(miner_id)s) < %(most)s
+INSERT INTO rigs (miner_id, name, home)
+SELECT %(miner_id)s, %(name)s, %(home)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = %(miner_id)s) < %(most)s
 ON CONFLICT DO NOTHING
-RETURNING searcher, difficulty;
+RETURNING searcher, difficulty, NULL::uuid AS elsewhere;
 
 -- name: take_over_rig
 -- A rig gives its place to one of another name: this searcher, or the one that was not seen for the longest, of those that
 -- are not known to be here.
-UPDATE rigs SET name = %(name)s, difficulty = NULL, created_at = now(), last_seen_at = now()
+UPDATE rigs SET name = %(name)s, difficulty = NULL, created_at = now(), last_seen_at = now(), home = %(home)s
 WHERE searcher = coalesce(%(searcher)s::bigint, (
     SELECT searcher FROM rigs
     WHERE miner_id = %(miner_id)s AND searcher <> ALL (%(known)s::bigint[])
       AND last_seen_at < now() - make_interval(secs => %(idle_seconds)s::float)
-    ORDER BY last_seen_at LIMIT 1))
-RETURNING searcher, difficulty;
+    ORDER BY last_seen_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED))
+RETURNING searcher, difficulty, NULL::uuid AS elsewhere;
 
 -- name: select_rig_owner
 SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
@@ -133,6 +165,8 @@ WITH accepted AS (
         %(share_ids)s::uuid[], %(block_indexes)s::bigint[], %(farmer_ids)s::uuid[], %(searchers)s::bigint[], %(miner_ids)s::uuid[],
         %(nonces)s::numeric[], %(hashes)s::bytea[], %(zeros)s::integer[], %(credited)s::numeric[], %(request_ids)s::bytea[],
         %(solo)s::boolean[])
+        AS share (share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, request_id, solo)
+    ORDER BY block_index, farmer_id, nonce  -- always the same order, or two processes could wait for each other
     ON CONFLICT (block_index, farmer_id, nonce) DO NOTHING
     RETURNING share_id, block_index, miner_id, credited_hashes, solo
 ), offered AS (
@@ -142,7 +176,7 @@ WITH accepted AS (
         %(details)s::text[]) AS offer (block_index, miner_id, request_id, outcome, detail)
 ), refused AS (
     INSERT INTO refused_shares (miner_id, request_id, outcome, detail)
-    SELECT miner_id, request_id, outcome, detail FROM offered
+    SELECT miner_id, request_id, outcome, detail FROM offered ORDER BY miner_id, request_id
     ON CONFLICT DO NOTHING
     RETURNING miner_id, request_id
 ), counted AS (

@@ -44,6 +44,7 @@ async def life(app):
 
 become_ordinary()
 app = FastAPI(lifespan=life)
+app.state.shared = {}
 server.create_app = lambda settings: app
 server.serve(Settings.load(api_port=int(sys.argv[1])))
 """

@@ -21,18 +21,20 @@ from kalepool.notices import (
     KeyNotice,
     MalformedNoticeError,
     ShareNotice,
+    SiblingNotice,
     hear,
 )
 from kalepool.protocol.model import U32_MAX
 
-KINDS: list[type[AnyNotice]] = [BlockNotice, FarmerNotice, ShareNotice, KeyNotice]
+KINDS: list[type[AnyNotice]] = [BlockNotice, FarmerNotice, ShareNotice, KeyNotice, SiblingNotice]
 
 INDEXES = st.integers(0, U32_MAX)
 SHARES = st.builds(
     ShareNotice, INDEXES, st.uuids(), st.uuids(), st.integers(0, 2**64 - 1), st.integers(0, 64), st.integers(0, 2**62)
 )
+NEWS = st.builds(SiblingNotice, st.uuids().map(lambda each: each.hex), st.text(min_size=1, max_size=40))
 NOTICES = st.one_of(
-    st.builds(BlockNotice, INDEXES), st.builds(FarmerNotice, st.uuids()), SHARES, st.builds(KeyNotice, st.uuids())
+    st.builds(BlockNotice, INDEXES), st.builds(FarmerNotice, st.uuids()), SHARES, st.builds(KeyNotice, st.uuids()), NEWS
 )
 
 JSON = st.recursive(
@@ -90,6 +92,7 @@ async def test_what_is_malformed_is_said_and_dropped(kind: type[AnyNotice]) -> N
         FarmerNotice: FarmerNotice(UUID(int=1)),
         ShareNotice: ShareNotice(7, UUID(int=1), UUID(int=2), 3, 4, 5),
         KeyNotice: KeyNotice(UUID(int=1)),
+        SiblingNotice: SiblingNotice("0" * 32, "{}"),
     }[kind]
     with capture_logs() as logs:
         assert await heard(kind, "", "{not JSON" + "!" * 300, good.to_text(), "") == [None, good, None]

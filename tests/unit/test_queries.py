@@ -39,6 +39,7 @@ OWNERS = {
     "retention": ["services/retention.py"],
     "settling": ["services/settling.py"],
     "share_logs": ["services/mining/"],
+    "siblings": ["services/siblings.py"],
     "signin": ["services/signin.py"],
     "totals": ["services/totals.py"],
     "upkeep": ["services/upkeep.py"],

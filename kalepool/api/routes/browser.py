@@ -30,9 +30,11 @@ async def sign_out(request: Request, visitor: AnyVisitor, form: PageForm) -> Res
     return answer
 
 
-async def sign_in_page(request: Request, template: str, account: str | None, **more: Any) -> Response:
-    """The page that asks for a wallet's signature (SEP-10). `account`: a wallet that signs somewhere else; `more`: what
-    else the template asks for."""
+async def sign_in_page(
+    request: Request, template: str, account: str | None, *, unsigned: str = "", **more: Any
+) -> Response:
+    """The page that asks for a wallet's signature (SEP-10). `account`: a wallet that signs somewhere else; `unsigned`:
+    what is wrong with its signature; `more`: what else the template asks for."""
     account, challenge, wrong = (account or "").strip(), None, None
     passphrase = context(request).settings.chain.passphrase
     if account:
@@ -41,5 +43,5 @@ async def sign_in_page(request: Request, template: str, account: str | None, **m
             challenge = sign_in(request).challenge(account, passphrase)
         except InputError as error:
             wrong = str(error)
-    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase} | more
-    return await page(request, template, 422 if wrong else 200, **known)
+    known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase, "unsigned": unsigned}
+    return await page(request, template, 422 if wrong or unsigned else 200, **known | more)

@@ -5,7 +5,6 @@ What could move money asks the wallet once more: nothing that runs in a page can
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,16 +13,18 @@ from fastapi import APIRouter, Request, Response
 from kalepool.api import sessions
 from kalepool.api.calls import context
 from kalepool.api.limits import address_of
-from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.rendering import PageRoute, go_to, page, words_of
 from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
+from kalepool.api.typed import FormError, percent, told
 from kalepool.chain import require_destination
 from kalepool.errors import InputError
 from kalepool.services import farmers, poolers
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.view.farm import STATUSES
+from kalepool.view.words import mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -52,17 +53,24 @@ async def show_farm(request: Request, visitor: AnyVisitor, account: str | None =
 async def answer_challenge(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
     """The challenge, signed by the wallet (SEP-10)."""
     ctx = context(request)
-    token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
+    try:
+        token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
+    except InputError as error:
+        return await sign_in_page(request, "farm/sign_in.html", form.get("account"), unsigned=str(error))
     answer = go_to("/farm")
     await sessions.sign_in(request, visitor, token, answer)
     return answer
 
 
 def signature_in(form: PageForm) -> str:
-    """What the form's wallet has signed. Raises InputError where it is too long."""
+    """What the form's wallet has signed. Raises FormError where it is too long."""
     transaction = form.get("transaction", "").strip()
     if len(transaction) > MOST_CHARACTERS:
-        raise InputError(f"a signed transaction has at most {MOST_CHARACTERS} characters; this has {len(transaction)}")
+        raise FormError(
+            mark("a signed transaction has at most %(most)s characters; this has %(count)s"),
+            most=MOST_CHARACTERS,
+            count=len(transaction),
+        )
     return transaction
 
 
@@ -120,9 +128,9 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
     payout, memo = wish["payout_wallet"], wish["payout_memo"] or None
     try:
         if "agreed" not in form:
-            raise InputError("read the terms, and say that you agree")
+            raise FormError(mark("read the terms, and say that you agree"))
         if len(wish["name"]) > NAME_LENGTH:
-            raise InputError(f"a name has at most {NAME_LENGTH} characters")
+            raise FormError(mark("a name has at most %(most)s characters"), most=NAME_LENGTH)
         pooler_id, part = _id(wish["pooler"]), percent(wish["stake"])
         destination = require_destination(payout, memo)
         if (destination.address, memo) != (wallet, None):
@@ -142,7 +150,7 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
             payout_memo=memo,
         )
     except InputError as error:
-        return await _join_page(request, wallet, wish, wrong=str(error))
+        return await _join_page(request, wallet, wish, wrong=told(error, words_of(request)))
     return go_to(f"/farm/{made.farmer.farmer_id}")
 
 
@@ -150,15 +158,4 @@ def _id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InputError("choose who runs your farmer") from None
-
-
-def percent(text: str) -> Decimal:
-    """A part, from per cent as somebody types it. Raises InputError."""
-    try:
-        part = Decimal(text.replace(",", ".")) / 100
-        if not 0 <= part <= 1:
-            raise ValueError
-    except (ValueError, ArithmeticError):
-        raise InputError(f"a stake is 0 to 100 % of the balance, and not {text[:20]!r}") from None
-    return part.quantize(Decimal("0.000001"))
+        raise FormError(mark("choose who runs your farmer")) from None

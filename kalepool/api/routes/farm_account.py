@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,23 +11,26 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from kalepool.api.auth import Principal
 from kalepool.api.calls import context, finish, visible_farmer
 from kalepool.api.charts import block_chart
 from kalepool.api.file_formats import PAGE, Row, export
 from kalepool.api.qr import payment_link, qr_code
-from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
-from kalepool.api.routes.farm import percent, signature_in
+from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
+from kalepool.api.routes.farm import signature_in
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
+from kalepool.api.typed import FormError, percent, stroops_of, told
 from kalepool.chain import Status, deposit_envelope, send_deposit
 from kalepool.errors import ChainError, InputError
 from kalepool.services import farmers, leaving, postings, withdrawals
+from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
-from kalepool.units import STROOPS, amount, kale
+from kalepool.units import amount, kale
 from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, tell
 from kalepool.view.words import Language, mark
 
@@ -39,8 +41,6 @@ PARTS = ("state", "figures", "fund", "earnings", "withdrawals", "blocks")
 
 MOST_WITHDRAWALS = 10
 """Shown."""
-
-_AMOUNT = re.compile(r"(\d{1,12})(?:[.,](\d{1,7}))?")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -111,8 +111,13 @@ def _charts(blocks: Sequence[Row], language: Language) -> dict[str, Any]:
 async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
     """All of a farmer."""
     farmer = await visible_farmer(request, caller, farmer_id)
-    known = await _known(request, farmer) | await alerts_known(request, farmer_id)
-    return await page(request, "farm/account.html", **known)
+    return await _account_page(request, farmer)
+
+
+async def _account_page(request: Request, farmer: Farmer, form: PageForm | None = None, **wrong: str) -> Response:
+    """`wrong`: by the form that was sent (stake, deposit), what is wrong with it; what it had in it stays."""
+    known = await _known(request, farmer) | await alerts_known(request, farmer.farmer_id)
+    return await page(request, "farm/account.html", 422 if wrong else 200, **known, wrong=wrong, typed=form or {})
 
 
 @router.get("/parts")
@@ -159,13 +164,16 @@ ENTRY_COLUMNS = (
 @router.post("/stake")
 async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
     """Its part of the balance, and the most in a block: from the next plant on."""
-    await visible_farmer(request, caller, farmer_id)
+    farmer = await visible_farmer(request, caller, farmer_id)
     most = form.get("most", "").strip()
-    wishes = Wishes(
-        stake_percentage=percent(form.get("stake", "")),
-        stake_most_stroops=stroops_of(most) if most else None,
-        unlimited=not most,
-    )
+    try:
+        wishes = Wishes(
+            stake_percentage=percent(form.get("stake", "")),
+            stake_most_stroops=stroops_of(most) if most else None,
+            unlimited=not most,
+        )
+    except FormError as error:
+        return await _account_page(request, farmer, form, stake=told(error, words_of(request)))
     await farmers.change_wishes(context(request).database, farmer_id, wishes)
     return go_to(f"/farm/{farmer_id}#stake")
 
@@ -192,15 +200,6 @@ async def try_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, f
     return await send_test(request, farmer_id, f"/farm/{farmer_id}")
 
 
-def stroops_of(text: str) -> int:
-    """An amount as somebody types it. Raises InputError."""
-    found = _AMOUNT.fullmatch(text.strip())
-    stroops = int(found[1]) * STROOPS + int((found[2] or "").ljust(7, "0")) if found else 0
-    if stroops <= 0:
-        raise InputError(f"an amount is a number like 12.5, more than 0 and with seven decimals at most: {text[:30]!r}")
-    return stroops
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # Funding
 
@@ -217,15 +216,39 @@ async def show_deposit(
     farmer = await visible_farmer(request, caller, farmer_id)
     ctx, wallet = context(request), caller.subject_wallet
     assert wallet is not None
-    if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
-        raise InputError("this farmer leaves: send it nothing more")
-    stroops = stroops_of(wanted)
+    by_script = "application/json" in request.headers.get("accept", "")
+    try:
+        stroops = stroops_of(wanted)
+        await _require_may_deposit(ctx, farmer, wallet, asset, stroops)
+    except FormError as error:
+        if by_script:
+            raise
+        return await _account_page(request, farmer, {"amount": wanted}, deposit=told(error, words_of(request)))
     sent = {"kale_stroops" if asset == "KALE" else "native_stroops": stroops}
     transaction = await deposit_envelope(ctx.chain, wallet, farmer.custodial_wallet, **sent)
-    if "application/json" in request.headers.get("accept", ""):
+    if by_script:
         return JSONResponse({"transaction": transaction}, headers=HEADERS)
     known = {"farmer": farmer, "asset": asset, "stroops": stroops, "transaction": transaction, "wallet": wallet}
     return await page(request, "farm/deposit.html", **known, passphrase=ctx.settings.chain.passphrase)
+
+
+async def _require_may_deposit(ctx: Context, farmer: Farmer, wallet: str, asset: Asset, stroops: int) -> None:
+    """What the network would refuse is told before anybody signs. Raises FormError, RpcUnavailableError."""
+    if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
+        raise FormError(mark("this farmer leaves: send it nothing more"))
+    account = await ctx.lookups.account(wallet)
+    if account is None:
+        raise FormError(mark("your wallet has no account on this network yet: it needs XLM first"))
+    if asset == "KALE" and account.kale_stroops is None:
+        raise FormError(mark("your wallet has no trustline for KALE, and so no KALE to send: add it first"))
+    held = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
+    if stroops > held:
+        raise FormError(
+            mark("your wallet has %(held)s %(asset)s to send: %(sum)s are more"),
+            held=amount(held),
+            asset=asset,
+            sum=amount(stroops),
+        )
 
 
 @router.post("/deposit")
@@ -234,11 +257,15 @@ async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form
     farmer = await visible_farmer(request, caller, farmer_id)
     wallet = caller.subject_wallet
     assert wallet is not None
-    outcome = await finish(
-        request, send_deposit(context(request).chain, signature_in(form), wallet, farmer.custodial_wallet)
-    )
-    if outcome.status is Status.FAILED:
-        raise InputError(f"the network did not take the payment: {outcome.error or outcome.result_code}")
+    sending = send_deposit(context(request).chain, signature_in(form), wallet, farmer.custodial_wallet)
+    try:
+        outcome = await finish(request, sending)
+        if outcome.status is Status.FAILED:
+            raise FormError(
+                mark("the network did not take the payment: %(reason)s"), reason=outcome.error or outcome.result_code
+            )
+    except InputError as error:
+        return await _account_page(request, farmer, form, deposit=told(error, words_of(request)))
     return go_to(f"/farm/{farmer_id}")
 
 
@@ -257,15 +284,32 @@ async def show_withdraw(
 ) -> Response:
     """What can be withdrawn; with an amount, what the wallet has to sign for it."""
     farmer = await visible_farmer(request, caller, farmer_id)
-    view, wrong, stroops, challenge = await _farm(request, farmer), "", 0, None
+    asked = wanted if everything or "amount" in request.query_params else None
+    return await _withdraw_page(request, caller, farmer, asset, asked, everything=bool(everything))
+
+
+async def _withdraw_page(
+    request: Request,
+    caller: Principal,
+    farmer: Farmer,
+    asset: Asset,
+    wanted: str | None,
+    *,
+    everything: bool = False,
+    wrong: str = "",
+) -> Response:
+    """`wanted`: how much, as it was typed; None: not yet asked."""
+    view, stroops, challenge = await _farm(request, farmer), 0, None
     have = view.kale_stroops if asset == "KALE" else view.spendable_stroops
-    if everything or wanted.strip():
+    if wanted is not None:
         try:
+            if not everything and not wanted.strip():
+                raise FormError(mark("how much? Write an amount, or take all of it"))
             stroops = have if everything else stroops_of(wanted)
             await _require_withdrawable(request, farmer, view, asset, stroops)
             challenge = _challenge(request, caller.subject_wallet or "", _withdrawal(farmer, asset, stroops))
         except InputError as error:
-            wrong = str(error)
+            wrong = wrong or told(error, words_of(request))
     return await page(
         request,
         "farm/withdraw.html",
@@ -273,13 +317,14 @@ async def show_withdraw(
         farm=view,
         farmer=farmer,
         asset=asset,
-        wanted=amount(stroops) if stroops else wanted,
+        wanted=amount(stroops) if stroops else wanted or "",
         stroops=stroops,
         wrong=wrong,
         challenge=challenge,
         wallet=caller.subject_wallet,
         passphrase=context(request).settings.chain.passphrase,
         spare=max(context(request).settings.min_spare_stroops - farmers.OWN_FEE_STROOPS, 0),
+        least=context(request).settings.least_withdrawal_stroops,
     )
 
 
@@ -299,11 +344,16 @@ async def withdraw(request: Request, farmer_id: UUID, caller: WalletVisitor, for
     ctx, wallet = context(request), caller.subject_wallet
     assert wallet is not None
     asset: Asset = "XLM" if form.get("asset") == "XLM" else "KALE"
-    stroops = stroops_of(form.get("amount", ""))
-    signed = await sign_in(request).confirm(
-        ctx, signature_in(form), wallet, _withdrawal(farmer, asset, stroops), once=False
-    )
-    await finish(request, withdrawals.withdraw(ctx, farmer, signed, asset, stroops))
+    wanted = form.get("amount", "")
+    try:
+        stroops = stroops_of(wanted)
+        signed = await sign_in(request).confirm(
+            ctx, signature_in(form), wallet, _withdrawal(farmer, asset, stroops), once=False
+        )
+        await finish(request, withdrawals.withdraw(ctx, farmer, signed, asset, stroops))
+    except InputError as error:
+        wrong = told(error, words_of(request))
+        return await _withdraw_page(request, caller, farmer, asset, wanted, wrong=wrong)
     return go_to(f"/farm/{farmer_id}#withdrawals")
 
 
@@ -317,9 +367,17 @@ def _withdrawal(farmer: Farmer, asset: Asset, stroops: int) -> Deed:
 async def show_leave(request: Request, farmer_id: UUID, caller: WalletVisitor) -> Response:
     """What leaving means, and what the wallet has to sign for it."""
     farmer = await visible_farmer(request, caller, farmer_id)
+    return await _leave_page(request, caller, farmer)
+
+
+async def _leave_page(request: Request, caller: Principal, farmer: Farmer, wrong: str = "") -> Response:
+    """Who leaves already is shown how far it is."""
+    if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
+        return go_to(f"/farm/{farmer.farmer_id}")
     known = await _known(request, farmer)
     challenge = _challenge(request, caller.subject_wallet or "", _departure(farmer))
-    return await page(request, "farm/leave.html", **known, challenge=challenge)
+    status = 422 if wrong else 200
+    return await page(request, "farm/leave.html", status, **known, challenge=challenge, wrong=wrong)
 
 
 @router.post("/leave")
@@ -328,8 +386,11 @@ async def leave(request: Request, farmer_id: UUID, caller: WalletVisitor, form: 
     farmer = await visible_farmer(request, caller, farmer_id)
     ctx, wallet = context(request), caller.subject_wallet
     assert wallet is not None
-    await sign_in(request).confirm(ctx, signature_in(form), wallet, _departure(farmer))
-    await leaving.leave(ctx, farmer)
+    try:
+        await sign_in(request).confirm(ctx, signature_in(form), wallet, _departure(farmer))
+        await leaving.leave(ctx, farmer)
+    except InputError as error:
+        return await _leave_page(request, caller, farmer, told(error, words_of(request)))
     return go_to(f"/farm/{farmer_id}")
 
 

@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from kalepool.api.auth import bearer, principal
+from kalepool.api.limits import AT_METRICS
 from kalepool.api.problems import Problem
 from kalepool.chain import Limits
 from kalepool.errors import ChainError
@@ -33,6 +34,7 @@ from kalepool.services.coordinators import Coordinating, coordinating
 from kalepool.services.health import PATIENCE_SECONDS, Health, disk_room
 from kalepool.services.keys import Role
 from kalepool.services.mining.payout_records import PayoutTrouble, payout_trouble
+from kalepool.services.siblings import read_siblings, read_term
 from kalepool.services.totals import DELAY_BOUNDS, read_figures, read_totals
 
 router = APIRouter(include_in_schema=False)
@@ -81,6 +83,7 @@ class Metrics:
         now = await read_figures(self._ctx.database, living)
         lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
+        siblings, term = await read_siblings(self._ctx.database), await read_term(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
             *_of_events(sums),
@@ -106,6 +109,8 @@ class Metrics:
                 ["component"],
                 {(name,): part.state in ("up", "none") for name, part in report.components.items()},
             ),
+            _gauge("api_processes", "API processes that are there", [], {(): len(siblings)}),
+            _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
             *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
             _gauge(
@@ -252,12 +257,18 @@ def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, flo
     return family
 
 
+def came_to_metrics(request: Request) -> bool:
+    """Whether it is asked on the port for metrics, here or where the request came from."""
+    server: tuple[str, int | None] | None = request.scope.get("server")
+    port = request.app.state.metrics_port
+    return request.scope.get(AT_METRICS, False) or (server is not None and port is not None and server[1] == port)
+
+
 async def for_operators(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
     """Problem 401 or 403 unless it is asked on the port for metrics, or with an operator's key."""
-    server: tuple[str, int | None] | None = request.scope.get("server")
-    if server is not None and server[1] is not None and server[1] == request.app.state.metrics_port:
+    if came_to_metrics(request):
         return
     caller = await principal(request, credentials)
     if caller.role != Role.OPERATOR:

@@ -19,11 +19,11 @@ from kalepool.api.file_formats import PAGE, Row, export
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
 from kalepool.api.routes.earnings import STATEMENT_COLUMNS
 from kalepool.api.routes.farm import signature_in
-from kalepool.api.routes.farm_account import stroops_of
 from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
+from kalepool.api.typed import stroops_of
 from kalepool.chain import Destination, require_destination
 from kalepool.errors import ConflictError, InputError
 from kalepool.services.keys import Role, add_own_key, own_keys, revoke_own_key

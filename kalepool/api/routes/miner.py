@@ -15,7 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
 from kalepool.api.auth import PaidMiner, Principal, bearer, costs, principal, record, require, still_valid
-from kalepool.api.limits import per_address
+from kalepool.api.limits import FROM_SIBLING, per_address
 from kalepool.api.models import WHOLE, AccountAddress, Described, Hash, Name, Nonce, Sent, Stroops
 from kalepool.api.paging import Page
 from kalepool.api.problems import Problem, documented
@@ -227,11 +227,19 @@ async def _rig(
 ) -> Rig:
     """The machine that asks for jobs."""
     assert caller.subject_id is not None
-    ctx = request.app.state.context
-    own = await own_farmer(ctx.database, ctx.custody, caller.subject_id, solo) if solo is not None else None
+    own: UUID | None = None
+    if solo is not None:
+        ctx = request.app.state.context
+        own = await own_farmer(ctx.database, ctx.custody, caller.subject_id, solo)
     with _telling_to_wait():
         return await _mining(request).claim_rig(
-            caller.subject_id, rig, hashes_per_second=hashes_per_second, whole_zeros=whole_zeros, solo=own
+            caller.subject_id,
+            rig,
+            hashes_per_second=hashes_per_second,
+            whole_zeros=whole_zeros,
+            solo=own,
+            # whose farmer it is, only the leader can tell: it has such rigs
+            at_once=request.scope.get(FROM_SIBLING, False) or own is not None,
         )
 
 

@@ -9,8 +9,9 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -31,6 +32,7 @@ from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
+from kalepool.services.siblings import NoLeaderError
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import find_pages, read_block, read_events, read_farmer, read_miner
@@ -94,18 +96,67 @@ def render_parts(
 # Who looks
 
 
-class Viewing:
-    """The newest parts for everybody. Viewers wait for a version above the last they saw, so a slow one skips ticks."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The pool's page as it was at a time: its parts as HTML, by language and name. `moment`: what they show, where
+    this process has read it."""
+
+    at: datetime
+    parts: dict[tuple[str, str], str]
+    moment: Moment | None = None
+
+
+class PageReader:
+    """Reads the pool, and draws its page."""
 
     def __init__(self, ctx: Context, days: Days) -> None:
-        self.explorer_url = ctx.settings.chain.explorer_url
-        self.viewers = 0
-        self._holders = Holders(MOST_VIEWERS_OF_ADDRESS)
-        self.reads = 0
         self._database, self._accounts = ctx.database, ctx.accounts
+        self._explorer_url = ctx.settings.chain.explorer_url
         self._moments = MomentReader(ctx.database, ctx.chain, min_spare_stroops=ctx.settings.min_spare_stroops)
         self._history = HistoryReader(ctx.database)
         self._days = days
+
+    async def read(self, languages: Sequence[str]) -> Reading:
+        """Raises DatabaseError."""
+        begun = datetime.now(UTC)
+        moment = await self._moments.read()
+        history = await self._history.read()
+        events = await read_events(self._database, None, EVENTS)
+        days = await self._days.read()
+        parts = await asyncio.to_thread(self._render, languages, moment, history, events, days)
+        return Reading(begun, parts, moment)
+
+    def _render(
+        self,
+        languages: Sequence[str],
+        moment: Moment,
+        history: History,
+        events: Sequence[Mapping[str, Any]],
+        days: Sequence[DayResult],
+    ) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        for language in languages:
+            parts = render_parts(language, moment, history, events, self._explorer_url, self._accounts.endurance, days)
+            found |= {(language, name): html for name, html in parts.items()}
+        return found
+
+
+class Reader(Protocol):
+    """Where the page comes from: PageReader, or another process that has one."""
+
+    async def read(self, languages: Sequence[str]) -> Reading:
+        """Raises DatabaseError, NoLeaderError."""
+        ...
+
+
+class Viewing:
+    """The newest parts for everybody. Viewers wait for a version above the last they saw, so a slow one skips ticks."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.viewers = 0
+        self.reader = reader
+        self.holders = Holders(MOST_VIEWERS_OF_ADDRESS)
+        self.reads = 0
         self._parts: dict[tuple[str, str], tuple[int, str]] = {}  # by language and name
         self._languages: set[str] = set()  # in which anybody has looked yet
         self._moment: Moment | None = None
@@ -125,16 +176,22 @@ class Viewing:
         return {name: html for (each, name), (_, html) in self._parts.items() if each == language}
 
     async def moment(self) -> Moment:
-        """The pool, not older than a tick. Raises DatabaseError."""
+        """The pool, not older than a tick. Raises DatabaseError. Of the process that leads."""
         await self._refresh()
         assert self._moment is not None
         return self._moment
+
+    async def told(self, languages: Sequence[str]) -> Reading:
+        """As a Reader gives it, not older than a tick: for other processes. Raises DatabaseError."""
+        for language in languages:
+            await self._refresh(language)
+        return Reading(self.read_at, {key: html for key, (_, html) in self._parts.items() if key[0] in languages})
 
     def require_room(self, network: str) -> None:
         """Problem 503 where as many look as may, from there or in all."""
         if self.viewers >= MOST_VIEWERS:
             raise too_busy("too many look already; reload later", 60)
-        if not self._holders.has_room(network):
+        if not self.holders.has_room(network):
             raise too_busy(f"{MOST_VIEWERS_OF_ADDRESS} look from {network} already; close some", 60)
 
     async def changes(self, network: str, language: str = "en") -> AsyncGenerator[Message]:
@@ -143,10 +200,10 @@ class Viewing:
 
         `network`: where the viewer is; `language`: of its page.
         """
-        if self.viewers >= MOST_VIEWERS or not self._holders.has_room(network):
+        if self.viewers >= MOST_VIEWERS or not self.holders.has_room(network):
             return  # many came at once
         self.viewers += 1
-        self._holders.take(network)
+        self.holders.take(network)
         self._languages.add(language)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
@@ -163,7 +220,7 @@ class Viewing:
                     yield message
         finally:
             self.viewers -= 1
-            self._holders.give_back(network)
+            self.holders.give_back(network)
             if not self.viewers and self._ticking is not None:
                 self._ticking.cancel()
                 self._ticking = None
@@ -188,7 +245,7 @@ class Viewing:
             try:
                 await self._refresh()
                 said = False
-            except DatabaseError as error:
+            except (DatabaseError, NoLeaderError) as error:
                 if not said:
                     log.warning("page_waits", reason=str(error))
                 said = True
@@ -205,32 +262,18 @@ class Viewing:
             if fresh and (language, PARTS[0]) in self._parts:
                 return
             self._languages.add(language)
-            begun = datetime.now(UTC)
-            moment = await self._moments.read()
-            history = await self._history.read()
-            events = await read_events(self._database, None, EVENTS)
-            days = await self._days.read()
+            reading = await self.reader.read(sorted(self._languages))
             self.reads += 1
             self._read_at = asyncio.get_running_loop().time()
-            found = await asyncio.to_thread(self._render, moment, history, events, days)
+            found = reading.parts
             changed = {key: html for key, html in found.items() if self._parts.get(key, (0, ""))[1] != html}
             async with self._changed:
-                self.read_at, self._moment = begun, moment
+                self.read_at, self._moment = reading.at, reading.moment
                 self._messages.clear()
                 if changed:
                     self._version += 1
                     self._parts |= {key: (self._version, html) for key, html in changed.items()}
                     self._changed.notify_all()
-
-    def _render(
-        self, moment: Moment, history: History, events: Sequence[Mapping[str, Any]], days: Sequence[DayResult]
-    ) -> dict[tuple[str, str], str]:
-        """By language and name."""
-        found: dict[tuple[str, str], str] = {}
-        for language in sorted(self._languages):
-            parts = render_parts(language, moment, history, events, self.explorer_url, self._accounts.endurance, days)
-            found |= {(language, name): html for name, html in parts.items()}
-        return found
 
 
 # ----------------------------------------------------------------------------------------------------------------------

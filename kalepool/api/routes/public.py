@@ -42,7 +42,8 @@ class HealthView(Described):
 
     state: Literal["up", "down"]
     components: dict[str, ComponentView] = Field(
-        description="database, disk, chain, custody, accounts, journal, workers."
+        description="database, disk, chain, custody, accounts, journal, workers, price, relayer, "
+        "and processes, where the API has several."
     )
 
 
@@ -58,6 +59,12 @@ async def health(request: Request, response: Response) -> HealthView:
     if report.state != "up":
         response.status_code = 503
     return HealthView.model_validate(report)
+
+
+@router.get("/alive", summary="Whether this process answers", status_code=204)
+async def alive() -> None:
+    """Asks nobody else: neither the database nor, of several API processes, the one that leads. Asked as often as you
+    like."""
 
 
 class NetworkView(Described):

@@ -30,9 +30,10 @@ function tell(form, error) {
 
 // The pool's answers say what is wrong in `detail`.
 async function ask(path, credentials) {
-  const answer = await fetch(path, { credentials, headers: { Accept: "application/json" } });
+  const answer = await fetch(path, { credentials, headers: { Accept: "application/json" } })
+    .catch(() => { throw new Untrue("lost", ""); });
   const found = await answer.json();
-  if (!answer.ok) throw new Error(found.detail);
+  if (!answer.ok) throw new Untrue("pool", found.detail);
   return found;
 }
 
@@ -78,18 +79,43 @@ async function deposit(form) {
   sent.submit();
 }
 
+// Once at a time: a second click asks the wallet for nothing more, and sends nothing again.
+function busy(form, is) {
+  form.classList.toggle("sent", is);
+  for (const button of form.querySelectorAll("button")) button.disabled = is;
+}
+
+function once(form, act) {
+  if (form.matches(".sent")) return;
+  busy(form, true);
+  act.catch((error) => { busy(form, false); tell(form, error); });
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   const act = form.id === "sign-in" ? signIn : form.matches(".deposit") ? deposit : null;
-  if (!act) return;
-  event.preventDefault();
-  act(form).catch((error) => tell(form, error));
+  if (act) {
+    event.preventDefault();
+    if (!form.matches(".sent")) once(form, act(form));
+  } else if (form.method === "post") {
+    setTimeout(() => busy(form, true));  // after the button's own name has been taken along
+  }
 });
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button.wallet");
-  if (button) signAndSend(button).catch((error) => tell(button.form, error));
+  if (button && !button.form.matches(".sent")) once(button.form, signAndSend(button));
 });
+
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form.sent")) busy(form, false);
+});
+
+// What is signed is what was asked for: another amount has to be asked for first.
+const toSign = document.getElementById("to-sign");
+for (const field of document.querySelectorAll("#amount, #asset")) {
+  field.addEventListener("input", () => { if (toSign) toSign.hidden = true; });
+}
 
 for (const shown of document.querySelectorAll("#sign-in, button.wallet, .slide [type=range]")) shown.hidden = false;
 for (const aside of document.querySelectorAll("form[data-wallet] details")) aside.open = false;
@@ -100,9 +126,9 @@ for (const slide of document.querySelectorAll(".slide")) {
   const most = document.getElementById(number.dataset.most || "");
   const mean = () => {
     if (!("held" in number.dataset)) return;
-    const ceiling = most && Number(most.value.replace(",", ".")) || Infinity;
+    const ceiling = most && Number(most.value) || Infinity;
     const sum = Math.min(Number(number.dataset.held) / 1e7 * Number(number.value) / 100, ceiling);
-    const text = (Math.floor(sum * 100) / 100).toLocaleString("en", { minimumFractionDigits: 2 });
+    const text = (Math.floor(Math.max(sum, 0) * 100) / 100).toLocaleString("en", { minimumFractionDigits: 2 });
     document.getElementById(number.getAttribute("aria-describedby")).textContent = said("stake", text);
   };
   range.addEventListener("input", () => { number.value = range.value; mean(); });

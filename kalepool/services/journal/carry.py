@@ -34,7 +34,7 @@ from kalepool.fencing import fenced
 from kalepool.services.failures import CallTimeoutError, FarmerLeavesError, InFlightError
 from kalepool.services.journal import events, gaps
 from kalepool.services.journal.intents import Intent, Item
-from kalepool.services.journal.state import Journal
+from kalepool.services.journal.state import Journal, LeadLostError
 from kalepool.services.journal.unread import with_value
 
 log = structlog.get_logger()
@@ -137,8 +137,9 @@ def failure_of(outcome: Outcome) -> KalepoolError:
 
 async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepared: Prepared, attempt: int) -> None:
     async with journal.database.transaction() as session:
-        await session.execute(
+        written = await session.execute(
             "insert_submission",
+            term=journal.term,
             submission_id=submission_id,
             action=intent.action,
             pooler_id=intent.pooler_id,
@@ -149,6 +150,8 @@ async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepare
             valid_until=prepared.valid_until,
             attempt=attempt,
         )
+        if not written:
+            raise LeadLostError(f"another API process leads by now: this {intent.action} is not sent")
         await session.execute_many("insert_submission_item", item_rows(submission_id, intent.action, intent.items))
 
 

@@ -91,6 +91,7 @@ async def _write_in(
     submission_id = new_id()
     await session.execute(
         "insert_submission",
+        term=None,  # a ledger has it already
         submission_id=submission_id,
         action=action,
         pooler_id=pooler_id,

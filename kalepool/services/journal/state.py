@@ -9,7 +9,14 @@ from uuid import UUID
 
 from kalepool.chain import Chain
 from kalepool.database import Database
+from kalepool.errors import KalepoolError
 from kalepool.services.journal.intents import Open
+
+
+class LeadLostError(KalepoolError):
+    """Another API process leads by now: this one sends nothing more. What it was about to do, that one does."""
+
+    code = "lead-lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Gap:
 
 @dataclass
 class Journal:
-    """One for the API process. Only this package changes its state; others read it."""
+    """One for the API process that leads. Only this package changes its state; others read it."""
 
     chain: Chain
     database: Database
@@ -42,6 +49,8 @@ class Journal:
     """Submissions (action, transaction hash) whose outcome only an operator can find out: see forgotten.py."""
     gaps: list[Gap] | None = None
     """What is known to be missing here, and nobody has looked at. None: nothing was held against the ledger yet."""
+    term: int | None = None
+    """Of this process's lead: nothing is written down to be sent in a later one. None: there are no others."""
     opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Submissions made before are an earlier process's."""
     calls: asyncio.Semaphore = field(init=False)

@@ -5,6 +5,7 @@ dealer.py   what there is to hash, and who gets which job
 jobs.py     job ids that carry their terms, signed
 intake.py   shares on their way into the database
 gate.py     who is slowed down or banned
+telling.py  what the API's processes tell each other of rigs and miners
 suspicion.py  who holds back shares
 miners.py   miners as accounts: registration, invitations, rigs
 hashrates.py  what rigs search by, sampled for charts

@@ -99,7 +99,7 @@ class Rig:
 
 
 class Dealer:
-    """All places and rigs of this process."""
+    """All places, and the rigs of this process."""
 
     def __init__(self, ids: JobIds, *, block_seconds: int, share_seconds: float) -> None:
         self._ids = ids
@@ -109,6 +109,8 @@ class Dealer:
         self.rigs: dict[int, Rig] = {}
         self.serials: deque[int] = deque()
         """Numbers for jobs to come, that nobody ever had."""
+        self.processes = 1
+        """How many deal jobs side by side, each to rigs of its own."""
 
     @property
     def newest_index(self) -> int:
@@ -173,7 +175,7 @@ class Dealer:
         speeds = {searcher: pace / self._share_seconds for searcher, pace in paces.items()}
         floor = max((place.min_zeros for place in self.places.values() if place.is_open(now)), default=0)
         least = max((place.least_zeros for place in self.places.values() if place.is_open(now)), default=0)
-        placed = assign(zeros, speeds, self._present(rigs), floor, least)
+        placed = assign(zeros, speeds, self._present(rigs), floor, least, processes=self.processes)
         waiting = False
         for searcher, rig in every.items():
             farmer_id = placed.get(searcher)

@@ -18,8 +18,8 @@ import structlog
 
 from kalepool.clock import steady_now
 from kalepool.config import Settings
-from kalepool.database import Database
-from kalepool.errors import ConflictError, DatabaseError, NotFoundError
+from kalepool.database import Database, new_id
+from kalepool.errors import ConflictError, DatabaseError, DuplicateRowError, KalepoolError, NotFoundError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.timing import blocks_per_day
@@ -29,7 +29,9 @@ from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import CrowdedError, Gate
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
+from kalepool.services.mining.telling import MiningNews
 from kalepool.services.owed import read_owed
+from kalepool.services.siblings import ALIVE_SECONDS, Siblings
 from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
@@ -49,6 +51,16 @@ CROWDED_SECONDS = 5.0
 """When to come back where too many wait."""
 
 
+class ElsewhereError(KalepoolError):
+    """Another process has this rig, and is to be asked for its jobs, at `address`."""
+
+    code = "elsewhere"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"the API process at {address} has this rig")
+        self.address = address
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A share as a miner brings it."""
@@ -58,16 +70,23 @@ class Offer:
 
 
 class Mining:
-    """One for the API process; `async with Mining.open(database, settings) as mining`."""
+    """One for each API process; `async with Mining.open(database, settings) as mining`. A rig is at one of them, which
+    deals its jobs; its shares may come through any."""
 
-    def __init__(self, database: Database, settings: Settings, key: bytes) -> None:
+    def __init__(self, database: Database, settings: Settings, key: bytes, siblings: Siblings | None = None) -> None:
         self._database = database
         self._settings = settings
         self._ids = JobIds(key)
         self.dealer = Dealer(
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
-        self.gate = Gate(database, settings, self._end_streams)
+        self._siblings = siblings
+        self._home = siblings.process_id if siblings is not None else new_id()
+        self.gate = Gate(database, settings, self._end_streams, is_told=siblings is not None)
+        self._news = MiningNews(self.gate, self._count_share, self._given_away)
+        if siblings is not None:
+            siblings.share("mining", self._news)
+        self._left: set[Rig] = set()  # whose last stream has ended
         self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
         self._day = blocks_per_day(settings.chain)
@@ -82,12 +101,12 @@ class Mining:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, database: Database, settings: Settings) -> AsyncIterator[Self]:
-        """Knows the open blocks when it is entered. Raises DatabaseError."""
-        row = await database.fetch_one("select_job_key")
-        if row is None:
-            raise DatabaseError("the table job_key is empty: it is filled by the migration and must not be emptied")
-        mining = cls(database, settings, row["key"])
+    async def open(
+        cls, database: Database, settings: Settings, siblings: Siblings | None = None
+    ) -> AsyncIterator[Self]:
+        """Knows the open blocks when it is entered. siblings: the other processes; None where there are none to be.
+        Raises DatabaseError."""
+        mining = cls(database, settings, await read_job_key(database), siblings)
         await mining._load_places()
         await mining._stock_serials()
         loops = [mining.intake.run, mining._reloading, mining._dealing, mining._keeping]
@@ -116,20 +135,22 @@ class Mining:
         *,
         hashes_per_second: float | None = None,
         whole_zeros: bool = False,
+        at_once: bool = False,
         solo: UUID | None = None,
     ) -> Rig:
         """The rig of that name, made if it is new, and marked as seen now.
 
         hashes_per_second: what it believes to do; sets its first difficulty. whole_zeros: targets of whole digits only.
-        solo: the farmer that it hashes for alone, which has to be the miner's own (solo.py).
-        Raises ConflictError when the miner has its most rigs and none of them is idle, BannedError, CrowdedError.
+        solo: the farmer that it hashes for alone, which has to be the miner's own (solo.py). at_once: it is dealt with
+        here, wherever it was. Raises ConflictError when the miner has its most rigs and none of them is idle,
+        BannedError, CrowdedError, ElsewhereError.
         """
         await self.gate.check(miner_id, steady_now())
         key = (miner_id, name)
         if (rig := self._names.get(key)) is None:
             # Gone with the last that waits for it.
             async with self._claims.setdefault(miner_id, asyncio.Lock()):
-                rig = self._names.get(key) or await self._load_rig(miner_id, name, hashes_per_second)
+                rig = self._names.get(key) or await self._load_rig(miner_id, name, hashes_per_second, at_once=at_once)
         if rig.streams >= MOST_STREAMS:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = steady_now()
@@ -139,12 +160,16 @@ class Mining:
             self.dealer.deal(now)
         return rig
 
-    async def _load_rig(self, miner_id: UUID, name: str, hashes_per_second: float | None) -> Rig:
-        row = await self._database.fetch_one("select_rig", miner_id=miner_id, name=name)
+    async def _load_rig(
+        self, miner_id: UUID, name: str, hashes_per_second: float | None, *, at_once: bool = False
+    ) -> Rig:
+        row = await self._take(miner_id, name, at_once=at_once)
         if row is None:
             most = self._settings.miner_rigs
-            row = await self._database.fetch_one("insert_rig", miner_id=miner_id, name=name, most=most)
-            row = row or await self._take_over(miner_id, name)
+            new: dict[str, Any] = {"miner_id": miner_id, "name": name, "home": self._home}
+            row = await self._database.fetch_one("insert_rig", **new, most=most)
+            # Another process may have been quicker with the same.
+            row = row or await self._take(miner_id, name, at_once=at_once) or await self._take_over(miner_id, name)
             if row is None:
                 raise ConflictError(f"this miner has {most} rigs at work, the most it may; none of them is idle")
         difficulty = row["difficulty"]
@@ -158,13 +183,28 @@ class Mining:
         self.dealer.rigs[rig.searcher] = rig
         return rig
 
+    async def _take(self, miner_id: UUID, name: str, *, at_once: bool) -> Mapping[str, Any] | None:
+        """The rig of this name, at this process from now on. None where there is none. Raises ElsewhereError."""
+        wanted: dict[str, Any] = {"miner_id": miner_id, "name": name, "home": self._home}
+        row = await self._database.fetch_one("take_rig", **wanted, dead=None, alive_seconds=ALIVE_SECONDS)
+        if row is None or row["elsewhere"] is None:
+            return row
+        if not at_once and self._siblings is not None and (address := await self._siblings.reach(row["elsewhere"])):
+            raise ElsewhereError(address)
+        return await self._database.fetch_one("take_rig", **wanted, dead=row["elsewhere"], alive_seconds=ALIVE_SECONDS)
+
     async def _take_over(self, miner_id: UUID, name: str) -> Mapping[str, Any] | None:
         """The place of the rig that is idle for the longest: containers have another name at every start."""
         here = [rig for rig in self.dealer.rigs.values() if rig.miner_id == miner_id]
         # Those that this process does not know; that a rig was seen is written down every SAVE_SECONDS.
-        taken = {"miner_id": miner_id, "name": name, "idle_seconds": IDLE_SECONDS + SAVE_SECONDS}
+        taken = {"miner_id": miner_id, "name": name, "idle_seconds": IDLE_SECONDS + SAVE_SECONDS, "home": self._home}
         known = [rig.searcher for rig in here]
-        row = await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=None)
+        try:
+            row = await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=None)
+        except DuplicateRowError:  # another process was quicker with the same
+            return await self._take(miner_id, name, at_once=True)
+        if row is not None:
+            self._news.gave_away(row["searcher"])
         before = steady_now() - timedelta(seconds=IDLE_SECONDS)
         idle = [rig for rig in here if not rig.streams and rig.seen_at is not None and rig.seen_at < before]
         if row is not None or not idle:
@@ -172,6 +212,10 @@ class Mining:
         oldest = min(idle, key=lambda rig: (rig.seen_at or before, rig.searcher))
         self._forget(oldest)  # first: who claims it meanwhile is to find it gone
         return await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=oldest.searcher)
+
+    def _given_away(self, searcher: int) -> None:
+        if (rig := self.dealer.rigs.get(searcher)) is not None and not rig.streams:
+            self._forget(rig)
 
     def _forget(self, rig: Rig) -> None:
         if self.dealer.rigs.get(rig.searcher) is rig:  # and no other in its place
@@ -228,6 +272,8 @@ class Mining:
         finally:
             rig.streams -= 1
             rig.seen_at = steady_now()
+            if not rig.streams:
+                self._left.add(rig)
 
     # shares
 
@@ -240,7 +286,7 @@ class Mining:
         Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
         """
         now = steady_now()
-        await self.gate.check(miner_id, now, len(offers), partial(self.dealer.active_rigs, miner_id, now))
+        await self.gate.check(miner_id, now, len(offers), partial(self._active_rigs, miner_id, now))
         seen: Counter[Offer] = Counter()
         entries: list[Entry] = []
         for position, offer in enumerate(offers):
@@ -250,6 +296,15 @@ class Mining:
             if position % 8 == 7:  # each is hashed here: a long batch must not hold up everybody else
                 await asyncio.sleep(0)
         return await self.intake.record(entries)
+
+    async def _active_rigs(self, miner_id: UUID, now: datetime) -> int:
+        """How many machines of a miner there are, whichever process has them."""
+        here = self.dealer.active_rigs(miner_id, now)
+        if self._siblings is None or not self._siblings.others:
+            return here
+        row = await self._database.fetch_one("count_rigs_at_home", miner_id=miner_id)
+        assert row is not None
+        return max(here, row["rigs"])
 
     async def _judge(self, miner_id: UUID, offer: Offer, name: bytes) -> Entry:
         nonce, terms = parse_nonce(offer.nonce), self._ids.read(offer.job_id)
@@ -305,8 +360,12 @@ class Mining:
         if answer.outcome is ShareOutcome.ACCEPTED and entry.farmer_id is not None:
             if self.dealer.improve(entry.farmer_id, entry.block_index, answer.zeros or 0):
                 self._dirty.set()
-            self.dealer.count_share(entry.searcher, answer.credited_hashes, steady_now())
+            self._count_share(entry.searcher, answer.credited_hashes)
         self.gate.count(entry.miner_id, answer.outcome, steady_now())
+        self._news.counted(entry)
+
+    def _count_share(self, searcher: int, credited_hashes: int) -> None:
+        self.dealer.count_share(searcher, credited_hashes, steady_now())
 
     def _end_streams(self, miner_id: UUID) -> None:
         """Wakes what waits for a miner's rigs, to find that it is banned."""
@@ -366,13 +425,36 @@ class Mining:
                 await self._stock_serials()
             except DatabaseError as error:
                 log.warning("serials_not_taken", reason=str(error))
+            self.dealer.processes = 1 + (self._siblings.others if self._siblings is not None else 0)
             now = steady_now()
             self.dealer.adjust_paces(now)
             if self.dealer.deal(now):
                 self._dirty.set()
             with contextlib.suppress(DatabaseError):  # they hold in memory, and are tried again
                 await self.gate.save_bans()
+            await self._leave_rigs()
             await asyncio.sleep(0.1)
+
+    async def _leave_rigs(self) -> None:
+        """Lets rigs go whose stream has ended: who comes back may come to another process."""
+        left, self._left = self._left, set()
+        if self._siblings is None or not self._siblings.others:
+            return
+        for miner_id in {rig.miner_id for rig in left}:
+            async with self._claims.setdefault(miner_id, asyncio.Lock()):
+                gone = [rig for rig in left if rig.miner_id == miner_id and not rig.streams]
+                for rig in gone:
+                    self._forget(rig)
+                try:
+                    await self._database.execute(
+                        "leave_rigs",
+                        home=self._home,
+                        searchers=[rig.searcher for rig in gone],
+                        difficulties=[rig.pace.difficulty for rig in gone],
+                        seen_at=[rig.seen_at for rig in gone],
+                    )
+                except DatabaseError as error:
+                    log.warning("rigs_not_left", reason=str(error))
 
     async def _keeping(self) -> None:
         """Writes down what a restart should know, forgets who is gone."""
@@ -394,9 +476,18 @@ class Mining:
         )
         gone = now - timedelta(seconds=FORGET_SECONDS)
         await self.gate.save_seen(gone)
+        shared = self._siblings is not None and self._siblings.others > 0
         for rig in rigs:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
-                self._forget(rig)
+                self._left.add(rig) if shared else self._forget(rig)
+
+
+async def read_job_key(database: Database) -> bytes:
+    """The key behind job ids, and what else the API's processes prove to each other. Raises DatabaseError."""
+    row = await database.fetch_one("select_job_key")
+    if row is None:
+        raise DatabaseError("the table job_key is empty: it is filled by the migration and must not be emptied")
+    return row["key"]
 
 
 _REASONS = {

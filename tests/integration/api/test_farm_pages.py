@@ -150,7 +150,11 @@ async def test_a_deposit_goes_to_the_farmer_and_nowhere_else(api, browser: Brows
     assert (await balances(farm, custodial))[0] >= 25 * KALE // 10 - 1000
     again = await browser.send(f"{path}/deposit", {"transaction": sent}, page=path)
     assert again.status_code in (303, 422), "the network takes it once"
-    assert (await browser.look(f"{path}/deposit?asset=KALE&amount=1,5")).status_code == 200
+    await farm.give(wallet.public_key, 2 * KALE)
+    await farm.wait_ledger()
+    assert (await browser.look(f"{path}/deposit?asset=KALE&amount=1.5")).status_code == 200
+    more = await browser.look(f"{path}/deposit?asset=KALE&amount=2.5")
+    assert more.status_code == 422 and "your wallet has 2 KALE to send: 2.5 are more" in more.text
     assert (await browser.look(f"{path}/deposit?asset=KALE&amount=-1")).status_code == 422
     assert (await browser.look(f"{path}/deposit?asset=BTC&amount=1")).status_code == 422
 
@@ -158,7 +162,7 @@ async def test_a_deposit_goes_to_the_farmer_and_nowhere_else(api, browser: Brows
 async def test_stake_pause_and_books(api, browser: Browser, wallet: Keypair) -> None:
     path = await active_farmer(api, browser)
     farmer_id = path.rpartition("/")[2]
-    assert (await browser.send(f"{path}/stake", {"stake": "12,5", "most": "3"}, page=path)).status_code == 303
+    assert (await browser.send(f"{path}/stake", {"stake": "12.5", "most": "3"}, page=path)).status_code == 303
     assert (await browser.send(f"{path}/pause", {"paused": "1"}, page=path)).status_code == 303
     token = (await sign_in(api, wallet)).json()["token"]
     client = api.client(token)
@@ -198,3 +202,62 @@ async def test_every_page_is_german_for_who_reads_german(api, browser: Browser) 
         text = (await browser.look(f"{page}?lang=de")).text
         said = re.sub(r"(?s)<textarea.*?</textarea>|<title>.*?</title>|<[^>]+>", " ", text)
         assert not english.search(said), (page, english.search(said))
+
+
+async def test_what_is_wrong_stands_in_the_form_and_the_text_stays(api, browser: Browser, wallet: Keypair) -> None:
+    path = (await join(api, browser)).headers["location"]
+    for most, stake in (("1,000", "10"), ("abc", "10"), ("1.000", "10"), ("3", "101")):
+        wrong = await browser.send(f"{path}/stake", {"stake": stake, "most": most}, page=path)
+        assert wrong.status_code == 422 and 'role="alert"' in wrong.text, most
+        assert 'name="most"' in wrong.text and f'value="{most}"' in wrong.text, "the form is there, and what was typed"
+    assert (await api.farm.rows("SELECT stake_most_stroops FROM farmers")) == [(None,)]
+    for query in ("deposit?asset=KALE&amount=1,000", "deposit?asset=KALE&amount=5", "withdraw?asset=KALE&amount=1,000"):
+        wrong = await browser.look(f"{path}/{query}")
+        assert wrong.status_code == 422 and 'role="alert"' in wrong.text and "<form" in wrong.text, query
+        assert "invalid-input" not in wrong.text and "stroops" not in wrong.text, query
+    assert 'role="alert"' in (await browser.look(f"{path}/withdraw?asset=KALE&amount=")).text
+    little = (await browser.look(f"{path}/withdraw?asset=XLM&amount=0.5")).text
+    assert "0.5 XLM are less than the 1 that are withdrawn at least" in html.unescape(little)
+    for form in ("withdraw", "leave", "deposit"):
+        fields = {"asset": "XLM", "amount": "1", "transaction": "nonsense"}
+        wrong = await browser.send(f"{path}/{form}", fields, page=path)
+        assert wrong.status_code == 422 and 'role="alert"' in wrong.text, form
+        assert f'action="{path}/{form}"' in wrong.text or f'action="{path}/deposit"' in wrong.text, form
+    german = await browser.look(f"{path}/withdraw?asset=KALE&amount=1,000&lang=de")
+    assert "kann zweierlei heißen" in german.text
+
+
+async def test_a_pasted_signature_that_is_none_is_told_beside_what_is_to_be_signed(api, wallet: Keypair) -> None:
+    browser = Browser.of(api.app)
+    challenge = await browser.challenge(wallet)
+    for pasted, said in (("nonsense", "this is no transaction: copy all"), (challenge, "not signed by the wallet yet")):
+        fields = {"transaction": pasted, "account": wallet.public_key}
+        wrong = await browser.send("/farm/sign-in", fields, page=f"/farm?account={wallet.public_key}")
+        assert wrong.status_code == 422 and said in wrong.text and "base64-encoded" not in wrong.text
+        assert 'id="challenge"' in wrong.text and wallet.public_key in wrong.text
+
+
+async def test_an_errors_page_leads_back_to_where_one_came_from(api, browser: Browser) -> None:
+    path = (await join(api, browser)).headers["location"]
+    for referer, back in (
+        (f"http://pool{path}?lang=de", f"{path}?lang=de"),
+        ("http://elsewhere/x", "/farm"),
+        ("http://pool//elsewhere", "/farm"),
+        ("http://pool\\@elsewhere/", "/farm"),
+        ("", "/farm"),
+    ):
+        answer = await browser.client.get(f"{path}/deposit?asset=BTC&amount=1", headers={"Referer": referer})
+        assert answer.status_code == 422 and f'<a href="{back}">' in answer.text, referer
+        assert "invalid-input" not in re.sub(r"<[^>]+>", "", answer.text)
+
+
+async def test_a_wallet_without_an_account_is_told_what_it_lacks(api) -> None:
+    await wait_ready(api)
+    await api.farm.rows("UPDATE poolers SET open = true")
+    wallet, browser = Keypair.random(), Browser.of(api.app)
+    await browser.sign_in(wallet, api.farm.settings.chain.passphrase)
+    path = (await join(api, browser, unpayable=wallet.public_key)).headers["location"]
+    asked = {"Accept": "application/json"}
+    answer = await browser.client.get(f"{path}/deposit?asset=XLM&amount=1", headers=asked)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "your wallet has no account on this network yet: it needs XLM first"

@@ -149,10 +149,10 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         before = (await balances(farm, wallet.public_key))[1] or 0
         await page.click("text=Withdraw")
         await page.fill("#amount", "1000000")
-        await page.click("text=This much")
+        await page.click("text=Take this amount")
         await shows(page, "[role=alert]", "more than the")
         await page.fill("#amount", "12.5")
-        await page.click("text=This much")
+        await page.click("text=Take this amount")
         await is_for_everybody(page)
         await page.click("button.wallet")
         await page.wait_for_url(f"**/farm/{farmer_id}#withdrawals")

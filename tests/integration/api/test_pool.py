@@ -48,6 +48,7 @@ async def test_from_registration_to_harvest(api, capfd: pytest.CaptureFixture[st
         "coordinator": "none",
         "price": "none",
         "relayer": "none",
+        "processes": "none",
     }
 
     payout = Keypair.random().public_key
@@ -222,10 +223,35 @@ async def test_planted_stakes_that_nobody_searches_for_are_no_health(api) -> Non
     await until(api.anybody, "/health", lambda answer: answer.status_code == 200)
 
 
+async def test_who_sits_a_block_out_is_told_with_the_reason(api) -> None:
+    farm = api.farm
+    await wait_up(api)
+    await farm.rows(
+        "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at) "
+        "SELECT 0, pooler_id, decode(repeat('00', 32), 'hex'), now() FROM poolers"
+    )
+    await farm.rows(
+        "INSERT INTO block_plans (block_index, pooler_id, farmers, places, stake_stroops, reward_stroops, "
+        "pail_fee_stroops, price_xlm, reason) SELECT 0, pooler_id, 2, 1, 0, 0, 80000, 0.005, 'price' FROM poolers"
+    )
+    for reason, why in (
+        ("price", "at 0.005 XLM for a KALE another pail brings less than the 0.008 XLM it costs"),
+        ("budget", "the XLM of this day are spent"),
+    ):
+        await farm.rows(f"UPDATE block_plans SET reason = '{reason}'")
+        (block,) = (await api.pooler.get(f"/poolers/{farm.pooler_id}/blocks")).json()["items"]
+        assert (block["sat_out"], block["sat_out_reason"]) == (1, reason)
+        page = (await api.anybody.get("/block/0")).text
+        assert f"1 of 2 farmers sits it out, by turns: {why}" in page
+
+
 async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:
     """It still works, on what its channels have left: who has to send what is said all the same."""
     await wait_up(api)
     ctx, chain = api.farm.ctx, api.farm.ctx.chain
+    async with asyncio.timeout(20):  # or the treasury is made of what is about to be sent away
+        while ctx.accounts.treasury is None:  # noqa: ASYNC110  nothing says so
+            await asyncio.sleep(0.05)
     address = ctx.accounts.payer.public_key
     account = (await chain.read_accounts([address]))[address]
     async with chain.pool_lock:

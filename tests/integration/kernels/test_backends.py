@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import Best, Template, cpu, driver, keccak
+from kernels.vector import Layout
 from tests.support.backwards import lanes_leading_to
 
 VECTORS = json.loads((Path(__file__).parents[2] / "conformance/hash.json").read_text())
@@ -153,3 +154,24 @@ def test_hashing_leaves_the_interpreter_free() -> None:
     stop.set()
     searcher.join()
     assert turns > 10_000
+
+
+def test_a_short_layout_finds_what_others_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NEON's without SHA-3 instructions, compiled for this machine."""
+    with monkeypatch.context() as patched:
+        patched.setattr(cpu, "layout", lambda name: Layout(128, 4, short=True))
+        short, known = cpu._CpuBackend("neon"), driver._load
+    monkeypatch.setattr(driver, "_load", lambda name: short if name == "short" else known(name))
+    for each in VECTORS["hash"]:
+        nonce, prefix = int(each["nonce"]), int(each["hash"][:16], 16)
+        assert kernels.find(template_of(each), nonce, 1, prefix + 1, backend="short") == nonce
+        assert prefix == 0 or kernels.find(template_of(each), nonce, 1, prefix, backend="short") is None
+    for each in VECTORS["search"]:
+        best = Best(each["best_zeros"], int(each["best_nonce"]))
+        assert kernels.search(template_of(each), int(each["start"]), each["count"], backend="short") == best
+    numbers = random.Random(11)
+    for _ in range(20):
+        template = Template(numbers.getrandbits(32), numbers.randbytes(32), numbers.randbytes(32))
+        start = (numbers.getrandbits(32) << 32) - numbers.randrange(20_000)  # over a change of the high word
+        searched = template, start, 40_001
+        assert kernels.search(*searched, backend="short", threads=2) == kernels.search(*searched, backend=COMPILED[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kalepool.api.routes.page import Viewing
+from kalepool.api.routes.page import PageReader, Viewing
 from kalepool.commands import pool
 from kalepool.commands.status import status
 from kalepool.errors import ChainError
@@ -116,7 +116,7 @@ async def test_all_who_look_see_the_same_figures_and_the_same_verdict(
         terminal = await watch.look()
         assert figures(page) == figures(terminal) and judge(page) == judge(terminal)
         assert (page.planted, page.worked, page.miners, page.hashes_per_second) == (2, 1, 1, 42e6)
-        parts = await Viewing(farm.ctx, Days(farm.ctx.database)).parts()
+        parts = await Viewing(PageReader(farm.ctx, Days(farm.ctx.database))).parts()
         said = await run_status(farm, monkeypatch, capsys, tmp_path)
         verdict = judge(page)
         assert verdict.title == title

@@ -68,3 +68,11 @@ def test_aarch64_code(monkeypatch: pytest.MonkeyPatch, features: str, wanted: se
 def test_spilled_vectors_lie_within_cache_lines() -> None:
     text = assembly(cpu.layout("avx512"), "x86_64-unknown-linux-gnu", "sapphirerapids", "")
     assert re.search(r"andq\t\$-64, %rsp", text)
+
+
+def test_neon_without_sha3_has_little_more_code_to_compile_than_portable() -> None:
+    neon, whole, portable = (
+        sum(instructions(assembly(layout, "aarch64-linux-gnu", "cortex-a72", "+neon")).values())
+        for layout in (Layout(128, 4, short=True), Layout(128, 4), Layout(128, 1))
+    )
+    assert neon < 1.15 * portable < whole, (neon, portable, whole)

@@ -1,0 +1,248 @@
+"""Several API processes on one database: what each counts, the others know; what must be right is in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from kalepool.api.limits import Holders, RateLimits
+from kalepool.api.problems import Problem
+from kalepool.clock import steady_now
+from kalepool.config import Settings
+from kalepool.database import Database
+from kalepool.notices import SiblingNotice, tell
+from kalepool.policy.conduct import Standing
+from kalepool.policy.shares import ShareOutcome
+from kalepool.services.keys import Role
+from kalepool.services.mining import Mining, miners
+from kalepool.services.mining.gate import BannedError
+from kalepool.services.mining.service import ElsewhereError, Offer
+from kalepool.services.siblings import MOST_BYTES, Shared, Siblings, _bodies
+from tests.integration.mining.conftest import CUSTODY
+from tests.integration.mining.test_shares import SLOW, find_nonces, given_job
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Process:
+    """What of an API process deals with miners."""
+
+    mining: Mining
+    siblings: Siblings
+    limits: RateLimits
+    holders: Holders
+
+
+@asynccontextmanager
+async def process(database: Database, settings: Settings) -> AsyncIterator[Process]:
+    async with AsyncExitStack() as stack:
+        door = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"127.0.0.1:{door.getsockname()[1]}"
+        siblings = await stack.enter_async_context(Siblings.open(database, b"k" * 32, address))
+        mining = await stack.enter_async_context(Mining.open(database, settings, siblings))
+        made = Process(mining, siblings, RateLimits(settings), Holders(20))
+        siblings.share("rates", made.limits)
+        siblings.share("connections", made.holders)
+        yield made
+
+
+@pytest.fixture
+async def three(field, database: Database, settings: Settings) -> AsyncIterator[list[Process]]:
+    await field.open_block(41)
+    async with AsyncExitStack() as stack:
+        made = [await stack.enter_async_context(process(database, settings)) for _ in range(3)]
+        await until(lambda: all(each.siblings.others == 2 for each in made))
+        yield made
+
+
+async def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not done():  # noqa: ASYNC110  nothing says so
+            await asyncio.sleep(0.02)
+
+
+async def registered(database: Database, settings: Settings, name: str = "x") -> UUID:
+    return (await miners.register(database, CUSTODY, settings, name)).miner.miner_id
+
+
+async def test_a_share_counts_once_whichever_processes_it_is_brought_to(
+    three: list[Process], field, database: Database, settings: Settings
+):
+    """At the same time, and in opposite orders: none waits for another for ever."""
+    one, two, three_ = (each.mining for each in three)
+    miner_id = await registered(database, settings)
+    rig = await one.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    given = await given_job(one, rig)
+    nonces = find_nonces(given, 60)
+    offers = [Offer(given.job.job_id, str(nonce)) for nonce in nonces]
+    told = await asyncio.gather(
+        one.take_shares(miner_id, offers, "a"),
+        two.take_shares(miner_id, offers[::-1], "b"),
+        three_.take_shares(miner_id, offers, "c"),
+    )
+    outcomes = Counter(answer.outcome for answers in told for answer in answers)
+    assert outcomes == {ShareOutcome.ACCEPTED: 60, ShareOutcome.DUPLICATE: 120}
+    rows = await field.execute("SELECT nonce, credited_hashes FROM shares")
+    assert len(rows) == 60
+    counts = {
+        row[0]: row[1:] for row in await field.execute("SELECT outcome, shares, credited_hashes FROM share_counts")
+    }
+    assert counts["accepted"] == (60, sum(credited for _, credited in rows))
+    assert counts["duplicate"] == (120, 0)
+    # the same request again, elsewhere, is answered the same
+    assert await two.take_shares(miner_id, offers, "a") == told[0]
+    assert len(await field.execute("SELECT 1 FROM shares")) == 60
+
+
+async def test_a_rig_is_at_one_process_and_its_difficulty_follows_shares_brought_to_all(
+    three: list[Process], field, database: Database, settings: Settings
+):
+    one, two, other = (each.mining for each in three)
+    miner_id = await registered(database, settings)
+    rig = await one.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    stream = one.jobs(rig)
+    await anext(stream)
+    with pytest.raises(ElsewhereError) as asked:  # so every process gives it the same job
+        await two.claim_rig(miner_id, "a")
+    assert asked.value.address == f"127.0.0.1:{three[0].siblings._address.rpartition(':')[2]}"
+    given = await given_job(one, rig)
+    for number, nonce in enumerate(find_nonces(given, 12)):
+        await (two, other)[number % 2].take_shares(miner_id, [Offer(given.job.job_id, str(nonce))])
+    await until(lambda: rig.pace.difficulty > given.job.difficulty)  # twelve at once: it is far faster than it said
+    assert rig.proven
+    # its stream ends, and it comes back to another process
+    await stream.aclose()
+    await until(lambda: rig.searcher not in one.dealer.rigs)
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                back = await two.claim_rig(miner_id, "a")
+                break
+            except ElsewhereError:
+                await asyncio.sleep(0.05)
+    assert back.searcher == rig.searcher and back.pace.difficulty == rig.pace.difficulty
+    again = await given_job(two, back)
+    assert again.job.nonces.end <= given.job.nonces.start or given.job.nonces.end <= again.job.nonces.start
+    [(rows,)] = await field.execute("SELECT count(*) FROM rigs")
+    assert rows == 1
+
+
+async def test_a_rig_of_a_process_that_is_gone_is_taken_at_once(field, database: Database, settings: Settings):
+    await field.open_block(41)
+    miner_id = await registered(database, settings)
+    async with process(database, settings) as left:
+        async with process(database, settings) as killed:
+            await killed.mining.claim_rig(miner_id, "a")
+            await until(lambda: left.siblings.others == 1)
+            [(home, address)] = await field.execute(
+                "SELECT home, address FROM rigs JOIN api_processes ON home = process_id"
+            )
+        # as kill -9 leaves it: still on the list, and nobody at its address
+        await field.execute("INSERT INTO api_processes (process_id, address) VALUES (%s, %s)", home, address)
+        await left.siblings.look()
+        assert left.siblings.others == 1
+        async with asyncio.timeout(0.5):
+            await left.mining.claim_rig(miner_id, "a")
+
+
+async def test_rubbish_is_counted_and_a_ban_holds_whichever_process_gets_it(
+    three: list[Process], field, database: Database, settings: Settings
+):
+    one, two, other = (each.mining for each in three)
+    miner_id = await registered(database, settings)
+    rig = await other.claim_rig(miner_id, "a")
+    stream = other.jobs(rig)
+    await anext(stream)
+    rubbish = [Offer("nonsense", "-1")] * 6  # 24 points
+    await one.take_shares(miner_id, rubbish, "1")
+    await two.take_shares(miner_id, rubbish, "2")
+    for mining in (one, two, other):  # slowed by what it did at two of them
+        await until(lambda mining=mining: mining.gate.standing(miner_id, None, steady_now())[0] is Standing.SLOWED)
+    waiting = asyncio.create_task(anext(stream, None))
+    for key in range(200):
+        try:
+            await (one, two)[key % 2].take_shares(miner_id, rubbish, str(10 + key))
+        except BannedError:
+            break
+        except Exception:  # it has to wait, and does not
+            await asyncio.sleep(0)
+    for mining in (one, two, other):
+        await until(lambda mining=mining: mining.gate.standing(miner_id, None, steady_now())[0] is Standing.BANNED)
+    with pytest.raises(BannedError):  # its stream is ended where it is
+        await asyncio.wait_for(waiting, 5)
+    with pytest.raises(BannedError):
+        await other.claim_rig(miner_id, "b")
+    async with asyncio.timeout(5):
+        while (await field.execute("SELECT bans FROM miners"))[0][0] != 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await until(lambda: all(mining.gate._miners[miner_id].saved for mining in (one, two, other)))
+    await asyncio.sleep(0.5)  # and told
+    # an operator lifts it at one, and it is lifted at all
+    await other.gate.lift_ban(miner_id)
+    for mining in (one, two):
+        await until(lambda mining=mining: mining.gate.standing(miner_id, None, steady_now())[0] is Standing.OK)
+        await mining.take_shares(miner_id, [Offer("nonsense", "-1")], "after")
+
+
+async def test_a_caller_has_its_requests_a_minute_of_all_processes_together(three: list[Process]):
+    limit = three[0].limits._of_role[Role.FARMER]
+    taken = 0
+    for _ in range(3 * limit):
+        for each in three:
+            try:
+                each.limits.hit_subject(Role.FARMER, "somebody")
+                taken += 1
+            except Problem:
+                pass
+        await asyncio.sleep(0.005)
+    # each may not have told yet of a twentieth, and of the last moment
+    assert limit <= taken <= limit * 1.5
+
+
+async def test_an_address_has_its_connections_of_all_processes_together(three: list[Process]):
+    one, two, other = (each.holders for each in three)
+    for holders in (one, two):
+        for _ in range(10):
+            holders.take("203.0.113.9")
+    await until(lambda: not other.has_room("203.0.113.9"))
+    assert other.has_room("203.0.113.10")
+    for _ in range(10):
+        one.give_back("203.0.113.9")
+    await until(lambda: other.has_room("203.0.113.9"))
+
+
+async def test_nobody_else_speaks_for_a_process(three: list[Process], database: Database, settings: Settings):
+    """The coordinator may send notices too, and does not know the key."""
+    miner_id = await registered(database, settings)
+    rows = [["mining", "miner", str(miner_id), 0, [], {"malformed": 100}]]
+    body = json.dumps({"from": str(miner_id), "rows": rows})
+    await tell(database, SiblingNotice("0" * 32, body))
+    await asyncio.sleep(0.3)
+    assert miner_id not in three[0].mining.gate._miners
+    code = three[1].siblings._code(body)  # the same from one of them
+    await tell(database, SiblingNotice(code, body))
+    await until(lambda: miner_id in three[0].mining.gate._miners)
+
+
+def test_what_is_told_fits_into_notices():
+    rows = [["rates", "miner 0198c6f2-6c5e-7cc3-98c4-dc0c0c07398f", 3.001 + n] for n in range(1000)]
+    bodies = list(_bodies(UUID(int=1), rows))
+    assert len(bodies) > 5 and all(len(body) < 7_960 and len(body) < MOST_BYTES + 100 for body in bodies)
+    assert [row for body in bodies for row in json.loads(body)["rows"]] == rows
+    assert not list(_bodies(UUID(int=1), []))
+
+
+def test_shared_is_a_base():
+    with pytest.raises(NotImplementedError):
+        Shared().untold()
+    with pytest.raises(NotImplementedError):
+        Shared().heard([], UUID(int=1))
