@@ -34,6 +34,7 @@ from kalepool.api.routes import (
     miner,
     operating,
     operating_forms,
+    operating_keys,
     operator,
     page,
     pooler,
@@ -143,6 +144,7 @@ def create_app(settings: Settings) -> FastAPI:
         mine_account,
         operating,
         operating_forms,
+        operating_keys,
         metrics,
     )
     for audience in audiences:

@@ -176,7 +176,7 @@ async def patiently(work: Callable[[], Awaitable[T]], voice: Voice) -> T:
             return await work()
         except RpcUnavailableError as error:
             if str(error) != said:
-                voice.say(f"waiting for the RPC server: {error}")
+                voice.say(f"waiting for the RPC server (KALEPOOL_RPC_URL): {error}")
             said = str(error)
             await asyncio.sleep(RPC_RETRY_SECONDS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_farm, german_miners, german_operators, german_page
+from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -271,5 +271,7 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
-COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED
+WORDS = (
+    german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | german_books.WORDS | WORDS
+)
+COUNTED = german_books.COUNTED | german_page.COUNTED | german_operators.COUNTED | COUNTED

@@ -64,7 +64,7 @@ async def test_a_start_waits_for_the_rpc_server_and_says_so(
     await asyncio.sleep(0.3)
     assert not begun.done()
     said = capsys.readouterr().out
-    assert said.count("waiting for the RPC server: getLedgerEntries: 127.0.0.1 answered 503") == 1
+    assert said.count("waiting for the RPC server (KALEPOOL_RPC_URL): getLedgerEntries: 127.0.0.1 answered 503") == 1
     farm.devnet.node.faults.clear()
     async with asyncio.timeout(5):
         assert await begun

@@ -12,6 +12,7 @@ mine_account.py  one of them: rigs, earnings, how it is paid, keys
 own_alert_forms.py  both of them: where they are told of what is theirs
 operating.py     operators, in a browser: what they see
 operating_forms.py  operators, in a browser: what they change
+operating_keys.py  operators, in a browser: keys and invitations
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed

@@ -75,6 +75,21 @@ async def test_a_block_on_every_page(api) -> None:
     assert "Paused, safe to stop" in (await api.anybody.get("/")).text
 
 
+async def test_the_newest_block_leads_to_none_that_is_not_there(api) -> None:
+    farm = api.farm
+    await farm.add_farmers(1)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.end_block()
+    await farm.start_block(1)
+    await plant.plant(farm.ctx, 1, farm.pooler_id)
+    for index, leads in ((0, ["/block/1"]), (1, ["/block/0"])):
+        shown = await api.anybody.get(f"/block/{index}")
+        found = re.findall(r'<nav class="turn"[^>]*>(.*?)</nav>', shown.text)[0]
+        assert re.findall(r'href="([^"]+)"', found) == leads
+        assert (await api.anybody.get(leads[0])).status_code == 200
+    assert (await api.anybody.get("/block/2")).status_code == 404
+
+
 async def test_a_page_is_compressed_unless_it_holds_a_secret(api) -> None:
     """A form's token beside what a stranger chose would tell of itself by the length (BREACH)."""
     for path, squeezed in (
@@ -185,6 +200,7 @@ async def test_the_stream_is_server_sent_events(api) -> None:
     answer = await api.anybody.get("/events")  # ends because the process is about to
     await ending
     assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert answer.headers["Content-Encoding"] == "gzip", "an open page is told much"
     line = next(line for line in answer.text.splitlines() if line.startswith("data: "))
     assert {"clock", "verdict", "farmers"} <= json.loads(line.removeprefix("data: ")).keys()
 

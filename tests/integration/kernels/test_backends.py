@@ -158,8 +158,9 @@ def test_hashing_leaves_the_interpreter_free() -> None:
 
 def test_a_short_layout_finds_what_others_find(monkeypatch: pytest.MonkeyPatch) -> None:
     """NEON's without SHA-3 instructions, compiled for this machine."""
-    monkeypatch.setattr(cpu, "layout", lambda name: Layout(128, 4, short=True))
-    short, known = cpu._CpuBackend("neon"), driver._load
+    with monkeypatch.context() as patched:
+        patched.setattr(cpu, "layout", lambda name: Layout(128, 4, short=True))
+        short, known = cpu._CpuBackend("neon"), driver._load
     monkeypatch.setattr(driver, "_load", lambda name: short if name == "short" else known(name))
     for each in VECTORS["hash"]:
         nonce, prefix = int(each["nonce"]), int(each["hash"][:16], 16)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool import dumps
+from kalepool.database import migrate
 from kalepool.errors import RpcUnavailableError
-from kalepool.postgres import Postgres
+from kalepool.postgres import Postgres, bundled_programs
 from kalepool.services import operators, postings, upkeep
 from kalepool.services.books import collecting, compensating
 from kalepool.services.context import Context
 from kalepool.services.failures import JournalBehindError
+from kalepool.services.farming import harvest, plant, work
+from kalepool.services.farming.work import Submission
 from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import claimables, payouts
 
@@ -39,6 +45,47 @@ async def looked(ctx: Context, transactions: int) -> None:
     assert await upkeep.look_for_gaps(ctx) == transactions
     key = (await create_key(ctx.database, Role.OPERATOR)).key_id
     assert await operators.acknowledge_gaps(ctx, key, "restored")
+
+
+async def test_a_pool_that_was_lost_mines_on_elsewhere_with_books_that_are_true(
+    farm, postgres: Postgres, tmp_path: Path
+) -> None:
+    """A dump and the master key are all that is left, in the middle of a block."""
+    first, second = await farm.add_farmers(2)
+    ctx = farm.ctx
+    assert len((await plant.plant(ctx, 0, farm.pooler_id)).planted) == 2
+    await farm.pass_time(5)
+    await work.work(ctx, 0, farm.pooler_id, [Submission(first.farmer_id, await farm.nonce(first, 0))])
+    assert await right(farm) == []
+    programs, kept = bundled_programs(), tmp_path / "kept"
+    kept.mkdir()
+    await asyncio.to_thread(dumps.dump, farm.database_url, kept / "pool.dump", programs)
+    key = farm.settings.data_dir / "master.key"
+    key.rename(kept / "master.key")
+    elsewhere = tmp_path / "another" / "path"
+    elsewhere.mkdir(parents=True)
+    (kept / "master.key").rename(elsewhere / "master.key")
+    async with AsyncExitStack() as stack:
+        farm.settings = farm.settings.model_copy(update={"data_dir": elsewhere})
+        farm.database_url = postgres.create_database("elsewhere")
+        await asyncio.to_thread(dumps.restore, farm.database_url, kept / "pool.dump", programs)
+        assert await migrate(farm.database_url) == []  # gives each process its rights
+        ctx = await farm.restart(stack)
+        assert await ctx.accounts.ensure() is None
+        assert await upkeep.look_for_gaps(ctx) == 0
+        await work.work(ctx, 0, farm.pooler_id, [Submission(second.farmer_id, await farm.nonce(second, 0))])
+        for index in (0, 1):
+            await farm.end_block()
+            await farm.start_block(index + 1)
+            done = await harvest.harvest(ctx, farm.pooler_id, block_index=index)
+            assert len(done.harvested) == 2, done
+            if index == 0:
+                assert len((await plant.plant(ctx, 1, farm.pooler_id)).planted) == 2
+                await farm.pass_time(5)
+                nonces = [Submission(each.farmer_id, await farm.nonce(each, 1)) for each in (first, second)]
+                await work.work(ctx, 1, farm.pooler_id, nonces)
+        assert await right(farm) == []
+        assert await farm.rows("SELECT count(*) FROM harvests WHERE outcome = 'harvested'") == [(4,)]
 
 
 async def test_a_fee_is_not_collected_again(farm, postgres: Postgres) -> None:

@@ -197,7 +197,7 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
             known: dict[str, Any] = ids | miner | {
                 "block_index": newest - 5, "everybody": True, "from_index": 0, "to_index": newest, "limit": 20,
                 "before": newest, "before_index": newest, "bin_seconds": 60, "since": end, "called": "12", "index": 12,
-                "grace_seconds": 60,
+                "grace_seconds": 60, "first_bin": 0,
                 "ledger": 0, "week_blocks": 100, "day_blocks": 100, "first": first_id(end), "end": first_id(end),
                 "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30,
             }  # fmt: skip

@@ -34,6 +34,7 @@ def test_every_example_is_valid() -> None:
 def test_every_operation_has_a_lasting_name_a_summary_and_examples() -> None:
     described = description()
     assert described["servers"] == [{"url": "/v1"}]
+    assert not [name for name in described["components"]["schemas"] if "__" in name], "two schemas of one name"
     ids, checked = [], 0
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
