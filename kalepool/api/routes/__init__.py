@@ -6,6 +6,7 @@ page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
 browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: sign in, join
+farm_wallet.py  the wallet that is signed in: trustline, a test network's free money
 farm_account.py  one of them: fund, look, stake, withdraw, leave
 mine_pages.py    miners, in a browser: sign in, join, the miner's package
 mine_account.py  one of them: rigs, earnings, how it is paid, keys
