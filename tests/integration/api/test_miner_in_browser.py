@@ -180,12 +180,12 @@ async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pyt
         await shows(page, "#rigs", "No machine yet")
 
         # Its terms; a second click on `pay me` is no second payout.
-        await page.fill("#threshold", "12,5")
+        await page.fill("#threshold", "12.5")
         await page.check("[name=claimable]")
         await submit(page, "/terms")
         assert await page.input_value("#threshold") == "12.5" and await page.is_checked("[name=claimable]")
         await submit(page, "/payouts")
-        await shows(page, "main", "nothing-due")
+        await shows(page, "main", "they are paid when you ask")
         await page.goto(f"{url}/mine/{miner_id}")
 
         # Another wallet: later without the old one's signature; at once with it.
