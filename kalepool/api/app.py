@@ -25,6 +25,7 @@ from kalepool.api.routes import (
     earnings,
     farm,
     farm_account,
+    farm_wallet,
     farmers,
     farming,
     keys,
@@ -34,6 +35,7 @@ from kalepool.api.routes import (
     miner,
     operating,
     operating_forms,
+    operating_keys,
     operator,
     page,
     pooler,
@@ -139,10 +141,12 @@ def create_app(settings: Settings) -> FastAPI:
         browser,
         farm,
         farm_account,
+        farm_wallet,
         mine_pages,
         mine_account,
         operating,
         operating_forms,
+        operating_keys,
         metrics,
     )
     for audience in audiences:

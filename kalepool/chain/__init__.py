@@ -16,7 +16,7 @@ past_reader.py  PastReader: what a ledger took of some accounts
 alike.py       Examples: one simulation for all works of a block
 purses.py      maximum fees of what is pending, by payer          (pure)
 client.py      Chain: prepare, plan harvests, retry until the deadline
-deposits.py     what somebody sends to a farmer's wallet out of its own
+deposits.py     what somebody's own wallet signs: a deposit, a trustline
 channels.py    Channels: which of the pool's accounts carries what
 
 `async with Chain.of(settings) as chain: farm = await chain.read_farm()`. Who only reads takes ChainReader.
@@ -28,7 +28,7 @@ from kalepool.chain.alike import PailToWork
 from kalepool.chain.building import claimable_id
 from kalepool.chain.channels import Channels
 from kalepool.chain.client import Chain, Foreseen, may_retry
-from kalepool.chain.deposits import deposit_envelope, send_deposit
+from kalepool.chain.deposits import deposit_envelope, send_deposit, send_trustline, trustline_envelope
 from kalepool.chain.destinations import Destination, require_destination
 from kalepool.chain.past import PastPart, PastTransaction, envelope_hash
 from kalepool.chain.past_reader import Charge
@@ -88,4 +88,6 @@ __all__ = [
     "may_retry",
     "require_destination",
     "send_deposit",
+    "send_trustline",
+    "trustline_envelope",
 ]

@@ -1,7 +1,8 @@
-"""What somebody sends to a farmer's wallet out of its own: made for its wallet to sign, taken back, and sent on."""
+"""What somebody's own wallet signs, a payment to a farmer's or a trustline: made for it, taken back, and sent on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from stellar_sdk import CreateAccount, MuxedAccount, Operation, Payment, TransactionEnvelope
@@ -14,7 +15,7 @@ from kalepool.errors import AccountMissingError, InputError
 VALID_SECONDS = 300
 """Somebody reads it, and perhaps looks for the wallet, before it is signed."""
 
-ACTION = "deposit"
+ACTION, TRUST = "deposit", "trustline"
 
 
 async def deposit_envelope(
@@ -33,11 +34,23 @@ async def deposit_envelope(
         operation = building.payment(
             farmer, chain.asset if kale_stroops else building.NATIVE, kale_stroops or native_stroops
         )
+    return await _to_sign(chain, source, accounts[source].sequence, operation)
+
+
+async def trustline_envelope(chain: Chain, source: str) -> str:
+    """A trustline for KALE of `source`, to be signed, as base64 XDR. Raises as `deposit_envelope`."""
+    accounts = await chain.read_accounts([source])
+    if source not in accounts:
+        raise AccountMissingError(f"your wallet {source} is not on the ledger: send XLM to it first")
+    return await _to_sign(chain, source, accounts[source].sequence, building.trustline(chain.asset))
+
+
+async def _to_sign(chain: Chain, source: str, sequence: int, operation: Operation) -> str:
     bid = building.bid((await chain.read_fees()).classic, 2, building.MIN_FEE_STROOPS * 1000, 1)
     until = await chain.now() + timedelta(seconds=VALID_SECONDS)
     return building.envelope(
         source,
-        accounts[source].sequence + 1,
+        sequence + 1,
         [operation],
         chain.network.passphrase,
         fee_stroops=bid,
@@ -47,6 +60,18 @@ async def deposit_envelope(
 
 async def send_deposit(chain: Chain, transaction: str, source: str, farmer: str) -> Outcome:
     """Sends what `deposit_envelope` made, once its wallet has signed it. Raises InputError for anything else."""
+    return await _send(chain, transaction, source, ACTION, lambda operation: _goes_to(operation, farmer))
+
+
+async def send_trustline(chain: Chain, transaction: str, source: str) -> Outcome:
+    """Sends what `trustline_envelope` made, once its wallet has signed it. Raises InputError for anything else."""
+    wanted = building.trustline(chain.asset).to_xdr_object()
+    return await _send(chain, transaction, source, TRUST, lambda operation: operation.to_xdr_object() == wanted)
+
+
+async def _send(
+    chain: Chain, transaction: str, source: str, action: str, is_meant: Callable[[Operation], bool]
+) -> Outcome:
     try:
         envelope = TransactionEnvelope.from_xdr(transaction, chain.network.passphrase)
         inner = envelope.transaction
@@ -54,16 +79,18 @@ async def send_deposit(chain: Chain, transaction: str, source: str, farmer: str)
         bounds = inner.preconditions.time_bounds if inner.preconditions else None
         if inner.source.universal_account_id != source or operation.source is not None or bounds is None:
             raise ValueError("it is not from the wallet that is signed in")
-        if not _goes_to(operation, farmer):
-            raise ValueError("it does not pay this farmer's wallet")
+        if not is_meant(operation):
+            raise ValueError(
+                "it does not pay this farmer's wallet" if action == ACTION else "it is no trustline for the pool's KALE"
+            )
         if not envelope.signatures:
             raise ValueError("it is not signed")
     except Exception as error:  # the SDK raises whatever its decoders do
         reason = str(error) if isinstance(error, ValueError) and str(error).isprintable() else "it cannot be read"
-        raise InputError(f"this is not the payment that was to be signed: {reason[:200]}") from None
+        raise InputError(f"this is not what was to be signed: {reason[:200]}") from None
     return await chain.submit(
         Prepared(
-            action=ACTION,
+            action=action,
             source=source,
             transaction_hash=envelope.hash_hex(),
             inner_hash=None,

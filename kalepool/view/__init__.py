@@ -12,8 +12,9 @@ words.py        pages in the reader's language
 german.py       what they say in German
 german_page.py  the pages for everybody
 german_operators.py  the operators' pages
-german_miners.py  and the miners'
-german_farm.py  and the farmers'
+german_miners.py  the miners'
+german_farm.py  the farmers'
+german_books.py  and the books
 screen.py       Moment -> a picture for a terminal                              (pure)
 lines.py        Moment, Moment -> what to say about it without a terminal       (pure)
 farmer_text.py  one farmer for a terminal: found by what somebody calls it, and described

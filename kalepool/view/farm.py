@@ -65,6 +65,16 @@ class FarmView:
         return sum(row["stake_stroops"] for row in self.planted)
 
     @property
+    def lacks_xlm(self) -> bool:
+        """Active, and not planted until somebody sends it some."""
+        return self.farmer.status == FarmerStatus.ACTIVE and bool(self.missing.native_stroops)
+
+    @property
+    def newest_stake(self) -> Row | None:
+        """The newest block that it was planted in."""
+        return next((block for block in self.blocks if block["stake_stroops"] is not None), None)
+
+    @property
     def status(self) -> str:
         """As people call it."""
         if self.farmer.status == FarmerStatus.ACTIVE and self.farmer.paused:
@@ -104,6 +114,7 @@ LEAVING_WHY = {
     "under-way": mark("for what is under way"),
     "payout-account-missing": mark("the payout wallet is not on the ledger: create it, with 1 XLM or more"),
     "payout-trustline-missing": mark("the payout wallet has no KALE trustline: add it"),
+    "memo-required": mark("the payout wallet asks for a memo, and there is none: ask the pool's operator to set one"),
     "deposits-come": mark("for somebody to stop sending it small amounts"),
 }
 """What who leaves waits for, in words."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_farm, german_miners, german_operators, german_page
+from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page
 
 WORDS: dict[str, str] = {
     # every page
@@ -158,16 +158,12 @@ WORDS: dict[str, str] = {
     "Open in a wallet on this device": "In einer Wallet auf diesem Gerät öffnen",
     "Amount, %(asset)s": "Betrag, %(asset)s",
     "Send it from %(wallet)s": "Von %(wallet)s senden",
-    "Nothing to send now: the pool is at it.": "Gerade ist nichts zu senden: der Pool ist dran.",
     "%(sum)s %(asset)s from %(wallet)s to the farmer's wallet %(farmer)s.": "%(sum)s %(asset)s von %(wallet)s an die Wallet des Farmers, %(farmer)s.",
-    "Per cent of its KALE in each block": "Prozent seiner KALE in jedem Block",
     "At most %(sum)s KALE in each block, of what is there now.": "Höchstens %(sum)s KALE in jedem Block, von dem, was jetzt da ist.",
-    "The most KALE in a block, if there shall be one": "Höchstens so viele KALE in einem Block (leer: ohne Grenze)",
     "Change the stake": "Einsatz ändern",
     "It is left out: nothing is planted for it until you say otherwise.": "Er setzt aus: nichts wird für ihn gepflanzt, bis es wieder weitergehen soll.",
     "A pause: nothing more is planted for it; what is planted ends as ever.": "Eine Pause: nichts mehr wird für ihn gepflanzt; was gepflanzt ist, endet wie immer.",
     "Pause": "Pausieren",
-    "Go on": "Weitermachen",
     "Take out": "Auszahlen",
     "Everything goes to %(payout)s.": "Alles geht an %(payout)s.",
     "With the memo %(memo)s.": "Mit dem Memo %(memo)s.",
@@ -262,14 +258,14 @@ WORDS: dict[str, str] = {
     "Payout wallet: where everything goes, for good": "Auszahlungs-Wallet: wohin alles geht, für immer",
     "Usually the wallet that you signed in with. To name another takes your wallet's signature. It cannot be changed here later.": "Meist die Wallet, mit der angemeldet wurde. Eine andere zu nennen braucht deren Unterschrift. Sie lässt sich hier später nicht ändern.",
     "Memo, where an exchange asks for one (text:…, id:… or hash:…)": "Memo, wo eine Börse eines verlangt (text:…, id:… oder hash:…)",
-    "Stake: per cent of its KALE in each block": "Einsatz: Prozent seiner KALE in jedem Block",
     "Stake as a slider": "Einsatz als Schieberegler",
-    "Of %(held)s KALE, 10 per cent stake %(part)s KALE in each block: more stake brings more reward, and more is lost if a block fails.": "Von %(held)s KALE setzen 10 Prozent %(part)s KALE in jedem Block ein: mehr Einsatz bringt mehr Ertrag, und mehr ist verloren, wenn ein Block misslingt.",
     "I have read the terms and agree": "Ich habe die Bedingungen gelesen und stimme zu",
     "Everything is to go to %(payout)s. Your wallet signs that.": "Alles soll an %(payout)s gehen. Die Wallet unterschreibt das.",
 }
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | WORDS
-COUNTED = german_page.COUNTED | german_operators.COUNTED | COUNTED
+WORDS = (
+    german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | german_books.WORDS | WORDS
+)
+COUNTED = german_books.COUNTED | german_page.COUNTED | german_operators.COUNTED | COUNTED

@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 WORDS: dict[str, str] = {
+    # keys and invitations
+    "Invitations of miners": "Einladungen für Miner",
+    "Give this to whom you invite. It is shown this once:": "Für die Eingeladenen. Gezeigt wird es nur jetzt:",
+    "Invitations that may be used": "Einladungen, die gelten",
+    "For whom": "Für wen",
+    "Uses left": "Noch übrig",
+    "Until": "Bis",
+    "Days": "Tage",
+    "Make an invitation": "Eine Einladung machen",
+    "All keys": "Alle Schlüssel",
+    "Role": "Rolle",
+    "ended": "beendet",
+    "may be used": "gilt",
+    "End the key %(key)s?": "Den Schlüssel %(key)s beenden?",
+    "At once, for good: whoever uses it is refused, and browsers signed in with it are signed out.": (
+        "Sofort und für immer: wer ihn benutzt, wird abgewiesen, und damit angemeldete Browser werden abgemeldet."
+    ),
+    "End the invitation?": "Die Einladung beenden?",
+    "Nobody registers with it any more. Who has, stays.": "Niemand tritt mehr damit bei. Wer es tat, bleibt.",
     # signing in
     "Operator": "Betreiber",
     "For operators": "Für Betreiber",

@@ -16,6 +16,7 @@ from kalepool.services.books.results import BlockResult
 from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.mining import share_logs
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
+from kalepool.view.words import mark
 
 Row = Mapping[str, Any]
 
@@ -105,19 +106,19 @@ class PublicBooks:
 
 
 ON_CHAIN = {
-    "wallet": "Farmers' wallets",
-    "pail": "Planted, at stake",
-    "treasury": "Treasury",
-    "claimable": "Claimable balances",
+    "wallet": mark("Farmers' wallets"),
+    "pail": mark("Planted, at stake"),
+    "treasury": mark("Treasury"),
+    "claimable": mark("Claimable balances"),
 }
 WHOSE = {
-    "farmer": "Farmers",
-    "miner": "Miners, due",
-    "paying": "Miners, on its way",
-    "fee-due": "Fees of blocks not closed yet",
-    "operator": "The pool's operator",
-    "outside": "The rest of the world",
-    "unexplained": "Not explained",
+    "farmer": mark("Farmers"),
+    "miner": mark("Miners, due"),
+    "paying": mark("Miners, on its way"),
+    "fee-due": mark("Fees of blocks not closed yet"),
+    "operator": mark("The pool's operator"),
+    "outside": mark("The rest of the world"),
+    "unexplained": mark("Not explained"),
 }
 
 

@@ -42,6 +42,14 @@ INSERT INTO miner_invites (invite_id, invite_hash, label, uses_left, expires_at)
 VALUES (%(invite_id)s, %(invite_hash)s, %(label)s, %(uses)s, %(expires_at)s)
 RETURNING invite_id, label, uses_left, created_at, expires_at;
 
+-- name: select_miner_invites
+-- Invitations that may still be used, the newest first.
+SELECT invite_id, label, uses_left, created_at, expires_at FROM miner_invites
+WHERE uses_left > 0 AND expires_at > now() ORDER BY invite_id DESC LIMIT %(limit)s;
+
+-- name: end_miner_invite
+UPDATE miner_invites SET uses_left = 0 WHERE invite_id = %(invite_id)s AND uses_left > 0;
+
 -- name: use_miner_invite
 -- Takes one use of an invitation; touches no row where there is none left.
 UPDATE miner_invites SET uses_left = uses_left - 1

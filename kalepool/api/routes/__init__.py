@@ -6,12 +6,14 @@ page.py          everybody, in a browser
 browser.py       whoever signed in with one: signed out
 browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: sign in, join
+farm_wallet.py  the wallet that is signed in: trustline, a test network's free money
 farm_account.py  one of them: fund, look, stake, withdraw, leave
 mine_pages.py    miners, in a browser: sign in, join, the miner's package
 mine_account.py  one of them: rigs, earnings, how it is paid, keys
 own_alert_forms.py  both of them: where they are told of what is theirs
 operating.py     operators, in a browser: what they see
 operating_forms.py  operators, in a browser: what they change
+operating_keys.py  operators, in a browser: keys and invitations
 farmers.py       poolers and operators: farmers registered, listed, shown
 farming.py       poolers: plant, work, harvest
 pooler.py        poolers: their blocks, failures, what is owed

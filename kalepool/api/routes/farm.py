@@ -18,18 +18,22 @@ from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
 from kalepool.api.typed import FormError, percent, told
-from kalepool.chain import require_destination
-from kalepool.errors import InputError
-from kalepool.services import farmers, poolers
+from kalepool.chain import Destination, require_destination
+from kalepool.errors import ChainError, ConflictError, InputError
+from kalepool.services import farmers, poolers, withdrawals
+from kalepool.services.context import Context
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
-from kalepool.view.farm import STATUSES
-from kalepool.view.words import mark
+from kalepool.view.farm import LEAVING_WHY, STATUSES
+from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MOST_SHOWN = 100
 """Farmers of a wallet on its page; it may have `farmers_per_wallet`, and those that have departed."""
+
+WISHES = ("pooler", "payout_wallet", "payout_memo", "stake", "name", "agreed")
+"""Fields of the form that joins."""
 
 NAME_LENGTH = 40
 """Of a farmer, for its own eyes and the operator's."""
@@ -91,7 +95,9 @@ async def _join_page(
     *,
     wrong: str = "",
     challenge: str | None = None,
+    trouble: str = "",
 ) -> Response:
+    """`trouble`: why the payout wallet cannot be paid now."""
     settings = context(request).settings
     open_ones = await poolers.open_poolers(context(request).database, after=None, limit=MOST_SHOWN)
     usual = {
@@ -100,6 +106,7 @@ async def _join_page(
         "payout_memo": "",
         "stake": settings.stake_percentage * 100,
         "name": "",
+        "agreed": "",
     }
     return await page(
         request,
@@ -109,6 +116,7 @@ async def _join_page(
         wish=usual | (wish or {}),
         wrong=wrong,
         challenge=challenge,
+        trouble=trouble,
         wallet=wallet,
         settings=settings,
         sponsored=context(request).accounts.sponsors > 0,
@@ -123,7 +131,7 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
     into the page could name one of its own."""
     ctx, wallet = context(request), caller.subject_wallet
     assert wallet is not None
-    wish = {name: form.get(name, "").strip() for name in ("pooler", "payout_wallet", "payout_memo", "stake", "name")}
+    wish = {name: form.get(name, "").strip() for name in WISHES}
     wish["payout_wallet"] = wish["payout_wallet"] or wallet
     payout, memo = wish["payout_wallet"], wish["payout_memo"] or None
     try:
@@ -133,12 +141,15 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
             raise FormError(mark("a name has at most %(most)s characters"), most=NAME_LENGTH)
         pooler_id, part = _id(wish["pooler"]), percent(wish["stake"])
         destination = require_destination(payout, memo)
+        trouble = await payout_trouble(ctx, destination, words_of(request))
         if (destination.address, memo) != (wallet, None):
             deed = Deed(f"pay out to {payout[:6]}...{payout[-6:]}", (payout, memo or "", wish["pooler"]))
             if not signature_in(form):
                 challenge = sign_in(request).challenge(wallet, ctx.settings.chain.passphrase, deed)
-                return await _join_page(request, wallet, wish, challenge=challenge)
+                return await _join_page(request, wallet, wish, challenge=challenge, trouble=trouble)
             await sign_in(request).confirm(ctx, signature_in(form), wallet, deed)
+        elif trouble and form.get("warned") != payout:
+            return await _join_page(request, wallet, wish, trouble=trouble)
         made = await farmers.register_oneself(
             ctx,
             pooler_id,
@@ -152,6 +163,18 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
     except InputError as error:
         return await _join_page(request, wallet, wish, wrong=told(error, words_of(request)))
     return go_to(f"/farm/{made.farmer.farmer_id}")
+
+
+async def payout_trouble(ctx: Context, destination: Destination, words: Language) -> str:
+    """Why KALE cannot be paid there as it is now, in words; nothing where it can, or the network does not answer."""
+    try:
+        receiver = await ctx.chain.read_receiver(destination)
+        withdrawals.check_payout(destination, receiver, kale=True)
+    except ChainError:
+        return ""
+    except ConflictError as error:
+        return words.gettext(LEAVING_WHY[error.code]) if error.code in LEAVING_WHY else str(error)
+    return ""
 
 
 def _id(text: str) -> UUID:

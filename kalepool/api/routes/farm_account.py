@@ -17,7 +17,7 @@ from kalepool.api.charts import block_chart
 from kalepool.api.file_formats import PAGE, Row, export
 from kalepool.api.qr import payment_link, qr_code
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
-from kalepool.api.routes.farm import signature_in
+from kalepool.api.routes.farm import payout_trouble, signature_in
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
@@ -117,7 +117,8 @@ async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor)
 async def _account_page(request: Request, farmer: Farmer, form: PageForm | None = None, **wrong: str) -> Response:
     """`wrong`: by the form that was sent (stake, deposit), what is wrong with it; what it had in it stays."""
     known = await _known(request, farmer) | await alerts_known(request, farmer.farmer_id)
-    return await page(request, "farm/account.html", 422 if wrong else 200, **known, wrong=wrong, typed=form or {})
+    known |= {"wrong": wrong, "typed": form or {}, "done": request.query_params.get("done")}
+    return await page(request, "farm/account.html", 422 if wrong else 200, **known)
 
 
 @router.get("/parts")
@@ -175,7 +176,7 @@ async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor,
     except FormError as error:
         return await _account_page(request, farmer, form, stake=told(error, words_of(request)))
     await farmers.change_wishes(context(request).database, farmer_id, wishes)
-    return go_to(f"/farm/{farmer_id}#stake")
+    return go_to(f"/farm/{farmer_id}?done=stake#stake")
 
 
 @router.post("/pause")
@@ -266,7 +267,7 @@ async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form
             )
     except InputError as error:
         return await _account_page(request, farmer, form, deposit=told(error, words_of(request)))
-    return go_to(f"/farm/{farmer_id}")
+    return go_to(f"/farm/{farmer_id}?done=deposit")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -376,6 +377,7 @@ async def _leave_page(request: Request, caller: Principal, farmer: Farmer, wrong
         return go_to(f"/farm/{farmer.farmer_id}")
     known = await _known(request, farmer)
     challenge = _challenge(request, caller.subject_wallet or "", _departure(farmer))
+    known["trouble"] = await payout_trouble(context(request), farmer.destination, words_of(request))
     status = 422 if wrong else 200
     return await page(request, "farm/leave.html", status, **known, challenge=challenge, wrong=wrong)
 

@@ -45,6 +45,7 @@ PLACES = {
     f"{UNDER}/farmers": mark("Farmers"),
     f"{UNDER}/poolers": mark("Poolers"),
     f"{UNDER}/miners": mark("Miners"),
+    f"{UNDER}/keys": mark("Keys"),
     f"{UNDER}/journal": mark("Journal"),
     f"{UNDER}/money": mark("Money"),
     f"{UNDER}/settings": mark("Settings"),

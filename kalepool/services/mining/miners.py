@@ -13,7 +13,7 @@ from uuid import UUID
 from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.custody import Custody
-from kalepool.database import Database, new_id
+from kalepool.database import Database, Session, new_id
 from kalepool.errors import ForbiddenError, NotFoundError
 from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
@@ -124,6 +124,17 @@ async def create_invite(database: Database, label: str, uses: int, valid_seconds
     )
     assert row is not None
     return Invite(**row, invite=invite)
+
+
+async def invites(database: Database, *, limit: int) -> list[Invite]:
+    """Those that may still be used, the newest first, without their secrets. Raises DatabaseError."""
+    return await database.fetch_all("select_miner_invites", row=Invite, limit=limit)
+
+
+async def end_invite(database: Database | Session, invite_id: UUID) -> None:
+    """Nobody may register with it any more. Raises NotFoundError for one that is unknown, used up or ended."""
+    if not await database.execute("end_miner_invite", invite_id=invite_id):
+        raise NotFoundError(f"no invitation {invite_id} that may still be used")
 
 
 async def register(

@@ -256,8 +256,63 @@ async def test_a_wallet_without_an_account_is_told_what_it_lacks(api) -> None:
     await api.farm.rows("UPDATE poolers SET open = true")
     wallet, browser = Keypair.random(), Browser.of(api.app)
     await browser.sign_in(wallet, api.farm.settings.chain.passphrase)
-    path = (await join(api, browser, unpayable=wallet.public_key)).headers["location"]
+    path = (await join(api, browser, warned=wallet.public_key)).headers["location"]
+    await api.farm.wait_ledger()
     asked = {"Accept": "application/json"}
     answer = await browser.client.get(f"{path}/deposit?asset=XLM&amount=1", headers=asked)
     assert answer.status_code == 422
     assert answer.json()["detail"] == "your wallet has no account on this network yet: it needs XLM first"
+
+
+async def test_a_wallet_that_cannot_be_paid_is_warned_of_and_mended_by_the_page(api) -> None:
+    await wait_ready(api)
+    farm, passphrase = api.farm, api.farm.settings.chain.passphrase
+    await farm.rows("UPDATE poolers SET open = true")
+    wallet, browser = Keypair.random(), Browser.of(api.app)
+    await browser.sign_in(wallet, passphrase)
+    warned = await join(api, browser)
+    assert (
+        warned.status_code == 200 and "This payout wallet cannot be paid now: the payout wallet is not" in warned.text
+    )
+    assert " checked>" in warned.text, "that the terms were read stays said"
+    assert await farm.rows("SELECT 1 FROM farmers") == []
+    path = (await join(api, browser, warned=wallet.public_key)).headers["location"]
+    assert "As it is now you would not be paid" in (await browser.look(f"{path}/leave")).text
+
+    shown = await browser.look("/farm/wallet")
+    assert "Give my wallet XLM" in shown.text and farm.settings.chain.asset_issuer in shown.text
+    assert (await browser.send("/farm/wallet/gift", {}, page="/farm/wallet")).status_code == 303
+    shown = await browser.look("/farm/wallet")
+    assert "Add KALE to my wallet" in shown.text and "Give my wallet" not in shown.text
+    deposit = await deposit_envelope(farm.ctx.chain, wallet.public_key, wallet.public_key, native_stroops=1)
+    for wrong in ("", "nonsense", to_sign(shown), signed(deposit, wallet, passphrase)):
+        refused = await browser.send("/farm/wallet/trustline", {"transaction": wrong}, page="/farm/wallet")
+        assert refused.status_code == 422 and 'role="alert"' in refused.text and "Add KALE" in refused.text, wrong
+    trust = {"transaction": signed(to_sign(shown), wallet, passphrase)}
+    assert (await browser.send("/farm/wallet/trustline", trust, page="/farm/wallet")).status_code == 303
+    assert "It can be paid KALE" in (await browser.look("/farm/wallet")).text
+    assert (await browser.send("/farm/wallet/gift", {}, page="/farm/wallet")).status_code == 303
+    assert (await balances(farm, wallet.public_key))[1] == 1000 * KALE
+    again = await browser.send("/farm/wallet/gift", {}, page="/farm/wallet")
+    assert again.status_code == 422 and "nothing to be given" in again.text
+    assert "As it is now" not in (await browser.look(f"{path}/leave")).text
+
+
+async def test_where_it_stands_says_what_is_wanting_and_who_leaves_signs_once(
+    api, browser: Browser, wallet: Keypair
+) -> None:
+    farm, path = api.farm, await active_farmer(api, browser)
+    saved = await browser.send(f"{path}/stake", {"stake": "20", "most": ""}, page=path)
+    assert "Changed: it holds from the next block" in (await browser.look(saved.headers["location"])).text
+    [(custodial,)] = await farm.rows("SELECT custodial_wallet FROM farmers")
+    spendable = (await farm.ctx.chain.read_accounts([custodial]))[custodial].spendable_stroops
+    assert "All is in place" not in (state := (await browser.look(f"{path}/parts")).json()["state"]), state
+    query = f"{path}/withdraw?asset=XLM&amount={spendable // 10**7}"
+    fields = {"asset": "XLM", "amount": str(spendable // 10**7)}
+    fields["transaction"] = signed(to_sign(await browser.look(query)), wallet, farm.settings.chain.passphrase)
+    assert (await browser.send(f"{path}/withdraw", fields, page=path)).status_code == 303
+    await farm.wait_ledger()
+    if (await farm.ctx.chain.read_accounts([custodial]))[custodial].spendable_stroops < 4_000_000:
+        assert "It is not planted now: its wallet wants" in (await browser.look(f"{path}/parts")).json()["state"]
+    await farm.rows("UPDATE farmers SET status = 'leaving', leaving_at = now()")
+    assert 'action="' + path + '/leave"' not in (await browser.look(f"{path}/leave")).text

@@ -283,3 +283,38 @@ async def test_an_operator_in_a_browser(farm, monkeypatch: pytest.MonkeyPatch) -
         await press("Sign out")
         await window.shows("h1", "For operators")
         assert window.complaints == []
+
+
+async def test_an_operator_invites_miners_and_ends_keys(api) -> None:
+    database, browser = api.farm.ctx.database, Browser.of(api.app)
+    operator = await create_key(database, Role.OPERATOR)
+    await enter(api, browser, key=operator.key)
+    here = f"{UNDER}/keys"
+    invitation = {"label": HOSTILE, "uses": "2", "valid_days": "7"}
+    shown = await browser.send(f"{UNDER}/invites", invitation, page=here)
+    code = re.search(r'id="invite">([\w-]{43})<', shown.text)
+    assert code and HOSTILE not in shown.text
+    listed = (await browser.look(here)).text
+    assert code[1] not in listed, "it is shown once"
+    for name, status in (("ann", 201), ("ben", 201), ("eve", 403)):
+        sent = {"name": name, "invite": code[1]}
+        assert (await api.anybody.post("/miner/register", json=sent)).status_code == status
+    await browser.send(f"{UNDER}/invites", invitation, page=here)
+    [invite] = re.findall(rf"{UNDER}/invites/([0-9a-f-]+)/end", (await browser.look(here)).text)
+    asked = await browser.send(f"{UNDER}/invites/{invite}/end", {}, page=here)
+    assert "End the invitation?" in asked.text
+    assert (await browser.send(f"{UNDER}/invites/{invite}/end", {"sure": "yes"}, page=here)).status_code == 303
+    assert (await browser.send(f"{UNDER}/invites/{invite}/end", {"sure": "yes"}, page=here)).status_code == 404
+
+    other = await create_key(database, Role.OPERATOR, label=HOSTILE)
+    client = api.client(other.key)
+    assert (await client.get("/keys")).status_code == 200
+    listed = (await browser.look(f"{here}?role=operator")).text
+    assert f"{here}/{other.key_id}/end" in listed and HOSTILE not in listed
+    assert "End the key" in (await browser.send(f"{here}/{other.key_id}/end", {}, page=here)).text
+    assert (await client.get("/keys")).status_code == 200, "it was only asked"
+    await browser.send(f"{here}/{other.key_id}/end", {"sure": "yes"}, page=here)
+    assert (await client.get("/keys")).status_code == 401
+    assert f"{here}/{other.key_id}/end" not in (await browser.look(here)).text
+    actions = [row[0] for row in await api.farm.rows("SELECT action FROM operator_actions ORDER BY created_at")]
+    assert actions == ["invite-miners", "invite-miners", "end-invitation", "revoke-key"]

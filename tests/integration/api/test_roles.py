@@ -90,7 +90,7 @@ class Cast:
         if template == "/keys/{key_id}" and own_key is not None:
             found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
             ended = found["key_id"] if found else None
-        elif template == "/operator/keys/{key_id}":
+        elif template in ("/operator/keys/{key_id}", "/operator/page/keys/{key_id}/end"):
             ended = (await create_key(self.database, Role.OPERATOR)).key_id
         elif template.startswith("/mine/"):
             ended = (await create_key(self.database, Role.MINER, subject_id=self.miner_id)).key_id
@@ -99,6 +99,7 @@ class Cast:
             rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
             searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
         names = {
+            "invite_id": (await mining_accounts.create_invite(self.database, "", 1, 3600)).invite_id,
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,
             "miner_id": self.banned_id,
@@ -322,6 +323,9 @@ FORMS: dict[str, Call] = {
     "POST /sign-out": Call(BROWSERS),
     "/farm/join": Call(SIGNED_IN),
     "POST /farm/join": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "stake": "10", "agreed": "1"}),
+    "/farm/wallet": Call(SIGNED_IN),
+    "POST /farm/wallet/trustline": Call(SIGNED_IN, lambda _: {"transaction": "none"}),
+    "POST /farm/wallet/gift": Call(SIGNED_IN),
     "/farm/{farmer_id:uuid}": Call({WALLET}),
     "/farm/{farmer_id:uuid}/parts": Call({WALLET}),
     "/farm/{farmer_id:uuid}/books.csv": Call({WALLET}, params={"year": "2026"}),
@@ -354,6 +358,10 @@ FORMS: dict[str, Call] = {
     "/operator/page/farmers": Call({OPERATOR}),
     "/operator/page/poolers": Call({OPERATOR}),
     "/operator/page/miners": Call({OPERATOR}),
+    "/operator/page/keys": Call({OPERATOR}),
+    "POST /operator/page/keys/{key_id:uuid}/end": Call({OPERATOR}, lambda _: SURE),
+    "POST /operator/page/invites": Call({OPERATOR}, lambda _: {"uses": "1", "valid_days": "1"}),
+    "POST /operator/page/invites/{invite_id:uuid}/end": Call({OPERATOR}, lambda _: SURE),
     "/operator/page/journal": Call({OPERATOR}),
     "/operator/page/journal/{submission_id:uuid}": Call({OPERATOR}),
     "/operator/page/money": Call({OPERATOR}),

@@ -137,7 +137,7 @@ def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster
     assert not alive
 
 
-@pytest.mark.slow(20, "a worker waits for 10 s until it takes its coordinator for frozen")
+@pytest.mark.slow(21, "a worker waits for 10 s until it takes its coordinator for frozen")
 async def test_workers_of_a_frozen_driver_make_room_for_the_next_ones(ray_cluster: Any) -> None:
     with driven(ray_cluster) as (process, workers):
         process.send_signal(signal.SIGSTOP)

@@ -112,3 +112,27 @@ def test_what_is_filled_in_is_escaped_where_html_is() -> None:
         "%(num)s block",
         "%(num)s blocks",
     ]
+
+
+NAMES = {"unexplained", "operator", "kalepool", "KALE", "XLM", "API", "UTC", "Linux", "macOS", "Windows", "Docker"}
+"""The same in every language: names, accounts of the books among them."""
+
+
+def bare_words(template: str) -> set[str]:
+    """What a template says by itself, past the catalogue: in its text, and in attributes that people read."""
+    plain = re.sub(r"\{#.*?#\}", "", template, flags=re.DOTALL)
+    plain = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|\{\w+\}", " ", plain, flags=re.DOTALL)  # a script fills {reason} in
+    read = re.findall(r'(?:title|alt|placeholder|aria-label|content)="([^"]*)"', re.sub(r"<meta[^>]*>", "", plain))
+    plain = re.sub(r"<(pre|code|script|style|option)\b.*?</\1>", " ", plain, flags=re.DOTALL)
+    texts = [*re.sub(r"<[^>]*>", " ", plain).split("\n"), *read]
+    return {word for text in texts for word in re.findall(r"[^\W\d_]{2,}", text.replace("&amp;", ""))} - NAMES
+
+
+def test_no_template_says_a_word_past_the_catalogue() -> None:
+    assert bare_words('<a title="Go on">{{ _("x") }} Why <b>KALE</b></a>') == {"Go", "on", "Why"}
+    found = {
+        str(path.relative_to(PACKAGE)): words
+        for path in (PACKAGE / "api/templates").rglob("*.html")
+        if (words := bare_words(path.read_text()))
+    }
+    assert found == {}
