@@ -229,8 +229,9 @@ class SimulatedMiner:
                     if answer.status == 200:
                         job = Job.of(await answer.json())
                         if self.job is None or job.index > self.job.index:
-                            self.over, self.next_nonce = self.job, job.start
-                            self.brought = []
+                            self.over, self.brought = self.job, []
+                        if self.job is None or job.job_id != self.job.job_id:
+                            self.next_nonce = job.start  # each job has nonces of its own
                         self.job = job
                         self.tally.jobs += 1
                     elif answer.status != 204:

@@ -143,6 +143,7 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         alive = "SELECT count(*) FROM api_processes WHERE seen_at > now() - interval '2 seconds'"
         while (await pool.query(alive))[0][0] < options.workers:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
+        await asyncio.sleep(5.0)  # each is on the list a moment before it listens
         rig_keys = await pool.add_miners(max(options.streams // RIGS, 1))
         streams = [Stream(pool, rig_keys[n // RIGS % len(rig_keys)], f"rig{n % RIGS}") for n in range(options.streams)]
         tasks: list[asyncio.Task[None]] = []
@@ -153,7 +154,7 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         await until(lambda: all(stream.seen for stream in streams), 120)
         meter = Meter(pool)
         began = time.perf_counter()
-        await asyncio.sleep(10.0)
+        await asyncio.sleep(options.idle)
         meter.look()
         idle = meter.used["api"] / (time.perf_counter() - began)
 
@@ -232,6 +233,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1800.0, help="shares a second, of all miners together")
     parser.add_argument("--streams", type=int, default=3000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--idle", type=float, default=10.0, help="seconds for which the streams alone are measured")
     parser.add_argument("--no-kill", dest="kill", action="store_false")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
