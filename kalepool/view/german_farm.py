@@ -57,4 +57,14 @@ WORDS: dict[str, str] = {
     "The payment is on the ledger.": "Die Zahlung steht im Ledger.",
     "It is not planted now: its wallet wants %(sum)s XLM.": "Er wird gerade nicht gepflanzt: seiner Wallet fehlen %(sum)s XLM.",
     "Nothing to send now: the pool prepares the farmer's wallet.": "Gerade ist nichts zu senden: der Pool richtet die Wallet des Farmers ein.",
+    # what figures mean
+    "The block's bounds, by what was handed in for the block before: up to the lower one there is no more than the least reward.": "Die Grenzen des Blocks, nach dem, was im Block davor abgegeben wurde: bis zur unteren gibt es nicht mehr als den geringsten Ertrag.",
+    "The block's bounds, by the block before: a gap beyond the upper one brings no more.": "Die Grenzen des Blocks, nach dem Block davor: ein Abstand über der oberen bringt nicht mehr.",
+    "The block's bounds, by the block before: a stake beyond the upper one brings no more.": "Die Grenzen des Blocks, nach dem Block davor: ein Einsatz über der oberen bringt nicht mehr.",
+    "What the contract's own rule gave before the harvest, in KALE.": "Was die Regel des Vertrags vor der Ernte ergab, in KALE.",
+    "What the harvest brought, in KALE, without the stake. The pool's fee is still in it.": "Was die Ernte brachte, in KALE, ohne den Einsatz. Die Gebühr des Pools ist noch darin.",
+    "Leading zeros of its hash on the chain; up to the block's least they earn no more than none.": "Führende Nullen seines Hashs auf der Chain; bis zu den wenigsten des Blocks bringen sie nicht mehr als keine.",
+    "The pool's fee in KALE that is still in the wallet: no part of the balance here.": "Die Gebühr des Pools in KALE, die noch in der Wallet ist: im Guthaben hier nicht enthalten.",
+    "What the network charged for its transactions. The pool pays it, once it is active.": "Was das Netz für seine Transaktionen berechnet hat. Der Pool zahlt es, sobald er aktiv ist.",
+    "What the contract's own rule gave for these rewards, where it was reckoned.": "Was die Regel des Vertrags für diese Erträge ergab, wo sie gerechnet wurde.",
 }

@@ -164,10 +164,6 @@ WORDS: dict[str, str] = {
         "Hashes in der Sekunde, von den Workern des Pools und allen Minern zusammen, in den letzten Sekunden."
     ),
     "Zeros": "Nullen",
-    "The fewest and the most leading zeros that anybody handed in for this block: rewards lie between.": (
-        "Die wenigsten und die meisten führenden Nullen, die jemand für diesen Block abgab: Dazwischen liegen "
-        "die Erträge."
-    ),
     "XLM lasts": "XLM reicht",
     "How long the pool's XLM lasts at the last day's network fees. Without it nothing is planted.": (
         "Wie lange das XLM des Pools bei den Netzgebühren des letzten Tages reicht. Ohne XLM wird nichts gepflanzt."

@@ -38,7 +38,35 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "bounds": Meaning(
         mark("Zeros"),
-        mark("The fewest and the most leading zeros that anybody handed in for this block: rewards lie between."),
+        mark(
+            "The block's bounds, by what was handed in for the block before: "
+            "up to the lower one there is no more than the least reward."
+        ),
+    ),
+    "gap-bounds": Meaning(
+        mark("Gap"), mark("The block's bounds, by the block before: a gap beyond the upper one brings no more.")
+    ),
+    "stake-bounds": Meaning(
+        mark("Stake"), mark("The block's bounds, by the block before: a stake beyond the upper one brings no more.")
+    ),
+    "expected": Meaning(mark("Expected"), mark("What the contract's own rule gave before the harvest, in KALE.")),
+    "received": Meaning(
+        mark("Received"), mark("What the harvest brought, in KALE, without the stake. The pool's fee is still in it.")
+    ),
+    "handed-in": Meaning(
+        mark("Zeros"),
+        mark("Leading zeros of its hash on the chain; up to the block's least they earn no more than none."),
+    ),
+    "not-collected": Meaning(
+        mark("Not yet collected"),
+        mark("The pool's fee in KALE that is still in the wallet: no part of the balance here."),
+    ),
+    "network-fees": Meaning(
+        mark("Network's fees, XLM"),
+        mark("What the network charged for its transactions. The pool pays it, once it is active."),
+    ),
+    "expected-all": Meaning(
+        mark("Expected of that"), mark("What the contract's own rule gave for these rewards, where it was reckoned.")
     ),
     "xlm": Meaning(
         mark("XLM lasts"),

@@ -182,6 +182,13 @@ async def test_stake_pause_and_books(api, browser: Browser, wallet: Keypair) -> 
     assert len(list(csv.DictReader(io.StringIO((await browser.look(f"{path}/books.csv?year=2020")).text)))) == 0
 
 
+async def test_each_figure_of_a_farmer_says_what_it_means(api, browser: Browser) -> None:
+    text = (await browser.look((await join(api, browser)).headers["location"])).text
+    asked = set(re.findall(r'popovertarget="(why-[a-z-]+)"', text))
+    assert asked >= {"why-expected", "why-received", "why-handed-in", "why-not-collected", "why-network-fees"}
+    assert asked <= set(re.findall(r'id="(why-[a-z-]+)"', text))
+
+
 async def test_nobody_sees_anothers_farmer(api, browser: Browser) -> None:
     path = (await join(api, browser)).headers["location"]
     stranger = Browser.of(api.app)
