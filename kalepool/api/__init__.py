@@ -20,6 +20,7 @@ versions.py   /v1, and what ends
 description.py  the OpenAPI description: names of operations, examples
 problems.py   errors as application/problem+json
 typed.py      what people type into forms
+questions.py  what a page asks once more before it is done
 models.py     types that several routers share
 paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time

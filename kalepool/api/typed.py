@@ -10,6 +10,8 @@ from kalepool.units import STROOPS
 from kalepool.view.words import Language, mark
 
 NUMBER = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,7}))?")
+TOO_LARGE = re.compile(r"[0-9]{13,}(?:\.[0-9]{1,7})?")
+MOST_STROOPS = 2**63 - 1
 SEPARATED = re.compile(r"[0-9][,'’\s_][0-9]|\.[0-9]+\.[0-9]|^[1-9][0-9]{0,2}\.[0-9]{2}0$")
 """What some read as a point and others as thousands: 1,000; 2,5; 1 000; 1.000.000; 1.000."""
 
@@ -39,6 +41,8 @@ def number(text: str) -> Decimal:
             mark("“%(typed)s” can be read in two ways: write 1000 or 1000.5, with no sign but a point before decimals"),
             typed=quoted,
         )
+    if TOO_LARGE.fullmatch(text):
+        raise _too_large(quoted)
     found = NUMBER.fullmatch(text)
     if not found:
         raise FormError(
@@ -52,7 +56,13 @@ def stroops_of(text: str) -> int:
     stroops = int(number(text) * STROOPS)
     if not stroops:
         raise FormError(mark("an amount is more than 0"))
+    if stroops > MOST_STROOPS:
+        raise _too_large(text.strip())
     return stroops
+
+
+def _too_large(typed: str) -> FormError:
+    return FormError(mark("“%(typed)s” is too large"), typed=typed)
 
 
 def percent(text: str) -> Decimal:

@@ -113,7 +113,7 @@ async def find_wallet_key(session: Database | Session, role: Role, wallet: str) 
 
 
 async def own_keys(
-    database: Database,
+    database: Database | Session,
     role: Role,
     subject_id: UUID | None,
     subject_wallet: str | None,
@@ -167,12 +167,17 @@ async def add_own_key(
 
 async def require_room(session: Session, role: Role, subject_id: UUID | None) -> None:
     """TooManyKeysError where a subject has its most keys; operators are one. Nobody else adds one meanwhile."""
-    await session.execute("lock_keys", subject=f"{role} {subject_id}")
+    await lock_keys(session, role, subject_id)
     found = await session.fetch_one("count_live_keys", role=role, subject_id=subject_id)
     if found is not None and found["keys"] >= MOST_KEYS:
         raise TooManyKeysError(
             f"this {role} has {found['keys']} keys that may be used, the most there can be: end one of them first"
         )
+
+
+async def lock_keys(session: Session, role: Role, subject_id: UUID | None) -> None:
+    """Nobody else makes or ends a key of the subject's until the transaction is over, where it asks for this too."""
+    await session.execute("lock_keys", subject=f"{role} {subject_id}")
 
 
 async def make_room_for_token(session: Session, wallet: str) -> None:

@@ -16,6 +16,7 @@ from kalepool.api.problems import Problem, documented
 from kalepool.api.routes.farming import context
 from kalepool.database import Session
 from kalepool.services.keys import NewKey, Role, add_own_key, own_keys, revoke_own_key
+from kalepool.services.mining import miners
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 
@@ -99,9 +100,15 @@ async def make_key(request: Request, caller: Anyone, order: KeyOrder) -> NewKeyV
     return NewKeyView(key_id=new.key_id, api_key=new.key)
 
 
-@router.delete("/{key_id}", summary="End a key of mine", status_code=204, responses=documented(401, 404, 422, 429, 503))
+@router.delete(
+    "/{key_id}", summary="End a key of mine", status_code=204, responses=documented(401, 404, 409, 422, 429, 503)
+)
 async def end_key(request: Request, caller: Anyone, key_id: UUID) -> None:
-    """At once, for good: also the very key or token of this call, which signs out."""
-    await revoke_own_key(context(request).database, key_id, caller.role, caller.subject_id, caller.subject_wallet)
+    """At once, for good: also the very key or token of this call, which signs out. 409 `last-key`: a miner's last
+    one, where no payout wallet could sign in for it."""
+    if caller.role == Role.MINER and caller.subject_id is not None:
+        await miners.end_key(context(request).database, caller.subject_id, key_id)
+    else:
+        await revoke_own_key(context(request).database, key_id, caller.role, caller.subject_id, caller.subject_wallet)
     await record(context(request).database, caller, "revoke-key", key_id)
     request.app.state.keys.forget(key_id)

@@ -16,21 +16,24 @@ from kalepool.api.auth import Keys, Principal
 from kalepool.api.calls import context
 from kalepool.api.charts import block_chart
 from kalepool.api.file_formats import PAGE, Row, export
-from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
+from kalepool.api.problems import of_said
+from kalepool.api.questions import Question, asked
+from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
 from kalepool.api.routes.earnings import STATEMENT_COLUMNS
 from kalepool.api.routes.farm import signature_in
 from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
-from kalepool.api.typed import stroops_of
+from kalepool.api.typed import FormError, stroops_of, told
 from kalepool.chain import Destination, require_destination
-from kalepool.errors import ConflictError, InputError
-from kalepool.services.keys import Role, add_own_key, own_keys, revoke_own_key
-from kalepool.services.mining import Mining, payout_records, payout_wallets
-from kalepool.services.mining.payout_wishes import wish
+from kalepool.clock import steady_now
+from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.services.keys import Role, add_own_key, own_keys
+from kalepool.services.mining import Mining, miners, payout_records, payout_wallets
+from kalepool.services.mining.payout_wishes import NothingDueError, wish
 from kalepool.services.signin import Deed
-from kalepool.units import kale
+from kalepool.units import amount, kale
 from kalepool.view.mining import OUTCOMES, MinerAccount, read_account
 from kalepool.view.words import Language, mark
 
@@ -61,6 +64,7 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
     return {
         "account": account,
         "miner": account.miner,
+        "banned": (account.miner.banned_until or steady_now()) > steady_now(),
         "balance": account.balance,
         "threshold": max(own, settings.payout_threshold_stroops),
         "chart": block_chart(sums, said),
@@ -73,11 +77,33 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
 @router.get("")
 async def show_account(request: Request, miner_id: UUID, caller: OwnMiner) -> Response:
     """All of a miner."""
+    return await _account_page(request, miner_id, caller)
+
+
+async def _account_page(
+    request: Request,
+    miner_id: UUID,
+    caller: Principal,
+    form: PageForm | None = None,
+    status: int = 200,
+    **wrong: str,
+) -> Response:
+    """`wrong`: by the form that was sent (terms, payouts, wallet, keys, alerts), what is wrong with it; what it had in
+    it stays."""
     ctx = context(request)
     account = await read_account(ctx.database, miner_id)
     keys = await own_keys(ctx.database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
     known = await _known(request, account) | how_to_mine(request) | await alerts_known(request, miner_id)
-    return await page(request, "mine/account.html", **known, caller=caller, keys=keys, once=uuid4())
+    known |= {"wrong": wrong, "typed": form or {}, "done": request.query_params.get("done")}
+    return await page(request, "mine/account.html", status, **known, caller=caller, keys=keys, once=uuid4())
+
+
+async def _refused(
+    request: Request, miner_id: UUID, caller: Principal, form: PageForm, where: str, error: InputError
+) -> Response:
+    """Its page, with what is wrong in the form that was sent."""
+    said = told(error, words_of(request))
+    return await _account_page(request, miner_id, caller, form, of_said(error).status, **{where: said})
 
 
 @router.get("/parts")
@@ -120,9 +146,12 @@ async def retire(request: Request, miner_id: UUID, searcher: int, _: OwnMiner, f
 
 
 @router.post("/alerts")
-async def change_alerts(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+async def change_alerts(request: Request, miner_id: UUID, caller: OwnMiner, form: PageForm) -> Response:
     """Where it is told of what is its own."""
-    return await set_alerts(request, Role.MINER, miner_id, form, f"{HOME}/{miner_id}")
+    try:
+        return await set_alerts(request, Role.MINER, miner_id, form, f"{HOME}/{miner_id}")
+    except InputError as error:
+        return await _refused(request, miner_id, caller, form, "alerts", error)
 
 
 @router.post("/alerts/test")
@@ -136,34 +165,63 @@ async def try_alerts(request: Request, miner_id: UUID, _: OwnMiner, form: PageFo
 
 
 @router.post("/terms")
-async def change_terms(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+async def change_terms(request: Request, miner_id: UUID, caller: OwnMiner, form: PageForm) -> Response:
     """From how much on it is paid, and whether by a claimable balance where its wallet has no trustline."""
     wanted = form.get("threshold", "").strip()
-    stroops = stroops_of(wanted) if wanted else None
+    least = context(request).settings.payout_threshold_stroops
+    try:
+        stroops = stroops_of(wanted) if wanted else None
+        if stroops is not None and stroops < least:
+            raise FormError(
+                mark("%(typed)s KALE are less than the pool's least, %(least)s"),
+                typed=amount(stroops),
+                least=amount(least),
+            )
+    except FormError as error:
+        return await _refused(request, miner_id, caller, form, "terms", error)
     await payout_records.set_terms(context(request).database, miner_id, stroops, form.get("claimable") == "1")
-    return go_to(f"{HOME}/{miner_id}#paid")
+    return go_to(f"{HOME}/{miner_id}?done=terms#paid")
 
 
 @router.post("/payouts")
-async def pay_now(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+async def pay_now(request: Request, miner_id: UUID, caller: OwnMiner, form: PageForm) -> Response:
     """All that is due, with the next round. `once`: the page's own, so that a second click is the same."""
     once = form.get("once", "")
     if not _ONCE.fullmatch(once):
         raise InputError("this form is not whole: load the page and try again")
-    await wish(context(request), miner_id, f"page {once}")
+    try:
+        await wish(context(request), miner_id, f"page {once}")
+    except NothingDueError as error:
+        said = words_of(request).say(
+            mark("%(due)s KALE are due: from %(least)s KALE on they are paid when you ask"),
+            due=amount(error.due_stroops),
+            least=amount(error.least_stroops),
+        )
+        return await _account_page(request, miner_id, caller, form, 409, payouts=said)
+    except InputError as error:
+        return await _refused(request, miner_id, caller, form, "payouts", error)
     return go_to(f"{HOME}/{miner_id}#payouts")
 
 
 @router.post("/wallet")
-async def change_wallet(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+async def change_wallet(request: Request, miner_id: UUID, caller: OwnMiner, form: PageForm) -> Response:
     """Another payout wallet: at once where there was none, or the old one signs for just that; else after some hours,
     in which the old one's owner may set it back."""
+    try:
+        return await _change_wallet(request, miner_id, form)
+    except InputError as error:
+        return await _refused(request, miner_id, caller, form, "wallet", error)
+
+
+async def _change_wallet(request: Request, miner_id: UUID, form: PageForm) -> Response:
     ctx = context(request)
     wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
     if wanted.is_contract:
         raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
     balance = await payout_records.balance(ctx.database, miner_id)
     old = balance["payout_wallet"]
+    if (wanted.address, wanted.memo) == (old, balance["payout_memo"]):
+        return await keep_wallet(request, miner_id)
     signer = Destination(old).account if old else None
     deed, signed_by = _moving(miner_id, wanted), None
     if signer is not None:
@@ -178,7 +236,19 @@ async def change_wallet(request: Request, miner_id: UUID, _: OwnMiner, form: Pag
                 request, "mine/wallet.html", **known, hours=hours, passphrase=ctx.settings.chain.passphrase
             )
     await payout_wallets.change(ctx.database, ctx.custody, ctx.settings, miner_id, wanted, signed_by=signed_by)
-    return go_to(f"{HOME}/{miner_id}#paid")
+    return go_to(f"{HOME}/{miner_id}?done=wallet#paid")
+
+
+@router.post("/wallet/keep")
+async def keep_old_wallet(request: Request, miner_id: UUID, _: OwnMiner, form: PageForm) -> Response:
+    """The wallet that there is stays: the one that was to follow it is dropped."""
+    return await keep_wallet(request, miner_id)
+
+
+async def keep_wallet(request: Request, miner_id: UUID) -> Response:
+    ctx = context(request)
+    await payout_wallets.keep(ctx.database, ctx.custody, miner_id)
+    return go_to(f"{HOME}/{miner_id}?done=wallet#paid")
 
 
 def _moving(miner_id: UUID, wanted: Destination) -> Deed:
@@ -222,9 +292,41 @@ async def make_key(request: Request, miner_id: UUID, visitor: AnyVisitor, caller
 
 
 @router.post("/keys/{key_id:uuid}/end")
-async def end_key(request: Request, miner_id: UUID, key_id: UUID, _: OwnMiner, form: PageForm) -> Response:
-    """At once, for good. The key that this browser signed in with signs it out."""
-    await revoke_own_key(context(request).database, key_id, Role.MINER, miner_id, None)
+async def end_key(
+    request: Request, miner_id: UUID, key_id: UUID, visitor: AnyVisitor, caller: OwnMiner, form: PageForm
+) -> Response:
+    """At once, for good, once it was asked for again. The key that this browser signed in with signs it out."""
+    database = context(request).database
+    live = await own_keys(database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
+    label = next((key.label or "–" for key in live if key.key_id == key_id), None)
+    if label is None:
+        raise NotFoundError(f"no key {key_id} of this miner that may still be used")
+    is_this = key_id == caller.key_id
+    follows = (
+        mark("Machines that mine with it stop, for good. It is this browser's, too: you are signed out here.")
+        if is_this
+        else mark("Machines that mine with it stop, for good.")
+    )
+    question = Question(
+        mark("End the key %(key)s?"), follows, f"{HOME}/{miner_id}#keys", {"key": label}, is_grave=is_this
+    )
+    try:
+        await miners.require_other_key(database, miner_id, key_id)
+        if answer := await asked(request, form, question):
+            return answer
+        await miners.end_key(database, miner_id, key_id)
+    except miners.LastKeyError:
+        said = words_of(request).say(
+            mark(
+                "This is the last key, and there is no payout wallet of your own to sign in with: set one, or make "
+                "another key, before you end it."
+            )
+        )
+        return await _account_page(request, miner_id, caller, form, 409, keys=said)
     keys: Keys = request.app.state.keys
     keys.forget(key_id)
-    return go_to(f"{HOME}/{miner_id}#keys")
+    if not is_this:
+        return go_to(f"{HOME}/{miner_id}#keys")
+    answer = go_to(f"{HOME}?done=key-ended")
+    await sessions.sign_out(request, visitor, answer, everywhere=False)
+    return answer

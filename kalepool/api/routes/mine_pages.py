@@ -13,8 +13,7 @@ from kalepool.api import miner_package, sessions
 from kalepool.api.auth import Keys, Principal
 from kalepool.api.calls import context
 from kalepool.api.limits import per_address
-from kalepool.api.problems import Problem
-from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.rendering import PageRoute, go_to, page, words_of
 from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.farm import signature_in
 from kalepool.api.routes.sep10 import sign_in as wallets
@@ -25,6 +24,7 @@ from kalepool.services.keys import Role
 from kalepool.services.mining import miners, payout_wallets
 from kalepool.services.mining.miners import NewMiner
 from kalepool.services.signin import addresses
+from kalepool.view.words import mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -59,7 +59,9 @@ async def show_mine(request: Request, visitor: AnyVisitor, account: str | None =
     if found:
         rows = [await miners.read_miner(context(request).database, miner_id) for miner_id in found]
         return await page(request, "mine/miners.html", miners=rows, wallet=caller and caller.subject_wallet)
-    return await sign_in_page(request, "mine/welcome.html", account, **_welcome(request, visitor))
+    known = _welcome(request, visitor)
+    known["done"] = request.query_params.get("done") if caller is None else None
+    return await sign_in_page(request, "mine/welcome.html", account, **known)
 
 
 def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
         "settings": settings,
         "wish": {"name": "", "payout_wallet": wallet or "", "invite": ""},
         "refused": "",
+        "wrong_key": "",
+        "done": None,
         "wallet": wallet,
         "name_length": MAX_LENGTH,
     }
@@ -84,7 +88,11 @@ async def sign_in(request: Request, visitor: AnyVisitor, form: PageForm) -> Resp
         keys: Keys = request.app.state.keys
         found = await keys.owner(form.get("key", "").strip())
         if found is None or found.role != Role.MINER:
-            raise Problem(403, "forbidden", "this is no miner's key, or it is expired or revoked")
+            said = words_of(request).say(mark("This is no miner's key, or it is expired or ended."))
+            known = _welcome(request, visitor) | {"wrong_key": said}
+            answer = await sign_in_page(request, "mine/welcome.html", None, **known)
+            answer.status_code = 403
+            return answer
         proven = found
     answer = go_to(HOME)
     await sessions.sign_in(request, visitor, proven, answer)

@@ -6,7 +6,6 @@ Whoever changes something is written down by the operation itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,7 +17,8 @@ from kalepool.api import sessions
 from kalepool.api.auth import Keys
 from kalepool.api.calls import context
 from kalepool.api.problems import Problem
-from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.questions import Question, asked
+from kalepool.api.rendering import PageRoute, go_to
 from kalepool.api.routes import books, operator
 from kalepool.api.routes.operating import HOME, UNDER, Operating
 from kalepool.api.routes.sep10 import MOST_CHARACTERS
@@ -58,24 +58,6 @@ async def sign_in(request: Request, visitor: AnyVisitor, form: PageForm) -> Resp
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Asked once more
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked before something is done. `text` and `follows` are shown in the reader's language, with `names`."""
-
-    text: str
-    follows: str
-    back: str
-    names: dict[str, object] = field(default_factory=dict)
-    is_grave: bool = False
-
-
-async def asked(request: Request, form: Mapping[str, str], question: Question) -> Response | None:
-    """The page that asks; None where it has been answered with yes."""
-    if form.get("sure") == "yes":
-        return None
-    return await page(request, "operator/sure.html", question=question, action=request.url.path, fields=form)
 
 
 def sent(model: type[Model], **values: object) -> Model:

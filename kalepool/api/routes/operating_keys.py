@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 from kalepool.api import sessions
 from kalepool.api.auth import record
 from kalepool.api.calls import context
+from kalepool.api.questions import Question, asked
 from kalepool.api.rendering import PageRoute, go_to
 from kalepool.api.routes import miner, operator
 from kalepool.api.routes.operating import ROWS, UNDER, After, Operating, following, show
-from kalepool.api.routes.operating_forms import Question, asked, number, said, sent
+from kalepool.api.routes.operating_forms import number, said, sent
 from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.services.keys import Role, all_keys
 from kalepool.services.mining import miners

@@ -21,6 +21,7 @@ async def alerts_known(request: Request, subject_id: UUID) -> dict[str, Any]:
     return {
         "alert_origins": own_alerts.origins(ctx.settings),
         "alert_address": await own_alerts.read_address(ctx.database, subject_id),
+        "alert_kept": request.query_params.get("done") == "alerts",
         "alert_told": request.query_params.get("told") == "yes",
     }
 
@@ -29,7 +30,7 @@ async def set_alerts(request: Request, role: Role, subject_id: UUID, form: PageF
     """Another address, or none."""
     ctx = context(request)
     await own_alerts.set_address(ctx.database, ctx.settings, role, subject_id, form.get("url", ""))
-    return go_to(f"{home}#alerts")
+    return go_to(f"{home}?done=alerts#alerts")
 
 
 async def send_test(request: Request, subject_id: UUID, home: str) -> Response:

@@ -14,11 +14,11 @@ from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.custody import Custody
 from kalepool.database import Database, Session, new_id
-from kalepool.errors import ForbiddenError, NotFoundError
+from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
 from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
-from kalepool.services.keys import Role, create_key
+from kalepool.services.keys import Role, create_key, lock_keys, own_keys, revoke_own_key
 from kalepool.services.mining.payout_wallets import seal_new
 
 SOLO = "solo"
@@ -32,6 +32,12 @@ class InviteError(ForbiddenError):
     """The invitation is missing, unknown, used up or expired."""
 
     code = "invite-needed"
+
+
+class LastKeyError(ConflictError):
+    """Nobody could sign in for the miner any more."""
+
+    code = "last-key"
 
 
 class MinerStatus(StrEnum):
@@ -179,6 +185,29 @@ async def find_miner(database: Database, name: str) -> UUID | None:
     """The id of the first miner of that name, if there is one."""
     found = await database.fetch_one("select_miner_called", name=name)
     return found["miner_id"] if found else None
+
+
+async def end_key(database: Database, miner_id: UUID, key_id: UUID) -> None:
+    """Ends a key of the miner's at once. LastKeyError for the last one of a miner that no payout wallet can sign in
+    for, which would lock it out for good; NotFoundError for none of its keys that may still be used."""
+    async with database.transaction() as tx:
+        await lock_keys(tx, Role.MINER, miner_id)
+        await require_other_key(tx, miner_id, key_id)
+        await revoke_own_key(tx, key_id, Role.MINER, miner_id, None)
+
+
+async def require_other_key(session: Database | Session, miner_id: UUID, key_id: UUID) -> None:
+    """LastKeyError where the key is the only way to sign in for the miner. An exchange's wallet, which is paid with a
+    memo or as an M… address, signs in for nobody."""
+    live = await own_keys(session, Role.MINER, miner_id, None, after=None, limit=2)
+    if [key.key_id for key in live] != [key_id]:
+        return
+    row = await session.fetch_one("select_miner_balance", miner_id=miner_id)
+    if row is None or not (row["payout_wallet"] or "").startswith("G") or row["payout_memo"]:
+        raise LastKeyError(
+            "this is the miner's last key, and it has no payout wallet of its own to sign in with: set one, or make "
+            "another key, before you end it"
+        )
 
 
 async def rig_work(database: Database, miner_id: UUID) -> dict[int, RigWork]:

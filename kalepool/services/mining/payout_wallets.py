@@ -89,6 +89,21 @@ async def change(
     log.info("payout_wallet_changed", miner=str(miner_id), at_once=at_once)
 
 
+async def keep(database: Database, custody: Custody, miner_id: UUID) -> None:
+    """The wallet that there is stays: the next one is dropped. Raises NotFoundError, WalletChangedError."""
+    async with database.transaction() as session:
+        row = await session.fetch_one("lock_miner_wallets", miner_id=miner_id)
+        if row is None:
+            raise NotFoundError(f"no miner {miner_id}")
+        if row["next_wallet"] is None:
+            return
+        if not is_sealed(custody, row):
+            raise changed(miner_id)
+        kept = {"payout_wallet": row["payout_wallet"], "payout_memo": row["payout_memo"]}
+        await _write(session, custody, miner_id, kept)
+    log.info("payout_wallet_kept", miner=str(miner_id))
+
+
 async def take_next(ctx: Context) -> int:
     """Wallets that were said long enough ago count from now on. Returns how many. Raises DatabaseError."""
     taken = 0

@@ -14,12 +14,19 @@ from kalepool.services.journal.gaps import require_whole
 from kalepool.services.mining import payout_records, payouts
 from kalepool.services.mining.payees import MinerDue
 from kalepool.services.mining.payout_records import Payout
+from kalepool.units import amount
 
 
 class NothingDueError(ConflictError):
     """Less is due than the least that is paid."""
 
     code = "nothing-due"
+
+    def __init__(self, due_stroops: int, least_stroops: int) -> None:
+        super().__init__(
+            f"{amount(due_stroops)} KALE are due; from {amount(least_stroops)} KALE on they are paid when you ask"
+        )
+        self.due_stroops, self.least_stroops = due_stroops, least_stroops
 
 
 class PayoutOpenError(ConflictError):
@@ -45,7 +52,7 @@ async def wish(ctx: Context, miner_id: UUID, idempotency_key: str) -> Payout:
         due = await ctx.database.fetch_one("select_dues", row=MinerDue, miner_id=miner_id)
         least, stroops = ctx.settings.payout_wish_stroops, due.due_stroops if due is not None else 0
         if due is None or stroops < least:
-            raise NothingDueError(f"{stroops} stroops are due; from {least} on they are paid when you ask")
+            raise NothingDueError(stroops, least)
         wanted, refused = await payouts.judged(ctx, [(due, PayoutReason.WISH)])
         for _, error in refused:
             raise error

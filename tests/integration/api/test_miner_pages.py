@@ -9,7 +9,7 @@ import re
 import pytest
 from stellar_sdk import Keypair
 
-from kalepool.services.mining import miners
+from kalepool.services.mining import miners, payout_wallets
 from tests.integration.api.test_browser_sessions import HOSTILE
 from tests.integration.services.test_own_alerts import TOPIC, listening
 from tests.support.browser import TOKEN, Browser
@@ -162,3 +162,100 @@ async def test_a_miner_says_where_it_is_told(api, browser: Browser) -> None:
         assert "Told at" not in (await browser.look(path)).text
         ctx.settings = ctx.settings.model_copy(update={"own_alert_origins": ""})
         assert "Alerts" not in (await browser.look(path)).text
+
+
+async def test_the_last_key_of_a_miner_without_a_wallet_is_not_ended(api, browser: Browser) -> None:
+    """It would lock it out for good; and every other is asked for once more."""
+    key, path = await join(browser)
+    [key_id] = re.findall(rf"{path}/keys/([0-9a-f-]+)/end", (await browser.look(path)).text)
+    refused = await browser.send(f"{path}/keys/{key_id}/end", {"sure": "yes"}, page=path)
+    assert refused.status_code == 409 and "This is the last key" in refused.text
+    client = api.client(key)
+    answer = await client.delete(f"/keys/{key_id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "last-key")
+    # An exchange's wallet, which is many people's, signs in for nobody.
+    exchange = {"payout_wallet": Keypair.random().public_key, "payout_memo": "id:7"}
+    assert (await browser.send(f"{path}/wallet", exchange, page=path)).status_code == 303
+    assert (await client.delete(f"/keys/{key_id}")).status_code == 409
+    # With another key it may go, when that was said twice.
+    await browser.send(f"{path}/keys", {"label": "cellar"}, page=path)
+    asked = await browser.send(f"{path}/keys/{key_id}/end", {}, page=path)
+    assert asked.status_code == 200 and "Yes, do it" in asked.text
+    assert (await client.get("/miner/me")).status_code == 200, "nothing was ended yet"
+    ended = await browser.send(f"{path}/keys/{key_id}/end", {"sure": "yes"}, page=path)
+    assert (ended.status_code, ended.headers["location"]) == (303, "/mine?done=key-ended")
+    assert (await client.get("/miner/me")).status_code == 401
+
+
+async def test_who_ends_this_browsers_key_is_told_so(api, browser: Browser) -> None:
+    _, path = await join(browser, wallet=Keypair.random().public_key)
+    [key_id] = re.findall(rf"{path}/keys/([0-9a-f-]+)/end", (await browser.look(path)).text)
+    asked = await browser.send(f"{path}/keys/{key_id}/end", {}, page=path)
+    assert "you are signed out here" in asked.text
+    answer = await browser.send(f"{path}/keys/{key_id}/end", {"sure": "yes"}, page=path)
+    shown = await browser.look(answer.headers["location"])
+    assert shown.status_code == 200 and "The key is ended; you are signed out here." in shown.text
+    assert 'action="/sign-out"' not in shown.text
+
+
+async def test_a_key_page_that_is_loaded_again_says_what_to_do(api, browser: Browser) -> None:
+    token = TOKEN.search((await browser.look("/mine")).text)
+    assert token
+    _, path = await join(browser)
+    for action in ("/mine/join", f"{path}/keys"):
+        again = await browser.send(action, {"name": "ann", "csrf": token[1]}, page=path)
+        assert again.status_code == 403 and "A key is shown once" in again.text and 'href="/mine"' in again.text
+    other = await browser.send(f"{path}/terms", {"csrf": token[1]}, page=path)
+    assert "load the page and try again" in other.text
+
+
+async def test_a_banned_miner_reads_why_on_its_page(api, browser: Browser) -> None:
+    _, path = await join(browser)
+    assert "Banned until" not in (await browser.look(path)).text
+    until = "2100-01-02 03:04"
+    await api.farm.rows("UPDATE miners SET banned_until = %s, ban_reason = 'too many <shares>'", until + "+00")
+    for each in ((await browser.look(path)).text, (await browser.look(f"{path}/parts")).json()["figures"]):
+        assert f"Banned until {until} UTC: too many &lt;shares&gt;." in each
+
+
+async def test_what_a_miner_changes_is_confirmed_and_what_is_wrong_stands_in_the_form(api, browser: Browser) -> None:
+    _, path = await join(browser)
+    for typed, said in {
+        "5": "5 KALE are less than the pool&#39;s least, 10",
+        "1,000": "can be read in two ways",
+        "99999999999999": "is too large",
+        "999999999999": "is too large",
+    }.items():
+        refused = await browser.send(f"{path}/terms", {"threshold": typed, "claimable": "1"}, page=path)
+        assert refused.status_code == 422 and said in refused.text, typed
+        assert re.search(rf'id="threshold"[^>]* value="{typed}"', refused.text) and "checked" in refused.text
+    for typed, kept in {"15": "15", "": "15"}.items():
+        answer = await browser.send(f"{path}/terms", {"threshold": typed}, page=path)
+        assert f"Kept: from {kept} KALE on." in (await browser.look(answer.headers["location"])).text
+    refused = await browser.send(f"{path}/wallet", {"payout_wallet": "GNONE", "payout_memo": "id:5"}, page=path)
+    assert refused.status_code == 422 and 'value="GNONE"' in refused.text and 'value="id:5"' in refused.text
+    refused = await browser.send(f"{path}/payouts", {"once": "0" * 36}, page=path)
+    assert refused.status_code == 409
+    assert "0 KALE are due: from 1 KALE on they are paid when you ask" in refused.text
+    refused = await Browser.of(api.app).send("/mine/sign-in", {"key": "kp_" + "x" * 43}, page="/mine")
+    assert refused.status_code == 403 and 'id="key-wrong"' in refused.text
+
+
+async def test_another_wallet_is_taken_back_by_a_button_or_by_the_old_one(api, browser: Browser) -> None:
+    old, new = Keypair.random().public_key, Keypair.random().public_key
+    _, path = await join(browser)
+    answer = await browser.send(f"{path}/wallet", {"payout_wallet": old, "payout_memo": "id:5"}, page=path)
+    assert f"Kept: you are paid to {old}." in (await browser.look(answer.headers["location"])).text
+    for action, fields in {
+        f"{path}/wallet/keep": {},
+        f"{path}/wallet": {"payout_wallet": old, "payout_memo": "id:5"},
+    }.items():
+        answer = await browser.send(f"{path}/wallet", {"payout_wallet": new, "later": "1"}, page=path)
+        assert "Keep the old one" in (await browser.look(answer.headers["location"])).text
+        answer = await browser.send(action, fields, page=path)
+        shown = (await browser.look(answer.headers["location"])).text
+        assert f"Kept: you are paid to {old}." in shown and new not in shown
+    ctx, miner_id = api.app.state.context, path.rpartition("/")[2]
+    async with ctx.database.transaction() as session:
+        row = await session.fetch_one("lock_miner_wallets", miner_id=miner_id)
+    assert row and row["payout_memo"] == "id:5" and payout_wallets.is_sealed(ctx.custody, row)
