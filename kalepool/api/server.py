@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import re
 import resource
 import socket
 from collections.abc import Callable
@@ -117,6 +119,16 @@ class CustodyServer(Server):
             forbid_looking_in()
 
 
+class OurWords(logging.Filter):
+    """Why the app does not start: Starlette gives uvicorn a traceback to log, whose last line has our words for it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage().strip()
+        if said.startswith("Traceback ") and (ours := re.match(r"kalepool\.errors\.\w+: (.+)", said.splitlines()[-1])):
+            record.msg, record.args = ours[1], ()
+        return True
+
+
 async def _beat() -> None:
     while True:
         beat()
@@ -134,6 +146,7 @@ def serve(settings: Settings, *, shares_port: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every open stream is a file
     if 0 < most < settings.api_connections + OTHER_FILES:
         settings = settings.model_copy(update={"api_connections": max(most - OTHER_FILES, 1)})
+    logging.getLogger("uvicorn.error").addFilter(OurWords())
     app = create_app(settings)
     holders = app.state.shared["connections"] = Holders(settings.api_connections_per_address)
     with ExitStack() as stack:

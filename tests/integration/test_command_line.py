@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +60,17 @@ def test_a_mistake_is_one_clear_line(
     assert done.status == status, done.errors
     assert said in done.errors and done.errors.count("\n") == 1
     assert "Traceback" not in done.errors and "hunter2" not in done.errors
+
+
+def test_an_api_without_its_database_says_so_and_ends(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/pool"
+    command = [sys.executable, "-m", "kalepool", "api"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"DATABASE_URL": url}, capture_output=True, text=True, timeout=60
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 3 and '"event": "the database does not answer (pool at 127.0.0.1)' in said, said
+    assert "Traceback" not in said and "hunter2" not in said
 
 
 def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_path: Path) -> None:
