@@ -128,11 +128,10 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await shows(page, "#blocks", "harvested")
         earned = (await farm.rows("SELECT reward_stroops FROM harvests WHERE outcome = 'harvested'"))[0][0]
         assert earned > 0
-        wide = page.viewport_size
         await page.set_viewport_size({"width": 390, "height": 844})
         fits = "(e) => e.scrollWidth <= e.clientWidth"
         assert await page.eval_on_selector("#blocks", fits), "what was received is seen on a phone"
-        await page.set_viewport_size(wide)
+        await page.set_viewport_size({"width": 1440, "height": 900})
         await shows(page, "#figures", f"Earned in all {earned // 100000 / 100:,.2f}")
 
         await is_for_everybody(page)
