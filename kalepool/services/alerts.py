@@ -35,7 +35,15 @@ from kalepool.services.coordinators import (
 )
 from kalepool.services.farmers import missing_funds
 from kalepool.services.farming import harvest
-from kalepool.services.health import SILENT_SECONDS, DiskRoom, Unsearched, count_unsearched, disk_room
+from kalepool.services.health import (
+    SILENT_SECONDS,
+    DiskRoom,
+    Unsearched,
+    awaited_seconds,
+    count_unsearched,
+    disk_room,
+    is_starting,
+)
 from kalepool.services.journal.gaps import describe
 from kalepool.services.journal.state import Gap
 from kalepool.services.mining.payout_records import NO_TROUBLE, PayoutTrouble, payout_trouble
@@ -64,6 +72,9 @@ OF_CHAIN = frozenset(
     {"block-missed", "stake-lost", "forecast-off", "farmer-out-of-xlm", "outcome-unknown", "contract-changed"}
 )
 """Kinds that nobody can judge while the chain is silent."""
+
+OF_WORKERS = frozenset({"nobody-mining", "worker-gone"})
+"""Kinds that are not raised while the pool starts and its workers are on their way."""
 
 NONE_UNSEARCHED = Unsearched(0, 0)
 ENOUGH_ROOM = DiskRoom(10**12, 10**12, is_low=False)
@@ -121,6 +132,7 @@ class Observation:
     to_check: int = 0  # stakes of which nobody knows whether they came back
     gone_machines: Sequence[tuple[str, str]] = ()  # (machine, kind)
     unsearched: Unsearched = NONE_UNSEARCHED
+    starting: bool = False  # workers are on their way
     gaps: Sequence[Gap] = ()  # transactions of ours that this database does not have
     books: Sequence[Difference] = ()  # accounts whose books are not as the chain says
     payouts: PayoutTrouble = NO_TROUBLE
@@ -299,13 +311,15 @@ def _of_coordinators(coordinators: Sequence[Coordinating], wanted: int) -> Itera
 def decide(open_alerts: Sequence[OpenAlert], seen: Observation) -> Changes:
     """What to say now. What is open is told once, and once more when it is over, in the words that fit by then.
 
-    While the chain is silent nothing that hangs on it is raised or resolved.
+    While the chain is silent nothing that hangs on it is raised or resolved; while the pool starts nobody's absence
+    is raised.
     """
     unknown: Collection[str] = OF_CHAIN if seen.chain_silent_seconds else ()
     now = [condition for condition in conditions(seen) if condition.kind not in unknown]
     keys = {condition.key for condition in now}
     said = {alert.key: alert for alert in open_alerts}
-    raised = tuple(condition for condition in now if condition.key not in said)
+    early: Collection[str] = OF_WORKERS if seen.starting else ()
+    raised = tuple(condition for condition in now if condition.key not in said and condition.kind not in early)
     reworded = tuple(
         condition
         for condition in now
@@ -510,6 +524,7 @@ class Alerts:
             gone_machines=[(row["machine"], row["kind"]) for row in gone],
             disk=await disk_room(self._ctx.settings),
             unsearched=await count_unsearched(database, self._ctx.settings.chain.block_seconds),
+            starting=is_starting(await awaited_seconds(database)),
             broken_seals=self._ctx.broken_seals,
             suspicions=[(row["miner_id"], row["name"], row["suspicion"]) for row in suspicions],
             coordinators=await coordinating(database),

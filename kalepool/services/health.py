@@ -28,6 +28,9 @@ LATE_LEDGERS = 6
 SILENT_SECONDS = 30.0
 """A worker not heard of for so long is gone."""
 
+STARTING_SECONDS = 45.0
+"""So long after a pool or its coordinator began its workers are on their way: Ray starts, and hashing is compiled."""
+
 NOBODY_MINES = "neither a worker nor a miner searches for"
 
 KEPT_SECONDS = 1.0
@@ -248,6 +251,18 @@ async def count_unsearched(database: Database, block_seconds: int) -> Unsearched
     )
     assert found is not None
     return found
+
+
+async def awaited_seconds(database: Database) -> float | None:
+    """Since the pool or a coordinator of it began; None where a worker has come since, or nobody began. Raises
+    DatabaseError."""
+    found = await database.fetch_one("select_awaited")
+    return None if found is None else found["seconds"]
+
+
+def is_starting(awaited: float | None) -> bool:
+    """Whether workers that are not there are on their way."""
+    return awaited is not None and awaited < STARTING_SECONDS
 
 
 def waiting_for_accounts(to_be_made: int | None) -> str:

@@ -72,7 +72,7 @@ class DepositsError(ConflictError):
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """How far a farmer is. `code` and `message`: what it waits for. `transaction_hash`: of the one that closed the
-    account, once applied. `kale_stroops`: what was paid on the way out."""
+    account, once applied. `kale_stroops`: what was paid on the way out; `native_stroops`: the XLM with it."""
 
     status: FarmerStatus
     leaving_at: datetime | None
@@ -81,6 +81,7 @@ class Leaving:
     message: str | None
     transaction_hash: str | None
     kale_stroops: int | None
+    native_stroops: int | None
 
 
 async def leave(ctx: Context, farmer: Farmer) -> Leaving:

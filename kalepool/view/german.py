@@ -122,7 +122,11 @@ WORDS: dict[str, str] = {
     "All is in place: it takes part whenever the pool plants.": "Alles ist bereit: er ist dabei, wann immer der Pool pflanzt.",
     "It is paused, by your wish.": "Er pausiert, wie gewünscht.",
     "It is gone.": "Er ist gegangen.",
-    "%(sum)s KALE were paid out on the way, with all its XLM.": "%(sum)s KALE wurden dabei ausgezahlt, mit allen XLM.",
+    "%(kale)s KALE and %(xlm)s XLM were paid out on the way.": "%(kale)s KALE und %(xlm)s XLM wurden dabei ausgezahlt.",
+    "when it left": "beim Verlassen",
+    "It is open: whoever signs in may join, by these terms.": (
+        "Der Pool ist offen: Wer sich anmeldet, kann mitmachen, zu diesen Bedingungen."
+    ),
     "It waits: %(reason)s": "Er wartet: %(reason)s",
     "for the block that it is planted in to be over": "auf das Ende des Blocks, in dem er gepflanzt ist",
     "for its last harvest": "auf seine letzte Ernte",

@@ -42,7 +42,13 @@ WORDS: dict[str, str] = {
     ),
     "Nothing more is planted; %(course)s": "Nichts mehr wird gepflanzt; %(course)s",
     "On course": "Auf Kurs",
-    "%(all)s; the next block's stakes will be lost.": "%(all)s; die Einsätze des nächsten Blocks gehen verloren.",
+    "%(all)s: no stake of this block is at risk. Nobody searches for the next one's.": (
+        "%(all)s: kein Einsatz dieses Blocks ist in Gefahr. Für die des nächsten sucht niemand."
+    ),
+    "Starting": "Fährt hoch",
+    "The workers are on their way: %(count)s planted farmers to be worked.": (
+        "Die Rechner sind unterwegs: %(count)s gepflanzten Farmern zu bearbeiten."
+    ),
     "Safe, not whole": "Sicher, nicht vollständig",
     "%(all)s. No stake of this block is at risk.": "%(all)s. Kein Einsatz dieses Blocks ist in Gefahr.",
     "Safe": "Sicher",

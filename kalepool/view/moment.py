@@ -21,6 +21,7 @@ from kalepool.policy.planting import PlantingPlan, in_words
 from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.farmers import FarmerStatus, Lacking, missing_funds
+from kalepool.services.health import awaited_seconds, is_starting
 from kalepool.units import amount, plain
 from kalepool.view.words import ENGLISH, Language
 
@@ -184,7 +185,8 @@ class Moment:
     `ledger`: None where the chain was never read; then only what the database knows is there, and `index` is its newest
     block. `block`: None before the first plant ever. `paused`: by the contract; `planting_paused`: by an operator.
     `lost`: in the newest block with plants that is over. `trouble`: why the chain does not answer now; what it said
-    last is shown then. It is for who runs the pool. `under_way`: transactions that may still land.
+    last is shown then. It is for who runs the pool. `under_way`: transactions that may still land. `awaited_seconds`:
+    since the pool began, where no worker has come since.
     """
 
     at: datetime
@@ -202,6 +204,7 @@ class Moment:
     lost: LostStakes | None = None
     trouble: str | None = None
     under_way: int = 0
+    awaited_seconds: float | None = None
     servers: str = ""  # of several RPC servers: which one is asked, and why
     plans: tuple[PlantingPlan, ...] = ()  # of this block and the next, as far as they are made
 
@@ -210,6 +213,11 @@ class Moment:
         """For this block; for the next where this one is over and nothing is planted in it."""
         index = (self.index or 0) + (self.seconds_left == 0 and not self.planted)
         return next((plan for plan in self.plans if plan.index == index), None)
+
+    @property
+    def is_starting(self) -> bool:
+        """Nobody searches yet: the workers are on their way."""
+        return not self.searchers and is_starting(self.awaited_seconds)
 
     @property
     def sitting_out(self) -> str:
@@ -354,6 +362,7 @@ class MomentReader:
                 await database.fetch_all("select_block_plans", row=PlantingPlan, pooler_id=pooler_id, block_index=shown)
             ),
             under_way=await count_under_way(database),
+            awaited_seconds=await awaited_seconds(database),
         )
 
     async def _ask(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,12 +67,19 @@ MOST_SOUGHT = 100
 """Letters of a name or a wallet that is sought."""
 
 
+SHORT_WALLET = re.compile(r"([GC][A-Z2-7]{3,})(?:…|\.{2,3})([A-Z2-7]{4,})", re.ASCII)
+"""A wallet as pages show it, or as it is typed from there."""
+
+
 async def find_pages(database: Database, words: str) -> list[FoundPage]:
-    """The pages of what is called just so: a block's index, a farmer's custodial wallet or id, a miner's name or id,
-    whatever the case of letters. Payout wallets are not found: the page shows none. Raises DatabaseError."""
+    """The pages of what is called just so: a block's index, a farmer's custodial wallet (its short form too) or id, a
+    miner's name or id, whatever the case of letters. Payout wallets are not found: the page shows none. Raises
+    DatabaseError."""
     if len(words) > MOST_SOUGHT or not words.isprintable():
         return []
-    rows = await database.fetch_all("select_pages_called", called=words, index=_index(words))
+    short = SHORT_WALLET.fullmatch(words.upper())
+    first, last = short.groups() if short else (None, None)
+    rows = await database.fetch_all("select_pages_called", called=words, index=_index(words), first=first, last=last)
     return [FoundPage(row["what"], row["name"], f"/{row['what']}/{row['id']}") for row in rows]
 
 

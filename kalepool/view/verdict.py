@@ -13,7 +13,7 @@ Level = Literal["good", "busy", "warn", "bad"]
 
 PAUSED, SAFE_TO_STOP = mark("Paused by the operator"), mark("Paused, safe to stop")
 
-NOBODY_MINES = mark("Nobody is mining")
+NOBODY_MINES, STARTING = mark("Nobody is mining"), mark("Starting")
 
 STARTING_SECONDS = 10.0
 """What a pool that was just started takes to plant and search, however short its blocks are."""
@@ -105,7 +105,7 @@ class _Block:
             return self.say("warn", mark("Sits out"), f"{moment.sitting_out}.")
         if left == 0:
             return self.say("busy", mark("Between blocks"), words.say("The next block begins with the next plant."))
-        if _is_early(moment, left):
+        if moment.is_starting or _is_early(moment, left):
             detail = words.counted("%(num)s farmer to plant.", "%(num)s farmers to plant.", moment.active)
             return self.say("busy", mark("Planting"), detail)
         detail = words.counted(
@@ -124,6 +124,9 @@ class _Block:
                 "%(count)s planted farmers not worked and no time left: %(risk)s may be lost.", count=count, risk=risk
             )
             return self.say("bad", mark("At risk"), detail)
+        if moment.is_starting:
+            detail = words.say("The workers are on their way: %(count)s planted farmers to be worked.", count=count)
+            return self.say("busy", STARTING, detail)
         empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
         if _nobody_mines(moment, left, empty):
             without = words.counted("%(num)s farmer without a share, ", "%(num)s farmers without a share, ", empty)
@@ -154,10 +157,11 @@ class _Block:
         worked = words.counted(
             "All %(num)s farmer planted are worked", "All %(num)s farmers planted are worked", moment.planted
         )
-        if _nobody_mines(moment, left, 0):
-            return self.say(
-                "bad", NOBODY_MINES, words.say("%(all)s; the next block's stakes will be lost.", all=worked)
+        if _nobody_mines(moment, left, 0) and not moment.is_starting:
+            detail = words.say(
+                "%(all)s: no stake of this block is at risk. Nobody searches for the next one's.", all=worked
             )
+            return self.say("warn", NOBODY_MINES, detail)
         missing = sum(farmer.failed_code is not None and not farmer.planted for farmer in moment.farmers)
         if missing:
             detail = words.counted(

@@ -12,6 +12,14 @@ FROM (
           FROM workers WHERE last_seen_at > now() - interval '1 day') w
     GROUP BY split_part(node, '/', 1)) machine;
 
+-- name: select_awaited
+-- For how many seconds our workers are awaited: since the newest of those who lead began, the API's or a coordinator's.
+-- No row where one has joined since.
+SELECT extract(epoch FROM now() - began.at)::float AS seconds
+FROM (SELECT greatest((SELECT taken_at FROM api_lead WHERE term > 0),
+                      (SELECT max(taken_at) FROM coordinator_leases WHERE NOT given_up)) AS at) began
+WHERE began.at IS NOT NULL AND NOT EXISTS (SELECT FROM workers WHERE joined_at >= began.at);
+
 -- name: count_unsearched
 -- Farmers planted and not worked in blocks that began a while ago and that nobody searches for: no worker, no miner.
 SELECT count(*) AS farmers, coalesce(sum(p.stake_stroops), 0) AS stake_stroops

@@ -14,7 +14,8 @@ FROM farmers WHERE status = 'leaving' AND (leaving_retry_at IS NULL OR leaving_r
 -- name: select_leaving
 -- How far a farmer is on its way out: the last time, where it left more than once.
 SELECT f.status, f.leaving_at, f.departed_at, f.leaving_code AS code, f.leaving_message AS message,
-       closed.transaction_hash, CASE WHEN closed.transaction_hash IS NOT NULL THEN paid.kale_stroops END AS kale_stroops
+       closed.transaction_hash, CASE WHEN closed.transaction_hash IS NOT NULL THEN paid.kale_stroops END AS kale_stroops,
+       CASE WHEN closed.transaction_hash IS NOT NULL THEN paid.native_stroops END AS native_stroops
 FROM farmers f
 LEFT JOIN LATERAL (
     SELECT encode(s.transaction_hash, 'hex') AS transaction_hash
@@ -22,7 +23,8 @@ LEFT JOIN LATERAL (
     WHERE i.farmer_id = f.farmer_id AND i.action = 'merge' AND i.status = 'applied'
     ORDER BY s.created_at DESC LIMIT 1) closed ON true
 LEFT JOIN LATERAL (
-    SELECT coalesce(sum(i.amount_stroops), 0) AS kale_stroops
+    SELECT coalesce(sum(i.amount_stroops), 0) AS kale_stroops,
+           coalesce(sum(i.native_stroops) FILTER (WHERE i.action = 'merge'), 0) AS native_stroops
     FROM submission_items i JOIN submissions s USING (submission_id)
     WHERE i.farmer_id = f.farmer_id AND i.status = 'applied' AND s.created_at >= f.leaving_at
       AND (i.action = 'merge' OR (i.action = 'payment' AND i.withdrawal_id IS NULL))) paid ON true

@@ -161,7 +161,7 @@ LIMIT %(limit)s;
 
 -- name: select_page_farmer
 -- One farmer, as far as the chain shows it too.
-SELECT f.farmer_id, f.custodial_wallet, f.status, f.registered_at, p.blocks_planted, p.blocks_worked, p.blocks_harvested,
+SELECT f.farmer_id, f.custodial_wallet, f.status, f.paused, f.registered_at, p.blocks_planted, p.blocks_worked, p.blocks_harvested,
        p.staked_stroops, p.rewarded_stroops, p.best_zeros
 FROM farmers f JOIN farmer_performance p USING (farmer_id)
 WHERE f.farmer_id = %(farmer_id)s;
@@ -206,6 +206,7 @@ LIMIT %(limit)s;
 
 -- name: select_pages_called
 -- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id.
+-- `first` and `last`: of a wallet in its short form, else null.
 SELECT 'block' AS what, %(index)s::bigint::text AS id, %(index)s::bigint::text AS name
 WHERE %(index)s::bigint IS NOT NULL
   AND (EXISTS (SELECT FROM blocks WHERE block_index = %(index)s::bigint)
@@ -214,6 +215,10 @@ WHERE %(index)s::bigint IS NOT NULL
 UNION ALL
 SELECT 'farmer', farmer_id::text, custodial_wallet
 FROM farmers WHERE custodial_wallet = upper(%(called)s) OR farmer_id::text = lower(%(called)s)
+UNION ALL
+(SELECT 'farmer', farmer_id::text, custodial_wallet
+FROM farmers WHERE custodial_wallet LIKE %(first)s::text || '%%' || %(last)s::text
+ORDER BY custodial_wallet LIMIT 50)
 UNION ALL
 (SELECT 'miner', miner_id::text, name
 FROM miners WHERE lower(name) = lower(%(called)s) OR miner_id::text = lower(%(called)s)

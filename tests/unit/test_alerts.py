@@ -21,6 +21,7 @@ from kalepool.services.alerts import (
     OF_CHAIN,
     SERVER_SECONDS,
     Amount,
+    Changes,
     Condition,
     Missed,
     Notice,
@@ -97,6 +98,15 @@ def test_a_miner_that_seems_to_hold_back_shares_is_told_of() -> None:
     assert said.key == f"withholding:{UUID(int=9)}"
     assert said.message == f"Miner {UUID(int=9)} (rig) seems to hold back shares: 1 share of 20."
     assert decide([opened(said)], Observation()).resolved == (said.key,)
+
+
+def test_while_a_pool_starts_nobody_is_missed() -> None:
+    seen = Observation(gone_machines=[("10.0.0.7", "cpu")], unsearched=Unsearched(2, 100), pool_lacks_stroops=1)
+    raised = decide([], seen).raised
+    assert {new.kind for new in raised} == {"worker-gone", "nobody-mining", "pool-out-of-xlm"}
+    starting = dataclasses.replace(seen, starting=True)
+    assert [new.kind for new in decide([], starting).raised] == ["pool-out-of-xlm"]
+    assert decide([opened(new) for new in raised], starting) == Changes((), ()), "what was told before is not over"
 
 
 LED = Coordinating(UUID(int=8), "home", 5, "b/2", AT, AT, "a/1", False, SETTLED_SECONDS + 1, 0.0, 1)

@@ -44,13 +44,26 @@ async def show_farm(request: Request, visitor: AnyVisitor, account: str | None =
     """Who is not signed in is asked to; who is sees its farmers. `account`: a wallet that signs somewhere else."""
     caller = visitor.principal
     if caller is None or caller.role != Role.FARMER or caller.subject_wallet is None:
-        return await sign_in_page(request, "farm/sign_in.html", account)
+        return await _sign_in_page(request, account)
     rows = await farmers.farmers_of_wallet(
         context(request).database, caller.subject_wallet, after=None, limit=MOST_SHOWN
     )
     if not rows:
         return go_to("/farm/join")
     return await page(request, "farm/farmers.html", farmers=rows, states=STATUSES, wallet=caller.subject_wallet)
+
+
+async def _sign_in_page(request: Request, account: str | None, *, unsigned: str = "") -> Response:
+    """With the terms, and whether anybody may join."""
+    opened = await poolers.open_poolers(context(request).database, after=None, limit=1)
+    known = {"open": bool(opened), **_terms(request)}
+    return await sign_in_page(request, "farm/sign_in.html", account, unsigned=unsigned, **known)
+
+
+def _terms(request: Request) -> dict[str, Any]:
+    """What farm/terms.html asks for."""
+    ctx = context(request)
+    return {"settings": ctx.settings, "sponsored": ctx.accounts.sponsors > 0}
 
 
 @router.post("/farm/sign-in")
@@ -60,7 +73,7 @@ async def answer_challenge(request: Request, visitor: AnyVisitor, form: PageForm
     try:
         token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
     except InputError as error:
-        return await sign_in_page(request, "farm/sign_in.html", form.get("account"), unsigned=str(error))
+        return await _sign_in_page(request, form.get("account"), unsigned=str(error))
     answer = go_to("/farm")
     await sessions.sign_in(request, visitor, token, answer)
     return answer
@@ -118,8 +131,7 @@ async def _join_page(
         challenge=challenge,
         trouble=trouble,
         wallet=wallet,
-        settings=settings,
-        sponsored=context(request).accounts.sponsors > 0,
+        **_terms(request),
         passphrase=settings.chain.passphrase,
         name_length=NAME_LENGTH,
     )

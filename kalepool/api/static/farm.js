@@ -120,20 +120,23 @@ for (const field of document.querySelectorAll("#amount, #asset")) {
 for (const shown of document.querySelectorAll("#sign-in, button.wallet, .slide [type=range]")) shown.hidden = false;
 for (const aside of document.querySelectorAll("form[data-wallet] details")) aside.open = false;
 
-// A slider and the number beside it are one; what they mean in KALE stands below.
+// A slider and the number beside it are one; what they mean in KALE, of what there is now, stands below.
+const meanings = [];
 for (const slide of document.querySelectorAll(".slide")) {
   const [range, number] = slide.querySelectorAll("input");
   const most = document.getElementById(number.dataset.most || "");
   const mean = () => {
-    if (!("held" in number.dataset)) return;
+    const figures = document.querySelector("#figures [data-held]");
+    if (!figures) return;
     const ceiling = most && Number(most.value) || Infinity;
-    const sum = Math.min(Number(number.dataset.held) / 1e7 * Number(number.value) / 100, ceiling);
+    const sum = Math.min(Number(figures.dataset.held) / 1e7 * Number(number.value) / 100, ceiling);
     const text = (Math.floor(Math.max(sum, 0) * 100) / 100).toLocaleString("en", { minimumFractionDigits: 2 });
     document.getElementById(number.getAttribute("aria-describedby")).textContent = said("stake", text);
   };
   range.addEventListener("input", () => { number.value = range.value; mean(); });
   number.addEventListener("input", () => { range.value = number.value; mean(); });
   if (most) most.addEventListener("input", mean);
+  meanings.push(mean);
 }
 
 for (const button of document.querySelectorAll("button.copy")) {
@@ -158,6 +161,7 @@ async function refresh() {
     part.innerHTML = html;
     shown[id] = html;
     readerTimes(part);
+    if (id === "figures") for (const mean of meanings) mean();
   }
   document.getElementById("news").hidden = true;
 }

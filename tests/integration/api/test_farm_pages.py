@@ -163,7 +163,10 @@ async def test_stake_pause_and_books(api, browser: Browser, wallet: Keypair) -> 
     path = await active_farmer(api, browser)
     farmer_id = path.rpartition("/")[2]
     assert (await browser.send(f"{path}/stake", {"stake": "12.5", "most": "3"}, page=path)).status_code == 303
+    public = f"/farmer/{farmer_id}"
+    assert '<span class="tag">active</span>' in (await api.anybody.get(public)).text
     assert (await browser.send(f"{path}/pause", {"paused": "1"}, page=path)).status_code == 303
+    assert '<span class="tag">paused</span>' in (await api.anybody.get(public)).text
     token = (await sign_in(api, wallet)).json()["token"]
     client = api.client(token)
     seen = (await client.get(f"/farmers/{farmer_id}")).json()
@@ -180,6 +183,15 @@ async def test_stake_pause_and_books(api, browser: Browser, wallet: Keypair) -> 
     rows = list(csv.DictReader(io.StringIO(saved.text)))
     assert set(rows[0] if rows else {"event": ""}) >= {"event"}
     assert len(list(csv.DictReader(io.StringIO((await browser.look(f"{path}/books.csv?year=2020")).text)))) == 0
+
+
+async def test_the_terms_are_read_before_anybody_signs_in(api, wallet: Keypair) -> None:
+    shown = (await api.anybody.get("/farm")).text
+    assert "5 % of each reward" in shown and "the pool keeps its key" in shown
+    assert "whoever signs in may join" in shown and "Nobody may join" not in shown
+    await api.farm.rows("UPDATE poolers SET open = false")
+    shown = (await api.anybody.get("/farm")).text
+    assert "whoever signs in may join" not in shown and "Nobody may join at the moment" in shown
 
 
 async def test_each_figure_of_a_farmer_says_what_it_means(api, browser: Browser) -> None:
@@ -221,7 +233,8 @@ async def test_what_is_wrong_stands_in_the_form_and_the_text_stays(api, browser:
     for query in ("deposit?asset=KALE&amount=1,000", "deposit?asset=KALE&amount=5", "withdraw?asset=KALE&amount=1,000"):
         wrong = await browser.look(f"{path}/{query}")
         assert wrong.status_code == 422 and 'role="alert"' in wrong.text and "<form" in wrong.text, query
-        assert "invalid-input" not in wrong.text and "stroops" not in wrong.text, query
+        [told] = re.findall(r'role="alert">([^<]+)<', wrong.text)
+        assert "invalid-input" not in told and "stroops" not in told, query
     assert 'role="alert"' in (await browser.look(f"{path}/withdraw?asset=KALE&amount=")).text
     little = (await browser.look(f"{path}/withdraw?asset=XLM&amount=0.5")).text
     assert "0.5 XLM are less than the 1 that are withdrawn at least" in html.unescape(little)

@@ -16,6 +16,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from kalepool.services.farmers import find_farmer
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
+from kalepool.units import amount
 from tests.integration.api.test_farmer_way import add_wallet, balances
 from tests.integration.conftest import KALE, open_farm
 from tests.support.browsing import Window, chromium, needs_chromium
@@ -115,6 +116,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         # Is planted, and sees the harvest.
         assert len((await plant.plant(ctx, 0, farm.pooler_id)).planted) == 1
         await shows(page, "#figures", "Planted now 20.00")
+        await shows(page, "#part-says", "At most 16.00 KALE")
         await shows(page, "#blocks", "planted, a hash is searched for")
         farmer = await find_farmer(ctx.database, farmer_id)
         assert farmer is not None
@@ -126,6 +128,10 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await shows(page, "#blocks", "harvested")
         earned = (await farm.rows("SELECT reward_stroops FROM harvests WHERE outcome = 'harvested'"))[0][0]
         assert earned > 0
+        await page.set_viewport_size({"width": 390, "height": 844})
+        fits = "(e) => e.scrollWidth <= e.clientWidth"
+        assert await page.eval_on_selector("#blocks", fits), "what was received is seen on a phone"
+        await page.set_viewport_size({"width": 1440, "height": 900})
         await shows(page, "#figures", f"Earned in all {earned // 100000 / 100:,.2f}")
 
         await is_for_everybody(page)
@@ -168,6 +174,9 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await farm.end_block()
         await farm.start_block(2)
         await shows(page, "#state", "It is gone.")
+        native = (await farm.rows("SELECT native_stroops FROM submission_items WHERE action = 'merge'"))[0][0]
+        await shows(page, "#state", f"KALE and {amount(native)} XLM were paid out on the way.")
+        await shows(page, "#withdrawals", f"KALE, {amount(native)} XLM paid when it left")
         assert ((await balances(farm, wallet.public_key))[1] or 0) > before + 90 * KALE
 
         short = f"{wallet.public_key[:6]}...{wallet.public_key[-6:]}"

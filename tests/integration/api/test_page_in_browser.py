@@ -144,6 +144,11 @@ async def test_every_page_is_for_everybody(farm) -> None:
     async with served(farm.settings) as (url, server), chromium() as browser:
         await opened(farm, server)
         seen = await season(farm, ("twin", "twin"))
+        await farm.rows(
+            "INSERT INTO block_closings (block_index, fees_stroops, shared_stroops, window_blocks) "
+            "VALUES (170000, 123450000000, 0, 1)"
+        )
+        await farm.rows("INSERT INTO share_logs (block_index, sha256, shares) VALUES (170000, sha256('log'), 9)")
         for path in paths_of(seen):
             window = await open_window(browser, url, path=path)
             for width in (1440, 390):
@@ -151,11 +156,17 @@ async def test_every_page_is_for_everybody(farm) -> None:
                 for scheme in ("light", "dark"):
                     await window.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                     assert await window.violations() == [], (path, width, scheme)
+            if not path.startswith("/block/"):  # each farmer's transactions: it scrolls
+                assert await window.page.evaluate(CUT) == [], f"tables of {path} do not fit on a phone"
             assert await window.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
             await assert_works_by_keyboard(window)
             if path not in ("/find?q=nobody", "/nowhere"):  # Chromium's own word of a 404
                 assert window.complaints == [], path
 
+
+CUT = """
+() => [...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)
+"""
 
 STOPS = """
 () => {
@@ -258,11 +269,23 @@ async def test_who_is_sought_is_found(farm) -> None:
 
         assert (await seek(" 0 "))[0] == "/block/0"
         assert (await seek(farmer.custodial_wallet.lower()))[0] == f"/farmer/{farmer.farmer_id}"
+        first, last = farmer.custodial_wallet[:4], farmer.custodial_wallet[-4:]
+        for short in (f"{first}…{last}", f" {first}...{last} ".lower(), f"{first}..{last}"):
+            assert (await seek(short))[0] == f"/farmer/{farmer.farmer_id}"
         assert (await seek("ann"))[1] == "Miner Ann"
         assert (await seek("<B>X"))[1] == "Miner <b>x"
         assert (await seek("twin"))[1] == "Called “twin”"
         assert await window.page.locator("main li a").count() == 2
-        for nothing in (farmer.payout_wallet, "99", str(2**40), "x" * 100, "<script>alert(1)</script>", "％"):
+        for nothing in (
+            farmer.payout_wallet,
+            f"{first}…%%%%",
+            f"{farmer.payout_wallet[:4]}…{farmer.payout_wallet[-4:]}",
+            "99",
+            str(2**40),
+            "x" * 100,
+            "<script>alert(1)</script>",
+            "％",
+        ):
             where, said = await seek(nothing)
             assert where.startswith("/find?q=") and said == f"Nothing is called “{nothing}”"
             assert farmer.custodial_wallet not in await window.page.inner_text("main")

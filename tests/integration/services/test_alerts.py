@@ -138,6 +138,12 @@ async def test_stakes_that_nobody_searches_for_are_told_until_somebody_does(farm
     )
     async with receiving() as receiver:
         alerts = of(farm, receiver)
+        await farm.rows(
+            "INSERT INTO coordinator_leases (pooler_id, fence, coordinator_id, place, taken_at, expires_at) "
+            "SELECT pooler_id, 1, gen_random_uuid(), 'here', now(), now() FROM poolers"
+        )
+        assert (await alerts.look()).raised == (), "its workers are on their way"
+        await farm.rows("UPDATE coordinator_leases SET given_up = true")
         (raised,) = (await alerts.look()).raised
         assert raised.kind == "nobody-mining" and "2 farmers with 20.00 KALE of stakes" in raised.message
         await farm.rows(

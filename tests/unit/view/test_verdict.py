@@ -10,6 +10,7 @@ import pytest
 
 from kalepool.policy.planting import PlantingPlan, SitOut
 from kalepool.services.farmers import Lacking
+from kalepool.services.health import STARTING_SECONDS
 from kalepool.view.moment import ActiveSearcher, FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
 
@@ -122,5 +123,29 @@ def test_nobody_mining_is_a_loss_whatever_was_found_before(found: int | None) ->
     resting = replace(WORKER, hashes_per_second=0.0)
     assert judge(moment(farmers=(farmer(None),), searchers=(resting,))).title == "On course"
     done = judge(moment(searchers=()))
-    assert (done.level, done.title) == ("bad", "Nobody is mining") and "All 2 farmers planted are worked" in done.detail
+    assert (done.level, done.title) == ("warn", "Nobody is mining")
+    assert done.detail.startswith("All 2 farmers planted are worked: no stake of this block is at risk.")
     assert judge(moment(searchers=(), ends_at=NOW)).title == "Safe", "the block is over: there is nothing to search"
+
+
+def test_a_pool_that_starts_waits_for_its_workers() -> None:
+    unplanted, unfound = (replace(farmer(None), stake_stroops=stake, found_zeros=None) for stake in (None, 1_000))
+    early, late = STARTING_SECONDS - 1, STARTING_SECONDS
+
+    def told(one: FarmerProgress, awaited: float | None, **known: object) -> tuple[str, str]:
+        said = judge(moment(farmers=(one,), awaited_seconds=awaited, **{"searchers": (), **known}))
+        return said.level, said.title
+
+    assert [told(one, early) for one in (unplanted, unfound, farmer())] == [
+        ("busy", "Planting"),
+        ("busy", "Starting"),
+        ("good", "Safe"),
+    ]
+    for awaited in (late, None):  # none has come for so long; or one has come, and is gone
+        assert [told(one, awaited) for one in (unplanted, unfound, farmer())] == [
+            ("bad", "Not planted"),
+            ("bad", "Nobody is mining"),
+            ("warn", "Nobody is mining"),
+        ]
+    assert told(unfound, early, searchers=(WORKER,))[1] == "On course"
+    assert told(unfound, early, ends_at=NOW + timedelta(seconds=9)) == ("bad", "At risk"), "no worker comes in time"
