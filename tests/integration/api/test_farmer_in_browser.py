@@ -10,7 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, ViewportSize
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from kalepool.services.farmers import find_farmer
@@ -128,8 +128,9 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         await shows(page, "#blocks", "harvested")
         earned = (await farm.rows("SELECT reward_stroops FROM harvests WHERE outcome = 'harvested'"))[0][0]
         assert earned > 0
-        await page.set_viewport_size({"width": 390, "height": 844})
+        phone: ViewportSize = {"width": 390, "height": 844}
         fits = "(e) => e.scrollWidth <= e.clientWidth"
+        await page.set_viewport_size(phone)
         assert await page.eval_on_selector("#blocks", fits), "what was received is seen on a phone"
         await page.set_viewport_size({"width": 1440, "height": 900})
         await shows(page, "#figures", f"Earned in all {earned // 100000 / 100:,.2f}")
@@ -177,6 +178,8 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         native = (await farm.rows("SELECT native_stroops FROM submission_items WHERE action = 'merge'"))[0][0]
         await shows(page, "#state", f"KALE and {amount(native)} XLM were paid out on the way.")
         await shows(page, "#withdrawals", f"KALE, {amount(native)} XLM paid when it left")
+        await page.set_viewport_size(phone)
+        assert await page.eval_on_selector("#withdrawals .scroll", fits), "what was paid is seen on a phone"
         assert ((await balances(farm, wallet.public_key))[1] or 0) > before + 90 * KALE
 
         short = f"{wallet.public_key[:6]}...{wallet.public_key[-6:]}"

@@ -104,7 +104,7 @@ async def test_a_block_turns_over_under_it(farm) -> None:
         assert asyncio.get_running_loop().time() - begun < 5
         assert await desk.page.title() == "Connection lost · kalepool"
         await desk.shows("#gone", "Connection lost What is shown was read at")
-        await desk.shows("#gone", "when it was: On course. It may be over.")
+        await desk.shows("#gone", "when it was: Starting. It may be over.")
         assert not await desk.page.is_visible("#verdict"), "what was true is not told as the present"
         left = await desk.page.inner_text("[data-left]")
         await asyncio.sleep(1.2)
@@ -206,7 +206,7 @@ async def test_news_that_stay_away_are_not_shown_as_news(farm) -> None:
         await window.page.clock.install()
         await window.page.goto(url + "/")
         await window.shows("#link", "live")
-        await window.shows("#verdict", "On course")
+        await window.shows("#verdict", "Starting")
         await farm.rows("ALTER TABLE block_plans RENAME TO gone")
         await asyncio.sleep(3 * TICK_SECONDS)
         before = await window.page.evaluate("readAt")
@@ -220,7 +220,7 @@ async def test_news_that_stay_away_are_not_shown_as_news(farm) -> None:
         assert not await window.page.is_visible("#verdict")
         await farm.rows("ALTER TABLE gone RENAME TO block_plans")
         await window.shows("#link", "live")
-        await window.shows("#verdict", "On course")
+        await window.shows("#verdict", "Starting")
         assert not await window.page.is_visible("#gone")
         assert window.complaints == []
 
