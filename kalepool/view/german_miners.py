@@ -121,6 +121,13 @@ WORDS: dict[str, str] = {
     "“%(typed)s” is too large": "„%(typed)s“ ist zu groß",
     "Kept: messages go to %(host)s.": "Gespeichert: Nachrichten gehen an %(host)s.",
     "Kept: nothing is told any more.": "Gespeichert: es wird nichts mehr gemeldet.",
+    "It is tried again within an hour.": "Es wird innerhalb einer Stunde noch einmal versucht.",
+    "The wallet needs an account with some XLM, and KALE's trustline:": "Die Wallet braucht ein Konto mit etwas XLM und die Trustline für KALE:",
+    "add it on My wallet": "unter Meine Wallet anlegen",
+    "or": "oder",
+    "have it put down as a claimable balance": "als Claimable Balance hinterlegen lassen",
+    "Set a memo": "Ein Memo setzen",
+    "To claim %(sum)s KALE: add KALE's trustline to the wallet first, then claim the balance there, in an app that shows claimable balances. Its id:": "Um %(sum)s KALE abzuholen: erst der Wallet die Trustline für KALE geben, dann die Balance dort abholen, in einer App, die Claimable Balances zeigt. Ihre Kennung:",
     # alerts, farmers' and miners'
     "Alerts": "Meldungen",
     "A message when a rig is gone, and when you are paid.": "Eine Nachricht, wenn ein Rig weg ist, und bei jeder Auszahlung.",

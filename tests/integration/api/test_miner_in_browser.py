@@ -199,7 +199,7 @@ async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pyt
         await page.fill("#payout", other.public_key)
         await submit(page, "/wallet")
         await page.click("button.wallet")
-        await page.wait_for_url(f"**/mine/{miner_id}#paid")
+        await page.wait_for_url(re.compile(rf"/mine/{miner_id}\?done=wallet#paid$"))
         assert await page.input_value("#payout") == other.public_key
         short = f"{other.public_key[:6]}...{other.public_key[-6:]}"
         assert extension.signed[-1][-1] == f"pay my miner to {short}"
@@ -212,7 +212,10 @@ async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pyt
         await shows(page, "#keys", "cellar")
         async with page.expect_navigation():
             await page.click('tr:has-text("this browser\'s") button')
-        await page.goto(url + "/mine")
+        await is_for_everybody(page)
+        async with page.expect_navigation():
+            await page.click("text=Yes, do it")
+        await shows(page, "main", "The key is ended; you are signed out here.")
         await page.fill("#key", second)
         await submit(page, "/mine/sign-in")
         await page.wait_for_url(f"**/mine/{miner_id}")

@@ -259,3 +259,25 @@ async def test_another_wallet_is_taken_back_by_a_button_or_by_the_old_one(api, b
     async with ctx.database.transaction() as session:
         row = await session.fetch_one("lock_miner_wallets", miner_id=miner_id)
     assert row and row["payout_memo"] == "id:5" and payout_wallets.is_sealed(ctx.custody, row)
+
+
+async def test_a_miner_that_is_not_paid_reads_what_to_do(api, browser: Browser) -> None:
+    _, path = await join(browser, wallet=Keypair.random().public_key)
+    for code, link in {"payee-trustline-missing": "/farm/wallet", "payee-memo-required": "#paid"}.items():
+        await api.farm.rows("UPDATE miners SET payout_code = %s, payout_message = 'it cannot be paid'", code)
+        said = re.search(r"Not paid lately.*?</p>", (await browser.look(path)).text)
+        assert said and "tried again within an hour" in said[0] and f'href="{link}"' in said[0]
+
+
+async def test_how_to_claim_what_was_put_down_is_told(api, browser: Browser) -> None:
+    wallet = Keypair.random().public_key
+    _, path = await join(browser, wallet=wallet)
+    miner_id, payout_id = path.rpartition("/")[2], "0" * 8 + "-0000-7000-8000-" + "0" * 12
+    await api.farm.rows(
+        "INSERT INTO payouts (payout_id, miner_id, amount_stroops, destination, reason, claimable_until) "
+        "VALUES (%s, %s, 25000000, %s, 'wish', now() + interval '1 day')",
+        *(payout_id, miner_id, wallet),
+    )
+    await api.farm.rows("INSERT INTO claimable_balances (balance_id, payout_id) VALUES (%s, %s)", b"\7" * 32, payout_id)
+    shown = (await browser.look(path)).text
+    assert "To claim 2.5 KALE: add KALE's trustline" in shown and f">{'0' * 8}{'07' * 32}<" in shown
