@@ -28,7 +28,7 @@ LATE_LEDGERS = 6
 SILENT_SECONDS = 30.0
 """A worker not heard of for so long is gone."""
 
-STARTING_SECONDS = 45.0
+WORKERS_AWAITED_SECONDS = 45.0
 """So long after a pool or its coordinator began its workers are on their way: Ray starts, and hashing is compiled."""
 
 NOBODY_MINES = "neither a worker nor a miner searches for"
@@ -262,7 +262,7 @@ async def awaited_seconds(database: Database) -> float | None:
 
 def is_starting(awaited: float | None) -> bool:
     """Whether workers that are not there are on their way."""
-    return awaited is not None and awaited < STARTING_SECONDS
+    return awaited is not None and awaited < WORKERS_AWAITED_SECONDS
 
 
 def waiting_for_accounts(to_be_made: int | None) -> str:

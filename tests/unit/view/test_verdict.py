@@ -10,7 +10,7 @@ import pytest
 
 from kalepool.policy.planting import PlantingPlan, SitOut
 from kalepool.services.farmers import Lacking
-from kalepool.services.health import STARTING_SECONDS
+from kalepool.services.health import WORKERS_AWAITED_SECONDS
 from kalepool.view.moment import ActiveSearcher, FarmerProgress, LostStakes, Moment
 from kalepool.view.verdict import judge
 
@@ -130,7 +130,7 @@ def test_nobody_mining_is_a_loss_whatever_was_found_before(found: int | None) ->
 
 def test_a_pool_that_starts_waits_for_its_workers() -> None:
     unplanted, unfound = (replace(farmer(None), stake_stroops=stake, found_zeros=None) for stake in (None, 1_000))
-    early, late = STARTING_SECONDS - 1, STARTING_SECONDS
+    early, late = WORKERS_AWAITED_SECONDS - 1, WORKERS_AWAITED_SECONDS
 
     def told(one: FarmerProgress, awaited: float | None, **known: object) -> tuple[str, str]:
         said = judge(moment(farmers=(one,), awaited_seconds=awaited, **{"searchers": (), **known}))
