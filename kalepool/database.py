@@ -38,6 +38,7 @@ from kalepool.errors import (
     DatabaseFullError,
     DatabaseUnavailableError,
     DuplicateRowError,
+    KalepoolError,
     NotLeadingError,
 )
 from kalepool.fencing import present_fence
@@ -454,19 +455,33 @@ class _NumberLoader(Loader):
 
 @contextmanager
 def _translated(where: str) -> Iterator[None]:
-    """psycopg's errors as ours. `where`: the query's name, or the database's."""
+    """psycopg's errors as ours. `where`: the query's name, or the database's.
+
+    A cancellation may come with the answer, or as an error of the query's, and is lost then: whoever was to end would
+    go on for ever. So it is raised again here.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
         yield
-    except psycopg.errors.UniqueViolation as error:
-        raise DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "") from error
-    except NO_ROOM as error:
-        raise DatabaseFullError(f"the database cannot write, its disk is full ({where}): {_say(error)}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-        raise DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}") from error
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
     except psycopg.Error as error:
-        if error.sqlstate == NOT_LEADING:
-            raise NotLeadingError(_say(error).partition(";")[0]) from error
-        raise DatabaseError(f"{where}: {_say(error)}") from error
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise _ours(error, where) from error
+
+
+def _ours(error: psycopg.Error, where: str) -> KalepoolError:
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "")
+    if isinstance(error, NO_ROOM):
+        return DatabaseFullError(f"the database cannot write, its disk is full ({where}): {_say(error)}")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout):
+        return DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}")
+    if error.sqlstate == NOT_LEADING:
+        return NotLeadingError(_say(error).partition(";")[0])
+    return DatabaseError(f"{where}: {_say(error)}")
 
 
 def _say(error: Exception) -> str:

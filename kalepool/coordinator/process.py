@@ -282,7 +282,6 @@ class Coordinator:
                 await self.leadership.confirm()  # it may have been frozen, for however long
                 await self.finds.seed()
             except DatabaseError as error:
-                _end_if_cancelled()
                 log.debug("nothing_decided", reason=str(error))  # the other loops say so aloud
                 continue
             finally:
@@ -442,7 +441,6 @@ class Coordinator:
                     since_sample = 0.0
                     await self._workers_table.sample(self.cluster)
             except DatabaseError as error:
-                _end_if_cancelled()
                 log.debug("workers_not_written", reason=str(error))
 
     # How loops go on
@@ -457,7 +455,6 @@ class Coordinator:
             except NotLeadingError:
                 raise
             except KalepoolError as error:
-                _end_if_cancelled()
                 log.warning("database_not_read", step=step.__name__.strip("_"), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 cue.set()
@@ -485,15 +482,15 @@ def rules_of(settings: Settings) -> ScheduleSettings:
     )
 
 
-def _end_if_cancelled() -> None:
-    """A query that is cancelled may end with the database's error instead: whoever goes on then never ends."""
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event, or so long.
+
+    A cancellation that came with an answer, or as an error, may be lost on its way here: whoever goes on then never
+    ends.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Until the event, or so long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -126,7 +126,7 @@ class _Block:
             return self.say("bad", mark("At risk"), detail)
         if moment.is_starting:
             detail = words.say("The workers are on their way: %(count)s planted farmers to be worked.", count=count)
-            return self.say("busy", STARTING, detail)
+            return self.say("busy", STARTING, f"{detail}{_sitting_out(moment)}")
         empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
         if _nobody_mines(moment, left, empty):
             without = words.counted("%(num)s farmer without a share, ", "%(num)s farmers without a share, ", empty)

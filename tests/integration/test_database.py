@@ -6,7 +6,7 @@ import asyncio
 import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -199,6 +199,28 @@ async def test_a_transaction_is_all_or_nothing_and_names_the_constraint(database
             await session.execute("insert_api_key", key_id=new_id(), key_hash=b"1" * 32, **key)
     assert caught.value.constraint == "api_keys_key_hash_key"
     assert await database.fetch_one("select_pooler_by_name", name="undone") is None
+
+
+@pytest.mark.parametrize("becomes", [None, psycopg.errors.QueryCanceled("canceled")])
+async def test_a_cancellation_that_is_lost_on_its_way_ends_the_task_all_the_same(
+    database: Database, becomes: Exception | None
+) -> None:
+    """The pool of connections, and wait_for before Python 3.12, lose one that comes with what they wait for."""
+    begun = asyncio.Event()
+
+    async def loses_it() -> None:
+        async with database.transaction():
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            if becomes is not None:
+                raise becomes
+
+    task = asyncio.create_task(loses_it())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_many_rows_go_in_one_call(database: Database) -> None:
