@@ -67,7 +67,7 @@ async def open_block(ctx: Context, index: int) -> Opening:
     while True:
         ledger = await ctx.chain.read_ledger()
         farm = await ctx.chain.read_farm()
-        if ctx.settings.pause_on_new_contract and not network.knows_contract(farm.wasm):
+        if ctx.settings.pause_on_new_contract and not ctx.settings.chain.knows_contract(farm.wasm):
             raise ContractChangedError(
                 f"the KALE contract's code is another than this pool knows: {farm.wasm}. Nothing is planted until an "
                 "operator has looked at it and sets KALEPOOL_CONTRACT_WASM to that"
