@@ -41,7 +41,8 @@ async def begin(url: str, days: int) -> psycopg.AsyncConnection[Any]:
 
 async def everything(database: Database, farmer: UUID) -> dict[str, Any]:
     """What is made of sums, as who looks gets it."""
-    miner = next(iter(await database.fetch_all("select_pages_called", called="miner 1", index=None)))["id"]
+    called = {"called": "miner 1", "first": None, "last": None, "index": None}
+    miner = next(iter(await database.fetch_all("select_pages_called", **called)))["id"]
     found: dict[str, Any] = {
         "performance": await database.fetch_one("select_farmer_performance", farmer_id=farmer),
         "farm": await database.fetch_one("select_farm_totals", farmer_id=farmer, week_blocks=2304),
@@ -197,6 +198,7 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
             known: dict[str, Any] = ids | miner | {
                 "block_index": newest - 5, "everybody": True, "from_index": 0, "to_index": newest, "limit": 20,
                 "before": newest, "before_index": newest, "bin_seconds": 60, "since": end, "called": "12", "index": 12,
+                "last": "WXYZ",
                 "grace_seconds": 60, "first_bin": 0,
                 "ledger": 0, "week_blocks": 100, "day_blocks": 100, "first": first_id(end), "end": first_id(end),
                 "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30,
