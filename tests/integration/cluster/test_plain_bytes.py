@@ -40,6 +40,9 @@ def changed_worker(taken: Path) -> Any:
         def assign(self, packed: bytes) -> None:
             raise Payload
 
+        def leave_when_forgotten(self) -> None:
+            raise Payload
+
     return Changed
 
 

@@ -101,9 +101,18 @@ def _look_around(_: object) -> bytes:
 
 
 @contextlib.contextmanager
+def one_node(ray_cluster: Any) -> Iterator[None]:
+    """With a core to search on, for as long as a test needs it."""
+    node = ray_cluster.add_node(num_cpus=1)
+    try:
+        yield
+    finally:
+        ray_cluster.remove_node(node)
+
+
+@contextlib.contextmanager
 def driven(ray_cluster: Any) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
     """A coordinator's process, and its workers'. It is killed at the end."""
-    ray_cluster.add_node(num_cpus=1)
     driver = textwrap.dedent(
         """
         import asyncio, sys
@@ -131,15 +140,16 @@ def driven(ray_cluster: Any) -> Iterator[tuple[subprocess.Popen[str], list[psuti
 
 
 def test_workers_die_with_their_driver_and_the_next_one_starts_clean(ray_cluster: Any) -> None:
-    with driven(ray_cluster) as (_, workers):
-        pass
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    with one_node(ray_cluster):
+        with driven(ray_cluster) as (_, workers):
+            pass
+        _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
 
 
 @pytest.mark.slow(21, "a worker waits for 10 s until it takes its coordinator for frozen")
 async def test_workers_of_a_frozen_driver_make_room_for_the_next_ones(ray_cluster: Any) -> None:
-    with driven(ray_cluster) as (process, workers):
+    with one_node(ray_cluster), driven(ray_cluster) as (process, workers):
         process.send_signal(signal.SIGSTOP)
         async with searching(ray_cluster.address) as run:  # there is one core
             run.cluster.publish(job(2, 4))
