@@ -27,10 +27,25 @@ HERE = f"{UNDER}/keys"
 @router.get(HERE)
 async def show_keys(request: Request, _: Operating, role: Role | None = None, after: After = None) -> Response:
     """Invitations that may be used; then all keys, ended or not, the newest first."""
+    return await _keys_page(request, role, after)
+
+
+async def _keys_page(
+    request: Request, role: Role | None = None, after: UUID | None = None, made: miner.InviteView | None = None
+) -> Response:
+    """`made`: an invitation whose code is shown."""
     database = context(request).database
     rows = await all_keys(database, role, None, after=after, limit=ROWS)
-    known = {"rows": rows, "next": following(rows, "key_id"), "role": role, "roles": list(Role)}
-    return await show(request, "keys", **known, invites=await miners.invites(database, limit=ROWS), made=None)
+    return await show(
+        request,
+        "keys",
+        rows=rows,
+        next=following(rows, "key_id"),
+        role=role,
+        roles=list(Role),
+        invites=await miners.invites(database, limit=ROWS),
+        made=made,
+    )
 
 
 @router.post(f"{HERE}/{{key_id:uuid}}/end")
@@ -60,10 +75,7 @@ async def invite(request: Request, visitor: AnyVisitor, caller: Operating, form:
     )
     made = await miner.invite(request, caller, order)
     renewed = await sessions.renew(request, visitor, caller.key_id)
-    database = context(request).database
-    rows = await all_keys(database, None, None, after=None, limit=ROWS)
-    known = {"rows": rows, "next": following(rows, "key_id"), "role": None, "roles": list(Role)}
-    answer = await show(request, "keys", **known, invites=await miners.invites(database, limit=ROWS), made=made)
+    answer = await _keys_page(request, made=made)
     sessions.keep(request, renewed, answer)
     return answer
 

@@ -158,10 +158,6 @@ class Transaction:
         """The result of a transaction that is refused before its operations are looked at."""
         return TransactionResult(code, (), fee) if self.fee_bump is None else OuterResult(code, fee)
 
-    @property
-    def source_strkey(self) -> str:
-        return wire.account_strkey(self.source)
-
     def has_signed(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the signature is the key's; each is computed once in the transaction's life."""
         key = (public_key, message, signature)

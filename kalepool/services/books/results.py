@@ -15,9 +15,6 @@ from kalepool.units import amount, kale
 DAYS = 7
 """So many days are shown."""
 
-MOST_DAYS = 31
-"""So many are read at once."""
-
 FINISHED_SECONDS = 3600.0
 """Days that are over are read again when what is known is older: a stake may be found lost, or a harvest late."""
 
