@@ -51,7 +51,8 @@ from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.services import operator_wallets
 from kalepool.services.mining import Mining
-from kalepool.services.mining.service import ElsewhereError, read_job_key
+from kalepool.services.mining.homes import ElsewhereError
+from kalepool.services.mining.service import read_job_key
 from kalepool.services.siblings import Siblings
 
 DESCRIPTION = """

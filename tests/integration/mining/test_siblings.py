@@ -24,7 +24,8 @@ from kalepool.policy.shares import ShareOutcome
 from kalepool.services.keys import Role
 from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.gate import BannedError
-from kalepool.services.mining.service import ElsewhereError, Offer
+from kalepool.services.mining.homes import ElsewhereError
+from kalepool.services.mining.service import Offer
 from kalepool.services.siblings import MOST_BYTES, Shared, Siblings, _bodies
 from tests.integration.mining.conftest import CUSTODY
 from tests.integration.mining.test_shares import SLOW, find_nonces, given_job
