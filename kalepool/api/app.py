@@ -45,6 +45,7 @@ from kalepool.api.routes import (
     sep10,
 )
 from kalepool.api.routes.public import VERSION
+from kalepool.api.straight import Straight
 from kalepool.api.versions import Versioned
 from kalepool.config import Settings
 from kalepool.database import Database
@@ -115,6 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.sibling_address = ""
     app.state.shared = {}  # what else this process counts and the others are told of, by name
     app.state.end = lambda: None  # ends the process
+    app.add_middleware(Straight, {("POST", "/miner/shares"): miner.shares})
     app.add_middleware(Forwarding)
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
