@@ -24,9 +24,16 @@ WHERE %(after)s::uuid IS NULL OR miner_id > %(after)s
 ORDER BY miner_id
 LIMIT %(limit)s;
 
+-- name: select_miner_bans
+SELECT status, banned_until, bans, ban_reason, ban_lifts FROM miners WHERE miner_id = %(miner_id)s;
+
 -- name: update_miner_ban
--- Bans a miner, or lifts the ban (banned_until null).
+-- Bans a miner, unless a ban of it was lifted since it was read with so many lifts.
 UPDATE miners SET banned_until = %(banned_until)s, bans = %(bans)s, ban_reason = %(ban_reason)s
+WHERE miner_id = %(miner_id)s AND ban_lifts = %(lifts)s;
+
+-- name: lift_miner_ban
+UPDATE miners SET banned_until = NULL, bans = 0, ban_reason = NULL, ban_lifts = ban_lifts + 1
 WHERE miner_id = %(miner_id)s;
 
 -- name: touch_miners
