@@ -54,8 +54,8 @@ def _hash(secret: str) -> bytes:
 
 
 async def begin(database: Database, key_id: UUID, *, seconds: float, instead_of: str | None) -> NewSession:
-    """Signs a browser in with a key that was just proven. `instead_of`: the secret that it came with, which ends; what it
-    was signed in as in other roles it stays."""
+    """Signs a browser in with a key that was just proven. `instead_of`: the secret that it came with, which ends; in
+    other roles it stays signed in."""
     secret, session_id = new_secret(), new_id()
     async with database.transaction() as tx:
         await tx.execute("delete_old_browser_sessions")

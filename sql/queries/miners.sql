@@ -113,8 +113,8 @@ SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
 SELECT searcher, name, difficulty, created_at, last_seen_at FROM rigs WHERE miner_id = %(miner_id)s ORDER BY name;
 
 -- name: select_rig_work
--- What each rig of a miner brought within the last hour, and of that within the last ten minutes.
-SELECT searcher, count(*) AS shares, sum(credited_hashes) AS hashes, max(zeros) AS best_zeros, (array_agg(hash ORDER BY hash))[1] AS best_hash,
+-- What each rig of a miner brought within the last hour, and of that within the last ten minutes. solo: its newest share.
+SELECT searcher, (array_agg(solo ORDER BY found_at DESC))[1] AS solo, count(*) AS shares, sum(credited_hashes) AS hashes, max(zeros) AS best_zeros, (array_agg(hash ORDER BY hash))[1] AS best_hash,
        count(*) FILTER (WHERE found_at > now() - interval '10 minutes') AS recent_shares,
        coalesce(sum(credited_hashes) FILTER (WHERE found_at > now() - interval '10 minutes'), 0) AS recent_hashes
 FROM shares WHERE miner_id = %(miner_id)s AND found_at BETWEEN now() - interval '1 hour' AND now() GROUP BY searcher;

@@ -23,8 +23,7 @@ HOMES = {Role.FARMER: "/farm", Role.OPERATOR: "/operator", Role.MINER: "/mine"}
 
 @router.post("/sign-out")
 async def sign_out(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
-    """This browser, in all roles that it is signed in as; with the field `everywhere`, every other of the same wallets and
-    keys too."""
+    """This browser, in all its roles; with the field `everywhere`, every other of the same wallets and keys too."""
     led_here = came_from(request)
     homes = [home for home in HOMES.values() if led_here == home or led_here.startswith((f"{home}/", f"{home}?"))]
     homes += [HOMES.get(each.role, "/") for each in visitor.principals]

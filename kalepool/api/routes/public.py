@@ -51,7 +51,9 @@ class HealthView(Described):
 @router.get(
     "/health",
     summary="How the pool is",
-    responses={503: {"model": HealthView, "description": "A part is down, starts, or waits for something: see its state."}},
+    responses={
+        503: {"model": HealthView, "description": "A part is down, starts, or waits for something: see its state."}
+    },
 )
 async def health(request: Request, response: Response) -> HealthView:
     """Every part with its state, latency, and since when. 503 unless all is well. Asked as often as you like."""
