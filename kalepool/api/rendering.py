@@ -43,6 +43,11 @@ def short(address: str) -> str:
     return f"{address[:4]}…{address[-4:]}"
 
 
+def tail(identity: object) -> str:
+    """The end of an id, by which two of one name are told apart."""
+    return str(identity)[-8:]
+
+
 def clock(seconds: float) -> str:
     """A time left, as 4:07."""
     whole = int(seconds)
@@ -59,7 +64,7 @@ def environment(words: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.filters.update(short=short, clock=clock)
+    made.filters.update(short=short, tail=tail, clock=clock)
     made.filters.update({each.__name__: each for each in (words.kale, words.amount, words.rate, words.number)})
     made.filters.update({each.__name__: each for each in (words.percent, words.day, words.day_of_year, words.moment)})
     made.globals.update(language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
