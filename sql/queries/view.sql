@@ -181,7 +181,7 @@ LIMIT %(limit)s;
 
 -- name: select_page_miner
 -- One miner, by the name it chose, with what it has earned, and was paid.
-SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_message,
+SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_code,
        (SELECT credit_stroops FROM account_moves('miner/' || m.miner_id, 'credited')) AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,
@@ -205,7 +205,7 @@ ORDER BY c.block_index DESC
 LIMIT %(limit)s;
 
 -- name: select_pages_called
--- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id.
+-- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id, of miners its end too.
 -- `first` and `last`: of a wallet in its short form, else null.
 SELECT 'block' AS what, %(index)s::bigint::text AS id, %(index)s::bigint::text AS name
 WHERE %(index)s::bigint IS NOT NULL
@@ -221,7 +221,7 @@ FROM farmers WHERE custodial_wallet LIKE %(first)s::text || '%%' || %(last)s::te
 ORDER BY custodial_wallet LIMIT 50)
 UNION ALL
 (SELECT 'miner', miner_id::text, name
-FROM miners WHERE lower(name) = lower(%(called)s) OR miner_id::text = lower(%(called)s)
+FROM miners WHERE lower(name) = lower(%(called)s) OR lower(%(called)s) IN (miner_id::text, right(miner_id::text, 8))
 ORDER BY name, miner_id LIMIT 50);
 
 -- `kalepool farmer`: kalepool/view/farmer_text.py.

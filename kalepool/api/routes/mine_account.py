@@ -15,26 +15,28 @@ from kalepool.api import sessions
 from kalepool.api.auth import Keys, Principal
 from kalepool.api.calls import context
 from kalepool.api.charts import block_chart
-from kalepool.api.file_formats import PAGE, Row, export
+from kalepool.api.file_formats import Row, export
 from kalepool.api.problems import of_said
 from kalepool.api.questions import Question, asked
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
-from kalepool.api.routes.earnings import STATEMENT_COLUMNS
+from kalepool.api.routes.earnings import STATEMENT_COLUMNS, statement_page
 from kalepool.api.routes.farm import signature_in
-from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
+from kalepool.api.routes.mine_pages import HOME, all_miners_of, how_to_mine, key_page, own_miner
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
+from kalepool.api.routes.page import how_to_verify
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
-from kalepool.api.typed import FormError, stroops_of, told
+from kalepool.api.typed import FormError, stroops_of
 from kalepool.chain import Destination, require_destination
 from kalepool.clock import steady_now
 from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.marking import Sum
 from kalepool.services.keys import Role, add_own_key, own_keys
 from kalepool.services.mining import Mining, miners, payout_records, payout_wallets
 from kalepool.services.mining.payout_wishes import NothingDueError, wish
 from kalepool.services.signin import Deed
-from kalepool.units import amount, kale
 from kalepool.view.mining import OUTCOMES, MinerAccount, read_account
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix=f"{HOME}/{{miner_id:uuid}}")
@@ -59,7 +61,7 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
     settings = context(request).settings
     words = Language(language_of(request))
     sums = list(reversed(account.earnings))
-    said = words.say(mark("%(sum)s KALE"), sum=kale(sum(stroops for _, stroops in sums)))
+    said = words.say(mark("%(sum)s KALE"), sum=words.kale(sum(stroops for _, stroops in sums)))
     own = account.balance["payout_threshold_stroops"] or 0
     return {
         "account": account,
@@ -67,7 +69,7 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
         "banned": (account.miner.banned_until or steady_now()) > steady_now(),
         "balance": account.balance,
         "threshold": max(own, settings.payout_threshold_stroops),
-        "chart": block_chart(sums, said),
+        "chart": block_chart(sums, said, words),
         "outcomes": OUTCOMES,
         "settings": settings,
         "explorer_url": settings.chain.explorer_url,
@@ -94,6 +96,7 @@ async def _account_page(
     account = await read_account(ctx.database, miner_id)
     keys = await own_keys(ctx.database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
     known = await _known(request, account) | how_to_mine(request) | await alerts_known(request, miner_id)
+    known |= await how_to_verify(request) | {"its_miners": len(await all_miners_of(request, request.state.visitor))}
     known |= {"wrong": wrong, "typed": form or {}, "done": request.query_params.get("done")}
     return await page(request, "mine/account.html", status, **known, caller=caller, keys=keys, once=uuid4())
 
@@ -122,7 +125,7 @@ async def save_statement(request: Request, miner_id: UUID, _: OwnMiner) -> Strea
     database = context(request).database
 
     async def read(last: Row | None) -> Sequence[Row]:
-        return await payout_records.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+        return await statement_page(database, miner_id, last)
 
     return await export(read, STATEMENT_COLUMNS, "csv", f"miner-{miner_id}")
 
@@ -170,12 +173,12 @@ async def change_terms(request: Request, miner_id: UUID, caller: OwnMiner, form:
     wanted = form.get("threshold", "").strip()
     least = context(request).settings.payout_threshold_stroops
     try:
-        stroops = stroops_of(wanted) if wanted else None
+        stroops = stroops_of(wanted, words_of(request)) if wanted else None
         if stroops is not None and stroops < least:
             raise FormError(
                 mark("%(typed)s KALE are less than the pool's least, %(least)s"),
-                typed=amount(stroops),
-                least=amount(least),
+                typed=Sum(stroops),
+                least=Sum(least),
             )
     except FormError as error:
         return await _refused(request, miner_id, caller, form, "terms", error)
@@ -188,14 +191,14 @@ async def pay_now(request: Request, miner_id: UUID, caller: OwnMiner, form: Page
     """All that is due, with the next round. `once`: the page's own, so that a second click is the same."""
     once = form.get("once", "")
     if not _ONCE.fullmatch(once):
-        raise InputError("this form is not whole: load the page and try again")
+        raise InputError(mark("this form is not whole: load the page and try again"))
     try:
         await wish(context(request), miner_id, f"page {once}")
     except NothingDueError as error:
         said = words_of(request).say(
             mark("%(due)s KALE are due: from %(least)s KALE on they are paid when you ask"),
-            due=amount(error.due_stroops),
-            least=amount(error.least_stroops),
+            due=Sum(error.due_stroops),
+            least=Sum(error.least_stroops),
         )
         return await _account_page(request, miner_id, caller, form, 409, payouts=said)
     except InputError as error:
@@ -217,7 +220,7 @@ async def _change_wallet(request: Request, miner_id: UUID, form: PageForm) -> Re
     ctx = context(request)
     wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
     if wanted.is_contract:
-        raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
+        raise ConflictError(mark("miners are paid to an account, G… or M…, not to a contract"))
     balance = await payout_records.balance(ctx.database, miner_id)
     old = balance["payout_wallet"]
     if (wanted.address, wanted.memo) == (old, balance["payout_memo"]):
@@ -328,5 +331,6 @@ async def end_key(
     if not is_this:
         return go_to(f"{HOME}/{miner_id}#keys")
     answer = go_to(f"{HOME}?done=key-ended")
-    await sessions.sign_out(request, visitor, answer, everywhere=False)
+    if len(visitor.sessions) == 1:  # the others go on: what stood on the key has ended with it
+        await sessions.sign_out(request, visitor, answer, everywhere=False)
     return answer

@@ -15,6 +15,7 @@ from kalepool.config import Settings
 from kalepool.custody import Custody
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
+from kalepool.marking import mark
 from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
@@ -102,9 +103,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RigWork:
-    """What a rig brought within the last hour, and of that within the last ten minutes."""
+    """What a rig brought within the last hour, and of that within the last ten minutes. solo: whether its newest share
+    was for a farmer of its own alone."""
 
     searcher: int
+    solo: bool
     shares: int
     hashes: int
     best_zeros: int
@@ -152,15 +155,15 @@ async def register(
     invite: str | None = None,
 ) -> NewMiner:
     """A new miner and its key. Raises InviteError, InputError for a wrong name or payout wallet."""
-    require_name(name, "a miner")
+    require_name(name)
     if payout_wallet is not None:
         require_account_address(payout_wallet)
     async with database.transaction() as tx:
         if settings.miner_registration == "invite":
             if invite is None:
-                raise InviteError("an invitation is needed to register here; ask the pool's operator for one")
+                raise InviteError(mark("an invitation is needed to register here; ask the pool's operator for one"))
             if not await tx.execute("use_miner_invite", invite_hash=_hash_invite(invite)):
-                raise InviteError("this invitation is unknown, used up or expired; ask for another")
+                raise InviteError(mark("this invitation is unknown, used up or expired; ask for another"))
         miner = await tx.fetch_one("insert_miner", row=Miner, miner_id=new_id(), name=name, payout_wallet=payout_wallet)
         assert miner is not None
         await seal_new(tx, custody, miner.miner_id, payout_wallet)
@@ -210,6 +213,11 @@ async def require_other_key(session: Database | Session, miner_id: UUID, key_id:
         )
 
 
+async def rigs_of(database: Database, miner_id: UUID) -> list[RigRow]:
+    """Raises DatabaseError."""
+    return await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
+
+
 async def rig_work(database: Database, miner_id: UUID) -> dict[int, RigWork]:
     """By searcher; a rig that brought nothing is not in it. Raises DatabaseError."""
     rows = await database.fetch_all("select_rig_work", row=RigWork, miner_id=miner_id)
@@ -220,7 +228,7 @@ async def read_record(database: Database, miner_id: UUID) -> Record:
     """Raises NotFoundError."""
     miner = await read_miner(database, miner_id)
     windows = await database.fetch_all("select_miner_hashrates", miner_id=miner_id, windows=list(RATE_WINDOWS))
-    rigs = await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
+    rigs = await rigs_of(database, miner_id)
     outcomes = await database.fetch_all("select_miner_outcomes", miner_id=miner_id)
     present = steady_now() - timedelta(seconds=RATE_WINDOWS[0])
     # without any share: what one of its rigs that are there would have brought
