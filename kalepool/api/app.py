@@ -43,6 +43,7 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    webhooks,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -135,6 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        webhooks,
         browser_miner,
         self_planters,
         page,
