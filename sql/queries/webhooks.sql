@@ -2,7 +2,7 @@
 
 -- name: lock_webhooks
 -- Nobody else adds one within the transaction.
-LOCK TABLE webhooks IN SHARE ROW EXCLUSIVE MODE;
+SELECT pg_advisory_xact_lock(hashtextextended('webhooks', 0));
 
 -- name: count_webhooks
 SELECT count(*) AS webhooks FROM webhooks WHERE removed_at IS NULL;
