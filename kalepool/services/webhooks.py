@@ -1,9 +1,9 @@
 """Tells programs of others what happens: blocks, harvests, lost stakes, payments; at addresses that operators name.
 
-The database notes what happens in the transaction that makes it so (triggers of the schema). From there it is made into a
-delivery for each webhook, whose body stays as it is, and sent until it is taken or given up: at least once, the oldest
-first, signed as https://www.standardwebhooks.com says. Each webhook has a task of its own: one that is dead holds up
-nobody.
+The database notes what happens in the transaction that makes it so (triggers of the schema). From there it is made
+into a delivery for each webhook, whose body stays as it is, and sent until it is taken or given up: at least once, the
+oldest first, signed as https://www.standardwebhooks.com says. Each webhook has a task of its own: one that is dead
+holds up nobody.
 """
 
 from __future__ import annotations
