@@ -230,7 +230,7 @@ async def test_a_farmers_entries_of_a_time_are_all_of_them_page_by_page(database
         hours = [(60, 50), (48, 40), (30, 20), (5, -1), (-1, -2)]
         counts = []
         for first, last in hours:
-            window = {"since": end - timedelta(hours=first), "until": end - timedelta(hours=last)}
+            window: dict[str, Any] = {"since": end - timedelta(hours=first), "until": end - timedelta(hours=last)}
             account = {"account": f"farmer/{farmer}"}
             wanted = [row[0] for row in await (await connection.execute(naive, window | account)).fetchall()]
             found: list[int] = []
