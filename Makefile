@@ -44,10 +44,11 @@ check: setup ## formatting, lint, types, import direction, lock file
 audit: setup .venv/audit/.ready ## ask for known vulnerabilities of the locked dependencies (needs the network)
 	@$(BIN)/python tools/audit.py
 
-fix: setup ## format, mend what can be mended, and write docs/settings.md
+fix: setup ## format, mend what can be mended, and write docs/settings.md and tests/conformance/v1.txt
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/python -m tools.settings_page
+	@$(BIN)/python -m tools.promises
 
 lock: setup ## resolve the dependencies of pyproject.toml again
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \

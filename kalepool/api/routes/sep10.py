@@ -78,7 +78,7 @@ class WalletCors:
     "/.well-known/stellar.toml",
     summary="The pool, for Stellar wallets",
     response_class=PlainTextResponse,
-    responses=documented(429),
+    responses=documented(429, 503),
 )
 async def stellar_toml(request: Request) -> PlainTextResponse:
     """SEP-1: the key that signs challenges, and where to sign in."""
@@ -103,7 +103,7 @@ class ChallengeView(Described):
     network_passphrase: str
 
 
-@router.get("/auth", summary="A challenge to sign", responses=documented(400, 422, 429))
+@router.get("/auth", summary="A challenge to sign", responses=documented(400, 422, 429, 503))
 async def challenge(
     request: Request,
     account: Annotated[AccountAddress, Query(description="The payout wallet that signs in.")],
