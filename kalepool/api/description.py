@@ -146,8 +146,9 @@ def _complete(name: str, operation: dict[str, Any]) -> None:
     if name in ENDINGS:
         operation["deprecated"] = True
     example = recorded().get(name, {})
-    for content in operation.get("requestBody", {}).get("content", {}).values() if "request" in example else ():
-        content.setdefault("example", example["request"])  # of a form the same fields
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if body is not None and "request" in example:
+        body.setdefault("example", example["request"])
     for status, answer in operation["responses"].items():
         for form, content in answer.get("content", {}).items() if status < "300" else ():
             if form == "application/json" and "answer" in example:
