@@ -43,7 +43,7 @@ def first_below(job: JobView) -> int:
 def mine(pool: str, key: str) -> str:
     """What became of a share."""
     miner = AuthenticatedClient(f"{pool}/v1", token=key)
-    job = get_job.sync(client=miner, rig="generated", wait=30, hashes_per_second=1)
+    job = get_job.sync(client=miner, rig="python", wait=30, hashes_per_second=1)
     if not isinstance(job, JobView):
         sys.exit(f"no job: {job}")
     share = SubmitSharesShareOffer(job_id=job.job_id, nonce=str(first_below(job)))

@@ -39,7 +39,7 @@ function firstBelow(job: JobView): bigint {
 /** What became of a share. */
 async function mine(pool: string, key: string): Promise<string | undefined> {
   const miner = asking(pool, key);
-  const { data: job } = await getJob({ ...miner, query: { rig: "generated", wait: 30, hashes_per_second: 1 } });
+  const { data: job } = await getJob({ ...miner, query: { rig: "typescript", wait: 30, hashes_per_second: 1 } });
   if (!job) throw new Error("no job");
   const share = { job_id: job.job_id, nonce: firstBelow(job).toString() };
   const { data: answer } = await submitShares({ ...miner, body: share });
