@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NoReturn
+import traceback
+from typing import Any, NoReturn
 
 import typer
 
@@ -37,7 +38,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
 def _explain(error: Exception, name: str) -> tuple[str, int] | None:
     """The line and exit status for an error that a user can cause; None for one that only a programmer can."""
     if hasattr(error, "format_message"):  # a wrong option or argument; the class moved between releases of typer
-        context = getattr(error, "ctx", None)
+        context = _context_of(error)
         message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
         if type(error).__name__ == "NoArgsIsHelpError":
             return message, 2
@@ -55,6 +56,16 @@ def _explain(error: Exception, name: str) -> tuple[str, int] | None:
     if isinstance(error, BrokenPipeError):
         return "", 1
     return None
+
+
+def _context_of(error: Exception) -> Any:
+    """The command that was called wrongly. What its parser raises does not say: it is the innermost one on the way."""
+    found = getattr(error, "ctx", None)
+    if found is None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            ctx = frame.f_locals.get("ctx")
+            found = ctx if hasattr(ctx, "command_path") else found
+    return found
 
 
 def show_version(wanted: bool, name: str) -> None:

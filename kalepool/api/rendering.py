@@ -42,6 +42,11 @@ def short(address: str) -> str:
     return f"{address[:4]}…{address[-4:]}"
 
 
+def tail(identity: object) -> str:
+    """The end of an id, by which two of one name are told apart."""
+    return str(identity)[-8:]
+
+
 def clock(seconds: float) -> str:
     """A time left, as 4:07."""
     whole = int(seconds)
@@ -63,7 +68,7 @@ def environment(words: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.filters.update(kale=kale, rate=rate, short=short, clock=clock, utc=utc, amount=amount)
+    made.filters.update(kale=kale, rate=rate, short=short, tail=tail, clock=clock, utc=utc, amount=amount)
     made.globals.update(language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True

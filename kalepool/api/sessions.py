@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -38,11 +38,12 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser, signed in or not. `secret`: what its cookie holds, or will with this answer where it is `new`."""
+    """A browser, signed in or not. `secret`: what its cookie holds, or will with this answer where it is `new`.
+    `sessions`: what it is signed in as, by role one at most; the first is whom the page is for that it looks at."""
 
     secret: str = field(repr=False)
     new: bool
-    session: BrowserSession | None
+    sessions: Sequence[BrowserSession] = ()
 
     @property
     def csrf(self) -> str:
@@ -52,8 +53,25 @@ class Visitor:
     @property
     def principal(self) -> Principal | None:
         """Who it speaks for, for everything that asks for one; None where nobody has signed in."""
-        found = self.session
-        return found and Principal(found.key_id, found.role, found.subject_id, found.subject_wallet)
+        return next(iter(self.principals), None)
+
+    @property
+    def principals(self) -> list[Principal]:
+        """All that it speaks for."""
+        return [Principal(each.key_id, each.role, each.subject_id, each.subject_wallet) for each in self.sessions]
+
+    def speaks_as(self, *roles: Role) -> Principal | None:
+        """The first of these roles that it is signed in as."""
+        return next((each for each in self.principals if each.role in roles), None)
+
+
+AREAS = {"/farm": Role.FARMER, "/mine": Role.MINER, "/operator": Role.OPERATOR}
+
+
+def _for_page(path: str, found: Sequence[BrowserSession]) -> list[BrowserSession]:
+    """Who the page of this path is for comes first."""
+    role = next((role for area, role in AREAS.items() if path == area or path.startswith(f"{area}/")), None)
+    return sorted(found, key=lambda each: each.role != role)
 
 
 async def visitor(request: Request) -> Visitor:
@@ -61,9 +79,9 @@ async def visitor(request: Request) -> Visitor:
     limits: RateLimits = request.app.state.limits
     secret = session_secret(request)
     if _SECRET.fullmatch(secret):
-        found = Visitor(secret, False, await browsing.find(_database(request), secret))
+        found = await _known(request, secret)
     else:
-        found = Visitor(browsing.new_secret(), True, None)
+        found = Visitor(browsing.new_secret(), True)
     request.state.visitor = found
     who = found.principal
     if who is None:
@@ -73,6 +91,10 @@ async def visitor(request: Request) -> Visitor:
     return found
 
 
+async def _known(request: Request, secret: str) -> Visitor:
+    return Visitor(secret, False, _for_page(request.url.path, await browsing.find(_database(request), secret)))
+
+
 AnyVisitor = Annotated[Visitor, Depends(visitor)]
 
 
@@ -80,12 +102,12 @@ def signed_in(*roles: Role) -> Callable[..., Awaitable[Principal]]:
     """A dependency: who signed in here, as one of these. Problem 401 for nobody, 403 for another role."""
 
     async def check(found: AnyVisitor) -> Principal:
+        if (proper := found.speaks_as(*roles)) is not None:
+            return proper
         caller = found.principal
         if caller is None:
             raise Problem(401, "sign-in-needed", "nobody is signed in here, or not any more: sign in first")
-        if caller.role not in roles:
-            raise Problem(403, "forbidden", f"signed in as {caller.role}; this page is for: {', '.join(roles)}")
-        return caller
+        raise Problem(403, "forbidden", f"signed in as {caller.role}; this page is for: {', '.join(roles)}")
 
     return check
 
@@ -146,7 +168,7 @@ async def renew(request: Request, found: Visitor, key_id: UUID) -> Visitor:
     was sent is refused when it is sent again. `keep` gives the browser the secret."""
     seconds = request.app.state.context.settings.browser_seconds
     made = await browsing.begin(_database(request), key_id, seconds=seconds, instead_of=found.secret)
-    request.state.visitor = Visitor(made.secret, False, await browsing.find(_database(request), made.secret))
+    request.state.visitor = await _known(request, made.secret)
     return request.state.visitor
 
 
@@ -156,9 +178,9 @@ def keep(request: Request, renewed: Visitor, answer: Response) -> None:
 
 
 async def sign_out(request: Request, found: Visitor, answer: Response, *, everywhere: bool) -> None:
-    """Ends what the cookie stands for, and gives the browser another that stands for nothing."""
-    if found.session is not None:
-        await browsing.end(_database(request), found.secret, found.session, everywhere=everywhere)
+    """Ends all that the cookie stands for, and gives the browser another that stands for nothing."""
+    for session in found.sessions:
+        await browsing.end(_database(request), found.secret, session, everywhere=everywhere)
     keep_secret(request, answer, browsing.new_secret())
 
 

@@ -212,7 +212,7 @@ async def _api(settings: Settings) -> list[Finding]:
             except (httpx2.TransportError, ValueError, KeyError) as error:
                 raise ConfigError(f"no pool's API at {settings.own_api_url} ({type(error).__name__})") from None
         return [Finding("api", Severity.WELL, f"answers at {settings.own_api_url}")] + [
-            Finding(name, Severity.WRONG, part["detail"])
+            Finding(name, Severity.LOOK if part["state"] == "starting" else Severity.WRONG, part["detail"])
             for name, part in parts.items()
             if part["state"] not in ("up", "none")
         ]

@@ -1,6 +1,7 @@
 """Browsers that are signed in: a cookie's secret, kept as its SHA-256, that stands on a key and ends with it.
 
-Whoever signs in gets a new secret, whatever the browser brought: one that somebody else put there is worth nothing.
+Whoever signs in gets a new secret, whatever the browser brought: one that somebody else put there is worth nothing. A
+browser may be signed in once for each role, as who is a farmer and a miner: the others go on under the new secret.
 """
 
 from __future__ import annotations
@@ -53,23 +54,32 @@ def _hash(secret: str) -> bytes:
 
 
 async def begin(database: Database, key_id: UUID, *, seconds: float, instead_of: str | None) -> NewSession:
-    """Signs a browser in with a key that was just proven. `instead_of`: the secret that it came with, which ends."""
+    """Signs a browser in with a key that was just proven. `instead_of`: the secret that it came with, which ends; in
+    other roles it stays signed in."""
     secret, session_id = new_secret(), new_id()
     async with database.transaction() as tx:
         await tx.execute("delete_old_browser_sessions")
+        before: list[BrowserSession] = []
         if instead_of is not None:
+            before = await tx.fetch_all("select_browser_sessions", row=BrowserSession, token_hash=_hash(instead_of))
             await tx.execute("end_browser_session", token_hash=_hash(instead_of))
         await tx.execute("end_browser_sessions", key_id=key_id, keep=MOST_SESSIONS - 1)
         row = await tx.fetch_one(
             "insert_browser_session", session_id=session_id, token_hash=_hash(secret), key_id=key_id, seconds=seconds
         )
-    assert row is not None
+        assert row is not None
+        made = await tx.fetch_all("select_browser_sessions", row=BrowserSession, token_hash=_hash(secret))
+        roles = {each.role for each in made}
+        for each in before:
+            if each.role not in roles:
+                carried = {"session_id": new_id(), "old_session_id": each.session_id}
+                await tx.execute("carry_browser_session", token_hash=_hash(secret), **carried)
     return NewSession(session_id, row["expires_at"], secret)
 
 
-async def find(database: Database, secret: str) -> BrowserSession | None:
-    """None for one that is unknown, was ended, is over, or whose key is."""
-    return await database.fetch_one("select_browser_session", row=BrowserSession, token_hash=_hash(secret))
+async def find(database: Database, secret: str) -> list[BrowserSession]:
+    """By role one at most, the newest first; none that is unknown, was ended, is over, or whose key is."""
+    return await database.fetch_all("select_browser_sessions", row=BrowserSession, token_hash=_hash(secret))
 
 
 async def end(database: Database, secret: str, session: BrowserSession, *, everywhere: bool = False) -> None:

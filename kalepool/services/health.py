@@ -39,7 +39,8 @@ KEPT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """`state`: up, down, waiting (for the operator or the network), or none (there is nothing to watch)."""
+    """`state`: up, down, waiting (for the operator or the network), starting (it is on its way), or none (there is
+    nothing to watch)."""
 
     state: str
     latency_ms: float
@@ -49,7 +50,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """`state` is up when no part is down or waiting."""
+    """`state` is up when no part is down, waiting or starting; starting when some are, and none is worse."""
 
     state: str
     components: dict[str, Component]
@@ -84,8 +85,7 @@ class Health:
             }
             found = await asyncio.gather(*(self._look(name, check) for name, check in checks.items()))
             components = dict(zip(checks, found, strict=True))
-            well = all(component.state in ("up", "none") for component in found)
-            report = HealthReport("up" if well else "down", components)
+            report = HealthReport(overall({component.state for component in found}), components)
             self._last = (time.monotonic(), report)
             return report
 
@@ -195,6 +195,11 @@ class Health:
         counts = await database.fetch_one("select_worker_counts", silent_seconds=SILENT_SECONDS)
         assert counts is not None
         unsearched = await count_unsearched(database, self._ctx.settings.chain.block_seconds)
+        if unsearched.farmers or (counts["machines"] and not counts["heard"]):
+            awaited = await awaited_seconds(database)
+            if awaited is not None and is_starting(awaited):
+                usual = f"{WORKERS_AWAITED_SECONDS:.0f} s are usual"
+                return "starting", f"workers are on their way, for {awaited:.0f} s now: up to {usual}"
         if unsearched.farmers:
             return "down", f"{NOBODY_MINES} {counted(unsearched.farmers, 'planted stake')}"
         if not counts["machines"]:
@@ -204,6 +209,12 @@ class Health:
             since = f"{counts['last_seen_at']:%H:%M:%S} UTC"
             return "down", f"no worker on any of {counted(counts['machines'], 'machine')} since {since}"
         return "up", f"{counted(counts['heard'], 'worker')} on {machines}, {rate(counts['hashes_per_second'])}"
+
+
+def overall(states: set[str]) -> str:
+    """Of all parts together: up, starting or down."""
+    worse = states - {"up", "none"}
+    return "down" if worse - {"starting"} else "starting" if worse else "up"
 
 
 def what_is_known(settings: Settings) -> str:

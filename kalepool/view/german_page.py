@@ -135,9 +135,9 @@ WORDS: dict[str, str] = {
     # found, or not
     "Called “%(words)s”": "„%(words)s“ heißen",
     "Nothing is called “%(words)s”": "Nichts heißt „%(words)s“",
-    "A block is found by its number, a farmer by its custodial wallet (G…), a miner by its name.": (
+    "A block is found by its number, a farmer by its custodial wallet (G…), a miner by its name or its id's end.": (
         "Ein Block wird nach seiner Nummer gefunden, ein Farmer nach seiner Verwahr-Wallet (G…), ein Miner "
-        "nach seinem Namen."
+        "nach seinem Namen oder dem Ende seiner Kennung."
     ),
     "Payout wallets are not shown in public.": "Auszahlungs-Wallets werden nicht öffentlich gezeigt.",
     "Sign in with yours to see your farmers": "Mit der eigenen anmelden und die eigenen Farmer sehen",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,8 @@ def make_history(rows: Sequence[Mapping[str, Any]], since: datetime, now: dateti
     `since`) as series over whole bins.
 
     The bin that `now` is in is left out: it is not full yet. From the first one with a rate on, a bin without one
-    counts as 0. Who has not been heard of for GONE_SECONDS is one with all others of its kind.
+    counts as 0. Who has not been heard of for GONE_SECONDS is one with all others of its kind. Miners of one name are
+    told apart by the end of their ids.
     """
     open_bin = int((now - since).total_seconds()) // BIN_SECONDS
     long_ago = open_bin - GONE_SECONDS / BIN_SECONDS
@@ -81,7 +82,14 @@ def make_history(rows: Sequence[Mapping[str, Any]], since: datetime, now: dateti
         for number, rate in rates:
             values[who][number - first] += rate
     times = tuple(since + timedelta(seconds=BIN_SECONDS * number) for number in range(first, open_bin))
-    return History(times, tuple(Series(label, tuple(each), miner) for (label, miner), each in values.items()))
+    often = Counter(label for label, _ in values)
+    return History(
+        times,
+        tuple(
+            Series(f"{label} {str(miner)[-8:]}" if miner and often[label] > 1 else label, tuple(each), miner)
+            for (label, miner), each in values.items()
+        ),
+    )
 
 
 def _called(row: Mapping[str, Any], *, gone: bool) -> tuple[str, UUID | None]:

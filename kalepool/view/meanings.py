@@ -108,6 +108,21 @@ MEANINGS: dict[str, Meaning] = {
     "blocks-worked": Meaning(mark("Worked"), mark("Blocks in which a work for the farmer reached the chain.")),
     "blocks-harvested": Meaning(mark("Harvested"), mark("Blocks of which the farmer has stake and reward back.")),
     "last-seen": Meaning(mark("Last seen"), mark("When it last asked for a job or brought a share.")),
+    "miner-hashrate": Meaning(
+        mark("Hashrate"),
+        mark(
+            "Hashes a second of the rigs at work, by the shares of the last ten minutes: it goes up and down by luck, "
+            "and differs from what the miner itself shows."
+        ),
+    ),
+    "rigs-at-work": Meaning(
+        mark("Rigs at work"),
+        mark("Machines heard of within the last 75 seconds, of all under the miner's keys that were not retired."),
+    ),
+    "to-claim": Meaning(
+        mark("To be claimed"),
+        mark("KALE that lies on the ledger as claimable balances, for the payout wallet to fetch."),
+    ),
     "earned": Meaning(mark("Earned"), mark("KALE that was credited for shares so far.")),
     "due": Meaning(
         mark("Due"), mark("KALE that was credited and is not on its way: it is paid from the miner's threshold on.")

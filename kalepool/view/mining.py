@@ -12,12 +12,12 @@ from kalepool.clock import steady_now
 from kalepool.database import Database
 from kalepool.policy.shares import ShareOutcome, luck
 from kalepool.services.mining import miners, payout_records
-from kalepool.services.mining.miners import SOLO, Miner
+from kalepool.services.mining.miners import SOLO, Miner, RigRow, RigWork
 from kalepool.services.mining.payout_records import Payout
 from kalepool.view.words import mark
 
-PRESENT_SECONDS = 120
-"""A rig that was seen so lately is here. What it last did is written down every 30 s."""
+PRESENT_SECONDS = 75
+"""A rig that was seen so lately is here. What it last did is written down every 30 s, and it is heard of every 15 s."""
 
 RATE_SECONDS, LEAST_SECONDS = 600.0, 20.0
 """Over which rates are reckoned."""
@@ -31,11 +31,13 @@ PAYOUTS = 20
 
 @dataclass(frozen=True, slots=True)
 class RigSeen:
-    """A machine. Rate and `luck` (1: as expected) by what it brought lately; `luck` None where that was nothing."""
+    """A machine. Rate and `luck` (1: as expected) by what it brought lately; `luck` None where that was nothing. The
+    rate of one that is gone is 0. solo: it hashes for a farmer of its own alone."""
 
     searcher: int
     name: str
     is_here: bool
+    solo: bool
     last_seen_at: datetime
     hashes_per_second: float
     shares: int
@@ -85,23 +87,7 @@ OUTCOMES = {
 async def read_account(database: Database, miner_id: UUID) -> MinerAccount:
     """Raises NotFoundError, DatabaseError."""
     record = await miners.read_record(database, miner_id)
-    work = await miners.rig_work(database, miner_id)
-    present = steady_now() - timedelta(seconds=PRESENT_SECONDS)
-    rigs = []
-    for rig in record.rigs:
-        done = work.get(rig.searcher)
-        rigs.append(
-            RigSeen(
-                searcher=rig.searcher,
-                name=rig.name,
-                is_here=rig.last_seen_at > present,
-                last_seen_at=rig.last_seen_at,
-                hashes_per_second=float(done.recent_hashes) / _seconds_at_work(rig.created_at) if done else 0.0,
-                shares=done.shares if done else 0,
-                best_zeros=done.best_zeros if done else None,
-                luck=luck(done.best_hash, int(done.hashes)) if done and done.hashes else None,
-            )
-        )
+    rigs = _rigs_seen(record.rigs, await miners.rig_work(database, miner_id))
     return MinerAccount(
         miner=record.miner,
         hashes_per_second=sum(rig.hashes_per_second for rig in rigs),
@@ -111,6 +97,35 @@ async def read_account(database: Database, miner_id: UUID) -> MinerAccount:
         earnings=await payout_records.earnings(database, miner_id, limit=BLOCKS),
         payouts=await payout_records.payouts_of(database, miner_id, after=None, limit=PAYOUTS),
     )
+
+
+async def hashes_per_second(database: Database, miner_id: UUID) -> float:
+    """Of all rigs of a miner that are here, by their shares of the last ten minutes. Raises DatabaseError."""
+    rigs = await miners.rigs_of(database, miner_id)
+    return sum(each.hashes_per_second for each in _rigs_seen(rigs, await miners.rig_work(database, miner_id)))
+
+
+def _rigs_seen(rigs: Sequence[RigRow], work: Mapping[int, RigWork]) -> list[RigSeen]:
+    now = steady_now()
+    found = []
+    for rig in rigs:
+        done, is_here = work.get(rig.searcher), rig.last_seen_at > now - timedelta(seconds=PRESENT_SECONDS)
+        found.append(
+            RigSeen(
+                searcher=rig.searcher,
+                name=rig.name,
+                is_here=is_here,
+                solo=done is not None and done.solo,
+                last_seen_at=rig.last_seen_at,
+                hashes_per_second=float(done.recent_hashes) / _seconds_at_work(rig.created_at)
+                if done and is_here
+                else 0.0,
+                shares=done.shares if done else 0,
+                best_zeros=done.best_zeros if done else None,
+                luck=luck(done.best_hash, int(done.hashes)) if done and done.hashes else None,
+            )
+        )
+    return found
 
 
 def _seconds_at_work(since: datetime) -> float:

@@ -16,6 +16,7 @@ from kalepool.services.books.ledgers import BookSummary
 from kalepool.services.books.results import BlockResult
 from kalepool.services.books.treasury import TreasuryRow, read_treasury
 from kalepool.services.mining import share_logs
+from kalepool.view.mining import hashes_per_second
 from kalepool.view.moment import BlockSummary, FarmerProgress, read_blocks
 from kalepool.view.words import mark
 
@@ -200,8 +201,8 @@ async def read_miner(database: Database, miner_id: UUID, limit: int) -> MinerHis
     miner = await database.fetch_one("select_page_miner", miner_id=miner_id)
     if miner is None:
         return None
-    searchers = await database.fetch_all("select_searchers")
-    now = next((row["hashes_per_second"] for row in searchers if row["id"] == miner_id), 0.0)
     return MinerHistory(
-        miner, now, await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=limit)
+        miner,
+        await hashes_per_second(database, miner_id),
+        await database.fetch_all("select_page_miner_blocks", miner_id=miner_id, limit=limit),
     )

@@ -24,9 +24,16 @@ WHERE %(after)s::uuid IS NULL OR miner_id > %(after)s
 ORDER BY miner_id
 LIMIT %(limit)s;
 
+-- name: select_miner_bans
+SELECT status, banned_until, bans, ban_reason, ban_lifts FROM miners WHERE miner_id = %(miner_id)s;
+
 -- name: update_miner_ban
--- Bans a miner, or lifts the ban (banned_until null).
+-- Bans a miner, unless a ban of it was lifted since it was read with so many lifts.
 UPDATE miners SET banned_until = %(banned_until)s, bans = %(bans)s, ban_reason = %(ban_reason)s
+WHERE miner_id = %(miner_id)s AND ban_lifts = %(lifts)s;
+
+-- name: lift_miner_ban
+UPDATE miners SET banned_until = NULL, bans = 0, ban_reason = NULL, ban_lifts = ban_lifts + 1
 WHERE miner_id = %(miner_id)s;
 
 -- name: touch_miners
@@ -106,8 +113,8 @@ SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
 SELECT searcher, name, difficulty, created_at, last_seen_at FROM rigs WHERE miner_id = %(miner_id)s ORDER BY name;
 
 -- name: select_rig_work
--- What each rig of a miner brought within the last hour, and of that within the last ten minutes.
-SELECT searcher, count(*) AS shares, sum(credited_hashes) AS hashes, max(zeros) AS best_zeros, (array_agg(hash ORDER BY hash))[1] AS best_hash,
+-- What each rig of a miner brought within the last hour, and of that within the last ten minutes. solo: its newest share.
+SELECT searcher, (array_agg(solo ORDER BY found_at DESC))[1] AS solo, count(*) AS shares, sum(credited_hashes) AS hashes, max(zeros) AS best_zeros, (array_agg(hash ORDER BY hash))[1] AS best_hash,
        count(*) FILTER (WHERE found_at > now() - interval '10 minutes') AS recent_shares,
        coalesce(sum(credited_hashes) FILTER (WHERE found_at > now() - interval '10 minutes'), 0) AS recent_hashes
 FROM shares WHERE miner_id = %(miner_id)s AND found_at BETWEEN now() - interval '1 hour' AND now() GROUP BY searcher;

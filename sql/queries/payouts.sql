@@ -112,14 +112,26 @@ CROSS JOIN LATERAL (
 WHERE m.miner_id = %(miner_id)s;
 
 -- name: select_miner_statement
--- Every entry of a miner's, in their order, after a number.
+-- Every entry of a miner's, in their order, after a number: how it changed what is due, and what it paid. All changes
+-- together are what is due, all payments together what was paid.
 SELECT number, posted_at, event, block_index,
-       CASE WHEN credit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) AND event <> 'claimed' THEN amount_stroops
-            ELSE -amount_stroops END AS amount_stroops,
+       CASE WHEN credit = 'miner/' || %(miner_id)s THEN amount_stroops
+            WHEN debit = 'miner/' || %(miner_id)s THEN -amount_stroops ELSE 0 END AS amount_stroops,
+       CASE WHEN event = 'paid' THEN amount_stroops ELSE 0 END AS paid_stroops,
        encode(transaction_hash, 'hex') AS transaction_hash, ledger, note
 FROM transfers
 WHERE number > %(after)s AND (debit IN ('miner/' || %(miner_id)s, 'paying/' || %(miner_id)s) OR credit = 'miner/' || %(miner_id)s)
 ORDER BY number LIMIT %(limit)s;
+
+-- name: select_shared_lately
+-- What the blocks closed within the last day gave to all who hash, the house too, and what was hashed in them.
+SELECT coalesce(sum(c.shared_stroops), 0) AS stroops, coalesce(sum(h.hashes), 0) AS hashes
+FROM (SELECT block_index, shared_stroops, closed_at FROM block_closings ORDER BY block_index DESC LIMIT 2000) c
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT sum(credited_hashes) FROM share_counts s
+                     WHERE s.block_index = c.block_index AND s.outcome = 'accepted'), 0)
+           + coalesce((SELECT hashes FROM house_hashes o WHERE o.block_index = c.block_index), 0) AS hashes) h
+WHERE c.closed_at > now() - interval '1 day';
 
 -- name: select_miner_earnings
 -- What a miner was credited with for its newest blocks.

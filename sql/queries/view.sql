@@ -205,7 +205,7 @@ ORDER BY c.block_index DESC
 LIMIT %(limit)s;
 
 -- name: select_pages_called
--- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id.
+-- The block of this index if it is in our records, the farmer of this wallet, and miners of this name; or of this id, of miners its end too.
 -- `first` and `last`: of a wallet in its short form, else null.
 SELECT 'block' AS what, %(index)s::bigint::text AS id, %(index)s::bigint::text AS name
 WHERE %(index)s::bigint IS NOT NULL
@@ -221,7 +221,7 @@ FROM farmers WHERE custodial_wallet LIKE %(first)s::text || '%%' || %(last)s::te
 ORDER BY custodial_wallet LIMIT 50)
 UNION ALL
 (SELECT 'miner', miner_id::text, name
-FROM miners WHERE lower(name) = lower(%(called)s) OR miner_id::text = lower(%(called)s)
+FROM miners WHERE lower(name) = lower(%(called)s) OR lower(%(called)s) IN (miner_id::text, right(miner_id::text, 8))
 ORDER BY name, miner_id LIMIT 50);
 
 -- `kalepool farmer`: kalepool/view/farmer_text.py.

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from kalepool.__main__ import COMMANDS, app
 from kalepool.commands import pool
 from kalepool.commands.custody import rotate
 from kalepool.commands.farmer import farmer_list, farmer_set, farmer_show, stake_limit
 from kalepool.commands.pool import database_url, read_settings
 from kalepool.commands.pooler import pooler_add
 from kalepool.commands.status import status
+from kalepool.endings import _explain
 from kalepool.errors import ConfigError, InputError
 from kalepool.up.folder import DataFolder, Running
 
@@ -65,3 +70,25 @@ def test_a_limit_of_the_stake_is_an_amount_of_kale_or_none() -> None:
             stake_limit(wrong)
     with pytest.raises(InputError, match="say what to change"):
         farmer_set("somebody", stake_percentage=None, stake_most=None)
+
+
+def _wrong_uses(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Of a command and of all under it, a call whose last option lacks its value."""
+    options = [each for each in command.params if each.param_type_name == "option" and not each.is_flag]
+    if options:
+        yield *path, options[-1].opts[0]
+    for name, under in getattr(command, "commands", {}).items():
+        yield from _wrong_uses(under, (*path, name))
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
+def test_what_is_called_wrongly_is_named_whole(name: str) -> None:
+    """`kalepool mine: …`, not `kalepool: …`: the way to its --help is told, too."""
+    whole: Any = typer.main.get_command(app)
+    _, command, _ = whole.resolve_command(whole.make_context("kalepool", ["--version"], resilient_parsing=True), [name])
+    for words in _wrong_uses(command, (name,)):
+        with pytest.raises(Exception) as wrong:
+            whole.main(list(words), prog_name="kalepool", standalone_mode=False)
+        said = _explain(wrong.value, "kalepool")
+        called = " ".join(("kalepool", *words[:-1]))
+        assert said == (f"{called}: Option '{words[-1]}' requires an argument. See `{called} --help`.", 2)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from kalepool.api import sessions
 from kalepool.api.calls import context
-from kalepool.api.rendering import PageRoute, go_to, page
+from kalepool.api.rendering import PageRoute, came_from, go_to, page
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.errors import InputError
@@ -23,9 +23,11 @@ HOMES = {Role.FARMER: "/farm", Role.OPERATOR: "/operator", Role.MINER: "/mine"}
 
 @router.post("/sign-out")
 async def sign_out(request: Request, visitor: AnyVisitor, form: PageForm) -> Response:
-    """This browser; with the field `everywhere`, every other of the same wallet or key too."""
-    home = HOMES.get(visitor.principal.role, "/") if visitor.principal else "/"
-    answer = go_to(home)
+    """This browser, in all its roles; with the field `everywhere`, every other of the same wallets and keys too."""
+    led_here = came_from(request)
+    homes = [home for home in HOMES.values() if led_here == home or led_here.startswith((f"{home}/", f"{home}?"))]
+    homes += [HOMES.get(each.role, "/") for each in visitor.principals]
+    answer = go_to(next(iter(homes), "/"))
     await sessions.sign_out(request, visitor, answer, everywhere="everywhere" in form)
     return answer
 

@@ -36,7 +36,8 @@ BUILD_SECONDS = 60.0
 @router.get("/mine/browser", dependencies=[Depends(per_address)])
 async def show_browser_miner(request: Request) -> Response:
     """Whole without a key; it asks for nothing before a click."""
-    answer = await page(request, "mine.html")
+    fee = request.app.state.context.settings.solo_fee
+    answer = await page(request, "mine.html", solo_fee=f"{100 * fee:g} %")
     answer.headers["Content-Security-Policy"] = OF_THE_PAGE
     return answer
 

@@ -19,12 +19,14 @@ from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.self_service import StroopsText
 from kalepool.chain import require_destination
+from kalepool.database import Database
 from kalepool.errors import ConflictError
 from kalepool.services.keys import find_owner
 from kalepool.services.mining import payout_records, payout_wallets
 from kalepool.services.mining.payout_records import PayoutStatus
 from kalepool.services.mining.payout_wishes import wish
 from kalepool.services.signin import SignIn
+from kalepool.units import amount
 
 router = APIRouter(prefix="/miner", tags=["miners"])
 
@@ -184,14 +186,23 @@ async def statement(
     request: Request, caller: PaidMiner, form: Annotated[Literal["csv", "json"], Query(alias="format")] = "json"
 ) -> StreamingResponse:
     """Every entry of the miner's in the pool's books, the oldest first: credits by their block, payouts by their
-    transaction."""
+    transaction. `amount` is how it changed what is due: all of it together is what is due now. `paid` is what was paid
+    by it. Both in KALE, and in stroops."""
     database, miner_id = context(request).database, caller.subject_id
     assert miner_id is not None
 
     async def read(last: Row | None) -> Sequence[Row]:
-        return await payout_records.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+        return await statement_page(database, miner_id, last)
 
     return await export(read, STATEMENT_COLUMNS, form, f"miner-{miner_id}")
+
+
+async def statement_page(database: Database, miner_id: UUID, last: Row | None) -> list[Row]:
+    """Entries after the last one of the page before, with their amounts in KALE too."""
+    rows = await payout_records.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+    return [
+        row | {"amount_kale": amount(row["amount_stroops"]), "paid_kale": amount(row["paid_stroops"])} for row in rows
+    ]
 
 
 STATEMENT_COLUMNS = (
@@ -199,7 +210,10 @@ STATEMENT_COLUMNS = (
     "posted_at",
     "event",
     "block_index",
+    "amount_kale",
+    "paid_kale",
     "amount_stroops",
+    "paid_stroops",
     "transaction_hash",
     "ledger",
     "note",

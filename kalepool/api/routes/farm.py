@@ -42,8 +42,8 @@ NAME_LENGTH = 40
 @router.get("/farm")
 async def show_farm(request: Request, visitor: AnyVisitor, account: str | None = None) -> Response:
     """Who is not signed in is asked to; who is sees its farmers. `account`: a wallet that signs somewhere else."""
-    caller = visitor.principal
-    if caller is None or caller.role != Role.FARMER or caller.subject_wallet is None:
+    caller = visitor.speaks_as(Role.FARMER)
+    if caller is None or caller.subject_wallet is None:
         return await _sign_in_page(request, account)
     rows = await farmers.farmers_of_wallet(
         context(request).database, caller.subject_wallet, after=None, limit=MOST_SHOWN

@@ -15,14 +15,15 @@ from kalepool.api import sessions
 from kalepool.api.auth import Keys, Principal
 from kalepool.api.calls import context
 from kalepool.api.charts import block_chart
-from kalepool.api.file_formats import PAGE, Row, export
+from kalepool.api.file_formats import Row, export
 from kalepool.api.problems import of_said
 from kalepool.api.questions import Question, asked
 from kalepool.api.rendering import HEADERS, TEMPLATES, PageRoute, go_to, language_of, page, words_of
-from kalepool.api.routes.earnings import STATEMENT_COLUMNS
+from kalepool.api.routes.earnings import STATEMENT_COLUMNS, statement_page
 from kalepool.api.routes.farm import signature_in
-from kalepool.api.routes.mine_pages import HOME, how_to_mine, key_page, own_miner
+from kalepool.api.routes.mine_pages import HOME, all_miners_of, how_to_mine, key_page, own_miner
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
+from kalepool.api.routes.page import how_to_verify
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.api.typed import FormError, stroops_of, told
@@ -94,6 +95,7 @@ async def _account_page(
     account = await read_account(ctx.database, miner_id)
     keys = await own_keys(ctx.database, Role.MINER, miner_id, None, after=None, limit=MOST_KEYS_SHOWN)
     known = await _known(request, account) | how_to_mine(request) | await alerts_known(request, miner_id)
+    known |= await how_to_verify(request) | {"its_miners": len(await all_miners_of(request, request.state.visitor))}
     known |= {"wrong": wrong, "typed": form or {}, "done": request.query_params.get("done")}
     return await page(request, "mine/account.html", status, **known, caller=caller, keys=keys, once=uuid4())
 
@@ -122,7 +124,7 @@ async def save_statement(request: Request, miner_id: UUID, _: OwnMiner) -> Strea
     database = context(request).database
 
     async def read(last: Row | None) -> Sequence[Row]:
-        return await payout_records.statement(database, miner_id, after=last["number"] if last else 0, limit=PAGE)
+        return await statement_page(database, miner_id, last)
 
     return await export(read, STATEMENT_COLUMNS, "csv", f"miner-{miner_id}")
 
@@ -328,5 +330,6 @@ async def end_key(
     if not is_this:
         return go_to(f"{HOME}/{miner_id}#keys")
     answer = go_to(f"{HOME}?done=key-ended")
-    await sessions.sign_out(request, visitor, answer, everywhere=False)
+    if len(visitor.sessions) == 1:  # the others go on: what stood on the key has ended with it
+        await sessions.sign_out(request, visitor, answer, everywhere=False)
     return answer

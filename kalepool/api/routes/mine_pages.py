@@ -21,7 +21,7 @@ from kalepool.api.sessions import AnyVisitor, PageForm, Visitor, signed_in
 from kalepool.errors import InputError, NotFoundError
 from kalepool.names import MAX_LENGTH
 from kalepool.services.keys import Role
-from kalepool.services.mining import miners, payout_wallets
+from kalepool.services.mining import miners, payout_records, payout_wallets
 from kalepool.services.mining.miners import NewMiner
 from kalepool.services.signin import addresses
 from kalepool.view.words import mark
@@ -32,11 +32,20 @@ HOME = "/mine"
 ITS_MINERS = signed_in(Role.MINER, Role.FARMER)
 
 
-async def own_miner(request: Request, miner_id: UUID, caller: Annotated[Principal, Depends(ITS_MINERS)]) -> Principal:
+async def own_miner(
+    request: Request, miner_id: UUID, visitor: AnyVisitor, _: Annotated[Principal, Depends(ITS_MINERS)]
+) -> Principal:
     """A dependency: who signed in with this miner's key or payout wallet. Problem 401, 403, NotFoundError."""
-    if miner_id not in await miners_of(request, caller):
-        raise NotFoundError(f"no miner {miner_id} of yours")
-    return caller
+    for caller in visitor.principals:
+        if miner_id in await miners_of(request, caller):
+            return caller
+    raise NotFoundError(f"no miner {miner_id} of yours")
+
+
+async def all_miners_of(request: Request, visitor: Visitor) -> list[UUID]:
+    """Of whatever the browser is signed in with: a miner's key, a payout wallet, or both."""
+    found = [miner_id for caller in visitor.principals for miner_id in await miners_of(request, caller)]
+    return list(dict.fromkeys(found))
 
 
 async def miners_of(request: Request, caller: Principal) -> list[UUID]:
@@ -52,21 +61,30 @@ async def miners_of(request: Request, caller: Principal) -> list[UUID]:
 @router.get(HOME)
 async def show_mine(request: Request, visitor: AnyVisitor, account: str | None = None) -> Response:
     """Who is not signed in may join or sign in; who is sees its miners. `account`: a wallet that signs elsewhere."""
-    caller = visitor.principal
-    found = await miners_of(request, caller) if caller else []
+    found = await all_miners_of(request, visitor)
     if len(found) == 1:
         return go_to(f"{HOME}/{found[0]}")
     if found:
         rows = [await miners.read_miner(context(request).database, miner_id) for miner_id in found]
-        return await page(request, "mine/miners.html", miners=rows, wallet=caller and caller.subject_wallet)
-    known = _welcome(request, visitor)
-    known["done"] = request.query_params.get("done") if caller is None else None
+        return await page(request, "mine/miners.html", miners=rows, wallet=_wallet_of(visitor))
+    known = await _welcome(request, visitor)
+    known["done"] = request.query_params.get("done") if visitor.principal is None else None
     return await sign_in_page(request, "mine/welcome.html", account, **known)
 
 
-def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
-    settings, caller = context(request).settings, visitor.principal
-    wallet = caller.subject_wallet if caller else None
+@router.get("/mine/join")
+async def show_join(request: Request, visitor: AnyVisitor, account: str | None = None) -> Response:
+    """For who has a miner and wants another, or to sign in for others: /mine shows it the one it has."""
+    return await sign_in_page(request, "mine/welcome.html", account, **await _welcome(request, visitor))
+
+
+def _wallet_of(visitor: Visitor) -> str | None:
+    caller = visitor.speaks_as(Role.FARMER)
+    return caller.subject_wallet if caller else None
+
+
+async def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
+    settings, wallet = context(request).settings, _wallet_of(visitor)
     return {
         "settings": settings,
         "wish": {"name": "", "payout_wallet": wallet or "", "invite": ""},
@@ -74,6 +92,9 @@ def _welcome(request: Request, visitor: Visitor) -> dict[str, Any]:
         "wrong_key": "",
         "done": None,
         "wallet": wallet,
+        "its_key": visitor.speaks_as(Role.MINER) is not None,
+        "has_miners": bool(await all_miners_of(request, visitor)),
+        "of_a_megahash": await payout_records.day_of_a_megahash(context(request).database),
         "name_length": MAX_LENGTH,
     }
 
@@ -89,7 +110,7 @@ async def sign_in(request: Request, visitor: AnyVisitor, form: PageForm) -> Resp
         found = await keys.owner(form.get("key", "").strip())
         if found is None or found.role != Role.MINER:
             said = words_of(request).say(mark("This is no miner's key, or it is expired or ended."))
-            known = _welcome(request, visitor) | {"wrong_key": said}
+            known = await _welcome(request, visitor) | {"wrong_key": said}
             answer = await sign_in_page(request, "mine/welcome.html", None, **known)
             answer.status_code = 403
             return answer
@@ -113,7 +134,7 @@ async def join(request: Request, visitor: AnyVisitor, form: PageForm) -> Respons
             wish["invite"] or None,
         )
     except InputError as error:
-        known = _welcome(request, visitor) | {"wish": wish, "refused": str(error)}
+        known = await _welcome(request, visitor) | {"wish": wish, "refused": str(error)}
         answer = await sign_in_page(request, "mine/welcome.html", None, **known)
         answer.status_code = 422
         return answer
@@ -122,7 +143,7 @@ async def join(request: Request, visitor: AnyVisitor, form: PageForm) -> Respons
 
 async def _signed_in(request: Request, visitor: Visitor, made: NewMiner) -> Visitor:
     """Whoever signed in with the miner's payout wallet stays so; everybody else is signed in with the new key."""
-    caller = visitor.principal
+    caller = visitor.speaks_as(Role.FARMER)
     if caller is not None and caller.subject_wallet is not None and caller.subject_wallet == made.miner.payout_wallet:
         return await sessions.renew(request, visitor, caller.key_id)
     keys: Keys = request.app.state.keys

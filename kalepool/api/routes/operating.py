@@ -82,8 +82,8 @@ def following(rows: list[Any], key: str) -> UUID | None:
 @router.get(HOME)
 async def show_now(request: Request, visitor: AnyVisitor, account: str | None = None) -> Response:
     """Who is not signed in as an operator is asked to. `account`: a wallet that signs somewhere else."""
-    caller = visitor.principal
-    if caller is None or caller.role != Role.OPERATOR:
+    caller = visitor.speaks_as(Role.OPERATOR)
+    if caller is None:
         return await sign_in_page(request, "operator/sign_in.html", account)
     await operating(request, caller)
     ctx = context(request)

@@ -31,7 +31,9 @@ from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
+from kalepool.services.mining import share_logs
 from kalepool.services.siblings import NoLeaderError
+from kalepool.services.signin import addresses
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import find_pages, read_block, read_events, read_farmer, read_miner
@@ -361,6 +363,13 @@ async def show_farmer(request: Request, farmer_id: UUID) -> Response:
     return await page(request, "farmer.html", farmer=found.farmer, blocks=found.blocks, events=found.events)
 
 
+async def how_to_verify(request: Request) -> dict[str, Any]:
+    """What mine/verify.html asks for: where the pool is, and the block that was closed last."""
+    closed = await share_logs.last_closings(_database(request), 1)
+    pool_url, _ = addresses(request.app.state.context.settings)
+    return {"pool_url": pool_url, "closed_block": closed[0]["block_index"] if closed else None}
+
+
 @router.get("/miner/{miner_id:uuid}", dependencies=limited)
 async def show_miner(request: Request, miner_id: UUID) -> Response:
     """One miner: its shares by block, and its part in what all miners brought."""
@@ -369,6 +378,7 @@ async def show_miner(request: Request, miner_id: UUID) -> Response:
         return await _missing(request, mark("there is no miner %(id)s"), id=miner_id)
     known = {"miner": found.miner, "hashes_per_second": found.hashes_per_second, "blocks": found.blocks}
     known["solo"] = any(block["solo"] for block in found.blocks)
+    known |= await how_to_verify(request)
     return await page(request, "miner.html", **known)
 
 

@@ -29,18 +29,19 @@ VERSION = version("kalepool")
 
 
 class ComponentView(Described):
-    """A part of the pool. `none`: there is nothing to watch."""
+    """A part of the pool. `starting`: it is on its way, as workers are for the first 45 s. `none`: there is nothing to
+    watch."""
 
-    state: Literal["up", "down", "waiting", "none"]
+    state: Literal["up", "down", "waiting", "starting", "none"]
     latency_ms: float
     since: datetime = Field(description="Since when it has been in this state.")
     detail: str
 
 
 class HealthView(Described):
-    """The pool: up when no part is down or waiting."""
+    """The pool: up when no part is down, waiting or starting; starting when some are, and none is worse."""
 
-    state: Literal["up", "down"]
+    state: Literal["up", "starting", "down"]
     components: dict[str, ComponentView] = Field(
         description="database, disk, chain, custody, accounts, journal, workers, price, relayer, "
         "and processes, where the API has several."
@@ -50,7 +51,9 @@ class HealthView(Described):
 @router.get(
     "/health",
     summary="How the pool is",
-    responses={503: {"model": HealthView, "description": "A part is down, or waits for something: see its state."}},
+    responses={
+        503: {"model": HealthView, "description": "A part is down, starts, or waits for something: see its state."}
+    },
 )
 async def health(request: Request, response: Response) -> HealthView:
     """Every part with its state, latency, and since when. 503 unless all is well. Asked as often as you like."""

@@ -57,7 +57,7 @@ class KnownMiner:
 
     allowance: the shares it may bring at once, as of filled_at. next_at: when it may bring shares again, while slowed.
     ban_reason: of its last ban. saved: whether the database has that. is_read: whether its bans were read there; else
-    it is known from other processes alone, or its bans may have changed.
+    it is known from other processes alone, or its bans may have changed. lifts: how often they had been lifted then.
     """
 
     conduct: Conduct | None
@@ -68,6 +68,7 @@ class KnownMiner:
     ban_reason: str | None = None
     saved: bool = True
     is_read: bool = True
+    lifts: int = 0
 
 
 @dataclass(slots=True)
@@ -120,12 +121,12 @@ class Gate:
 
     async def _read(self, miner_id: UUID, now: datetime) -> KnownMiner:
         """The miner with its bans as the database has them. What it did at other processes is kept."""
-        row = await self._database.fetch_one("select_miner", miner_id=miner_id)
+        row = await self._database.fetch_one("select_miner_bans", miner_id=miner_id)
         if row is None or row["status"] != MinerStatus.ACTIVE:
             raise ForbiddenError(f"miner {miner_id} is not active")
         known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now, is_read=False))
         if not known.is_read and known.saved:
-            known.ban_reason = row["ban_reason"]
+            known.ban_reason, known.lifts = row["ban_reason"], row["ban_lifts"]
             if known.conduct is not None or row["bans"]:
                 before = known.conduct or Conduct(0.0, now)
                 known.conduct = replace(before, bans=row["bans"], banned_until=row["banned_until"])
@@ -228,16 +229,16 @@ class Gate:
     async def ban(self, miner_id: UUID, until: datetime, reason: str) -> bool:
         """Keeps a miner out until a time. False where there is none of this id."""
         now = steady_now()
-        row = await self._database.fetch_one("select_miner", miner_id=miner_id)
+        row = await self._database.fetch_one("select_miner_bans", miner_id=miner_id)
         if row is None:
             return False
-        bans = row["bans"] + 1
-        await self._database.execute(
-            "update_miner_ban", miner_id=miner_id, banned_until=until, bans=bans, ban_reason=reason
-        )
+        bans, lifts = row["bans"] + 1, row["ban_lifts"]
+        ban = {"banned_until": until, "bans": bans, "ban_reason": reason}
+        if not await self._database.execute("update_miner_ban", miner_id=miner_id, lifts=lifts, **ban):
+            return await self.ban(miner_id, until, reason)  # lifted at just this moment
         known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now))
         known.conduct = Conduct(0.0, now, bans, until)
-        known.ban_reason, known.saved, known.is_read = reason, True, True
+        known.ban_reason, known.saved, known.is_read, known.lifts = reason, True, True, lifts
         self._note_change(miner_id)
         log.warning("miner_banned", miner=str(miner_id), until=until, bans=bans, why=reason)
         self._banned(miner_id)
@@ -245,24 +246,29 @@ class Gate:
 
     async def lift_ban(self, miner_id: UUID) -> None:
         """Lets a banned miner back in at once, with a clean slate."""
-        await self._database.execute("update_miner_ban", miner_id=miner_id, banned_until=None, bans=0, ban_reason=None)
+        await self._database.execute("lift_miner_ban", miner_id=miner_id)
         self._miners.pop(miner_id, None)
         self._note_change(miner_id)
 
     async def save_bans(self) -> None:
-        """Writes down the bans that are not written yet. Raises DatabaseError."""
+        """Writes down the bans that are not written yet, and forgets those that were lifted meanwhile. Raises
+        DatabaseError."""
         for miner_id, known in list(self._miners.items()):
             if known.saved or known.conduct is None:
                 continue
-            await self._database.execute(
+            written = await self._database.execute(
                 "update_miner_ban",
                 miner_id=miner_id,
                 banned_until=known.conduct.banned_until,
                 bans=known.conduct.bans,
                 ban_reason=known.ban_reason,
+                lifts=known.lifts,
             )
             known.saved = True
-            self._note_change(miner_id)
+            if written:
+                self._note_change(miner_id)
+            else:
+                known.conduct, known.is_read = None, False
 
     async def save_seen(self, forget_before: datetime) -> None:
         """Writes down when each miner was last here, and forgets those that were not since `forget_before`."""

@@ -102,9 +102,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RigWork:
-    """What a rig brought within the last hour, and of that within the last ten minutes."""
+    """What a rig brought within the last hour, and of that within the last ten minutes. solo: whether its newest share
+    was for a farmer of its own alone."""
 
     searcher: int
+    solo: bool
     shares: int
     hashes: int
     best_zeros: int
@@ -210,6 +212,11 @@ async def require_other_key(session: Database | Session, miner_id: UUID, key_id:
         )
 
 
+async def rigs_of(database: Database, miner_id: UUID) -> list[RigRow]:
+    """Raises DatabaseError."""
+    return await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
+
+
 async def rig_work(database: Database, miner_id: UUID) -> dict[int, RigWork]:
     """By searcher; a rig that brought nothing is not in it. Raises DatabaseError."""
     rows = await database.fetch_all("select_rig_work", row=RigWork, miner_id=miner_id)
@@ -220,7 +227,7 @@ async def read_record(database: Database, miner_id: UUID) -> Record:
     """Raises NotFoundError."""
     miner = await read_miner(database, miner_id)
     windows = await database.fetch_all("select_miner_hashrates", miner_id=miner_id, windows=list(RATE_WINDOWS))
-    rigs = await database.fetch_all("select_rigs", row=RigRow, miner_id=miner_id)
+    rigs = await rigs_of(database, miner_id)
     outcomes = await database.fetch_all("select_miner_outcomes", miner_id=miner_id)
     present = steady_now() - timedelta(seconds=RATE_WINDOWS[0])
     # without any share: what one of its rigs that are there would have brought

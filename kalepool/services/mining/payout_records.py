@@ -95,6 +95,15 @@ async def earnings(database: Database, miner_id: UUID, *, limit: int) -> list[tu
     return [(row["block_index"], row["amount_stroops"]) for row in rows]
 
 
+async def day_of_a_megahash(database: Database) -> int | None:
+    """Stroops that 1 MH/s earned here in a day, by the blocks closed within the last; None where there were none, or
+    nothing was hashed."""
+    row = await database.fetch_one("select_shared_lately")
+    if row is None or not row["hashes"]:
+        return None
+    return int(row["stroops"] * 86_400 * 10**6 // row["hashes"])
+
+
 async def statement(database: Database, miner_id: UUID, *, after: int, limit: int) -> list[dict[str, Any]]:
     """A page of the entries of a miner's, in their order, after a number."""
     return await database.fetch_all("select_miner_statement", miner_id=str(miner_id), after=after, limit=limit)

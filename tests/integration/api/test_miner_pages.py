@@ -12,7 +12,7 @@ from stellar_sdk import Keypair
 from kalepool.services.mining import miners, payout_wallets
 from tests.integration.api.test_browser_sessions import HOSTILE
 from tests.integration.services.test_own_alerts import TOPIC, listening
-from tests.support.browser import TOKEN, Browser
+from tests.support.browser import TOKEN, Browser, signed
 
 pytestmark = pytest.mark.anyio
 
@@ -281,3 +281,87 @@ async def test_how_to_claim_what_was_put_down_is_told(api, browser: Browser) -> 
     await api.farm.rows("INSERT INTO claimable_balances (balance_id, payout_id) VALUES (%s, %s)", b"\7" * 32, payout_id)
     shown = (await browser.look(path)).text
     assert "To claim 2.5 KALE: add KALE's trustline" in shown and f">{'0' * 8}{'07' * 32}<" in shown
+
+
+async def test_miners_of_one_name_are_told_apart_and_found(api, browser: Browser) -> None:
+    wallet = Keypair.random()
+    paths = [(await join(Browser.of(api.app), "twin", wallet.public_key))[1] for _ in range(2)]
+    tails = [path[-8:] for path in paths]
+    shown = (await browser.look("/find?q=twin")).text
+    assert all(f">{tail}<" in shown for tail in tails)
+    assert (await browser.look(f"/find?q={tails[0]}")).url.path == f"/miner/{paths[0].rpartition('/')[2]}"
+    for path, tail in zip(paths, tails, strict=True):
+        assert f">{tail}</small>" in (await browser.look(f"/miner/{path.rpartition('/')[2]}")).text
+    await browser.sign_in(wallet, api.farm.settings.chain.passphrase)
+    shown = (await browser.look("/mine")).text
+    assert all(f">{tail}<" in shown for tail in tails)
+    assert 'href="/mine">All my miners' in (await browser.look(paths[0])).text
+    assert 'href="/mine"' in (await browser.look("/find?q=nobody")).text
+
+
+async def test_a_miner_reads_before_it_joins_what_was_earned_here(api, browser: Browser) -> None:
+    assert "Not known yet" in (await browser.look("/mine")).text
+    closing = "INSERT INTO block_closings (block_index, fees_stroops, shared_stroops, window_blocks)"
+    await api.farm.rows(f"{closing} VALUES (7, 2000, 1000, 12)")
+    await api.farm.rows("INSERT INTO house_hashes VALUES (7, 500000)")
+    # 0.0001 KALE for half a megahash: 86,400 of them a day
+    assert "17.2800 KALE a day for 1 MH/s" in (await browser.look("/mine")).text
+    _, path = await join(browser)
+    for shown in (path, f"/miner/{path.rpartition('/')[2]}"):
+        assert "kalepool verify-credits 7 --url http" in (await browser.look(shown)).text
+
+
+async def test_a_rig_that_stops_is_gone_and_makes_no_rate_and_solo_is_shown(api, browser: Browser) -> None:
+    _, path = await join(browser)
+    miner_id = path.rpartition("/")[2]
+    await api.farm.add_farmers(1)
+    for name, ago in {"there": 60, "stopped": 90}.items():
+        await api.farm.rows(
+            "INSERT INTO rigs (miner_id, name, last_seen_at, created_at) "
+            "VALUES (%s, %s, now() - make_interval(secs => %s), now() - interval '1 h')",
+            *(miner_id, name, ago),
+        )
+    await api.farm.rows(
+        "INSERT INTO shares "
+        "(share_id, block_index, farmer_id, searcher, miner_id, nonce, hash, zeros, credited_hashes, solo) "
+        "SELECT gen_random_uuid(), 0, %s, searcher, %s, searcher, decode(repeat('00', 31) || '01', 'hex'), 7, "
+        "6000000000, name = 'there' FROM rigs",
+        *(api.farm.farmers[0].farmer_id, miner_id),
+    )
+    rigs = re.findall(
+        r"<tr><th scope=.row.>(\w+)</th><td>(.*?)</td>\s*<td class=.n.>([^<]+)<", (await browser.look(path)).text
+    )
+    assert [name for name, _, _ in rigs] == ["there", "stopped"]
+    assert "at work" in rigs[0][1] and "SOLO" in rigs[0][1] and rigs[0][2] == "10.0 MH/s"
+    assert "gone" in rigs[1][1] and "SOLO" not in rigs[1][1] and rigs[1][2] == "0 H/s"
+    for shown in (path, f"/miner/{miner_id}"):
+        text = (await browser.look(shown)).text
+        assert re.search(r"Hashrate</button></dt><dd>10.0 MH/s", text), "the same on both pages"
+        assert 'id="why-miner-hashrate"' in text
+
+
+async def test_a_farmer_and_a_miner_are_signed_in_side_by_side(api, browser: Browser) -> None:
+    """One browser, one cookie: signing in as the one leaves the other in place, and signing out ends both."""
+    wallet, passphrase = Keypair.random(), api.farm.settings.chain.passphrase
+    key, path = await join(Browser.of(api.app))
+    await browser.sign_in(wallet, passphrase)
+    planted = browser.cookie
+    assert (await browser.send("/mine/sign-in", {"key": key}, page="/mine")).status_code == 303
+    assert browser.cookie != planted and await browser.is_signed_in()
+    assert (await browser.look("/mine")).url.path == path, "as the miner"
+    assert wallet.public_key[-4:] in (await browser.look("/farm/join")).text, "as the farmer"
+    # Again as the farmer: the miner stays, and there is no third session.
+    challenge = await Browser.of(api.app).challenge(wallet)
+    await browser.send("/farm/sign-in", {"transaction": signed(challenge, wallet, passphrase)}, page=path)
+    assert (await browser.look("/mine")).url.path == path
+    live = "SELECT count(*) FROM browser_sessions JOIN api_keys USING (key_id) WHERE ended_at IS NULL AND role = %s"
+    assert [await api.farm.rows(live, role) for role in ("farmer", "miner")] == [[(1,)], [(2,)]], "and where it joined"
+    stolen = Browser.of(api.app)
+    stolen.bring(planted or "")
+    assert not await stolen.is_signed_in(), "an old cookie speaks for nobody"
+    old = browser.cookie
+    answer = await browser.send("/sign-out", {}, page=path, Referer=f"http://pool{path}")
+    assert answer.headers["location"] == "/mine"
+    for again in (browser, stolen):
+        again.bring(old or "")
+        assert not await again.is_signed_in() and (await again.look(path)).status_code == 401

@@ -213,7 +213,11 @@ async def test_planted_stakes_that_nobody_searches_for_are_no_health(api) -> Non
         "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at, seen_at) "
         "SELECT 0, pooler_id, decode(repeat('00', 32), 'hex'), now(), now() - interval '1 minute' FROM poolers"
     )
-    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
+    await farm.rows("UPDATE api_lead SET term = 1, taken_at = now() - interval '5 s'")
+    answer = await until(api.anybody, "/health", lambda answer: answer.json()["state"] == "starting")
+    assert answer.status_code == 503 and answer.json()["components"]["workers"]["state"] == "starting", "just begun"
+    await farm.rows("UPDATE api_lead SET taken_at = now() - interval '1 minute'")
+    answer = await until(api.anybody, "/health", lambda answer: answer.json()["state"] == "down")
     workers = answer.json()["components"]["workers"]
     assert workers["state"] == "down"
     assert workers["detail"] == "neither a worker nor a miner searches for 2 planted stakes"

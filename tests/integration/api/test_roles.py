@@ -353,6 +353,7 @@ FORMS: dict[str, Call] = {
     "POST /farm/{farmer_id:uuid}/alerts": Call({WALLET}, lambda _: {"url": ""}),
     "POST /farm/{farmer_id:uuid}/alerts/test": Call({WALLET}),
     "/mine": Call(BROWSERS),
+    "/mine/join": Call(BROWSERS),
     "POST /mine/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "POST /mine/join": Call(BROWSERS, lambda cast: {"name": "one more", "invite": cast.invite}),
     "/mine/{own_miner_id:uuid}": Call({MINER}),

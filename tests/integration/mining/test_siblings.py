@@ -193,6 +193,22 @@ async def test_rubbish_is_counted_and_a_ban_holds_whichever_process_gets_it(
         await mining.take_shares(miner_id, [Offer("nonsense", "-1")], "after")
 
 
+async def test_a_ban_that_was_lifted_is_not_written_again(three: list[Process], field, database: Database, settings):
+    """Another process has counted the same ban, and not written it yet when an operator lifts it."""
+    one, other = three[0].mining, three[1].mining
+    miner_id = await registered(database, settings)
+    for gate in (one.gate, other.gate):
+        await gate.check(miner_id, steady_now())
+    for _ in range(200):
+        other.gate.count(miner_id, ShareOutcome.MALFORMED, steady_now())
+    known = other.gate._miners[miner_id]
+    assert known.conduct and known.conduct.bans and not known.saved
+    await one.gate.lift_ban(miner_id)
+    await other.gate.save_bans()
+    assert await field.execute("SELECT bans, banned_until FROM miners") == [(0, None)]
+    await other.gate.check(miner_id, steady_now(), 1)  # raises BannedError where it still holds
+
+
 async def test_a_caller_has_its_requests_a_minute_of_all_processes_together(three: list[Process]):
     limit = three[0].limits._of_role[Role.FARMER]
     taken = 0

@@ -191,11 +191,14 @@ async def test_a_block_is_closed_once_and_its_miners_are_paid(farm) -> None:
     assert await kale_of(farm, wallet) == [due]
     found = await payout_records.balance(farm.ctx.database, miner)
     assert [found[f"{name}_stroops"] for name in ("earned", "due", "paying", "paid")] == [due, 0, 0, due]
-    assert [row["event"] for row in await payout_records.statement(farm.ctx.database, miner, after=0, limit=9)] == [
-        "credited",
-        "claimed",
-        "paid",
-    ]
+    entries = await payout_records.statement(farm.ctx.database, miner, after=0, limit=9)
+    assert [(row["event"], row["amount_stroops"], row["paid_stroops"]) for row in entries] == [
+        ("credited", due, 0),
+        ("claimed", -due, 0),
+        ("paid", 0, due),
+    ], "together what is due, and what was paid"
+    # 400 hashes earned what was shared with all who hash: 1 MH/s makes 86.4 G a day
+    assert await payout_records.day_of_a_megahash(farm.ctx.database) == fees * 86_400 * 10**6 // 400
     assert await payouts.pay(farm.ctx) == 0
     assert await right(farm) == []
 

@@ -52,7 +52,7 @@ class Refused extends Error {}
 class Miner {
   constructor(key, options) {
     this.key = key;
-    this.options = options; // cores, device: "auto", "cores" or "card"
+    this.options = options; // cores, device: "auto", "cores" or "card"; solo: a farmer of its own, or ""
     this.rig = "browser-" + crypto.getRandomValues(new Uint16Array(1))[0].toString(16).padStart(4, "0");
     this.workers = [];
     this.job = null;
@@ -172,6 +172,7 @@ class Miner {
     const asked = new URLSearchParams({ rig: this.rig });
     const speed = Math.round(this.rate() || this.speed);
     if (speed) asked.set("hashes_per_second", speed);
+    if (this.options.solo) asked.set("solo", this.options.solo);
     const silence = new AbortController();
     let timer = setTimeout(() => silence.abort(), SILENT_MS);
     this.aborting.signal.addEventListener("abort", () => silence.abort());
@@ -219,7 +220,7 @@ class Miner {
         Math.max(Date.parse(told.closes_at) - Date.now(), 0), Date.parse(told.closes_at) - Date.parse(told.starts_at),
       ),
     };
-    if (told) show("block", told.block_index);
+    if (told) show("block", told.block_index + (told.solo ? " SOLO" : ""));
     this.give();
   }
 
@@ -347,7 +348,7 @@ function finish(which, more = "") {
   say(which, more);
   FORM.classList.remove("going");
   BUTTON.textContent = BUTTON.dataset.start;
-  for (const name of ["key", "cores", "device"]) setDisabled(FORM.elements[name], false);
+  for (const name of ["key", "solo", "cores", "device"]) setDisabled(FORM.elements[name], false);
   keepAwake();
 }
 
@@ -362,10 +363,15 @@ function go() {
     FORM.elements.key.focus();
     return say("no-key");
   }
-  run = new Miner(key, { cores: Number(FORM.elements.cores.value), device: FORM.elements.device.value });
+  const solo = FORM.elements.solo.value.trim();
+  if (!/^[0-9A-Za-z-]*$/.test(solo)) {
+    FORM.elements.solo.focus();
+    return say("no-farmer");
+  }
+  run = new Miner(key, { cores: Number(FORM.elements.cores.value), device: FORM.elements.device.value, solo });
   FORM.classList.add("going");
   BUTTON.textContent = BUTTON.dataset.stop;
-  for (const name of ["key", "cores", "device"]) setDisabled(FORM.elements[name], true);
+  for (const name of ["key", "solo", "cores", "device"]) setDisabled(FORM.elements[name], true);
   obey();
   const begun = run;
   begun.begin().catch((error) => {
