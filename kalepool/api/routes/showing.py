@@ -230,7 +230,7 @@ async def show_details(request: Request, index: OurBlock) -> BlockDetailsView:
     found = await _block(request, index)
     return BlockDetailsView(
         block_index=index,
-        chain=found.chain and ChainShown.model_validate(found.chain),
+        chain=None if found.chain is None else ChainShown.model_validate(found.chain),
         block=found.summary and BlockShown.model_validate(found.summary),
         result=found.result and BlockResultView.model_validate(found.result),
         sitting_out=in_words(found.plan) if found.plan else "",

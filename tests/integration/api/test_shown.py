@@ -74,6 +74,7 @@ PAGES = {
     "/farm/{farmer_id:uuid}/withdraw": ["GET /farmers/{farmer_id}", "GET /farmers/{farmer_id}/withdrawals"],
     "/farm/{farmer_id:uuid}/leave": ["GET /farmers/{farmer_id}/leave"],
     "/mine": ["GET /pool/terms", "GET /miner/me"],
+    "/mine/join": ["GET /pool/terms"],
     "/mine/{own_miner_id:uuid}": [
         "GET /miner/me",
         "GET /miner/credits",
