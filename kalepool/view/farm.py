@@ -14,6 +14,7 @@ from kalepool.database import Database
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.blocks import blocks_of_farmer
 from kalepool.services.farmers import Farmer, FarmerStatus, Lacking, missing_funds
+from kalepool.view.reasons import reason
 from kalepool.view.words import mark
 
 Row = Mapping[str, Any]
@@ -89,25 +90,6 @@ STATUSES = {
     FarmerStatus.DEPARTED: mark("gone"),
 }
 
-WHY = {
-    "underfunded": mark("the wallet has too little XLM or KALE: send some"),
-    "account-missing": mark("the wallet is not on the ledger: send XLM to it"),
-    "planting-paused": mark("the pool's operator has paused planting"),
-    "contract-changed": mark("the KALE contract was changed, and the operator has yet to look at it"),
-    "wallet-busy": mark("a withdrawal was under way"),
-    "block-over": mark("the block was over"),
-    "deadline-passed": mark("there was no time left in the block"),
-    "block-not-open": mark("the block had not begun"),
-    "pool-away": mark("the pool was not running"),
-    "rpc-unavailable": mark("the network did not answer"),
-    "fee-too-high": mark("the network asked for higher fees than the pool pays"),
-    "work-missing": mark("no hash was handed in before the block was over"),
-    "harvest-missing": mark("the harvest came too late"),
-    "timeout": mark("it took too long"),
-}
-"""Reasons in words. One that is not here is told as it was written down."""
-
-
 LEAVING_WHY = {
     "pail-open": mark("for the block that it is planted in to be over"),
     "harvest-waits": mark("for its last harvest"),
@@ -122,32 +104,25 @@ LEAVING_WHY = {
 
 @dataclass(frozen=True, slots=True)
 class BlockTold:
-    """What became of a block: `level` as verdicts have it, `text` and `reason` in words, to be translated;
-    `said`: a reason that is not."""
+    """What became of a block: `level` as verdicts have it, `text` and `reason` in words, to be translated."""
 
     level: str
     text: str
     reason: str = ""
-    said: str = ""
 
 
 def tell(block: Row) -> BlockTold:
     """A row of blocks_of_farmer in words."""
     if block["owed_code"] is not None:
         text = mark("stake lost, made good") if block["owed_paid_transaction"] else mark("stake lost, owed to you")
-        return _because("bad", text, block["owed_code"], "")
+        return BlockTold("bad", text, reason(block["owed_code"]))
     if block["reward_stroops"] is not None:
         return BlockTold("good", mark("harvested"))
     if block["zeros"] is not None:
         return BlockTold("busy", mark("worked, harvested when the block is over"))
     if block["stake_stroops"] is not None:
         return BlockTold("busy", mark("planted, a hash is searched for"))
-    return _because("warn", mark("not planted"), block["failed_code"], block["failed_message"])
-
-
-def _because(level: str, text: str, code: str | None, message: str | None) -> BlockTold:
-    reason = WHY.get(code or "", "")
-    return BlockTold(level, text, reason, "" if reason else (message or code or ""))
+    return BlockTold("warn", mark("not planted"), reason(block["failed_code"]) if block["failed_code"] else "")
 
 
 def steps_in(farmer: Farmer, account: Account | None, missing: Lacking, *, has_place: bool, blocks: int) -> list[Step]:

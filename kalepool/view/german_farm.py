@@ -4,8 +4,8 @@ from __future__ import annotations
 
 WORDS: dict[str, str] = {
     # what is wrong with a form
-    "“%(typed)s” can be read in two ways: write 1000 or 1000.5, with no sign but a point before decimals": "„%(typed)s“ kann zweierlei heißen: bitte 1000 oder 1000.5 schreiben, ohne Zeichen außer einem Punkt vor den Nachkommastellen",
-    "“%(typed)s” is no number: write 1000 or 1000.5, with seven decimals at most": "„%(typed)s“ ist keine Zahl: bitte 1000 oder 1000.5 schreiben, mit höchstens sieben Nachkommastellen",
+    "“%(typed)s” can be read in two ways: write 1000 or 1000.5, with no sign but a point before decimals": "„%(typed)s“ kann zweierlei heißen: bitte 1000 oder 1000,5 schreiben, ohne Zeichen außer einem Komma vor den Nachkommastellen",
+    "“%(typed)s” is no number: write 1000 or 1000.5, with seven decimals at most": "„%(typed)s“ ist keine Zahl: bitte 1000 oder 1000,5 schreiben, mit höchstens sieben Nachkommastellen",
     "an amount is more than 0": "ein Betrag ist größer als 0",
     "a part is 0 to 100 per cent, and not %(typed)s": "ein Anteil ist 0 bis 100 Prozent und nicht %(typed)s",
     "read the terms, and say that you agree": "bitte die Bedingungen lesen und ihnen zustimmen",
@@ -41,9 +41,9 @@ WORDS: dict[str, str] = {
     "Give my wallet XLM": "Meiner Wallet XLM geben",
     "Give my wallet 1000 KALE": "Meiner Wallet 1000 KALE geben",
     "Send it 2 XLM or more, from an exchange or another wallet.": "Bitte mindestens 2 XLM an sie senden, von einer Börse oder einer anderen Wallet.",
-    "A trustline lets it hold KALE. It keeps 0.5 XLM in reserve for it, which it gets back when the line is removed.": "Mit einer Trustline kann sie KALE halten. Dafür behält sie 0.5 XLM als Reserve, die zurückkommt, wenn die Trustline entfernt wird.",
+    "A trustline lets it hold KALE. It keeps 0.5 XLM in reserve for it, which it gets back when the line is removed.": "Mit einer Trustline kann sie KALE halten. Dafür behält sie 0,5 XLM als Reserve, die zurückkommt, wenn die Trustline entfernt wird.",
     "Add KALE to my wallet": "KALE zu meiner Wallet hinzufügen",
-    "For a trustline it needs 0.5 XLM beyond its reserve, and a little for the fee: send it some.": "Für eine Trustline braucht sie 0.5 XLM über ihre Reserve hinaus und etwas für die Gebühr: bitte welche senden.",
+    "For a trustline it needs 0.5 XLM beyond its reserve, and a little for the fee: send it some.": "Für eine Trustline braucht sie 0,5 XLM über ihre Reserve hinaus und etwas für die Gebühr: bitte welche senden.",
     "It can be paid KALE.": "Sie kann KALE bekommen.",
     "the network did not take it: %(reason)s": "das Netz hat sie nicht angenommen: %(reason)s",
     "there is nothing to be given to it": "für sie gibt es nichts zu verschenken",

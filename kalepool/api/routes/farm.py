@@ -17,7 +17,7 @@ from kalepool.api.rendering import PageRoute, go_to, page, words_of
 from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
-from kalepool.api.typed import FormError, percent, told
+from kalepool.api.typed import FormError, percent
 from kalepool.chain import Destination, require_destination
 from kalepool.errors import ChainError, ConflictError, InputError
 from kalepool.services import farmers, poolers, withdrawals
@@ -25,6 +25,7 @@ from kalepool.services.context import Context
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.view.farm import LEAVING_WHY, STATUSES
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -73,7 +74,7 @@ async def answer_challenge(request: Request, visitor: AnyVisitor, form: PageForm
     try:
         token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
     except InputError as error:
-        return await _sign_in_page(request, form.get("account"), unsigned=str(error))
+        return await _sign_in_page(request, form.get("account"), unsigned=told(error, words_of(request)))
     answer = go_to("/farm")
     await sessions.sign_in(request, visitor, token, answer)
     return answer
@@ -185,7 +186,7 @@ async def payout_trouble(ctx: Context, destination: Destination, words: Language
     except ChainError:
         return ""
     except ConflictError as error:
-        return words.gettext(LEAVING_WHY[error.code]) if error.code in LEAVING_WHY else str(error)
+        return words.gettext(LEAVING_WHY[error.code]) if error.code in LEAVING_WHY else told(error, words)
     return ""
 
 

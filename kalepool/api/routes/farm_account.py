@@ -21,17 +21,19 @@ from kalepool.api.routes.farm import payout_trouble, signature_in
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
-from kalepool.api.typed import FormError, percent, stroops_of, told
+from kalepool.api.typed import FormError, percent, stroops_of
 from kalepool.chain import Status, deposit_envelope, send_deposit
 from kalepool.errors import ChainError, InputError
+from kalepool.marking import Sum
 from kalepool.services import farmers, leaving, postings, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
-from kalepool.units import amount, kale
+from kalepool.units import amount
 from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, tell
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/farm/{farmer_id:uuid}")
@@ -102,9 +104,14 @@ def _charts(blocks: Sequence[Row], language: Language) -> dict[str, Any]:
     """Rewards and stakes by block, the oldest first."""
     rewards = [(row["block_index"], row["reward_stroops"]) for row in blocks if row["reward_stroops"] is not None]
     stakes = [(row["block_index"], row["stake_stroops"]) for row in blocks if row["stake_stroops"] is not None]
-    earned = language.say(mark("%(sum)s KALE, without stakes"), sum=kale(sum(each for _, each in rewards)))
-    staked = language.say(mark("at most %(most)s KALE"), most=kale(max((each for _, each in stakes), default=0)))
-    return {"rewards": block_chart(rewards[::-1], earned), "stakes": block_chart(stakes[::-1], staked)}
+    earned = language.say(mark("%(sum)s KALE, without stakes"), sum=language.kale(sum(each for _, each in rewards)))
+    staked = language.say(
+        mark("at most %(most)s KALE"), most=language.kale(max((each for _, each in stakes), default=0))
+    )
+    return {
+        "rewards": block_chart(rewards[::-1], earned, language),
+        "stakes": block_chart(stakes[::-1], staked, language),
+    }
 
 
 @router.get("")
@@ -170,7 +177,7 @@ async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor,
     try:
         wishes = Wishes(
             stake_percentage=percent(form.get("stake", "")),
-            stake_most_stroops=stroops_of(most) if most else None,
+            stake_most_stroops=stroops_of(most, words_of(request)) if most else None,
             unlimited=not most,
         )
     except FormError as error:
@@ -219,7 +226,7 @@ async def show_deposit(
     assert wallet is not None
     by_script = "application/json" in request.headers.get("accept", "")
     try:
-        stroops = stroops_of(wanted)
+        stroops = stroops_of(wanted, words_of(request))
         await _require_may_deposit(ctx, farmer, wallet, asset, stroops)
     except FormError as error:
         if by_script:
@@ -246,9 +253,9 @@ async def _require_may_deposit(ctx: Context, farmer: Farmer, wallet: str, asset:
     if stroops > held:
         raise FormError(
             mark("your wallet has %(held)s %(asset)s to send: %(sum)s are more"),
-            held=amount(held),
+            held=Sum(held),
             asset=asset,
-            sum=amount(stroops),
+            sum=Sum(stroops),
         )
 
 
@@ -262,9 +269,7 @@ async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form
     try:
         outcome = await finish(request, sending)
         if outcome.status is Status.FAILED:
-            raise FormError(
-                mark("the network did not take the payment: %(reason)s"), reason=outcome.error or outcome.result_code
-            )
+            raise FormError(mark("the network did not take the payment: %(reason)s"), reason=outcome.error or "–")
     except InputError as error:
         return await _account_page(request, farmer, form, deposit=told(error, words_of(request)))
     return go_to(f"/farm/{farmer_id}?done=deposit")
@@ -306,7 +311,7 @@ async def _withdraw_page(
         try:
             if not everything and not wanted.strip():
                 raise FormError(mark("how much? Write an amount, or take all of it"))
-            stroops = have if everything else stroops_of(wanted)
+            stroops = have if everything else stroops_of(wanted, words_of(request))
             await _require_withdrawable(request, farmer, view, asset, stroops)
             challenge = _challenge(request, caller.subject_wallet or "", _withdrawal(farmer, asset, stroops))
         except InputError as error:
@@ -318,7 +323,7 @@ async def _withdraw_page(
         farm=view,
         farmer=farmer,
         asset=asset,
-        wanted=amount(stroops) if stroops else wanted or "",
+        wanted=words_of(request).amount(stroops) if stroops else wanted or "",
         stroops=stroops,
         wrong=wrong,
         challenge=challenge,

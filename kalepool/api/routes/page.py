@@ -27,7 +27,6 @@ from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to,
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
-from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
@@ -37,6 +36,7 @@ from kalepool.services.signin import addresses
 from kalepool.view.history import History, HistoryReader
 from kalepool.view.moment import Moment, MomentReader, trouble_first
 from kalepool.view.pages import find_pages, read_block, read_events, read_farmer, read_miner
+from kalepool.view.sitting_out import in_words
 from kalepool.view.verdict import judge
 from kalepool.view.words import Language, mark
 
@@ -350,7 +350,10 @@ async def show_block(request: Request, index: Annotated[int, InPath(ge=0, le=U32
     if found is None:
         return await _missing(request, mark("block %(index)s is not in our records"), index=index)
     known = {"chain": found.chain, "farmers": found.farmers, "block": found.summary, "newest": found.newest_index}
-    known |= {"result": found.result, "sat_out": in_words(found.plan) if found.plan else ""}
+    known |= {
+        "result": found.result,
+        "sat_out": in_words(found.plan, Language(language_of(request))) if found.plan else "",
+    }
     return await page(request, "block.html", index=index, **known)
 
 

@@ -19,11 +19,11 @@ from kalepool.api.routes.books import BlockResultView
 from kalepool.api.routes.farmers import Missing
 from kalepool.api.routes.page import ROWS, PageShown, Viewing
 from kalepool.errors import NotFoundError
-from kalepool.policy.planting import in_words
 from kalepool.protocol.model import U32_MAX
 from kalepool.services import poolers
 from kalepool.view.moment import FarmerProgress, read_blocks
 from kalepool.view.pages import MOST_SOUGHT, BlockDetails, find_pages, read_block, read_farmer, read_miner
+from kalepool.view.sitting_out import in_words
 from kalepool.view.verdict import judge
 
 router = APIRouter(prefix="/pool", tags=["public"], dependencies=[Depends(per_address)])
@@ -169,7 +169,7 @@ async def show_pool(request: Request) -> PoolView:
         verdict=VerdictShown.model_validate(verdict),
         paused=moment.paused,
         planting_paused=moment.planting_paused,
-        sitting_out=moment.sitting_out,
+        sitting_out=moment.sitting_out(),
         active=moment.active,
         planted=moment.planted,
         worked=moment.worked,
