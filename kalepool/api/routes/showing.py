@@ -338,14 +338,14 @@ async def show_farmer(request: Request, farmer_id: UUID) -> FarmerHistoryView:
 
 
 class MinerFigures(Described):
-    """A miner, by the name it chose. `due_stroops`: not paid yet; `payout_message`: why it was not paid lately."""
+    """A miner, by the name it chose. `due_stroops`: not paid yet; `payout_code`: why it was not paid lately."""
 
     miner_id: UUID
     name: str
     created_at: datetime
     last_seen_at: datetime | None
     banned: bool | None
-    payout_message: str | None
+    payout_code: str | None
     earned_stroops: Stroops
     due_stroops: Stroops
     paying_stroops: Stroops
