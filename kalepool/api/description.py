@@ -55,6 +55,7 @@ OPERATION_IDS = {
     "GET /farmer/poolers": "list_open_poolers",
     "GET /farmer/farmers": "list_own_farmers",
     "POST /farmer/farmers": "register_own_farmer",
+    "POST /farmer/own-wallets": "register_own_wallet_farmer",
     "POST /plant": "plant",
     "POST /work": "work",
     "POST /harvest": "harvest",

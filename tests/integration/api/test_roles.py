@@ -175,6 +175,7 @@ TABLE: dict[str, Call] = {
     "GET /farmers/{farmer_id}/leave": Call(SEES_FARMER),
     "GET /farmer/poolers": Call(SIGNED_IN),
     "GET /farmer/farmers": Call(SIGNED_IN),
+    "POST /farmer/own-wallets": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
     "POST /farmer/farmers": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
     # miners
     "POST /miner/register": Call(EVERYBODY, lambda cast: {"name": "rig", "invite": cast.invite}),
@@ -336,6 +337,7 @@ FORMS: dict[str, Call] = {
     "POST /sign-out": Call(BROWSERS),
     "/farm/join": Call(SIGNED_IN),
     "POST /farm/join": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "stake": "10", "agreed": "1"}),
+    "POST /farm/own-wallet": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "agreed": "1"}),
     "/farm/wallet": Call(SIGNED_IN),
     "POST /farm/wallet/trustline": Call(SIGNED_IN, lambda _: {"transaction": "none"}),
     "POST /farm/wallet/gift": Call(SIGNED_IN),
