@@ -43,6 +43,7 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    showing,
     webhooks,
 )
 from kalepool.api.routes.public import VERSION
@@ -125,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (
         public,
         books,
+        showing,
         farmers,
         farming,
         pooler,
