@@ -43,6 +43,8 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    showing,
+    webhooks,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.straight import Straight
@@ -127,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (
         public,
         books,
+        showing,
         farmers,
         farming,
         pooler,
@@ -138,6 +141,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        webhooks,
         browser_miner,
         self_planters,
         page,
