@@ -27,6 +27,7 @@ shown_settings.py   every setting in words, its value as far as it may be shown
 config.py           every setting, a row each
 contract_errors.py  what the KALE contract says no with, a class for each code
 errors.py           every other error, as one tree
+marking.py          texts that are shown in the reader's language, and sums in them
 fencing.py          for which leadership of a coordinator something is done
 actions.py          the names of what the pool does on the chain
 logins.py           the roles that processes log in to PostgreSQL as

@@ -44,10 +44,18 @@ class Fault(StrEnum):
 
 
 class KalepoolError(Exception):
-    """Base of all. The message names what was wrong, with what value, and what to do."""
+    """Base of all. The message names what was wrong, with what value, and what to do.
+
+    One that people read on a page is a `mark` with `names` that stand in it: kalepool/view/reasons.py tells it in the
+    reader's language. `text` and `names` are kept for that; any other message is told by its `code`.
+    """
 
     code: ClassVar[str] = "error"
     fault: ClassVar[Fault] = Fault.BACKEND
+
+    def __init__(self, text: str = "", /, **names: object) -> None:
+        super().__init__(text % names if names else text)
+        self.text, self.names = text, names
 
 
 class ConfigError(KalepoolError):

@@ -38,7 +38,7 @@ BEGIN
         REVOKE INSERT, UPDATE, DELETE ON migrations FROM kalepool_api;
         REVOKE UPDATE, DELETE ON plantings, works, harvests, operator_actions FROM kalepool_api;
         -- Of the books it may only add entries, through the function that keeps balances and the chain of hashes.
-        REVOKE UPDATE, DELETE ON block_closings, share_logs FROM kalepool_api;
+        REVOKE UPDATE, DELETE ON block_closings, share_logs, prepayments FROM kalepool_api;
         REVOKE INSERT, UPDATE, DELETE ON transfers, book_accounts, book_head FROM kalepool_api;
         GRANT EXECUTE ON FUNCTION post_transfers TO kalepool_api;
         -- Rows that stay, and columns of theirs that never change: who somebody is, and where money goes.

@@ -43,6 +43,7 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    showing,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -124,6 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (
         public,
         books,
+        showing,
         farmers,
         farming,
         pooler,

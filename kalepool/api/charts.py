@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from kalepool.units import counted, kale, rate
+from kalepool.units import rate
 from kalepool.view.history import History, Series
 from kalepool.view.moment import BlockSummary
 from kalepool.view.words import ENGLISH, Language
@@ -79,7 +79,7 @@ def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
     """Hashrates over time, stacked. None with fewer than two points."""
     if len(history.times) < 2:
         return None
-    series = _merge(history.series)
+    series = largest(history.series, words)
     count = len(history.times)
     top = nice_ceiling(max(sum(one.values[at] for one in series) for at in range(count)))
     areas, floor = [], [0.0] * count
@@ -87,7 +87,7 @@ def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
         ceiling = [low + value for low, value in zip(floor, one.values, strict=True)]
         there = [_point(at, count, value, top) for at, value in enumerate(ceiling)]
         back = [_point(at, count, value, top) for at, value in reversed(list(enumerate(floor)))]
-        areas.append(Area(one.label, f"M{' L'.join(there + back)} Z", rate(one.values[-1]), one.miner_id))
+        areas.append(Area(one.label, f"M{' L'.join(there + back)} Z", words.rate(one.values[-1]), one.miner_id))
         floor = ceiling
     last = history.times[-1]
     marks = sorted({0, count // 2, count - 1})
@@ -95,11 +95,11 @@ def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
     total = [sum(one.values[at] for one in series) for at in range(count)]
     summary = words.say(
         "Now %(now)s; over this time from %(least)s to %(most)s.",
-        now=rate(total[-1]),
-        least=rate(min(total)),
-        most=rate(max(total)),
+        now=words.rate(total[-1]),
+        least=words.rate(min(total)),
+        most=words.rate(max(total)),
     )
-    return Chart(_rows(top, _short_rate), columns, tuple(areas), (), summary)
+    return Chart(_rows(top, lambda value: words.signs(_short_rate(value))), columns, tuple(areas), (), summary)
 
 
 def reward_chart(blocks: Sequence[BlockSummary], words: Language = ENGLISH) -> Chart | None:
@@ -112,43 +112,43 @@ def reward_chart(blocks: Sequence[BlockSummary], words: Language = ENGLISH) -> C
         "%(kale)s KALE over %(num)s block, without stakes.",
         "%(kale)s KALE over %(num)s blocks, without stakes.",
         len(shown),
-        kale=kale(total),
+        kale=words.kale(total),
     )
-    return block_chart([(block.block_index, block.rewarded_stroops) for block in shown], summary)
+    return block_chart([(block.block_index, block.rewarded_stroops) for block in shown], summary, words)
 
 
-def block_chart(points: Sequence[tuple[int, int]], summary: str) -> Chart | None:
+def block_chart(points: Sequence[tuple[int, int]], summary: str, words: Language = ENGLISH) -> Chart | None:
     """An amount by block, the oldest first, as bars. None without any."""
     if not points:
         return None
     top = nice_ceiling(max(amount for _, amount in points))
-    bars = _bars(points, top)
+    bars = _bars(points, top, words)
     marks = sorted({0, len(points) - 1})
     columns = tuple(Tick(bars[at].x + bars[at].width / 2, str(points[at][0])) for at in marks)
     places = 0 if top >= 40_000_000 else 2
-    return Chart(_rows(top, lambda value: kale(round(value), places)), columns, (), bars, summary)
+    return Chart(_rows(top, lambda value: words.kale(round(value), places)), columns, (), bars, summary)
 
 
-def _bars(points: Sequence[tuple[int, int]], top: float) -> tuple[Bar, ...]:
+def _bars(points: Sequence[tuple[int, int]], top: float, words: Language) -> tuple[Bar, ...]:
     step = (WIDTH - LEFT - RIGHT) / max(len(points), 12)
     bars = []
     for number, (index, amount) in enumerate(points):
         height = (HEIGHT - TOP - BOTTOM) * amount / top
         x = WIDTH - RIGHT - step * (len(points) - number) + step * 0.12
         y = HEIGHT - BOTTOM - height
-        text = f"Block {index}: {kale(amount)} KALE"
+        text = words.say("Block %(index)s: %(sum)s KALE", index=index, sum=words.kale(amount))
         bars.append(Bar(index, round(x, 1), round(y, 1), round(step * 0.76, 1), round(height, 1), text))
     return tuple(bars)
 
 
-def _merge(series: Sequence[Series]) -> list[Series]:
+def largest(series: Sequence[Series], words: Language = ENGLISH) -> list[Series]:
     """The largest by name, the rest together."""
     ranked = sorted(series, key=lambda one: (-sum(one.values), one.label))
     if len(ranked) <= MOST_SERIES:
         return ranked
     rest = ranked[MOST_SERIES - 1 :]
     values = tuple(sum(column) for column in zip(*(one.values for one in rest), strict=True))
-    return [*ranked[: MOST_SERIES - 1], Series(counted(len(rest), "other"), values)]
+    return [*ranked[: MOST_SERIES - 1], Series(words.counted("%(num)s other", "%(num)s others", len(rest)), values)]
 
 
 def _rows(top: float, say: Callable[[float], str]) -> tuple[Tick, ...]:

@@ -23,6 +23,7 @@ from kalepool.errors import (
     KalepoolError,
     NotFoundError,
 )
+from kalepool.marking import mark
 from kalepool.services.failures import BlockNotOpenError
 
 log = structlog.get_logger()
@@ -109,13 +110,17 @@ def of_error(error: KalepoolError) -> Problem:
             status = 422
         case _:
             log.error("request_failed", code=error.code, reason=str(error))
-            what = "the database" if isinstance(error, DatabaseError) else "the chain"
-            if not isinstance(error, DatabaseError | ChainError):
-                what = "a part of the pool"
-            detail = f"{what} is in trouble; the same request may be sent again, nothing is done twice"
             headers = {"Retry-After": str(RETRY_SECONDS)}
-            return Problem(503, error.code, detail, headers=headers, fault=error.fault)
+            return Problem(503, error.code, _trouble(error), headers=headers, fault=error.fault)
     return Problem(status, error.code, str(error), fault=error.fault)
+
+
+def _trouble(error: KalepoolError) -> str:
+    if isinstance(error, DatabaseError):
+        return mark("the database is in trouble; the same request may be sent again, nothing is done twice")
+    if isinstance(error, ChainError):
+        return mark("the chain is in trouble; the same request may be sent again, nothing is done twice")
+    return mark("a part of the pool is in trouble; the same request may be sent again, nothing is done twice")
 
 
 def of_invalid(error: RequestValidationError) -> Problem:

@@ -15,11 +15,12 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kalepool.api import cookies, gzipped
-from kalepool.api.problems import SAID, of_said
-from kalepool.api.typed import FormError, told
-from kalepool.units import amount, kale, rate
+from kalepool.api.problems import SAID, Problem, of_said
+from kalepool.errors import KalepoolError
 from kalepool.view.meanings import MEANINGS
-from kalepool.view.words import LANGUAGES, Language, choose
+from kalepool.view.mining import why_banned
+from kalepool.view.reasons import FAILED, reason, told
+from kalepool.view.words import ENGLISH, LANGUAGES, Language, choose
 
 FOLDER = Path(__file__).parent
 
@@ -64,11 +65,6 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02}"
 
 
-def utc(at: datetime, form: str) -> str:
-    """A time in UTC: what is shown where no script knows the reader's zone."""
-    return at.astimezone(UTC).strftime(form)
-
-
 def environment(words: Language) -> Environment:
     """Templates that speak this language."""
     made = Environment(
@@ -79,8 +75,11 @@ def environment(words: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.filters.update(kale=kale, rate=rate, short=short, tail=tail, clock=clock, utc=utc, amount=amount)
+    made.filters.update(short=short, tail=tail, clock=clock)
+    made.filters.update({each.__name__: each for each in (words.kale, words.amount, words.rate, words.number)})
+    made.filters.update({each.__name__: each for each in (words.percent, words.day, words.day_of_year, words.moment)})
     made.globals.update(static=static, language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
+    made.globals.update(reason_of=reason, failed_actions=FAILED, why_banned=why_banned)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True
     )
@@ -154,6 +153,15 @@ def came_from(request: Request) -> str:
     return next((home for home in HOMES if path.startswith(home) and path != home), "/")
 
 
+def spoken(error: Exception, problem: Problem, words: Language) -> str:
+    """What an error's problem says, in the reader's language. Of our own side's trouble no more than its kind."""
+    if words.language == ENGLISH.language:
+        return problem.detail
+    if isinstance(error, KalepoolError) and problem.status != 503:
+        return told(error, words)
+    return words.gettext(problem.detail if words.has(problem.detail) else reason(problem.code))
+
+
 class PageRoute(APIRoute):
     """A route for browsers: what is wrong is a page too, where the browser asks for one."""
 
@@ -165,8 +173,7 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except SAID as error:
                 problem = of_said(error)
-                if isinstance(error, FormError):
-                    problem.detail = told(error, words_of(request))
+                problem.detail = spoken(error, problem, words_of(request))
             if "text/html" not in request.headers.get("accept", ""):
                 raise problem
             known = {"problem": problem, "back": came_from(request), "sent": request.method != "GET"}

@@ -11,6 +11,7 @@ from kalepool.chain import building
 from kalepool.chain.client import Chain
 from kalepool.chain.records import Outcome, Prepared
 from kalepool.errors import AccountMissingError, InputError
+from kalepool.marking import mark
 
 VALID_SECONDS = 300
 """Somebody reads it, and perhaps looks for the wallet, before it is signed."""
@@ -27,7 +28,9 @@ async def deposit_envelope(
         raise InputError(f"a deposit of {kale_stroops} stroops KALE and {native_stroops} stroops XLM: one of them")
     accounts = await chain.read_accounts([source, farmer])
     if source not in accounts:
-        raise AccountMissingError(f"your wallet {source} is not on the ledger: it has nothing to send")
+        raise AccountMissingError(
+            mark("your wallet %(wallet)s is not on the ledger: it has nothing to send"), wallet=source
+        )
     if native_stroops and farmer not in accounts:
         operation: Operation = building.create_account(farmer, native_stroops)
     else:
@@ -41,7 +44,9 @@ async def trustline_envelope(chain: Chain, source: str) -> str:
     """A trustline for KALE of `source`, to be signed, as base64 XDR. Raises as `deposit_envelope`."""
     accounts = await chain.read_accounts([source])
     if source not in accounts:
-        raise AccountMissingError(f"your wallet {source} is not on the ledger: send XLM to it first")
+        raise AccountMissingError(
+            mark("your wallet %(wallet)s is not on the ledger: send XLM to it first"), wallet=source
+        )
     return await _to_sign(chain, source, accounts[source].sequence, building.trustline(chain.asset))
 
 
@@ -77,17 +82,18 @@ async def _send(
         inner = envelope.transaction
         [operation] = inner.operations
         bounds = inner.preconditions.time_bounds if inner.preconditions else None
-        if inner.source.universal_account_id != source or operation.source is not None or bounds is None:
-            raise ValueError("it is not from the wallet that is signed in")
-        if not is_meant(operation):
-            raise ValueError(
-                "it does not pay this farmer's wallet" if action == ACTION else "it is no trustline for the pool's KALE"
-            )
-        if not envelope.signatures:
-            raise ValueError("it is not signed")
-    except Exception as error:  # the SDK raises whatever its decoders do
-        reason = str(error) if isinstance(error, ValueError) and str(error).isprintable() else "it cannot be read"
-        raise InputError(f"this is not what was to be signed: {reason[:200]}") from None
+    except Exception:  # the SDK raises whatever its decoders do
+        raise InputError(mark("this is not what was to be signed: it cannot be read")) from None
+    if inner.source.universal_account_id != source or operation.source is not None or bounds is None:
+        raise InputError(mark("this is not what was to be signed: it is not from the wallet that is signed in"))
+    if not is_meant(operation):
+        raise InputError(
+            mark("this is not what was to be signed: it does not pay this farmer's wallet")
+            if action == ACTION
+            else mark("this is not what was to be signed: it is no trustline for the pool's KALE")
+        )
+    if not envelope.signatures:
+        raise InputError(mark("this is not signed by the wallet yet: have it sign, and send what comes out"))
     return await chain.submit(
         Prepared(
             action=action,

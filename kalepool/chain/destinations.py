@@ -9,6 +9,7 @@ from stellar_sdk import HashMemo, IdMemo, MuxedAccount, NoneMemo, StrKey, TextMe
 from stellar_sdk.memo import Memo
 
 from kalepool.errors import InputError
+from kalepool.marking import mark
 
 MEMO_REQUIRED = "config.memo_required"
 """Name of the data entry by which an account asks for a memo (SEP-29); its value is then `1`."""
@@ -67,13 +68,19 @@ def require_destination(address: str, memo: str | None = None) -> Destination:
     """The destination. Raises InputError for what is no G…, M… or C… address, for a memo that is none, and for one
     beside an M… or C… address."""
     if address.startswith("S"):
-        raise InputError("this looks like a secret key: nobody may know it but you; an address begins with G, M or C")
+        raise InputError(
+            mark("this looks like a secret key: nobody may know it but you; an address begins with G, M or C")
+        )
     known = (StrKey.is_valid_ed25519_public_key, StrKey.is_valid_med25519_public_key, StrKey.is_valid_contract)
     if not any(is_valid(address) for is_valid in known):
-        raise InputError(f"not an address of an account (G…, M…) or a contract (C…): {address[:60]!r}")
+        raise InputError(
+            mark("not an address of an account (G…, M…) or a contract (C…): %(address)s"), address=repr(address[:60])
+        )
     if memo is not None:
         if address[0] != "G":
-            raise InputError(f"a memo goes with a G… address only: {address} is paid without one")
+            raise InputError(
+                mark("a memo goes with a G… address only: %(address)s is paid without one"), address=address
+            )
         _require_memo(memo)
     return Destination(address, memo)
 
@@ -81,8 +88,15 @@ def require_destination(address: str, memo: str | None = None) -> Destination:
 def _require_memo(memo: str) -> None:
     parts = _MEMO.fullmatch(memo)
     if parts is None:
-        raise InputError(f"a memo is text:… , id:… (a number) or hash:… (64 hexadecimal digits), not {memo[:80]!r}")
+        raise InputError(
+            mark("a memo is text:… , id:… (a number) or hash:… (64 hexadecimal digits), not %(memo)s"),
+            memo=repr(memo[:80]),
+        )
     if (text := parts["text"]) is not None and len(text.encode()) > MEMO_BYTES:
-        raise InputError(f"a memo's text has at most {MEMO_BYTES} bytes, this one {len(text.encode())}")
+        raise InputError(
+            mark("a memo's text has at most %(most)s bytes, this one %(count)s"),
+            most=MEMO_BYTES,
+            count=len(text.encode()),
+        )
     if (number := parts["id"]) is not None and int(number) >= 2**64:
-        raise InputError(f"a memo's id is below 2^64; this is {number}")
+        raise InputError(mark("a memo's id is below 2^64; this is %(number)s"), number=number)

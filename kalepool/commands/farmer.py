@@ -64,7 +64,7 @@ def farmer_add(
 
     settings = read_settings()
     if name is not None:
-        require_name(name, "a farmer")
+        require_name(name)
 
     async def add(database: Database) -> dict[str, Any]:
         body: dict[str, Any] = {"pooler_id": str(await find_pooler(database, pooler)), "payout_wallet": payout_wallet}

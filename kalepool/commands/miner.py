@@ -48,7 +48,7 @@ def miner_add(
     from kalepool.custody import open_custody
     from kalepool.services.mining.miners import create_invite, find_miner, register
 
-    require_name(name, "a miner")
+    require_name(name)
     settings = read_settings()
 
     async def add(database: Database) -> tuple[str, str]:

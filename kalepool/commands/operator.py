@@ -31,7 +31,7 @@ def operator_add(
     """Make an operator's API key and print it, once."""
     from kalepool.services.keys import create_key
 
-    require_name(label, "an operator")
+    require_name(label)
     new = with_database_open(read_settings(), lambda database: create_key(database, Role.OPERATOR, label=label))
     if as_json:
         show_json({"key_id": new.key_id, "key": new.key})

@@ -38,7 +38,7 @@ def pooler_add(
     """Add a pooler and print its API key, once."""
     from kalepool.services.poolers import add_pooler
 
-    require_name(name, "a pooler")
+    require_name(name)
     settings = read_settings()
     limit = max_farmers or settings.pooler_farmers
     new = with_database_open(settings, lambda database: add_pooler(database, name, limit))

@@ -90,13 +90,13 @@ def _play(
     seed: int,
 ) -> list[str]:
     from kalepool.coordinator.process import rules_of
-    from kalepool.policy.planting import in_words
     from kalepool.policy.price_gate import PriceGate
     from kalepool.simulation import mainnet
     from kalepool.simulation.planned import Planned
     from kalepool.simulation.player import ScheduledBlock, by_schedule
     from kalepool.simulation.seasons import Setup, on_mainnet
     from kalepool.simulation.summary import spread, summarise
+    from kalepool.view.sitting_out import in_words
 
     gate = PriceGate(mainnet.FEES, price)
     world = present or Present(mainnet.BOUNDS, mainnet.FIRST_INDEX, mainnet.PAILS)

@@ -19,7 +19,7 @@ from kalepool.coordinator.state import State
 from kalepool.database import Database, first_id
 from kalepool.errors import ChainError
 from kalepool.policy.foresight import PastBlock, Rivals
-from kalepool.policy.planting import PlantingPlan, PlantingQuestion, budget_left, in_words, plan_block
+from kalepool.policy.planting import PlantingPlan, PlantingQuestion, budget_left, plan_block
 from kalepool.policy.price_gate import PRIOR_FEES, PailFees, PriceGate, step_towards
 from kalepool.policy.schedule import ScheduleSettings, miss_probability
 from kalepool.policy.submitters import expected_fee
@@ -27,6 +27,7 @@ from kalepool.protocol.lifecycle import new_block
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import block_reward
 from kalepool.units import STROOPS
+from kalepool.view.sitting_out import in_words
 
 PRIOR_PAILS = 20
 """How many pails the assumed fees weigh as much as, beside those in the journal."""

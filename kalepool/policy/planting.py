@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import StrEnum
 
 from kalepool.policy.foresight import Rivals, paying_zeros
@@ -155,19 +154,3 @@ def _rewards(question: PlantingQuestion, stake: int) -> list[float]:
         ours = number * rivals.our_gap + paying_zeros(question.hashes, number, block) + counted
         rewards.append((1 - miss) * pot * ours / max(theirs + ours, 1e-9) - miss * staked)
     return rewards
-
-
-def in_words(plan: PlantingPlan) -> str:
-    """How many sit out and why, for people; empty where nobody does."""
-    if plan.reason is None:
-        return ""
-    who = (
-        "nobody is planted"
-        if plan.places == 0
-        else f"{plan.sat_out} of {plan.farmers} farmers sit{'s' if plan.sat_out == 1 else ''} it out, by turns"
-    )
-    if plan.reason == SitOut.BUDGET:
-        return f"{who}: the XLM of this day are spent"
-    pail = "a pail" if plan.places == 0 else "another pail"
-    cost = Decimal(plan.pail_fee_stroops).scaleb(-7).normalize()
-    return f"{who}: at {plan.price:.4g} XLM for a KALE {pail} brings less than the {cost:f} XLM it costs"

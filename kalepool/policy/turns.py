@@ -1,7 +1,8 @@
 """Equals take turns: one order among farmers that are worth the same, the most owed first.
 
-What a farmer is owed is its equal part of the paying zeros (past their block's min_zeros, up to its max_zeros) of all
-the pool's pails over the last day, less what it had. So luck evens out by debt. A block weighs the less the older it
+What a farmer is owed is its equal part of the points that all the pool's pails had over the last day, less what it had
+itself: of those for zeros, which decide for whom is searched and who sits a block out; and of those for gap, which
+decide whose plant leaves first and whose work last. So luck evens out by debt. A block weighs the less the older it
 is: were it forgotten at once after a day, what was evened out then would be luck again. It counts for whom it had a
 pail of, and for whom the pool left out of it though it could have been planted: not for who was away (new, without
 funds, leaving), so nobody comes back with a claim to what others farmed meanwhile. The first blocks, where nobody is
@@ -13,37 +14,49 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 
-ONE_ZERO = 1_000_000
-"""Debts are in millionths of a zero."""
+ONE = 1_000_000
+"""Debts are in millionths of the most that a block gives a pail for zeros, or for gap."""
 
 WASTE = 0.1
 """The part of the hash power that may go on for farmers that have their zero already, while the news travel."""
 
 
-def paying_zeros(zeros: int | None, min_zeros: int, max_zeros: int) -> int:
-    """How many of a pail's zeros earn anything. None is a pail without work."""
-    return min(max((zeros or 0) - min_zeros, 0), max(max_zeros - min_zeros, 0))
+def points_part(value: int | None, least: int, most: int) -> float:
+    """Which part of the points that a block gives for zeros, or for gap, at most, a pail has: 0 to 1. None is a pail
+    without work. The bounds are the block's, as in protocol/rewards.py."""
+    span = max(most - least, 0)
+    return min(max((value or 0) - least, 0), span) / max(span, 1)
 
 
-def owed(blocks: Mapping[int, Mapping[FarmerT, int]], index: int, day: int) -> dict[FarmerT, int]:
-    """By farmer, in block `index`: given the paying zeros of all that a block counts for, by block; 0 for who was left
-    out of it. Of the `day` blocks before this one; the one before weighs 1, each older one a `day`-th less.
+@dataclass(frozen=True, slots=True)
+class Debts(Generic[FarmerT]):
+    """What each farmer is owed, as `owed` has it, of the points for zeros and of those for gap."""
+
+    zeros: Mapping[FarmerT, int] = field(default_factory=dict)
+    gap: Mapping[FarmerT, int] = field(default_factory=dict)
+
+
+def owed(blocks: Mapping[int, Mapping[FarmerT, float]], index: int, day: int) -> dict[FarmerT, int]:
+    """By farmer, in block `index`: given the points of all that a block counts for, by block, as `points_part` has
+    them; 0 for who was left out of it. Of the `day` blocks before this one; the one before weighs 1, each older one a
+    `day`-th less.
 
     As services/owed.py reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
     """
     debts: dict[FarmerT, float] = {}
-    for at, zeros in blocks.items():
+    for at, pails in blocks.items():
         weight = (day - (index - 1 - at)) / day
-        if not zeros or not 0 < weight <= 1:
+        if not pails or not 0 < weight <= 1:
             continue
-        part = sum(zeros.values()) / len(zeros)
-        for farmer, had in zeros.items():
+        part = sum(pails.values()) / len(pails)
+        for farmer, had in pails.items():
             debts[farmer] = debts.get(farmer, 0.0) + weight * (part - had)
-    return {farmer: round(debt * ONE_ZERO) for farmer, debt in debts.items()}
+    return {farmer: round(debt * ONE) for farmer, debt in debts.items()}
 
 
 def in_turn(farmers: Iterable[str], owed: Mapping[str, int], seed: bytes) -> list[str]:

@@ -9,6 +9,7 @@ mining/           external miners: jobs, shares, credits
 lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 own_wallets.py    farmers that plant themselves, with wallets that the pool has no key of
+prepaying.py      what these have paid ahead
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
 wallet_turns.py   whose turn it is at a farmer's wallet: plants before payments

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from kalepool.chain import BASE_RESERVE_STROOPS, Account, Destination, require_d
 from kalepool.custody import Binding, Purpose
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, InputError, KalepoolError, NotFoundError
+from kalepool.marking import mark
 from kalepool.notices import FarmerNotice, tell
 from kalepool.policy.stake import ceiling_of
 from kalepool.protocol.hashing import farmer_bytes
@@ -239,7 +241,9 @@ async def require_place(database: Database, pooler_id: UUID, *, announced: bool 
     count = await database.fetch_one("count_farmers", pooler_id=pooler_id)
     assert count is not None
     if count["present"] + (count["announced"] if announced else 0) >= pooler.max_farmers:
-        raise NoPlaceError(f"pooler {pooler_id} has its {pooler.max_farmers} farmers already")
+        raise NoPlaceError(
+            mark("pooler %(pooler)s has its %(most)s farmers already"), pooler=pooler_id, most=pooler.max_farmers
+        )
 
 
 def owner_of(destination: Destination) -> str | None:
@@ -252,21 +256,28 @@ async def require_outside_wallet(session: Session, destination: Destination) -> 
     """ConflictError for a wallet that the pool keeps for a farmer."""
     if await session.fetch_one("select_wallet_owner", custodial_wallet=destination.account):
         raise ConflictError(
-            f"{destination.address} is a wallet that this pool keeps for a farmer: a payout wallet is one whose key "
-            "you have"
+            mark(
+                "%(address)s is a wallet that this pool keeps for a farmer: a payout wallet is one whose key you have"
+            ),
+            address=destination.address,
         )
 
 
 def require_account_address(address: str) -> None:
     """InputError unless `address` is a G… account with a right checksum."""
+    if address.startswith("S"):
+        raise InputError(
+            mark("this looks like a secret key: nobody may know it but you; an address begins with G"),
+        )
+    if not address.startswith("G"):
+        raise InputError(mark("not an account (G…) address: %(address)s"), address=repr(address))
     try:
-        if address.startswith("S"):
-            raise ValueError("this looks like a secret key: nobody may know it but you; an address begins with G")
-        if not address.startswith("G"):
-            raise ValueError(f"not an account (G…) address: {address!r}")
         farmer_bytes(address)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    except ValueError:
+        raise InputError(
+            mark("not a G… address of 56 characters, of which the last confirm the others: %(address)s"),
+            address=repr(address),
+        ) from None
 
 
 async def activate(ctx: Context) -> int:
@@ -292,10 +303,10 @@ async def activate(ctx: Context) -> int:
             bare.append(_sponsor(ctx, farmer, create=account is None))
     ready += [farmer for farmer in await asyncio.gather(*bare) if farmer is not None and not farmer.deposit_stroops]
     await _lapse(ctx, farmers, accounts)
-    return await _let_in(ctx, ready)
+    return await let_in(ctx, ready)
 
 
-async def _let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
+async def let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
     """Makes them active, the longest registered first, as far as their poolers have places. Returns how many."""
     rows = await ctx.database.fetch_all("select_pooler_places", pooler_ids=list({farmer.pooler_id for farmer in ready}))
     places: dict[UUID, int] = {row["pooler_id"]: row["places"] for row in rows}
@@ -370,6 +381,35 @@ async def _add_trustline(ctx: Context, farmer: Farmer) -> Farmer | None:
 # By themselves
 
 
+@asynccontextmanager
+async def self_registration(ctx: Context, pooler_id: UUID, owner_wallet: str, address: str) -> AsyncIterator[None]:
+    """Within it the wallet may register one more farmer with this pooler, from this network address.
+
+    Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers,
+    TooManyWaitingError.
+    """
+    async with ctx.lock("self-registration", owner_wallet), ctx.lock("registration from", address):
+        if not await poolers.is_open(ctx.database, pooler_id):
+            raise NotFoundError(f"no pooler {pooler_id} that is open to farmers: see GET /farmer/poolers")
+        count = await ctx.database.fetch_one("count_farmers_of_wallet", owner_wallet=owner_wallet)
+        if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
+            raise ConflictError(
+                mark("wallet %(wallet)s has %(count)s farmers already, the most it may register"),
+                wallet=owner_wallet,
+                count=count["farmers"],
+            )
+        waiting = await ctx.database.fetch_one("count_waiting_from", registered_from=address)
+        if waiting is not None and waiting["farmers"] >= ctx.settings.waiting_per_address:
+            raise TooManyWaitingError(
+                mark(
+                    "%(count)s farmers that were registered from here wait for funds, the most there may be: fund one "
+                    "of them first"
+                ),
+                count=waiting["farmers"],
+            )
+        yield
+
+
 async def register_oneself(
     ctx: Context,
     pooler_id: UUID,
@@ -384,23 +424,9 @@ async def register_oneself(
 ) -> Registered:
     """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
 
-    Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers,
-    TooManyWaitingError, and as `register`.
+    Raises as `self_registration` and `register`.
     """
-    async with ctx.lock("self-registration", owner_wallet), ctx.lock("registration from", address):
-        if not await poolers.is_open(ctx.database, pooler_id):
-            raise NotFoundError(f"no pooler {pooler_id} that is open to farmers: see GET /farmer/poolers")
-        count = await ctx.database.fetch_one("count_farmers_of_wallet", owner_wallet=owner_wallet)
-        if count is not None and count["farmers"] >= ctx.settings.farmers_per_wallet:
-            raise ConflictError(
-                f"wallet {owner_wallet} has {count['farmers']} farmers already, the most it may register"
-            )
-        waiting = await ctx.database.fetch_one("count_waiting_from", registered_from=address)
-        if waiting is not None and waiting["farmers"] >= ctx.settings.waiting_per_address:
-            raise TooManyWaitingError(
-                f"{waiting['farmers']} farmers that were registered from here wait for funds, the most there may be: "
-                "fund one of them first"
-            )
+    async with self_registration(ctx, pooler_id, owner_wallet, address):
         return await register(
             ctx,
             pooler_id,

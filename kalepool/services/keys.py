@@ -14,6 +14,7 @@ from uuid import UUID
 
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, NotFoundError
+from kalepool.marking import mark
 
 MOST_KEYS = 50
 """Keys and tokens of one subject that may be used at the same time."""
@@ -171,7 +172,9 @@ async def require_room(session: Session, role: Role, subject_id: UUID | None) ->
     found = await session.fetch_one("count_live_keys", role=role, subject_id=subject_id)
     if found is not None and found["keys"] >= MOST_KEYS:
         raise TooManyKeysError(
-            f"this {role} has {found['keys']} keys that may be used, the most there can be: end one of them first"
+            mark("this %(role)s has %(count)s keys that may be used, the most there can be: end one of them first"),
+            role=role,
+            count=found["keys"],
         )
 
 

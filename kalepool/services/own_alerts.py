@@ -21,6 +21,7 @@ import structlog
 from kalepool.config import Settings, WebhookForm
 from kalepool.database import Database, new_id
 from kalepool.errors import ChainError, ConflictError, InputError
+from kalepool.marking import mark
 from kalepool.services import outgoing
 from kalepool.services.context import Context
 from kalepool.services.farmers import missing_funds
@@ -89,7 +90,9 @@ def checked(text: str, allowed: Sequence[str]) -> str:
     except ValueError:
         parts, origin = urlsplit(""), ""
     if len(text) > MOST_CHARACTERS or not text.isascii() or origin not in allowed or "@" in parts.netloc:
-        raise InputError(f"alerts of this pool go to addresses that begin with one of: {', '.join(allowed)}")
+        raise InputError(
+            mark("alerts of this pool go to addresses that begin with one of: %(allowed)s"), allowed=", ".join(allowed)
+        )
     form, chat = form_of(parts.hostname), ""
     if form is WebhookForm.TELEGRAM:
         chat = (parse_qs(parts.query).get("chat_id") or [""])[0]
@@ -100,7 +103,7 @@ def checked(text: str, allowed: Sequence[str]) -> str:
     else:
         good, wanted = _TOPIC.fullmatch(parts.path), f"{origin}/topic"
     if not good:
-        raise InputError(f"an address there is written {wanted}")
+        raise InputError(mark("an address there is written %(wanted)s"), wanted=wanted)
     return urlunsplit(parts._replace(query=f"chat_id={chat}" if chat else "", fragment=""))
 
 
@@ -283,6 +286,7 @@ class OwnAlerts:
         posted = await self.deliver(subject_id, text)
         if posted is None:
             raise ConflictError(
-                f"no address is set, or a message went there less than {LEAST_SECONDS:g} s ago: try again later"
+                mark("no address is set, or a message went there less than %(seconds)s s ago: try again later"),
+                seconds=f"{LEAST_SECONDS:g}",
             )
         return posted

@@ -54,7 +54,7 @@ async def add_pooler(database: Database, name: str, max_farmers: int) -> NewPool
 
 async def insert_pooler(session: Session, name: str, max_farmers: int) -> NewPooler:
     """As add_pooler, in a transaction that is open."""
-    require_name(name, "a pooler")
+    require_name(name)
     pooler_id = new_id()
     if not await session.execute("insert_pooler", pooler_id=pooler_id, name=name, max_farmers=max_farmers):
         raise ConflictError(f"a pooler named {name!r} exists already")

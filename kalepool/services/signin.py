@@ -36,6 +36,7 @@ from kalepool.config import Settings
 from kalepool.custody import Purpose
 from kalepool.database import Session
 from kalepool.errors import InputError
+from kalepool.marking import mark
 from kalepool.services.context import Context
 from kalepool.services.keys import SIGN_IN, Role, create_key, make_room_for_token
 from kalepool.services.pool_accounts import named_accounts
@@ -132,7 +133,7 @@ class SignIn:
         """
         read = await self._signed(ctx, transaction)
         if _deed_of(read.transaction) is not None:
-            raise ChallengeError("this was signed for something else than signing in")
+            raise ChallengeError(mark("this was signed for something else than signing in"))
         return await self._issue(ctx, read.client_account_id, read.transaction, seconds or ctx.settings.sign_in_seconds)
 
     async def confirm(self, ctx: Context, transaction: str, wallet: str, deed: Deed, *, once: bool = True) -> str:
@@ -143,9 +144,15 @@ class SignIn:
         """
         read = await self._signed(ctx, transaction)
         if read.client_account_id != wallet:
-            raise DeedError(f"it takes the signature of {wallet}; this is of {read.client_account_id}")
+            raise DeedError(
+                mark("it takes the signature of %(wallet)s; this is of %(other)s"),
+                wallet=wallet,
+                other=read.client_account_id,
+            )
         if _deed_of(read.transaction) != (deed.text, deed.digest):
-            raise DeedError(f"what was signed is not: {deed.text}. Load the page and sign what it shows then")
+            raise DeedError(
+                mark("what was signed is not: %(deed)s. Load the page and sign what it shows then"), deed=deed.text
+            )
         if once:
             async with ctx.database.transaction() as tx:
                 await self._spend(tx, wallet, read.transaction)
@@ -157,7 +164,7 @@ class SignIn:
         read = self._read(transaction, passphrase)
         wallet = read.client_account_id
         if len(read.transaction.signatures) < 2:
-            raise ChallengeError("this is not signed by the wallet yet: have it sign, and send what comes out")
+            raise ChallengeError(mark("this is not signed by the wallet yet: have it sign, and send what comes out"))
         found = await ctx.lookups.signers(wallet)
         threshold, weights = found if found is not None else (1, {wallet: MASTER_WEIGHT})
         self._verify(transaction, passphrase, threshold, weights)
@@ -182,7 +189,7 @@ class SignIn:
             if not read.client_account_id.startswith("G") or read.memo is not None:
                 raise ValueError("shared accounts (a memo, or an M… address) cannot sign in")
         except Exception as error:  # the SDK raises whatever its decoders do
-            raise ChallengeError(_what_is_wrong(transaction, passphrase, error)) from None
+            raise _what_is_wrong(transaction, passphrase, error) from None
         return read
 
     def _verify(self, transaction: str, passphrase: str, threshold: int, weights: Mapping[str, int]) -> None:
@@ -231,7 +238,7 @@ class SignIn:
             expires_at=datetime.now(UTC) + timedelta(seconds=CHALLENGE_SECONDS),
         )
         if not fresh:
-            raise ChallengeUsedError("this challenge has been used: ask for another")
+            raise ChallengeUsedError(mark("this challenge has been used: ask for another"))
 
     def _jwt(self, claims: Mapping[str, object]) -> str:
         """The claims as a JWT with an Ed25519 signature (RFC 8037), which SIGNING_KEY verifies."""
@@ -268,13 +275,15 @@ def _decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _what_is_wrong(transaction: str, passphrase: str, error: Exception) -> str:
+def _what_is_wrong(transaction: str, passphrase: str, error: Exception) -> ChallengeError:
     """With what is no challenge of ours: that it is no transaction at all, or what the SDK says."""
     try:
         TransactionEnvelope.from_xdr(transaction, passphrase)
     except Exception:  # it raises whatever its decoders do
-        return "this is no transaction: copy all of what the wallet gave, which is base64 and begins with AAAA"
-    return f"this is no valid challenge: {_reason(error)}"
+        return ChallengeError(
+            mark("this is no transaction: copy all of what the wallet gave, which is base64 and begins with AAAA")
+        )
+    return ChallengeError(f"this is no valid challenge: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -76,6 +76,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("treasury", ctx.accounts.ensure_treasury, ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
+        asyncio.create_task(_repeat("own wallets", lambda: own_wallets.admit(ctx), ledger)),
         asyncio.create_task(_repeat("own plants", lambda: own_wallets.note_plants(ctx), 2 * ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),

@@ -29,13 +29,13 @@ from kalepool.errors import (
     TransactionFailedError,
     TrustlineMissingError,
 )
+from kalepool.marking import Sum, mark
 from kalepool.services import postings
 from kalepool.services.context import Context
 from kalepool.services.failures import FarmerLeavesError
 from kalepool.services.farmers import Farmer, FarmerStatus, find_farmer
 from kalepool.services.journal.carry import carry_within
 from kalepool.services.journal.intents import Intent, Item
-from kalepool.units import amount
 
 log = structlog.get_logger()
 
@@ -137,16 +137,17 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     WithdrawalOpenError (nothing was begun then), KeyReusedError, FarmerLeavesError, CustodyError where the farmer's row
     was changed past us, ChainError where the balances cannot be read.
     """
-    if farmer.plants_itself:
-        raise ConflictError(
-            f"{farmer.custodial_wallet} is the farmer's own wallet: nothing of it is in the pool's hands"
-        )
+    _require_kept(farmer)
     ctx.custody.signer(farmer.binding, farmer.secret_sealed).check()
     wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
     # Written down before it waits for the wallet: what is refused holds nothing up.
     found = await _find(ctx, wish) or await _begin(ctx, farmer, wish, asset, amount_stroops)
     if (found.asset, found.amount_stroops) != (asset, amount_stroops):
-        raise KeyReusedError(f"this key stands for {amount(found.amount_stroops)} {found.asset}; take another")
+        raise KeyReusedError(
+            mark("this key stands for %(sum)s %(asset)s; take another"),
+            sum=Sum(found.amount_stroops),
+            asset=found.asset,
+        )
     if found.status != "open":
         return found
     async with ctx.wallet(farmer.farmer_id):
@@ -158,28 +159,50 @@ async def _find(ctx: Context, wish: dict[str, Any]) -> Withdrawal | None:
 
 
 async def require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amount_stroops: int) -> None:
-    """Whatever the balances are. Raises NotActiveError, FarmerLeavesError, TooLittleError, WithdrawalOpenError."""
+    """Whatever the balances are. Raises NotActiveError, FarmerLeavesError, TooLittleError, WithdrawalOpenError, and
+    ConflictError for one that plants itself."""
+    _require_kept(farmer)
     if farmer.pays_itself:
-        raise NotActiveError(f"farmer {farmer.farmer_id} was never active: to have its XLM back, it leaves")
+        raise NotActiveError(
+            mark("farmer %(farmer)s was never active: to have its XLM back, it leaves"), farmer=farmer.farmer_id
+        )
     if farmer.status not in (FarmerStatus.REGISTERED, FarmerStatus.ACTIVE):
         raise _leaves(farmer)
     least = ctx.settings.least_withdrawal_stroops
     if amount_stroops < least:
         raise TooLittleError(
-            f"{amount(amount_stroops)} {asset} are less than the {amount(least)} that are withdrawn at least: a farmer "
-            "that leaves is paid the rest"
+            mark(
+                "%(sum)s %(asset)s are less than the %(least)s that are withdrawn at least: a farmer that leaves is "
+                "paid the rest"
+            ),
+            sum=Sum(amount_stroops),
+            asset=asset,
+            least=Sum(least),
         )
     await _require_none_open(ctx, farmer)
+
+
+def _require_kept(farmer: Farmer) -> None:
+    if farmer.plants_itself:
+        raise ConflictError(
+            f"{farmer.custodial_wallet} is the farmer's own wallet: nothing of it is in the pool's hands"
+        )
 
 
 async def _require_none_open(ctx: Context, farmer: Farmer) -> None:
     row = await ctx.database.fetch_one("select_open_withdrawal", farmer_id=farmer.farmer_id)
     if row is not None:
-        raise WithdrawalOpenError(f"withdrawal {row['withdrawal_id']} is on its way: wait until it is paid")
+        raise WithdrawalOpenError(
+            mark("withdrawal %(withdrawal)s is on its way: wait until it is paid"), withdrawal=row["withdrawal_id"]
+        )
 
 
 def _leaves(farmer: Farmer) -> FarmerLeavesError:
-    return FarmerLeavesError(f"farmer {farmer.farmer_id} leaves: everything goes to {farmer.destination}")
+    return FarmerLeavesError(
+        mark("farmer %(farmer)s leaves: everything goes to %(payout)s"),
+        farmer=farmer.farmer_id,
+        payout=farmer.destination,
+    )
 
 
 async def _begin(ctx: Context, farmer: Farmer, wish: dict[str, Any], asset: Asset, amount_stroops: int) -> Withdrawal:
@@ -207,14 +230,21 @@ def check_payout(destination: Destination, receiver: Receiver, *, kale: bool) ->
     address = destination.address
     if not receiver.is_there:
         if destination.is_contract:
-            raise PayoutAccountError(f"the contract {address}, which is to be paid, is not on the ledger")
-        raise PayoutAccountError(f"the payout wallet {address} is not on the ledger: create it, with 1 XLM or more")
+            raise PayoutAccountError(
+                mark("the contract %(address)s, which is to be paid, is not on the ledger"), address=address
+            )
+        raise PayoutAccountError(
+            mark("the payout wallet %(address)s is not on the ledger: create it, with 1 XLM or more"), address=address
+        )
     if kale and not receiver.trusts_kale:
-        raise PayoutTrustlineError(f"the payout wallet {address} has no KALE trustline: add it")
+        raise PayoutTrustlineError(mark("the payout wallet %(address)s has no KALE trustline: add it"), address=address)
     if receiver.wants_memo and not destination.tells_whose:
         raise MemoRequiredError(
-            f"the payout wallet {address} asks for a memo (SEP-29), and would lose what comes without: an operator can "
-            "set one by `kalepool custody payout`"
+            mark(
+                "the payout wallet %(address)s asks for a memo (SEP-29), and would lose what comes without: an "
+                "operator can set one by `kalepool custody payout`"
+            ),
+            address=address,
         )
 
 
@@ -225,10 +255,14 @@ def check_balance(account: Account | None, asset: Asset, amount_stroops: int, ow
         held = (account.kale_stroops or 0) if asset == "KALE" else account.spendable_stroops
     have = max(held - owed, 0)
     if amount_stroops > have:
-        fee = f", without the {amount(owed)} of the pool's fee" if owed else ""
-        raise TooMuchError(
-            f"{amount(amount_stroops)} {asset} are more than the {amount(have)} that can be withdrawn{fee}"
-        )
+        known = {"sum": Sum(amount_stroops), "asset": asset, "have": Sum(have)}
+        if owed:
+            text = mark(
+                "%(sum)s %(asset)s are more than the %(have)s that can be withdrawn, without the %(fee)s of the pool's "
+                "fee"
+            )
+            raise TooMuchError(text, **known, fee=Sum(owed))
+        raise TooMuchError(mark("%(sum)s %(asset)s are more than the %(have)s that can be withdrawn"), **known)
 
 
 def _fee_item(farmer: Farmer, address: str, stroops: int) -> Item:

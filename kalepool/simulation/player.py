@@ -16,7 +16,7 @@ from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.turns import in_turn, owed, paying_zeros
+from kalepool.policy.turns import in_turn, owed, points_part
 from kalepool.protocol.model import Block
 from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
@@ -57,8 +57,11 @@ class Pool:
     due: int = 0
     lost: int = 0
     previous_block: Block | None = None
-    past: dict[int, dict[str, int]] = field(default_factory=dict)
-    """Each farmer's paying zeros in the blocks of the last day; 0 for one that sat a block out."""
+    past: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Each farmer's points for zeros in the blocks of the last day, as policy/turns.py counts them; 0 for who sat one
+    out."""
+    past_gaps: dict[int, dict[str, float]] = field(default_factory=dict)
+    """The same for gap."""
 
     def turns(self, index: int) -> list[int]:
         """The farmers in the order of their turns in this block."""
@@ -69,9 +72,15 @@ class Pool:
         """A block that is over."""
         block = contract.block
         zeros = [pail.zeros if pail else None for pail in contract.pails]
-        paying = {name_of(n): paying_zeros(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)}
-        self.past[contract.index] = paying
+        gaps = [pail.gap if pail else None for pail in contract.pails]
+        self.past[contract.index] = {
+            name_of(n): points_part(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)
+        }
+        self.past_gaps[contract.index] = {
+            name_of(n): points_part(gap, block.min_gap, block.max_gap) for n, gap in enumerate(gaps)
+        }
         self.past.pop(contract.index - DAY, None)
+        self.past_gaps.pop(contract.index - DAY, None)
         worked = [pail for pail in contract.pails if pail is not None and pail.zeros is not None]
         self.seen.append(PastBlock(block, worked, contract.others_staked))
         self.previous_block = block
@@ -94,8 +103,14 @@ class ScheduledBlock:
         self.active = [farmer for farmer in pool.turns(contract.index) if farmer in planted]
         queue = len(self.active) / pool.settings.works_per_ledger
         self.drain = self.now + BLOCK_SECONDS - (6 + queue) * pool.ledger_seconds
+        owed_gap = owed(pool.past_gaps, contract.index, DAY)
         self.states = {
-            farmer: FarmerState(name_of(farmer), may_plant=False, shares=(Found(luck.spend(farmer, 1.0), 0),))
+            farmer: FarmerState(
+                name_of(farmer),
+                may_plant=False,
+                shares=(Found(luck.spend(farmer, 1.0), 0),),
+                owed_gap=owed_gap.get(name_of(farmer), 0),
+            )
             for farmer in self.active
         }
         self.in_flight: list[tuple[int, int, int, int]] = []  # ledger, farmer, zeros, ledger when sent

@@ -14,6 +14,7 @@ from kalepool.database import Database
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.blocks import blocks_of_farmer
 from kalepool.services.farmers import Farmer, FarmerStatus, Lacking, missing_funds
+from kalepool.view.reasons import reason
 from kalepool.view.words import mark
 
 Row = Mapping[str, Any]
@@ -39,7 +40,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class FarmView:
     """What is shown of a farmer. `account`: its wallet, None where it is not on the ledger, or where the chain does not
-    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. Amounts in stroops."""
+    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. `holds_stroops`: KALE of one that
+    plants itself. Amounts in stroops."""
 
     farmer: Farmer
     account: Account | None
@@ -50,10 +52,11 @@ class FarmView:
     blocks: Sequence[Row]
     owed_stroops: int
     steps: Sequence[Step]
+    holds_stroops: int = 0
 
     @property
     def kale_stroops(self) -> int:
-        held = (self.account.kale_stroops or 0) if self.account else 0
+        held = (self.account.kale_stroops or 0) if self.account else self.holds_stroops
         return max(held - self.owed_stroops, 0)
 
     @property
@@ -68,6 +71,11 @@ class FarmView:
     def lacks_xlm(self) -> bool:
         """Active, and not planted until somebody sends it some."""
         return self.farmer.status == FarmerStatus.ACTIVE and bool(self.missing.native_stroops)
+
+    @property
+    def pails_left(self) -> int | None:
+        """For how many harvested pails it has prepaid; None where the pool asks no price."""
+        return self.farmer.prepaid_stroops // self.farmer.price_stroops if self.farmer.price_stroops else None
 
     @property
     def newest_stake(self) -> Row | None:
@@ -89,25 +97,6 @@ STATUSES = {
     FarmerStatus.DEPARTED: mark("gone"),
 }
 
-WHY = {
-    "underfunded": mark("the wallet has too little XLM or KALE: send some"),
-    "account-missing": mark("the wallet is not on the ledger: send XLM to it"),
-    "planting-paused": mark("the pool's operator has paused planting"),
-    "contract-changed": mark("the KALE contract was changed, and the operator has yet to look at it"),
-    "wallet-busy": mark("a withdrawal was under way"),
-    "block-over": mark("the block was over"),
-    "deadline-passed": mark("there was no time left in the block"),
-    "block-not-open": mark("the block had not begun"),
-    "pool-away": mark("the pool was not running"),
-    "rpc-unavailable": mark("the network did not answer"),
-    "fee-too-high": mark("the network asked for higher fees than the pool pays"),
-    "work-missing": mark("no hash was handed in before the block was over"),
-    "harvest-missing": mark("the harvest came too late"),
-    "timeout": mark("it took too long"),
-}
-"""Reasons in words. One that is not here is told as it was written down."""
-
-
 LEAVING_WHY = {
     "pail-open": mark("for the block that it is planted in to be over"),
     "harvest-waits": mark("for its last harvest"),
@@ -122,32 +111,25 @@ LEAVING_WHY = {
 
 @dataclass(frozen=True, slots=True)
 class BlockTold:
-    """What became of a block: `level` as verdicts have it, `text` and `reason` in words, to be translated;
-    `said`: a reason that is not."""
+    """What became of a block: `level` as verdicts have it, `text` and `reason` in words, to be translated."""
 
     level: str
     text: str
     reason: str = ""
-    said: str = ""
 
 
 def tell(block: Row) -> BlockTold:
     """A row of blocks_of_farmer in words."""
     if block["owed_code"] is not None:
         text = mark("stake lost, made good") if block["owed_paid_transaction"] else mark("stake lost, owed to you")
-        return _because("bad", text, block["owed_code"], "")
+        return BlockTold("bad", text, reason(block["owed_code"]))
     if block["reward_stroops"] is not None:
         return BlockTold("good", mark("harvested"))
     if block["zeros"] is not None:
         return BlockTold("busy", mark("worked, harvested when the block is over"))
     if block["stake_stroops"] is not None:
         return BlockTold("busy", mark("planted, a hash is searched for"))
-    return _because("warn", mark("not planted"), block["failed_code"], block["failed_message"])
-
-
-def _because(level: str, text: str, code: str | None, message: str | None) -> BlockTold:
-    reason = WHY.get(code or "", "")
-    return BlockTold(level, text, reason, "" if reason else (message or code or ""))
+    return BlockTold("warn", mark("not planted"), reason(block["failed_code"]) if block["failed_code"] else "")
 
 
 def steps_in(farmer: Farmer, account: Account | None, missing: Lacking, *, has_place: bool, blocks: int) -> list[Step]:
@@ -184,6 +166,28 @@ def steps_in(farmer: Farmer, account: Account | None, missing: Lacking, *, has_p
     return steps
 
 
+def steps_of_own(
+    farmer: Farmer, held_stroops: int, deposit_stroops: int, *, has_place: bool, blocks: int
+) -> list[Step]:
+    """The way in of one that plants itself. `deposit_stroops`: the KALE in its wallet where nothing is prepaid."""
+    active = farmer.status == FarmerStatus.ACTIVE
+    if farmer.price_stroops:
+        title, need = mark("Paid ahead to the pool"), max(farmer.price_stroops - farmer.prepaid_stroops, 0)
+    else:
+        title, need = mark("KALE in your wallet"), max(deposit_stroops - held_stroops, 0)
+    waits = mark("a few ledgers") if has_place else mark("the pool is full: it waits for a place")
+    wanted = [
+        (title, active or not need, mark("waits for"), need),
+        (mark("Let in by the pool"), active, waits, 0),
+        (mark("First planted by you"), blocks > 0, mark("the pool sees it on the ledger"), 0),
+    ]
+    steps, now = [Step(mark("Registered"), "done")], True
+    for name, done, detail, stroops in wanted:
+        steps.append(Step(name, "done" if done else "now" if now else "later", "" if done else detail, stroops, "KALE"))
+        now = now and done
+    return steps
+
+
 async def read_farm(
     database: Database,
     farmer: Farmer,
@@ -194,19 +198,26 @@ async def read_farm(
     min_spare_stroops: int,
     block_seconds: float,
     sponsored: bool = False,
+    holds_stroops: int = 0,
+    deposit_stroops: int = 0,
 ) -> FarmView:
-    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. Raises DatabaseError."""
+    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. `holds_stroops`: KALE of one
+    that plants itself; `deposit_stroops`: what it has to have where nothing is prepaid. Raises DatabaseError."""
     week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
     totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
     planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
     assert totals is not None and place is not None
-    deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-    missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
     tried = sum(block["stake_stroops"] is not None for block in blocks)
-    steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
-    return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps)
+    if farmer.plants_itself:
+        missing = Lacking(0, trustline=False)
+        steps = steps_of_own(farmer, holds_stroops, deposit_stroops, has_place=place["has_place"], blocks=tried)
+    else:
+        deposit = 0 if farmer.activated_at else farmer.deposit_stroops
+        missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
+        steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
+    return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps, holds_stroops)
 
 
 async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:

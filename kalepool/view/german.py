@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page
+from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page, german_reasons
 
 WORDS: dict[str, str] = {
     # every page
@@ -269,7 +269,7 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-WORDS = (
-    german_farm.WORDS | german_miners.WORDS | german_page.WORDS | german_operators.WORDS | german_books.WORDS | WORDS
-)
-COUNTED = german_books.COUNTED | german_page.COUNTED | german_operators.COUNTED | COUNTED
+PARTS = (german_farm, german_miners, german_page, german_operators, german_books, german_reasons)
+WORDS = {english: said for part in PARTS for english, said in part.WORDS.items()} | WORDS
+for part in (german_books, german_page, german_operators, german_reasons):
+    COUNTED |= part.COUNTED

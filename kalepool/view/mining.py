@@ -12,9 +12,10 @@ from kalepool.clock import steady_now
 from kalepool.database import Database
 from kalepool.policy.shares import ShareOutcome, luck
 from kalepool.services.mining import miners, payout_records
+from kalepool.services.mining.gate import HASTY, RUBBISH
 from kalepool.services.mining.miners import SOLO, Miner, RigRow, RigWork
 from kalepool.services.mining.payout_records import Payout
-from kalepool.view.words import mark
+from kalepool.view.words import Language, mark
 
 PRESENT_SECONDS = 75
 """A rig that was seen so lately is here. What it last did is written down every 30 s, and it is heard of every 15 s."""
@@ -82,6 +83,17 @@ OUTCOMES = {
     ShareOutcome.MALFORMED: mark("no number of 64 bits"),
 }
 """As people call them."""
+
+
+OUR_BANS = {HASTY: mark("it does not wait when told to")} | {
+    RUBBISH.format(outcome): mark("too many shares did not count") for outcome in OUTCOMES
+}
+"""The pool's own reasons for a ban, as people call them."""
+
+
+def why_banned(reason: str | None, words: Language) -> str:
+    """An operator's own words stay as they are."""
+    return words.gettext(OUR_BANS.get(reason, reason)) if reason else words.say("no reason is known")
 
 
 async def read_account(database: Database, miner_id: UUID) -> MinerAccount:

@@ -17,12 +17,13 @@ from uuid import UUID
 from kalepool.chain import Account, ChainReader, Farm
 from kalepool.database import Database
 from kalepool.errors import ChainError
-from kalepool.policy.planting import PlantingPlan, in_words
+from kalepool.policy.planting import PlantingPlan
 from kalepool.protocol.model import U32_MAX, Block, Pail
 from kalepool.protocol.rewards import forecast
 from kalepool.services.farmers import FarmerStatus, Lacking, missing_funds
 from kalepool.services.health import awaited_seconds, is_starting
-from kalepool.units import amount, plain
+from kalepool.units import plain
+from kalepool.view.sitting_out import in_words
 from kalepool.view.words import ENGLISH, Language
 
 BLOCKS = 60
@@ -88,9 +89,9 @@ class FarmerProgress:
         if self.missing is None:
             return words.say("waits for XLM")
         if self.missing.native_stroops:
-            return words.say("waits for %(amount)s XLM", amount=amount(self.missing.native_stroops))
+            return words.say("waits for %(amount)s XLM", amount=words.amount(self.missing.native_stroops))
         if self.missing.kale_stroops and not self.missing.trustline:
-            return words.say("waits for %(amount)s KALE", amount=amount(self.missing.kale_stroops))
+            return words.say("waits for %(amount)s KALE", amount=words.amount(self.missing.kale_stroops))
         return words.say("is let in")
 
     def forecast_in(self, block: Block, index: int) -> int | None:
@@ -219,10 +220,9 @@ class Moment:
         """Nobody searches yet: the workers are on their way."""
         return not self.searchers and is_starting(self.awaited_seconds)
 
-    @property
-    def sitting_out(self) -> str:
+    def sitting_out(self, words: Language = ENGLISH) -> str:
         """How many farmers sit the block out and why, in words; empty where nobody does."""
-        said = in_words(self.plan) if self.plan else ""
+        said = in_words(self.plan, words) if self.plan else ""
         return said and said[0].upper() + said[1:]
 
     @property
@@ -233,6 +233,11 @@ class Moment:
     @property
     def is_silent(self) -> bool:
         return self.trouble is not None
+
+    @property
+    def told_servers(self) -> str:
+        """What everybody is told of the RPC servers: nothing of a single one, whose address is the operator's."""
+        return self.servers if ";" in self.servers else ""
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kalepool.units import kale
 from kalepool.view.moment import Moment
 from kalepool.view.words import ENGLISH, Language, mark
 
@@ -45,7 +44,7 @@ def judge(moment: Moment, words: Language = ENGLISH) -> PoolVerdict:
             "Block %(index)s lost %(num)s stakes, %(kale)s KALE",
             lost.farmers,
             index=lost.block_index,
-            kale=kale(lost.stake_stroops),
+            kale=words.kale(lost.stake_stroops),
         )
         this = words.say("This block: %(title)s. %(detail)s", title=now.title, detail=now.detail)
         return PoolVerdict("bad", title, this)
@@ -102,7 +101,7 @@ class _Block:
     def _unplanted(self, left: float) -> PoolVerdict:
         moment, words = self.moment, self.words
         if moment.plan is not None and moment.plan.places == 0 < moment.plan.farmers:
-            return self.say("warn", mark("Sits out"), f"{moment.sitting_out}.")
+            return self.say("warn", mark("Sits out"), f"{moment.sitting_out(words)}.")
         if left == 0:
             return self.say("busy", mark("Between blocks"), words.say("The next block begins with the next plant."))
         if moment.is_starting or _is_early(moment, left):
@@ -117,7 +116,7 @@ class _Block:
 
     def _unworked(self, left: float) -> PoolVerdict:
         moment, words = self.moment, self.words
-        risk = words.say("%(kale)s KALE of stakes", kale=kale(moment.at_risk_stroops))
+        risk = words.say("%(kale)s KALE of stakes", kale=words.kale(moment.at_risk_stroops))
         count = words.say("%(some)s of %(all)s", some=len(moment.unworked), all=moment.planted)
         if left <= 2 * moment.ledger_seconds:
             detail = words.say(
@@ -126,7 +125,7 @@ class _Block:
             return self.say("bad", mark("At risk"), detail)
         if moment.is_starting:
             detail = words.say("The workers are on their way: %(count)s planted farmers to be worked.", count=count)
-            return self.say("busy", STARTING, f"{detail}{_sitting_out(moment)}")
+            return self.say("busy", STARTING, f"{detail}{_sitting_out(moment, words)}")
         empty = sum(farmer.found_zeros is None for farmer in moment.unworked)
         if _nobody_mines(moment, left, empty):
             without = words.counted("%(num)s farmer without a share, ", "%(num)s farmers without a share, ", empty)
@@ -150,7 +149,7 @@ class _Block:
         if moment.planting_paused:
             detail = words.say("Nothing more is planted; %(course)s", course=course)
             return self.say("warn", PAUSED, detail)
-        return self.say("busy", mark("On course"), f"{course}{_sitting_out(moment)}")
+        return self.say("busy", mark("On course"), f"{course}{_sitting_out(moment, words)}")
 
     def _safe(self, left: float) -> PoolVerdict:
         moment, words = self.moment, self.words
@@ -172,7 +171,7 @@ class _Block:
             )
             return self.say("warn", mark("Safe, not whole"), detail)
         detail = words.say("%(all)s. No stake of this block is at risk.", all=worked)
-        return self.say("good", mark("Safe"), f"{detail}{_sitting_out(moment)}")
+        return self.say("good", mark("Safe"), f"{detail}{_sitting_out(moment, words)}")
 
 
 def _is_early(moment: Moment, left: float) -> bool:
@@ -189,5 +188,6 @@ def _nobody_mines(moment: Moment, left: float, empty: int) -> bool:
     return not moment.searchers or bool(empty and not moment.hashes_per_second)
 
 
-def _sitting_out(moment: Moment) -> str:
-    return f" {moment.sitting_out}." if moment.sitting_out else ""
+def _sitting_out(moment: Moment, words: Language) -> str:
+    said = moment.sitting_out(words)
+    return f" {said}." if said else ""

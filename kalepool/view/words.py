@@ -8,9 +8,15 @@ every language's file: tests/unit/view/test_words.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from types import ModuleType
 
+from kalepool import units
+from kalepool.marking import Sum
+from kalepool.marking import mark as mark
 from kalepool.view import german
 
 LANGUAGES = {"en": "English", "de": "Deutsch"}
@@ -19,9 +25,12 @@ LANGUAGES = {"en": "English", "de": "Deutsch"}
 CATALOGUES: dict[str, ModuleType] = {"de": german}
 
 
-def mark(text: str) -> str:
-    """Says that this text is shown in the reader's language, and gives it as it is."""
-    return text
+SIGNS = {"en": ",.", "de": ".,"}
+"""Between thousands, and before decimals."""
+
+DAYS = {"en": "%Y-%m-%d", "de": "%d.%m.%Y"}
+DAYS_OF_A_YEAR = {"en": "%d %b", "de": "%d.%m."}
+"""How a day is written: with its year, and without."""
 
 
 def choose(*wishes: str | None, accepted: str = "") -> str:
@@ -60,13 +69,52 @@ class Language:
         one, many = found.COUNTED.get(one, (one, many)) if found else (one, many)
         return one if count == 1 else many
 
+    def has(self, text: str) -> bool:
+        """Whether there is such a text in this language."""
+        return self.language in CATALOGUES and text in CATALOGUES[self.language].WORDS
+
     def say(self, text: str, **names: object) -> str:
         """The text with its names filled in, not escaped: for whatever escapes it later."""
-        return self.gettext(text) % names
+        return self.gettext(text) % self._spelled(names)
 
     def counted(self, one: str, many: str, count: int, **names: object) -> str:
         """As `say`, in the form for so many; `%(num)s` is the number."""
-        return self.ngettext(one, many, count) % {"num": count, **names}
+        return self.ngettext(one, many, count) % {"num": self.number(count), **self._spelled(names)}
+
+    def _spelled(self, names: Mapping[str, object]) -> dict[str, object]:
+        return {name: self.amount(value) if isinstance(value, Sum) else value for name, value in names.items()}
+
+    def signs(self, digits: str) -> str:
+        """A number as Python writes it (1,234.5), with the signs of this language."""
+        return digits.translate(str.maketrans(SIGNS["en"], SIGNS[self.language]))
+
+    def number(self, value: float | Decimal, form: str = ",") -> str:
+        """A number, in a form of Python's."""
+        return self.signs(format(value, form))
+
+    def percent(self, part: float | Decimal, form: str = "g") -> str:
+        """A part as per cent."""
+        return f"{self.number(float(part) * 100, form)} %"
+
+    def kale(self, stroops: int | None, places: int = 2) -> str:
+        return self.signs(units.kale(stroops, places))
+
+    def amount(self, stroops: int) -> str:
+        """To the last digit: for what somebody is to send. `typed.stroops_of` reads it again."""
+        return self.signs(units.amount(stroops))
+
+    def rate(self, hashes_per_second: float) -> str:
+        return self.signs(units.rate(hashes_per_second))
+
+    def day(self, day: date) -> str:
+        return day.strftime(DAYS[self.language])
+
+    def day_of_year(self, day: date) -> str:
+        return day.strftime(DAYS_OF_A_YEAR[self.language])
+
+    def moment(self, at: datetime, clock: str = "%H:%M UTC") -> str:
+        """A time in UTC: what is shown where no script knows the reader's zone."""
+        return at.astimezone(UTC).strftime(f"{DAYS[self.language]} {clock}")
 
 
 ENGLISH = Language("en")

@@ -181,7 +181,7 @@ LIMIT %(limit)s;
 
 -- name: select_page_miner
 -- One miner, by the name it chose, with what it has earned, and was paid.
-SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_message,
+SELECT m.miner_id, m.name, m.created_at, m.last_seen_at, m.banned_until > now() AS banned, m.payout_code,
        (SELECT credit_stroops FROM account_moves('miner/' || m.miner_id, 'credited')) AS earned_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'miner/' || m.miner_id), 0) AS due_stroops,
        coalesce((SELECT -balance_stroops FROM book_accounts WHERE account = 'paying/' || m.miner_id), 0) AS paying_stroops,

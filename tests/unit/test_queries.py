@@ -32,7 +32,7 @@ OWNERS = {
     "payouts": ["services/mining/"],
     "owed": ["services/owed.py"],
     "own_alerts": ["services/own_alerts.py"],
-    "own_wallets": ["services/own_wallets.py"],
+    "own_wallets": ["services/own_wallets.py", "services/prepaying.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],

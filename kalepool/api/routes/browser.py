@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from kalepool.api import sessions
 from kalepool.api.calls import context
-from kalepool.api.rendering import PageRoute, came_from, go_to, page
+from kalepool.api.rendering import PageRoute, came_from, go_to, page, words_of
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.errors import InputError
 from kalepool.services.farmers import require_account_address
 from kalepool.services.keys import Role
+from kalepool.view.reasons import told
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -44,6 +45,6 @@ async def sign_in_page(
             require_account_address(account)
             challenge = sign_in(request).challenge(account, passphrase)
         except InputError as error:
-            wrong = str(error)
+            wrong = told(error, words_of(request))
     known = {"account": account, "challenge": challenge, "wrong": wrong, "passphrase": passphrase, "unsigned": unsigned}
     return await page(request, template, 422 if wrong or unsigned else 200, **known | more)

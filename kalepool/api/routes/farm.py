@@ -17,14 +17,15 @@ from kalepool.api.rendering import PageRoute, go_to, page, words_of
 from kalepool.api.routes.browser import sign_in_page
 from kalepool.api.routes.sep10 import MOST_CHARACTERS, sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
-from kalepool.api.typed import FormError, percent, told
+from kalepool.api.typed import FormError, percent
 from kalepool.chain import Destination, require_destination
 from kalepool.errors import ChainError, ConflictError, InputError
-from kalepool.services import farmers, poolers, withdrawals
+from kalepool.services import farmers, own_wallets, poolers, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.view.farm import LEAVING_WHY, STATUSES
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -73,7 +74,7 @@ async def answer_challenge(request: Request, visitor: AnyVisitor, form: PageForm
     try:
         token = await sign_in(request).answer(ctx, signature_in(form), seconds=ctx.settings.browser_seconds)
     except InputError as error:
-        return await _sign_in_page(request, form.get("account"), unsigned=str(error))
+        return await _sign_in_page(request, form.get("account"), unsigned=told(error, words_of(request)))
     answer = go_to("/farm")
     await sessions.sign_in(request, visitor, token, answer)
     return answer
@@ -109,8 +110,9 @@ async def _join_page(
     wrong: str = "",
     challenge: str | None = None,
     trouble: str = "",
+    own_wrong: str = "",
 ) -> Response:
-    """`trouble`: why the payout wallet cannot be paid now."""
+    """`trouble`: why the payout wallet cannot be paid now; `own_wrong`: what is wrong with joining with one's own."""
     settings = context(request).settings
     open_ones = await poolers.open_poolers(context(request).database, after=None, limit=MOST_SHOWN)
     usual = {
@@ -124,10 +126,11 @@ async def _join_page(
     return await page(
         request,
         "farm/join.html",
-        422 if wrong else 200,
+        422 if wrong or own_wrong else 200,
         poolers=open_ones,
         wish=usual | (wish or {}),
         wrong=wrong,
+        own_wrong=own_wrong,
         challenge=challenge,
         trouble=trouble,
         wallet=wallet,
@@ -177,6 +180,25 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
     return go_to(f"/farm/{made.farmer.farmer_id}")
 
 
+@router.post("/farm/own-wallet")
+async def join_with_own_wallet(request: Request, caller: WalletVisitor, form: PageForm) -> Response:
+    """The wallet that signed in, as a farmer that plants itself."""
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    name = form.get("name", "").strip()
+    try:
+        if "agreed" not in form:
+            raise FormError(mark("read the terms, and say that you agree"))
+        if len(name) > NAME_LENGTH:
+            raise FormError(mark("a name has at most %(most)s characters"), most=NAME_LENGTH)
+        made = await own_wallets.register_oneself(
+            ctx, _id(form.get("pooler", "")), wallet, {"name": name} if name else {}, address=address_of(request)
+        )
+    except InputError as error:
+        return await _join_page(request, wallet, own_wrong=told(error, words_of(request)))
+    return go_to(f"/farm/{made.farmer.farmer_id}")
+
+
 async def payout_trouble(ctx: Context, destination: Destination, words: Language) -> str:
     """Why KALE cannot be paid there as it is now, in words; nothing where it can, or the network does not answer."""
     try:
@@ -185,7 +207,7 @@ async def payout_trouble(ctx: Context, destination: Destination, words: Language
     except ChainError:
         return ""
     except ConflictError as error:
-        return words.gettext(LEAVING_WHY[error.code]) if error.code in LEAVING_WHY else str(error)
+        return words.gettext(LEAVING_WHY[error.code]) if error.code in LEAVING_WHY else told(error, words)
     return ""
 
 

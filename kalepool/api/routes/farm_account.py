@@ -21,17 +21,19 @@ from kalepool.api.routes.farm import payout_trouble, signature_in
 from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_alerts
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
-from kalepool.api.typed import FormError, percent, stroops_of, told
+from kalepool.api.typed import FormError, percent, stroops_of
 from kalepool.chain import Status, deposit_envelope, send_deposit
 from kalepool.errors import ChainError, InputError
+from kalepool.marking import Sum
 from kalepool.services import farmers, leaving, postings, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
-from kalepool.units import amount, kale
+from kalepool.units import amount
 from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, tell
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/farm/{farmer_id:uuid}")
@@ -42,6 +44,9 @@ PARTS = ("state", "figures", "fund", "earnings", "withdrawals", "blocks")
 MOST_WITHDRAWALS = 10
 """Shown."""
 
+PREPAID_PAILS = 100
+"""A farmer that plants itself is asked to pay for so many ahead: about eight hours of blocks."""
+
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Looking
@@ -49,9 +54,12 @@ MOST_WITHDRAWALS = 10
 
 async def _farm(request: Request, farmer: Farmer) -> FarmView:
     ctx = context(request)
-    account, is_silent = None, False
+    account, holds, is_silent = None, 0, False
     try:
-        account = await ctx.lookups.account(farmer.custodial_wallet)
+        if not farmer.custodial_wallet.startswith("C"):
+            account = await ctx.lookups.account(farmer.custodial_wallet)
+        if farmer.plants_itself:
+            holds = await ctx.lookups.kale(farmer.custodial_wallet) or 0
     except ChainError:
         is_silent = True
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)
@@ -64,7 +72,18 @@ async def _farm(request: Request, farmer: Farmer) -> FarmView:
         min_spare_stroops=ctx.settings.min_spare_stroops,
         block_seconds=ctx.settings.chain.block_seconds,
         sponsored=ctx.accounts.sponsors > 0,
+        holds_stroops=holds,
+        deposit_stroops=ctx.settings.farmer_deposit_stroops,
     )
+
+
+def _paid_to(ctx: Context, farmer: Farmer) -> str:
+    """Where a deposit goes: to the farmer's wallet; of one that plants itself, to the treasury. Raises FormError."""
+    if not farmer.plants_itself:
+        return farmer.custodial_wallet
+    if ctx.accounts.treasury is None:
+        raise FormError(mark("the pool has no treasury yet: try again in a moment"))
+    return ctx.accounts.treasury.public_key
 
 
 async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
@@ -74,15 +93,21 @@ async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
     missing = view.missing
     asset, due = ("XLM", missing.native_stroops) if missing.native_stroops else ("KALE", missing.kale_stroops)
     leaves = farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED)
-    fund = None
-    if not leaves and due and not (asset == "KALE" and missing.trustline):
+    fund, treasury = None, ctx.accounts.treasury
+    if not leaves and not farmer.plants_itself and due and not (asset == "KALE" and missing.trustline):
         link = payment_link(network, farmer.custodial_wallet, asset, due)
         fund = {"asset": asset, "stroops": due, "link": link}
+    pay_to = farmer.custodial_wallet
+    if farmer.plants_itself and not leaves and treasury is not None:
+        pay_to, due = treasury.public_key, PREPAID_PAILS * farmer.price_stroops
+        link = payment_link(network, pay_to, "KALE", due)
+        fund = {"asset": "KALE", "stroops": due, "link": link} if due else None
     return {
         "farm": view,
         "farmer": farmer,
         "fund": fund,
-        "qr": qr_code(farmer.custodial_wallet),
+        "pay_to": pay_to,
+        "qr": qr_code(pay_to),
         "charts": _charts(view.blocks, language),
         "told": [(block, tell(block)) for block in view.blocks],
         "leaving_words": LEAVING_WHY,
@@ -102,9 +127,14 @@ def _charts(blocks: Sequence[Row], language: Language) -> dict[str, Any]:
     """Rewards and stakes by block, the oldest first."""
     rewards = [(row["block_index"], row["reward_stroops"]) for row in blocks if row["reward_stroops"] is not None]
     stakes = [(row["block_index"], row["stake_stroops"]) for row in blocks if row["stake_stroops"] is not None]
-    earned = language.say(mark("%(sum)s KALE, without stakes"), sum=kale(sum(each for _, each in rewards)))
-    staked = language.say(mark("at most %(most)s KALE"), most=kale(max((each for _, each in stakes), default=0)))
-    return {"rewards": block_chart(rewards[::-1], earned), "stakes": block_chart(stakes[::-1], staked)}
+    earned = language.say(mark("%(sum)s KALE, without stakes"), sum=language.kale(sum(each for _, each in rewards)))
+    staked = language.say(
+        mark("at most %(most)s KALE"), most=language.kale(max((each for _, each in stakes), default=0))
+    )
+    return {
+        "rewards": block_chart(rewards[::-1], earned, language),
+        "stakes": block_chart(stakes[::-1], staked, language),
+    }
 
 
 @router.get("")
@@ -170,7 +200,7 @@ async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor,
     try:
         wishes = Wishes(
             stake_percentage=percent(form.get("stake", "")),
-            stake_most_stroops=stroops_of(most) if most else None,
+            stake_most_stroops=stroops_of(most, words_of(request)) if most else None,
             unlimited=not most,
         )
     except FormError as error:
@@ -219,17 +249,25 @@ async def show_deposit(
     assert wallet is not None
     by_script = "application/json" in request.headers.get("accept", "")
     try:
-        stroops = stroops_of(wanted)
+        stroops = stroops_of(wanted, words_of(request))
+        to = _paid_to(ctx, farmer)
         await _require_may_deposit(ctx, farmer, wallet, asset, stroops)
     except FormError as error:
         if by_script:
             raise
         return await _account_page(request, farmer, {"amount": wanted}, deposit=told(error, words_of(request)))
     sent = {"kale_stroops" if asset == "KALE" else "native_stroops": stroops}
-    transaction = await deposit_envelope(ctx.chain, wallet, farmer.custodial_wallet, **sent)
+    transaction = await deposit_envelope(ctx.chain, wallet, to, **sent)
     if by_script:
         return JSONResponse({"transaction": transaction}, headers=HEADERS)
-    known = {"farmer": farmer, "asset": asset, "stroops": stroops, "transaction": transaction, "wallet": wallet}
+    known = {
+        "farmer": farmer,
+        "to": to,
+        "asset": asset,
+        "stroops": stroops,
+        "transaction": transaction,
+        "wallet": wallet,
+    }
     return await page(request, "farm/deposit.html", **known, passphrase=ctx.settings.chain.passphrase)
 
 
@@ -237,6 +275,10 @@ async def _require_may_deposit(ctx: Context, farmer: Farmer, wallet: str, asset:
     """What the network would refuse is told before anybody signs. Raises FormError, RpcUnavailableError."""
     if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
         raise FormError(mark("this farmer leaves: send it nothing more"))
+    if farmer.plants_itself and asset != "KALE":
+        raise FormError(mark("the pool is paid ahead in KALE"))
+    if wallet.startswith("C"):
+        raise FormError(mark("this page sends nothing from a contract: pay with the wallet itself"))
     account = await ctx.lookups.account(wallet)
     if account is None:
         raise FormError(mark("your wallet has no account on this network yet: it needs XLM first"))
@@ -246,9 +288,9 @@ async def _require_may_deposit(ctx: Context, farmer: Farmer, wallet: str, asset:
     if stroops > held:
         raise FormError(
             mark("your wallet has %(held)s %(asset)s to send: %(sum)s are more"),
-            held=amount(held),
+            held=Sum(held),
             asset=asset,
-            sum=amount(stroops),
+            sum=Sum(stroops),
         )
 
 
@@ -258,13 +300,12 @@ async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form
     farmer = await visible_farmer(request, caller, farmer_id)
     wallet = caller.subject_wallet
     assert wallet is not None
-    sending = send_deposit(context(request).chain, signature_in(form), wallet, farmer.custodial_wallet)
+    ctx = context(request)
     try:
+        sending = send_deposit(ctx.chain, signature_in(form), wallet, _paid_to(ctx, farmer))
         outcome = await finish(request, sending)
         if outcome.status is Status.FAILED:
-            raise FormError(
-                mark("the network did not take the payment: %(reason)s"), reason=outcome.error or outcome.result_code
-            )
+            raise FormError(mark("the network did not take the payment: %(reason)s"), reason=outcome.error or "–")
     except InputError as error:
         return await _account_page(request, farmer, form, deposit=told(error, words_of(request)))
     return go_to(f"/farm/{farmer_id}?done=deposit")
@@ -306,7 +347,7 @@ async def _withdraw_page(
         try:
             if not everything and not wanted.strip():
                 raise FormError(mark("how much? Write an amount, or take all of it"))
-            stroops = have if everything else stroops_of(wanted)
+            stroops = have if everything else stroops_of(wanted, words_of(request))
             await _require_withdrawable(request, farmer, view, asset, stroops)
             challenge = _challenge(request, caller.subject_wallet or "", _withdrawal(farmer, asset, stroops))
         except InputError as error:
@@ -318,7 +359,7 @@ async def _withdraw_page(
         farm=view,
         farmer=farmer,
         asset=asset,
-        wanted=amount(stroops) if stroops else wanted or "",
+        wanted=words_of(request).amount(stroops) if stroops else wanted or "",
         stroops=stroops,
         wrong=wrong,
         challenge=challenge,
@@ -377,7 +418,9 @@ async def _leave_page(request: Request, caller: Principal, farmer: Farmer, wrong
         return go_to(f"/farm/{farmer.farmer_id}")
     known = await _known(request, farmer)
     challenge = _challenge(request, caller.subject_wallet or "", _departure(farmer))
-    known["trouble"] = await payout_trouble(context(request), farmer.destination, words_of(request))
+    known["trouble"] = ""
+    if not farmer.plants_itself:
+        known["trouble"] = await payout_trouble(context(request), farmer.destination, words_of(request))
     status = 422 if wrong else 200
     return await page(request, "farm/leave.html", status, **known, challenge=challenge, wrong=wrong)
 
@@ -398,6 +441,8 @@ async def leave(request: Request, farmer_id: UUID, caller: WalletVisitor, form: 
 
 def _departure(farmer: Farmer) -> Deed:
     to = farmer.payout_wallet
+    if farmer.plants_itself:
+        return Deed(f"leave with {to[:6]}...{to[-6:]}", ("leave", str(farmer.farmer_id), to))
     return Deed(f"leave, all to {to[:6]}...{to[-6:]}", ("leave", str(farmer.farmer_id), to, farmer.payout_memo or ""))
 
 

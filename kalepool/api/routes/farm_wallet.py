@@ -11,12 +11,13 @@ from kalepool.api.calls import context, finish
 from kalepool.api.rendering import PageRoute, go_to, page, words_of
 from kalepool.api.routes.farm import signature_in
 from kalepool.api.sessions import PageForm, WalletVisitor
-from kalepool.api.typed import FormError, told
+from kalepool.api.typed import FormError
 from kalepool.chain import BASE_RESERVE_STROOPS, Account, Status, send_trustline, trustline_envelope
 from kalepool.config import Settings
 from kalepool.errors import InputError
 from kalepool.networks import DEVNET
 from kalepool.units import STROOPS
+from kalepool.view.reasons import told
 from kalepool.view.words import mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/farm/wallet")
@@ -65,8 +66,7 @@ async def trust(request: Request, caller: WalletVisitor, form: PageForm) -> Resp
     try:
         outcome = await finish(request, send_trustline(context(request).chain, signature_in(form), wallet))
         if outcome.status is Status.FAILED:
-            reason = outcome.error or outcome.result_code
-            raise FormError(mark("the network did not take it: %(reason)s"), reason=reason)
+            raise FormError(mark("the network did not take it: %(reason)s"), reason=outcome.error or "–")
     except InputError as error:
         return await _wallet_page(request, wallet, told(error, words_of(request)))
     return go_to("/farm/wallet")

@@ -26,16 +26,17 @@ from kalepool.api.routes.own_alert_forms import alerts_known, send_test, set_ale
 from kalepool.api.routes.page import how_to_verify
 from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import AnyVisitor, PageForm
-from kalepool.api.typed import FormError, stroops_of, told
+from kalepool.api.typed import FormError, stroops_of
 from kalepool.chain import Destination, require_destination
 from kalepool.clock import steady_now
 from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.marking import Sum
 from kalepool.services.keys import Role, add_own_key, own_keys
 from kalepool.services.mining import Mining, miners, payout_records, payout_wallets
 from kalepool.services.mining.payout_wishes import NothingDueError, wish
 from kalepool.services.signin import Deed
-from kalepool.units import amount, kale
 from kalepool.view.mining import OUTCOMES, MinerAccount, read_account
+from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix=f"{HOME}/{{miner_id:uuid}}")
@@ -60,7 +61,7 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
     settings = context(request).settings
     words = Language(language_of(request))
     sums = list(reversed(account.earnings))
-    said = words.say(mark("%(sum)s KALE"), sum=kale(sum(stroops for _, stroops in sums)))
+    said = words.say(mark("%(sum)s KALE"), sum=words.kale(sum(stroops for _, stroops in sums)))
     own = account.balance["payout_threshold_stroops"] or 0
     return {
         "account": account,
@@ -68,7 +69,7 @@ async def _known(request: Request, account: MinerAccount) -> dict[str, Any]:
         "banned": (account.miner.banned_until or steady_now()) > steady_now(),
         "balance": account.balance,
         "threshold": max(own, settings.payout_threshold_stroops),
-        "chart": block_chart(sums, said),
+        "chart": block_chart(sums, said, words),
         "outcomes": OUTCOMES,
         "settings": settings,
         "explorer_url": settings.chain.explorer_url,
@@ -172,12 +173,12 @@ async def change_terms(request: Request, miner_id: UUID, caller: OwnMiner, form:
     wanted = form.get("threshold", "").strip()
     least = context(request).settings.payout_threshold_stroops
     try:
-        stroops = stroops_of(wanted) if wanted else None
+        stroops = stroops_of(wanted, words_of(request)) if wanted else None
         if stroops is not None and stroops < least:
             raise FormError(
                 mark("%(typed)s KALE are less than the pool's least, %(least)s"),
-                typed=amount(stroops),
-                least=amount(least),
+                typed=Sum(stroops),
+                least=Sum(least),
             )
     except FormError as error:
         return await _refused(request, miner_id, caller, form, "terms", error)
@@ -190,14 +191,14 @@ async def pay_now(request: Request, miner_id: UUID, caller: OwnMiner, form: Page
     """All that is due, with the next round. `once`: the page's own, so that a second click is the same."""
     once = form.get("once", "")
     if not _ONCE.fullmatch(once):
-        raise InputError("this form is not whole: load the page and try again")
+        raise InputError(mark("this form is not whole: load the page and try again"))
     try:
         await wish(context(request), miner_id, f"page {once}")
     except NothingDueError as error:
         said = words_of(request).say(
             mark("%(due)s KALE are due: from %(least)s KALE on they are paid when you ask"),
-            due=amount(error.due_stroops),
-            least=amount(error.least_stroops),
+            due=Sum(error.due_stroops),
+            least=Sum(error.least_stroops),
         )
         return await _account_page(request, miner_id, caller, form, 409, payouts=said)
     except InputError as error:
@@ -219,7 +220,7 @@ async def _change_wallet(request: Request, miner_id: UUID, form: PageForm) -> Re
     ctx = context(request)
     wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
     if wanted.is_contract:
-        raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
+        raise ConflictError(mark("miners are paid to an account, G… or M…, not to a contract"))
     balance = await payout_records.balance(ctx.database, miner_id)
     old = balance["payout_wallet"]
     if (wanted.address, wanted.memo) == (old, balance["payout_memo"]):

@@ -24,6 +24,7 @@ from kalepool.services.keys import Role
 from kalepool.services.mining import miners, payout_records, payout_wallets
 from kalepool.services.mining.miners import NewMiner
 from kalepool.services.signin import addresses
+from kalepool.view.reasons import told
 from kalepool.view.words import mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -134,7 +135,7 @@ async def join(request: Request, visitor: AnyVisitor, form: PageForm) -> Respons
             wish["invite"] or None,
         )
     except InputError as error:
-        known = await _welcome(request, visitor) | {"wish": wish, "refused": str(error)}
+        known = await _welcome(request, visitor) | {"wish": wish, "refused": told(error, words_of(request))}
         answer = await sign_in_page(request, "mine/welcome.html", None, **known)
         answer.status_code = 422
         return answer

@@ -28,12 +28,17 @@ function tell(form, error) {
   say(form, error.which || "refused", (error && error.message) || String(error));
 }
 
-// The pool's answers say what is wrong in `detail`.
+// The pool's answers say what is wrong in `detail`: pages in the reader's language, the API in English and by a code.
+function reasonOf(problem) {
+  const known = words.content.querySelector(`[data-code="${problem.code}"]`);
+  return known ? known.textContent : problem.detail;
+}
+
 async function ask(path, credentials) {
   const answer = await fetch(path, { credentials, headers: { Accept: "application/json" } })
     .catch(() => { throw new Untrue("lost", ""); });
   const found = await answer.json();
-  if (!answer.ok) throw new Untrue("pool", found.detail);
+  if (!answer.ok) throw new Untrue("pool", reasonOf(found));
   return found;
 }
 
@@ -128,9 +133,9 @@ for (const slide of document.querySelectorAll(".slide")) {
   const mean = () => {
     const figures = document.querySelector("#figures [data-held]");
     if (!figures) return;
-    const ceiling = most && Number(most.value) || Infinity;
+    const ceiling = most && typedNumber(most.value) || Infinity;
     const sum = Math.min(Number(figures.dataset.held) / 1e7 * Number(number.value) / 100, ceiling);
-    const text = (Math.floor(Math.max(sum, 0) * 100) / 100).toLocaleString("en", { minimumFractionDigits: 2 });
+    const text = readerNumber(Math.floor(Math.max(sum, 0) * 100) / 100, 2);
     document.getElementById(number.getAttribute("aria-describedby")).textContent = said("stake", text);
   };
   range.addEventListener("input", () => { number.value = range.value; mean(); });

@@ -1,4 +1,5 @@
 // Times in the reader's zone and form: those of today without their date. Without this script they are UTC, with it.
+// And numbers, as the page's language has them.
 "use strict";
 
 const language = document.documentElement.lang;
@@ -10,6 +11,17 @@ function format(at, form) {
   const key = JSON.stringify(form);
   if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(locale, form));
   return formatters.get(key).format(at);
+}
+
+// A number with so many decimals, in the form of the page's language.
+function readerNumber(value, places) {
+  return value.toLocaleString(language, { minimumFractionDigits: places, maximumFractionDigits: places });
+}
+
+// A number as it is typed in the page's language; NaN where it is none.
+function typedNumber(text) {
+  const point = (1.5).toLocaleString(language)[1];
+  return Number(text.replaceAll(point === "," ? "." : ",", "").replace(point, "."));
 }
 
 function readerTime(at, seconds) {

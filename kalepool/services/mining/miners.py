@@ -15,6 +15,7 @@ from kalepool.config import Settings
 from kalepool.custody import Custody
 from kalepool.database import Database, Session, new_id
 from kalepool.errors import ConflictError, ForbiddenError, NotFoundError
+from kalepool.marking import mark
 from kalepool.names import require_name
 from kalepool.policy.shares import Hashrate, estimate_hashrate
 from kalepool.services.farmers import require_account_address
@@ -154,15 +155,15 @@ async def register(
     invite: str | None = None,
 ) -> NewMiner:
     """A new miner and its key. Raises InviteError, InputError for a wrong name or payout wallet."""
-    require_name(name, "a miner")
+    require_name(name)
     if payout_wallet is not None:
         require_account_address(payout_wallet)
     async with database.transaction() as tx:
         if settings.miner_registration == "invite":
             if invite is None:
-                raise InviteError("an invitation is needed to register here; ask the pool's operator for one")
+                raise InviteError(mark("an invitation is needed to register here; ask the pool's operator for one"))
             if not await tx.execute("use_miner_invite", invite_hash=_hash_invite(invite)):
-                raise InviteError("this invitation is unknown, used up or expired; ask for another")
+                raise InviteError(mark("this invitation is unknown, used up or expired; ask for another"))
         miner = await tx.fetch_one("insert_miner", row=Miner, miner_id=new_id(), name=name, payout_wallet=payout_wallet)
         assert miner is not None
         await seal_new(tx, custody, miner.miner_id, payout_wallet)

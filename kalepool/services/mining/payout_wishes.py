@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kalepool.errors import ConflictError, DuplicateRowError
+from kalepool.marking import mark
 from kalepool.policy import paying
 from kalepool.policy.paying import PayoutReason
 from kalepool.services.books.held import require_even
@@ -58,7 +59,7 @@ async def wish(ctx: Context, miner_id: UUID, idempotency_key: str) -> Payout:
             raise error
         treasury = await read_treasury(ctx.database)
         if not paying.affordable([stroops], treasury.free_stroops):
-            raise PayoutOpenError("the treasury is waiting for fees to be collected: ask again in some minutes")
+            raise PayoutOpenError(mark("the treasury is waiting for fees to be collected: ask again in some minutes"))
         try:
             async with ctx.database.transaction() as session:
                 [payout_id] = await payouts.claim(session, wanted, idempotency_key)

@@ -90,7 +90,7 @@ class Mining:
         self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
         self._day = blocks_per_day(settings.chain)
-        self._owed: dict[UUID, int] = {}
+        self._owed: Mapping[UUID, int] = {}
         self._owed_at = -1  # the block it was read for
         self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
@@ -390,7 +390,7 @@ class Mining:
         places = await self._database.fetch_all("select_places", row=FarmerPlace)
         newest = max((place.block_index for place in places), default=0)
         if newest != self._owed_at:  # what is owed changes with the block
-            self._owed = await read_owed(self._database, newest, self._day)
+            self._owed = (await read_owed(self._database, newest, self._day)).zeros
             self._owed_at = newest
         self.dealer.set_places(places, self._owed, steady_now())
 

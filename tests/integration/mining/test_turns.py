@@ -23,11 +23,16 @@ from tests.integration.mining.conftest import CUSTODY, Field, make_field
 pytestmark = pytest.mark.anyio
 
 
+def gap_of(zeros: int) -> int:
+    """A work's gap in `add_block`: some below the block's least, some above its most. A later work has more of both."""
+    return 3 * zeros // 2
+
+
 async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], bounds: tuple[int, int]) -> None:
-    """A block with these pails, None for one without work."""
+    """A block with these pails, None for one without work; gaps of 2 to 9 count."""
     await field.execute(
         "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
-        "min_zeros, max_zeros, staked_total_stroops, normalized_total) VALUES (%s, %s, %s, 0, 9, 0, 9, %s, %s, 0, 0) "
+        "min_zeros, max_zeros, staked_total_stroops, normalized_total) VALUES (%s, %s, %s, 2, 9, 0, 9, %s, %s, 0, 0) "
         "ON CONFLICT DO NOTHING",
         *(index, bytes(32), datetime.now(UTC), *bounds),
     )
@@ -40,8 +45,8 @@ async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], 
         for one in () if best is None else {best, max(best - 1, 0)}:  # a work may be improved
             await field.execute(
                 "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap) "
-                "VALUES (%s, %s, %s, %s, 'worked', %s, 5)",
-                *(new_id(), index, field.pooler_id, farmer_id, one),
+                "VALUES (%s, %s, %s, %s, 'worked', %s, %s)",
+                *(new_id(), index, field.pooler_id, farmer_id, one, gap_of(one)),
             )
 
 
@@ -56,28 +61,29 @@ async def fail_to_plant(field: Field, index: int, farmer_id: UUID) -> None:
 async def test_who_was_away_for_hours_comes_back_with_what_it_was_owed(field: Field, database: Database) -> None:
     away, other, *_ = field.farmers
     await add_block(field, 100, dict.fromkeys(field.farmers, 8) | {away: 7}, (5, 8))
-    before = (await read_owed(database, 101, 288))[away]
-    assert before == 750_000, "three zeros for the three others, two for this one"
+    before = (await read_owed(database, 101, 288)).zeros[away]
+    assert before == 250_000, "all of them for the three others, two thirds for this one"
     for index in range(101, 130):
         await fail_to_plant(field, index, away)
         await add_block(field, index, {farmer: 8 for farmer in field.farmers if farmer != away}, (5, 8))
     await field.execute("UPDATE farmers SET status = 'leaving' WHERE farmer_id = %s", other)
     await add_block(field, 130, {farmer: 8 for farmer in field.farmers if farmer not in (away, other)}, (5, 8))
-    debts = await read_owed(database, 130, 288)
+    debts = (await read_owed(database, 130, 288)).zeros
     assert debts[away] == pytest.approx(before * (288 - 29) / 288, abs=1), "only fading"
-    debts = await read_owed(database, 131, 288)
+    debts = (await read_owed(database, 131, 288)).zeros
     assert debts[other] < 0, "nor does who leaves earn more"
     assert debts[away] > before, "but whom the pool leaves out is owed its part"
 
 
 async def test_what_the_database_says_is_what_the_policy_defines(field: Field, database: Database) -> None:
     dice, other = random.Random(5), await make_field(field.url, farmers=2)
-    past: dict[int, dict[UUID, int]] = {}
-    more: dict[int, dict[UUID, int]] = {}
+    pools = (field, other)
+    zeros: list[dict[int, dict[UUID, float]]] = [{}, {}]
+    gaps: list[dict[int, dict[UUID, float]]] = [{}, {}]
     planted_once: set[UUID] = set()
     for index in range(30, 40):
         bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
-        for pool in (field, other):
+        for number, pool in enumerate(pools):
             pails = {farmer: dice.choice((None, *range(11))) for farmer in pool.farmers if dice.random() < 0.7}
             await add_block(pool, index, pails, bounds)
             away = [farmer for farmer in pool.farmers if farmer not in pails and dice.random() < 0.5]
@@ -85,11 +91,17 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
                 await fail_to_plant(pool, index, farmer)
             if index >= 32 and pails:
                 left_out = planted_once.difference(pails, away).intersection(pool.farmers)
-                counted = {farmer: turns.paying_zeros(zeros, *bounds) for farmer, zeros in pails.items()}
-                (past if pool is field else more)[index] = counted | dict.fromkeys(left_out, 0)
+                none = dict.fromkeys(left_out, 0)
+                paying = {farmer: turns.points_part(best, *bounds) for farmer, best in pails.items()}
+                parts = {
+                    f: turns.points_part(None if best is None else gap_of(best), 2, 9) for f, best in pails.items()
+                }
+                zeros[number][index], gaps[number][index] = paying | none, parts | none
             planted_once |= pails.keys()
-    expected = turns.owed(past, 40, 8) | turns.owed(more, 40, 8)
-    assert await read_owed(database, 40, 8) == expected and len(set(expected.values())) > 2
+    debts = await read_owed(database, 40, 8)
+    assert debts.zeros == pytest.approx(turns.owed(zeros[0], 40, 8) | turns.owed(zeros[1], 40, 8), abs=1)
+    assert debts.gap == pytest.approx(turns.owed(gaps[0], 40, 8) | turns.owed(gaps[1], 40, 8), abs=1)
+    assert len(set(debts.zeros.values())) > 2 and len(set(debts.gap.values())) > 2
 
 
 async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, settings: Settings) -> None:

@@ -63,6 +63,28 @@ async def test_whom_to_plant_for(farm) -> None:
     assert [item.farmer_id for item in rest.planted if not item.already] == [last]
 
 
+async def test_whom_most_gap_is_owed_is_planted_earliest(farm) -> None:
+    """Among those who have a place, though all three have the same zeros."""
+    made = await farm.add_farmers(3, kale_stroops=0)
+    await plant.plant(farm.ctx, 0, farm.pooler_id)
+    await farm.rows(
+        "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
+        "min_zeros, max_zeros, staked_total_stroops, normalized_total) "
+        "VALUES (0, sha256('x'), now(), 1, 9, 0, 9, 0, 5, 0, 0)"
+    )
+    for farmer, gap in zip(made, (9, 3, 6), strict=True):
+        await farm.rows(
+            "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap) "
+            f"SELECT gen_random_uuid(), 0, pooler_id, farmer_id, 'worked', 5, {gap} FROM farmers "
+            f"WHERE farmer_id = '{farmer.farmer_id}'"
+        )
+    await farm.end_block()
+    farm.ctx.settings = farm.ctx.settings.model_copy(update={"plant_batch": 1})
+    await plant.plant(farm.ctx, 1, farm.pooler_id)
+    rows = await farm.rows("SELECT farmer_id FROM plantings WHERE block_index = 1 ORDER BY event_id")
+    assert [farmer_id for (farmer_id,) in rows] == [made[1].farmer_id, made[2].farmer_id, made[0].farmer_id]
+
+
 async def test_the_most_owed_is_planted_first_and_who_cannot_be_takes_no_place(farm) -> None:
     """Three farmers, one place: two are owed as much, and one of them has nothing left."""
     lucky, owed, poor = await farm.add_farmers(3, kale_stroops=0)
@@ -74,7 +96,7 @@ async def test_the_most_owed_is_planted_first_and_who_cannot_be_takes_no_place(f
         "min_zeros, max_zeros, staked_total_stroops, normalized_total) "
         "VALUES (0, decode(repeat('00', 32), 'hex'), now(), 0, 9, 0, 9, 0, 1, 0, 0)"
     )
-    debts = await read_owed(farm.ctx.database, 1, 10)
+    debts = (await read_owed(farm.ctx.database, 1, 10)).zeros
     assert debts == {lucky.farmer_id: -666667, owed.farmer_id: 333333, poor.farmer_id: 333333}
     await farm.end_block()
     accounts = await farm.ctx.chain.read_accounts([poor.custodial_wallet])

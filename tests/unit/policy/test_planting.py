@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.foresight import PRIOR_GAP, PastBlock, Rivals, _served, paying_zeros
-from kalepool.policy.planting import PlantingQuestion, SitOut, budget_left, in_words, plan_block
+from kalepool.policy.planting import PlantingQuestion, SitOut, budget_left, plan_block
 from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
 from kalepool.policy.stake import StakeQuestion, _Worth, ceiling_of, common_stake, stake_of
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import normalise, scale
+from kalepool.view.sitting_out import in_words
 
 KALE = 10**7
 LIMIT = st.none() | st.integers(0, 20_000 * KALE)

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.search import pick
-from kalepool.policy.turns import ONE_ZERO, at_once, in_turn, owed, paying_zeros
+from kalepool.policy.turns import ONE, at_once, in_turn, owed, points_part
+from kalepool.protocol.model import ZERO_ENTROPY, Block
+from kalepool.protocol.rewards import normalise
 
 
 def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, int]]]:
@@ -17,9 +19,16 @@ def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, 
     return st.lists(block, max_size=most).map(lambda blocks: dict(enumerate(blocks)))
 
 
-def test_only_zeros_within_the_bounds_count() -> None:
-    assert [paying_zeros(zeros, 5, 8) for zeros in (None, 3, 5, 6, 8, 9)] == [0, 0, 0, 1, 3, 3]
-    assert paying_zeros(7, 4, 4) == 0
+@given(st.integers(0, 90), st.integers(0, 90), st.integers(1, 90))
+def test_points_count_as_the_contract_gives_them(value: int, least: int, span: int) -> None:
+    """Of bounds whose range is the largest, which is the scale, and so is not rounded."""
+    block = Block(0, least, 0, 0, least + span, 0, 0, ZERO_ENTROPY, 0, 0)
+    points, _, _ = normalise(block, value, 0, 0)
+    assert points_part(value, least, least + span) == (points if value > least else 0) / span
+
+
+def test_without_work_or_range_there_are_none() -> None:
+    assert points_part(None, 0, 9) == points_part(7, 4, 4) == points_part(7, 9, 4) == 0
 
 
 @given(blocks_of("abcde", 20))
@@ -32,7 +41,7 @@ def test_debts_cancel_out(blocks: dict[int, dict[str, int]]) -> None:
 
 def test_a_block_weighs_the_less_the_older_it_is() -> None:
     block = {5: {"a": 0, "b": 2}}
-    debts = [owed(block, index, 4).get("a", 0) / ONE_ZERO for index in (5, 6, 7, 9, 10)]
+    debts = [owed(block, index, 4).get("a", 0) / ONE for index in (5, 6, 7, 9, 10)]
     assert debts == [0, 1, 0.75, 0.25, 0]
 
 
@@ -46,7 +55,7 @@ def test_who_is_away_is_owed_no_more_when_it_comes_back(
     later = index + len(away)
     back = owed(everything, later, 288).get("a", 0)
     assert back == owed(before, later, 288).get("a", 0)
-    assert abs(back) <= sum(9 * ONE_ZERO for block in before.values() if "a" in block)
+    assert abs(back) <= sum(9 * ONE for block in before.values() if "a" in block)
 
 
 @given(st.integers(2, 9), st.data())
@@ -83,13 +92,13 @@ def test_equals_with_scarce_power_get_the_same_over_days() -> None:
     dice = random.Random(1)
     farmers = list("abcdefgh")
     had = dict.fromkeys(farmers, 0)
-    past: dict[int, dict[str, int]] = {}
+    past: dict[int, dict[str, float]] = {}
     for block in range(1000):
         turns = in_turn(farmers, owed(past, block, 288), block.to_bytes(4, "big"))
         zeros = [5] * len(turns)
         for _ in range(dice.choice((1, 3, 5, 7, 9))):
             zeros[pick(zeros, dice.randrange(4), 5, hashes=1e5)] += 1
-        past[block] = {farmer: paying_zeros(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)}
+        past[block] = {farmer: points_part(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)}
         for farmer, z in zip(turns, zeros, strict=True):
             had[farmer] += z - 5
         assert max(had.values()) - min(had.values()) <= 2

@@ -25,16 +25,16 @@ let run = null; // what goes on between a click on start and the end
 
 function rateText(rate) {
   for (const unit of ["H/s", "kH/s", "MH/s"]) {
-    if (rate < 1000) return rate.toFixed(unit === "H/s" ? 0 : 1) + " " + unit;
+    if (rate < 1000) return readerNumber(rate, unit === "H/s" ? 0 : 1) + " " + unit;
     rate /= 1000;
   }
-  return rate.toFixed(1) + " GH/s";
+  return readerNumber(rate, 1) + " GH/s";
 }
 
 // Stroops, a string of digits, as KALE: rounded towards zero, like everywhere.
 function kale(stroops) {
   const digits = stroops.padStart(8, "0");
-  return digits.slice(0, -7).replace(/\B(?=(\d{3})+$)/g, ",") + "." + digits.slice(-7, -5);
+  return readerNumber(Number(digits.slice(0, -7)), 0) + (0.5).toLocaleString(language)[1] + digits.slice(-7, -5);
 }
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -287,7 +287,8 @@ class Miner {
       problem = await answer.json();
     } catch { /* a proxy's */ }
     const ours = String(problem.type).startsWith("urn:kalepool:problem:");
-    const text = ours ? `${problem.title}: ${problem.detail}` : `${answer.status}`;
+    const known = ours && words.querySelector(`[data-code="${problem.code}"]`);
+    const text = known ? known.textContent : ours ? `${problem.title}: ${problem.detail}` : `${answer.status}`;
     const wait = Number(answer.headers.get("Retry-After")) * 1000;
     if (ours && ([401, 404, 405, 422].includes(answer.status) || (answer.status === 403 && !wait))) throw new Refused(text);
     this.problem = text;
