@@ -44,6 +44,7 @@ from kalepool.api.routes import (
     self_service,
     sep10,
     showing,
+    webhooks,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -137,6 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        webhooks,
         browser_miner,
         self_planters,
         page,
