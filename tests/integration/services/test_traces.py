@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from kalepool import tracing
 from kalepool.coordinator.pool_api import ApiError, PoolApi
@@ -33,6 +33,12 @@ def recording(share_part: float = 1.0) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     with tracing.tracing(None, "test", share_part=share_part, processor=SimpleSpanProcessor(exporter)):
         yield exporter
+
+
+def ids(each: ReadableSpan) -> SpanContext:
+    found = each.get_span_context()
+    assert found is not None
+    return found
 
 
 class Spans:
@@ -52,7 +58,7 @@ class Spans:
         """Its name, and that of what it is a part of, up to the whole."""
         names = [each.name]
         while each.parent is not None:
-            each = next(other for other in self.all if other.context.span_id == each.parent.span_id)
+            each = next(other for other in self.all if ids(other).span_id == each.parent.span_id)
             names.append(each.name)
         return names
 
@@ -81,13 +87,13 @@ async def test_a_block_is_one_trace_from_the_plan_to_the_ledger(farm) -> None:
     for action in ("plant", "work", "harvest"):
         carried = spans.one("transaction", action=action)
         assert spans.path(carried) == ["transaction", f"api {action}", action, "block"]
-        assert carried.context.trace_id == whole.context.trace_id
-        inside = [each for each in spans.all if each.parent and each.parent.span_id == carried.context.span_id]
+        assert ids(carried).trace_id == ids(whole).trace_id
+        inside = [each for each in spans.all if each.parent and each.parent.span_id == ids(carried).span_id]
         assert {each.name for each in inside} == parts
         assert dict(carried.attributes or {})["status"] == "applied"
     failed = spans.one("plant", block=7)
     assert failed.status.status_code is StatusCode.ERROR and failed.status.description == "api"
-    assert failed.context.trace_id != whole.context.trace_id
+    assert ids(failed).trace_id != ids(whole).trace_id
     said = " ".join(str(dict(each.attributes or {})) for each in spans.all)
     assert farm.pooler_key not in said
 
