@@ -22,6 +22,7 @@ problems.py   errors as application/problem+json
 typed.py      what people type into forms
 questions.py  what a page asks once more before it is done
 models.py     types that several routers share
+webhook_shapes.py  what webhooks are sent: the views of the API
 paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time
 sse.py        messages to all who look, compressed once

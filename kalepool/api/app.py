@@ -45,6 +45,7 @@ from kalepool.api.routes import (
     self_service,
     sep10,
     showing,
+    webhooks,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -139,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         earnings,
         operator,
         owning,
+        webhooks,
         browser_miner,
         self_planters,
         page,

@@ -98,7 +98,14 @@ class Cast:
         if "{searcher}" in template:  # each call may retire the one it has
             rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
             searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
+        hook = {"webhook_id": new_id(), "event_id": new_id()}
+        if "{webhook_id}" in template:  # so may the one that each call deletes
+            address = "https://receiver.example/kale"
+            about: dict[str, Any] = {"url": address, "types": ["harvest"], "secret_sealed": b""}
+            await self.database.execute("insert_webhook", webhook_id=hook["webhook_id"], **about)
+            await self.database.execute("insert_webhook_test", **hook, body="{}")
         names = {
+            **hook,
             "invite_id": (await mining_accounts.create_invite(self.database, "", 1, 3600)).invite_id,
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,
@@ -236,6 +243,14 @@ TABLE: dict[str, Call] = {
     "GET /operator/actions": Call({OPERATOR}),
     "GET /operator/invites": Call({OPERATOR}),
     "GET /operator/waiting": Call({OPERATOR}),
+    "GET /operator/webhooks": Call({OPERATOR}),
+    "POST /operator/webhooks": Call(
+        {OPERATOR}, lambda _: {"url": "https://receiver.example/kale", "types": ["block.closed", "payout"]}
+    ),
+    "DELETE /operator/webhooks/{webhook_id}": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/test": Call({OPERATOR}),
+    "GET /operator/webhooks/{webhook_id}/deliveries": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/deliveries/{event_id}/again": Call({OPERATOR}),
     "GET /operator/results/{by}": Call({OPERATOR}),
     "GET /operator/audit/{what}": Call({OPERATOR}),
 }
