@@ -43,6 +43,7 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    sep45,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -130,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
         self_service,
         csv_exports,
         sep10,
+        sep45,
         keys,
         miner,
         closings,

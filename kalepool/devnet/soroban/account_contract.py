@@ -1,7 +1,7 @@
 """A contract account of one key, after soroban-examples' `account`: who signs for a wallet with a C… address.
 
-`__constructor(owner: BytesN<32>)`; `__check_auth` takes one signature, as SDKs make them: a vec with a map of public_key
-and signature. What is called it does not look at.
+`__constructor(owner: BytesN<32>)`; `__check_auth` takes one signature, as SDKs make them: a vec with a map of
+public_key and signature. What is called it does not look at.
 """
 
 from __future__ import annotations

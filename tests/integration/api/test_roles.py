@@ -17,6 +17,7 @@ from stellar_sdk import Keypair
 
 from kalepool.api.limits import RateLimits
 from kalepool.database import Database, new_id
+from kalepool.networks import DEVNET
 from kalepool.services import browsing, poolers
 from kalepool.services.farmers import Farmer
 from kalepool.services.keys import Role, create_key, find_owner, key_hash
@@ -132,6 +133,8 @@ TABLE: dict[str, Call] = {
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
+    "GET /auth/contracts": Call(EVERYBODY, params={"account": str(DEVNET.tractor_id)}),
+    "POST /auth/contracts": Call(EVERYBODY, lambda _: {"authorization_entries": "no challenge"}),
     # poolers
     "POST /farmers/register": Call(
         POOLERS, lambda cast: {"pooler_id": str(cast.pooler_id), "payout_wallet": cast.farmer.payout_wallet}
