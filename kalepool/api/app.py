@@ -44,6 +44,7 @@ from kalepool.api.routes import (
     self_service,
     sep10,
     sep45,
+    showing,
 )
 from kalepool.api.routes.public import VERSION
 from kalepool.api.versions import Versioned
@@ -125,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (
         public,
         books,
+        showing,
         farmers,
         farming,
         pooler,

@@ -66,19 +66,11 @@ _SIGNED = {
     "/auth/contracts",
     summary="Sign in with a contract account",
     responses=documented(400, 404, 413, 415, 422, 429, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _SIGNED},
-                "application/x-www-form-urlencoded": {"schema": _SIGNED},
-            },
-        }
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SIGNED}}}},
 )
 async def contract_answer(request: Request) -> TokenView:
     """SEP-45, second half: gives a token where the network says that the contract account has authorised the challenge.
-    Once for each."""
+    Once for each. The field may come as a form too (`application/x-www-form-urlencoded`)."""
     entries = field_of(request.headers.get("content-type", ""), await request.body(), "authorization_entries")
     ctx = context(request)
     found = ContractSignIn.of(ctx, sign_in(request))

@@ -130,6 +130,19 @@ TABLE: dict[str, Call] = {
     "GET /books": Call(EVERYBODY),
     "GET /books/blocks": Call(EVERYBODY),
     "GET /books/days": Call(EVERYBODY),
+    "GET /books/closings": Call(EVERYBODY),
+    "GET /books/payouts": Call(EVERYBODY),
+    "GET /pool": Call(EVERYBODY),
+    "GET /pool/farmers": Call(EVERYBODY),
+    "GET /pool/farmers/{farmer_id}": Call(EVERYBODY),
+    "GET /pool/miners/{miner_id}": Call(EVERYBODY),
+    "GET /pool/blocks": Call(EVERYBODY),
+    "GET /pool/blocks/{index}": Call(EVERYBODY),
+    "GET /pool/blocks/{index}/farmers": Call(EVERYBODY),
+    "GET /pool/hashrates": Call(EVERYBODY),
+    "GET /pool/events": Call(EVERYBODY),
+    "GET /pool/find": Call(EVERYBODY, params={"q": "one"}),
+    "GET /pool/terms": Call(EVERYBODY),
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
@@ -457,8 +470,10 @@ async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
     wrong = []
     api.app.state.limits = RateLimits(api.farm.settings.model_copy(update=UNLIMITED))
     # what ends somebody's part comes last
+    described = api.app.openapi()["paths"]
     for operation in sorted(TABLE, key=lambda each: (each.endswith("/leave"), each.startswith("POST /farmer/"))):
         call = TABLE[operation]
+        method, template = operation.split(" ")
         for who in sorted(EVERYBODY):
             number += 1
             answer = await ask(api, cast, operation, call, who, number)
@@ -466,6 +481,9 @@ async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
             refused = {401} if who in (NOBODY, UNKNOWN) else {403, 404}
             may = who in call.may
             fine = status < 500 and status not in ({401, 403, 404} if call.found else {401, 403})
+            documented = described[template][method.lower()]["responses"]
+            if answer is not None and str(status) not in documented:
+                wrong.append(f"{operation} by {who}: {status} is not in the description")
             if (may and not fine) or (not may and status not in refused):
                 wrong.append(f"{operation} by {who}: {status} {'' if answer is None else answer.text[:200]}")
             elif not may and answer is not None:

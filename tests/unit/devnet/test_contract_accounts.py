@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from stellar_sdk import Keypair, scval, xdr
+from stellar_sdk import Address, Keypair, scval, xdr
 from stellar_sdk.auth import authorize_entry
 
 from kalepool.devnet.soroban.authorisation import AuthMode
@@ -32,7 +32,7 @@ def make_account(chain, payer: Keypair, owner: Keypair) -> str:
     chain.assemble(envelope, simulated)
     envelope.sign(payer)
     record = chain.must(chain.apply(envelope))
-    return scval.to_native(chain.meta(record).soroban_meta.return_value).address
+    return Address.from_xdr_sc_val(chain.meta(record).soroban_meta.return_value).address
 
 
 def as_wallet(
@@ -56,10 +56,11 @@ def test_a_contract_account_plants_and_pays_by_its_owners_signature(chain) -> No
     gift = (scval.to_address(owner.public_key), scval.to_address(wallet), scval.to_int128(50 * STROOPS))
     chain.must(chain.apply(chain.prepare(owner, ASSET, "transfer", *gift)))
     until = chain.node.ledger.header.sequence + 20
-    for arguments in (
+    calls: list[tuple[Any, ...]] = [
         (KALE, "plant", scval.to_address(wallet), scval.to_int128(10 * STROOPS)),
         (ASSET, "transfer", scval.to_address(wallet), scval.to_address(thief.public_key), scval.to_int128(STROOPS)),
-    ):
+    ]
+    for arguments in calls:
         _, refused = as_wallet(chain, payer, thief, until, *arguments)
         assert "Error(Contract, #4)" in refused.error and refused.error.startswith(
             "HostError: Error(Auth, InvalidAction)"
@@ -104,7 +105,7 @@ def test_what_is_no_contract_account_is_not_made(chain, what: str) -> None:
 def test_a_contract_without_check_auth_authorises_nothing(chain) -> None:
     payer, owner = chain.fund("payer", "owner")
     until = chain.node.ledger.header.sequence + 20
-    arguments = (KALE, "plant", scval.to_address(str(DEVNET.tractor_id)), scval.to_int128(0))
+    arguments: tuple[Any, ...] = (KALE, "plant", scval.to_address(str(DEVNET.tractor_id)), scval.to_int128(0))
     _, refused = as_wallet(chain, payer, owner, until, *arguments)
     assert "trying to invoke non-existent contract function" in refused.error
 
