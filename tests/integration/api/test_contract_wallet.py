@@ -79,9 +79,8 @@ async def test_a_contract_account_farms_and_is_paid(api) -> None:
     entries = by_wallet(api, await ask(api, wallet), wallet, owner)
     answer = await give_back(api, entries)
     assert answer.status_code == 200, answer.text
-    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'create_account'") == [(2,)], (
-        "channels, key"
-    )
+    made_by = "SELECT count(*) FROM submission_items WHERE destination = %s"
+    assert await farm.rows(made_by, toml["SIGNING_KEY"]) == [(1,)]
     client = api.client(answer.json()["token"])
     again = await give_back(api, entries)
     assert (again.status_code, again.json()["code"]) == (400, "challenge-used") and again.json()["error"]
