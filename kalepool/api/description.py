@@ -109,6 +109,12 @@ OPERATION_IDS = {
     "GET /operator/gaps": "list_gaps",
     "PUT /operator/gaps/acknowledgement": "acknowledge_gaps",
     "GET /operator/actions": "list_actions",
+    "GET /operator/webhooks": "list_webhooks",
+    "POST /operator/webhooks": "add_webhook",
+    "DELETE /operator/webhooks/{webhook_id}": "delete_webhook",
+    "POST /operator/webhooks/{webhook_id}/test": "test_webhook",
+    "GET /operator/webhooks/{webhook_id}/deliveries": "list_webhook_deliveries",
+    "POST /operator/webhooks/{webhook_id}/deliveries/{event_id}/again": "resend_webhook_delivery",
     "POST /operator/own-wallets": "register_own_wallet",
     "PUT /operator/own-wallets/{farmer_id}/terms": "set_self_planting_terms",
 }

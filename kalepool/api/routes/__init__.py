@@ -28,5 +28,6 @@ closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 self_planters.py  operators: farmers that plant themselves
+webhooks.py      operators: where programs of others are told what happens
 metrics.py       Prometheus
 """

@@ -23,7 +23,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from kalepool.api import gzipped
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
-from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, kept, language_of, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
@@ -422,8 +422,8 @@ async def show_static(request: Request, name: str) -> Response:
     """The page's own style, script and icon: nothing comes from anywhere else."""
     if name not in STATIC:
         raise NotFoundError(f"there is no file {name!r}")
-    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
     path = FOLDER / "static" / name
+    headers = {"Cache-Control": kept(request, path), "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
     if gzipped.is_taken(request):
         content = await asyncio.to_thread(gzipped.file, path)
         return Response(content, media_type=STATIC[name], headers=headers | gzipped.HEADERS)

@@ -21,7 +21,7 @@ from tests.integration.api.test_roles import NOBODY, TABLE, UNLIMITED, Call, Cas
 pytestmark = pytest.mark.anyio
 
 EXAMPLES = Path(__file__).parents[3] / "kalepool" / "api" / "examples.json"
-SECRET = re.compile(r'(?<="invite": ")[^"]{40,}|kp_[A-Za-z0-9_-]{20,}')
+SECRET = re.compile(r'(?<="invite": ")[^"]{40,}|(?<="secret": ")[^"]{40,}|kp_[A-Za-z0-9_-]{20,}')
 
 
 def forms(api, operation: str) -> list[str]:

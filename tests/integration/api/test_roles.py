@@ -89,7 +89,7 @@ class Cast:
         """The path with the ids of what exists. A key to be ended is the caller's own, or a new one."""
         ended = None
         if template == "/keys/{key_id}" and own_key is not None:
-            found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
+            found = await self.database.fetch_one("select_api_keys", key_hashes=[key_hash(own_key)])
             ended = found["key_id"] if found else None
         elif template in ("/operator/keys/{key_id}", "/operator/page/keys/{key_id}/end"):
             ended = (await create_key(self.database, Role.OPERATOR)).key_id
@@ -97,9 +97,16 @@ class Cast:
             ended = (await create_key(self.database, Role.MINER, subject_id=self.miner_id)).key_id
         searcher = 0
         if "{searcher}" in template:  # each call may retire the one it has
-            rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
-            searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
+            rig = {"miner_ids": [self.miner_id], "names": [str(new_id())], "most": 10**6}
+            searcher = (await self.database.fetch_one("insert_rigs", home=None, **rig) or {})["searcher"]
+        hook = {"webhook_id": new_id(), "event_id": new_id()}
+        if "{webhook_id}" in template:  # so may the one that each call deletes
+            address = "https://receiver.example/kale"
+            about: dict[str, Any] = {"url": address, "types": ["harvest"], "secret_sealed": b""}
+            await self.database.execute("insert_webhook", webhook_id=hook["webhook_id"], **about)
+            await self.database.execute("insert_webhook_test", **hook, body="{}")
         names = {
+            **hook,
             "invite_id": (await mining_accounts.create_invite(self.database, "", 1, 3600)).invite_id,
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,
@@ -235,6 +242,14 @@ TABLE: dict[str, Call] = {
     "PUT /operator/compensations/{compensation_id}/approval": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/webhooks": Call({OPERATOR}),
+    "POST /operator/webhooks": Call(
+        {OPERATOR}, lambda _: {"url": "https://receiver.example/kale", "types": ["block.closed", "payout"]}
+    ),
+    "DELETE /operator/webhooks/{webhook_id}": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/test": Call({OPERATOR}),
+    "GET /operator/webhooks/{webhook_id}/deliveries": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/deliveries/{event_id}/again": Call({OPERATOR}),
     "GET /operator/results/{by}": Call({OPERATOR}),
     "GET /operator/audit/{what}": Call({OPERATOR}),
 }
