@@ -5,6 +5,7 @@ server.py     serve: the process
 leading.py    which of several processes leads: what that one alone has and does
 forwarding.py   what the others pass on to it, and to each other
 routes/       the endpoints, one router an audience
+straight.py   the call that comes hundreds of times a second
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
 sessions.py   browsers that are signed in: who they are, and what their forms are held to

@@ -45,6 +45,8 @@ OPERATION_IDS = {
     "GET /.well-known/stellar.toml": "get_stellar_toml",
     "GET /auth": "get_challenge",
     "POST /auth": "answer_challenge",
+    "GET /auth/contracts": "get_contract_challenge",
+    "POST /auth/contracts": "answer_contract_challenge",
     "POST /farmers/register": "register_farmer",
     "GET /farmers": "list_farmers",
     "GET /farmers/{farmer_id}": "get_farmer",

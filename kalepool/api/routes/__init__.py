@@ -21,6 +21,7 @@ pooler.py        poolers: their blocks, failures, what is owed
 self_service.py  farmers: register by themselves, blocks, stake, withdraw, leave
 csv_exports.py   farmers and operators: CSV and JSON files, their columns
 sep10.py         farmers' wallets: sign in
+sep45.py         contract accounts: the same
 keys.py          whoever has a key: list, make and revoke keys
 miner.py         external miners: jobs, shares, credits
 closings.py      everybody: closed blocks, and every share behind their credits

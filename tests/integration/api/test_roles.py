@@ -17,6 +17,7 @@ from stellar_sdk import Keypair
 
 from kalepool.api.limits import RateLimits
 from kalepool.database import Database, new_id
+from kalepool.networks import DEVNET
 from kalepool.services import browsing, poolers
 from kalepool.services.farmers import Farmer
 from kalepool.services.keys import Role, create_key, find_owner, key_hash
@@ -88,7 +89,7 @@ class Cast:
         """The path with the ids of what exists. A key to be ended is the caller's own, or a new one."""
         ended = None
         if template == "/keys/{key_id}" and own_key is not None:
-            found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
+            found = await self.database.fetch_one("select_api_keys", key_hashes=[key_hash(own_key)])
             ended = found["key_id"] if found else None
         elif template in ("/operator/keys/{key_id}", "/operator/page/keys/{key_id}/end"):
             ended = (await create_key(self.database, Role.OPERATOR)).key_id
@@ -96,8 +97,8 @@ class Cast:
             ended = (await create_key(self.database, Role.MINER, subject_id=self.miner_id)).key_id
         searcher = 0
         if "{searcher}" in template:  # each call may retire the one it has
-            rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
-            searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
+            rig = {"miner_ids": [self.miner_id], "names": [str(new_id())], "most": 10**6}
+            searcher = (await self.database.fetch_one("insert_rigs", home=None, **rig) or {})["searcher"]
         hook = {"webhook_id": new_id(), "event_id": new_id()}
         if "{webhook_id}" in template:  # so may the one that each call deletes
             address = "https://receiver.example/kale"
@@ -152,6 +153,8 @@ TABLE: dict[str, Call] = {
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
+    "GET /auth/contracts": Call(EVERYBODY, params={"account": str(DEVNET.tractor_id)}),
+    "POST /auth/contracts": Call(EVERYBODY, lambda _: {"authorization_entries": "no challenge"}),
     # poolers
     "POST /farmers/register": Call(
         POOLERS, lambda cast: {"pooler_id": str(cast.pooler_id), "payout_wallet": cast.farmer.payout_wallet}
