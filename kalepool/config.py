@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     asset_contract_id: str | None = None
     """Id of the asset's Stellar asset contract."""
 
+    web_auth_id: str | None = None
+    """Id of the web authentication contract (SEP-45), by which contract accounts sign in. Without one they cannot."""
+
     tractor_id: str | None = None
     """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
 
@@ -497,6 +500,7 @@ class Settings(BaseSettings):
             "asset_code": self.asset_code,
             "asset_issuer": self.asset_issuer,
             "asset_contract_id": self.asset_contract_id,
+            "web_auth_id": self.web_auth_id,
             "tractor_id": self.tractor_id,
             "friendbot_url": self.friendbot_url,
             "ledger_seconds": self.ledger_seconds,
