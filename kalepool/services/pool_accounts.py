@@ -290,6 +290,18 @@ class PoolAccounts:
         self.treasury = signer
         return signer
 
+    async def ensure_account(self, address: str) -> None:
+        """Has the pool's account make an account of the pool's own that only has to be there. Idempotent.
+
+        Raises NotReadyError, and as carry."""
+        async with self._chain.pool_lock:
+            if address in await self._chain.read_accounts([address]):
+                return
+            created = [(address, 2 * BASE_RESERVE_STROOPS)]
+            prepare = partial(self._chain.prepare_create_accounts, created, pool=self.payer)
+            await self._carry(ActionName.CREATE_ACCOUNT, created, prepare)
+        log.info("account_made", address=address)
+
     async def give_treasury(self, native_stroops: int) -> int:
         """Lets the treasury have so much XLM beyond its reserve, as far as the pool's account can spare it. Returns
         what it has. Raises as carry."""
