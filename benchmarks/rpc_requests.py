@@ -25,6 +25,7 @@ from typing import Any
 
 from stellar_sdk import Keypair
 
+from kalepool.api.webhook_shapes import shaped
 from kalepool.chain import Chain, ChainReader
 from kalepool.config import Settings
 from kalepool.coordinator.state import State
@@ -95,7 +96,7 @@ async def run(stack: AsyncExitStack, folder: Path, url: str, count: int, limit: 
         state = State(block_seconds=BLOCK_SECONDS, nominal_ledger_seconds=LEDGER_SECONDS)
         watch = asyncio.create_task(ChainWatch(reader, state, lambda _: None, lambda: None).run())
         try:
-            async with upkeep.running(ctx):
+            async with upkeep.running(ctx, shaped):
                 return await measure(ctx, pooler, front, devnet.node, count)
         finally:
             watch.cancel()

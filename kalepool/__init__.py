@@ -37,6 +37,7 @@ heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 clock.py            the time by a clock that is never set
 tasks.py            ending tasks for certain
+grouped.py          questions that come at about the same time, answered together
 endings.py          how a command line ends: what went wrong, and the exit status
 platforms.py        what differs between Linux, macOS and Windows for a program that hashes
 hardening.py        what keeps others out of a process that holds secrets

@@ -25,6 +25,7 @@ COMMANDS = [
     ("compensation", "kalepool.commands.compensation:compensation", "List what is owed for lost stakes; have it paid."),
     ("operator", "kalepool.commands.operator:operator", "Make and list operators' keys."),
     ("key", "kalepool.commands.key:key", "List and revoke keys for the API."),
+    ("webhook", "kalepool.commands.webhook:webhook", "Tell programs of others what happens, at an address of theirs."),
     ("backup", "kalepool.commands.backup:backup", "Write the pool's database to a file, also while it runs."),
     ("restore", "kalepool.commands.backup:restore", "Put a backup back."),
     ("move", "kalepool.commands.backup:move", "Copy the pool's database to another PostgreSQL."),

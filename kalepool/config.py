@@ -410,6 +410,9 @@ class Settings(BaseSettings):
     """Days that the envelopes of settled plants, works and harvests are kept: the larger part of the database. Hash,
     outcome, ledger and fee stay, and the envelopes of whatever paid somebody."""
 
+    webhook_days: Annotated[int, Field(ge=1)] = 3
+    """Days that deliveries to webhooks are kept once they were taken or given up."""
+
     alert_webhook: Annotated[SecretStr | None, Heading("Alerts")] = None
     """Address to tell operators of trouble at. Without one nobody is told."""
 
@@ -419,6 +422,10 @@ class Settings(BaseSettings):
     own_alert_origins: str = "https://api.telegram.org, https://discord.com, https://ntfy.sh"
     """Where farmers and miners may have themselves told of what is theirs, separated by commas: Telegram's, Discord's,
     and servers of ntfy. Nobody is told anywhere else; empty, nobody is told at all."""
+
+    webhook_origins: str = ""
+    """Servers of inner networks that webhooks may go to, as http://10.0.0.5:8080, separated by commas. Others have to
+    be https addresses on the internet."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
     """The least grave events that are logged."""

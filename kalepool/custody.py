@@ -59,13 +59,15 @@ class Purpose(StrEnum):
     TREASURY = "treasury"
     SIGN_IN = "sign-in"
     MINER = "miner"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What a sealed secret may be used for, by its row. A secret that was sealed for something else does not open.
 
-    name: of one of the pool's own accounts. payout_wallet, payout_memo: where a farmer's or miner's money goes.
+    name: of one of the pool's own accounts, or a webhook's address. payout_wallet, payout_memo: where a farmer's or
+    miner's money goes.
     next_wallet, next_memo, next_at: where a miner's goes from a time on.
     """
 
@@ -92,6 +94,11 @@ class Binding:
             next_memo=row["next_memo"],
             next_at=row["next_wallet_at"],
         )
+
+    @classmethod
+    def of_webhook(cls, webhook_id: UUID, url: str) -> Self:
+        """A webhook's signing secret. Its address may be a secret, too: no error has it."""
+        return cls(webhook_id, Purpose.WEBHOOK, f"webhook {webhook_id}", name=url)
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
@@ -228,6 +235,14 @@ class Custody:
         master_key_id). CustodyError as at signing."""
         secret = self._keypair(binding, bytes(sealed)).raw_secret_key()
         return self._seal(replace(binding, **changes).associated_data(), secret)
+
+    def seal_secret(self, binding: Binding, secret: bytes) -> bytes:
+        """A secret that is no account's key."""
+        return self._seal(binding.associated_data(), secret)[0]
+
+    def open_secret(self, binding: Binding, sealed: bytes) -> bytes:
+        """What seal_secret sealed for this. Raises CustodyError."""
+        return self._open(binding.address, bytes(sealed), binding.associated_data())
 
     def seal(self, binding: Binding) -> bytes:
         """What shows later that this is as it was written, by who has a master key."""
@@ -505,4 +520,20 @@ async def rotate(settings: Settings, database: Database) -> int:
             binding = Binding.of_miner(row)
             if custody.is_sealed(binding, row["payout_seal"]):  # what is not stays as it is
                 await _seal_miner(session, custody, binding)
-    return len(rows)
+        return len(rows) + await _rotate_webhooks(session, custody)
+
+
+async def _rotate_webhooks(session: Session, custody: Custody) -> int:
+    """Those that do not open stay as they are: nothing is sent there any more."""
+    count = 0
+    for row in await session.fetch_all("lock_sealed_webhooks"):
+        binding = Binding.of_webhook(row["webhook_id"], row["url"])
+        try:
+            secret = custody.open_secret(binding, row["secret_sealed"])
+        except CustodyError as error:
+            log.error("webhook_not_sealed_again", reason=str(error))
+            continue
+        sealed = custody.seal_secret(binding, secret)
+        await session.execute("update_webhook_secret", webhook_id=row["webhook_id"], secret_sealed=sealed)
+        count += 1
+    return count

@@ -38,7 +38,7 @@ BEGIN
         REVOKE INSERT, UPDATE, DELETE ON migrations FROM kalepool_api;
         REVOKE UPDATE, DELETE ON plantings, works, harvests, operator_actions FROM kalepool_api;
         -- Of the books it may only add entries, through the function that keeps balances and the chain of hashes.
-        REVOKE UPDATE, DELETE ON block_closings, share_logs FROM kalepool_api;
+        REVOKE UPDATE, DELETE ON block_closings, share_logs, prepayments FROM kalepool_api;
         REVOKE INSERT, UPDATE, DELETE ON transfers, book_accounts, book_head FROM kalepool_api;
         GRANT EXECUTE ON FUNCTION post_transfers TO kalepool_api;
         -- Rows that stay, and columns of theirs that never change: who somebody is, and where money goes.
@@ -53,7 +53,9 @@ BEGIN
                                   'idempotency_key', 'created_at', 'claimable_until']),
                 ('claimable_balances', ARRAY['balance_id', 'payout_id', 'made_ledger', 'made_at']),
                 ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at']),
-                ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at'])
+                ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at']),
+                ('webhooks', ARRAY['webhook_id', 'url', 'types', 'created_at']),
+                ('webhook_deliveries', ARRAY['webhook_id', 'event_id', 'type', 'body', 'created_at'])
             ) AS t (table_name, columns)
         LOOP
             EXECUTE format('REVOKE UPDATE, DELETE ON %I FROM kalepool_api', kept.table_name);
@@ -63,6 +65,7 @@ BEGIN
                 WHERE attrelid = kept.table_name::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (kept.columns));
         END LOOP;
         GRANT DELETE ON api_keys, browser_sessions TO kalepool_api; -- of sign-ins that have ended
+        GRANT DELETE ON webhooks, webhook_deliveries TO kalepool_api; -- what is old
     END IF;
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kalepool_coordinator') THEN

@@ -5,6 +5,7 @@ server.py     serve: the process
 leading.py    which of several processes leads: what that one alone has and does
 forwarding.py   what the others pass on to it, and to each other
 routes/       the endpoints, one router an audience
+straight.py   the call that comes hundreds of times a second
 calls.py      what every router needs for a call
 auth.py       keys, roles, Principal
 sessions.py   browsers that are signed in: who they are, and what their forms are held to
@@ -22,6 +23,7 @@ problems.py   errors as application/problem+json
 typed.py      what people type into forms
 questions.py  what a page asks once more before it is done
 models.py     types that several routers share
+webhook_shapes.py  what webhooks are sent: the views of the API
 paging.py     lists in pages
 file_formats.py  rows as CSV, JSON and NDJSON, a page at a time
 sse.py        messages to all who look, compressed once

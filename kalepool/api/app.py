@@ -43,15 +43,19 @@ from kalepool.api.routes import (
     self_planters,
     self_service,
     sep10,
+    showing,
+    webhooks,
 )
 from kalepool.api.routes.public import VERSION
+from kalepool.api.straight import Straight
 from kalepool.api.versions import Versioned
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConfigError
 from kalepool.services import operator_wallets
 from kalepool.services.mining import Mining
-from kalepool.services.mining.service import ElsewhereError, read_job_key
+from kalepool.services.mining.homes import ElsewhereError
+from kalepool.services.mining.service import read_job_key
 from kalepool.services.siblings import Siblings
 
 DESCRIPTION = """
@@ -114,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.sibling_address = ""
     app.state.shared = {}  # what else this process counts and the others are told of, by name
     app.state.end = lambda: None  # ends the process
+    app.add_middleware(Straight, {("POST", "/miner/shares"): miner.shares})
     app.add_middleware(Forwarding)
     app.add_middleware(BodyLimits)
     app.add_middleware(sep10.WalletCors)
@@ -124,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     audiences = (
         public,
         books,
+        showing,
         farmers,
         farming,
         pooler,
@@ -135,6 +141,7 @@ def create_app(settings: Settings) -> FastAPI:
         closings,
         earnings,
         operator,
+        webhooks,
         browser_miner,
         self_planters,
         page,

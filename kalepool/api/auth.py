@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -20,11 +21,12 @@ from kalepool.api.limits import COUNTED, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
 from kalepool.fencing import HEADER, Fence, act_for
+from kalepool.grouped import Grouped
 from kalepool.notices import KeyNotice, hear
 from kalepool.services import operators
 from kalepool.services.context import Context
 from kalepool.services.coordinators import require_leader
-from kalepool.services.keys import KeyOwner, Role, find_owner
+from kalepool.services.keys import KeyOwner, Role, find_owners
 from kalepool.services.mining.payout_wallets import miners_paid_to
 from kalepool.tasks import end_tasks
 
@@ -63,6 +65,7 @@ class Keys:
         self._database = database
         self._known: dict[bytes, tuple[KeyOwner, float]] = {}  # with when it was read
         self._changes = 0
+        self._owners = Grouped(partial(find_owners, database))
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -99,7 +102,7 @@ class Keys:
         if owner is None or now - read_at > KEPT_SECONDS:
             self._known.pop(digest, None)
             changes = self._changes
-            owner = await find_owner(self._database, key)
+            owner = await self._owners.answer(key)
             if owner is None:
                 return None
             # Read before a change and stored after it, it would be kept for good.

@@ -79,7 +79,7 @@ def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
     """Hashrates over time, stacked. None with fewer than two points."""
     if len(history.times) < 2:
         return None
-    series = _merge(history.series, words)
+    series = largest(history.series, words)
     count = len(history.times)
     top = nice_ceiling(max(sum(one.values[at] for one in series) for at in range(count)))
     areas, floor = [], [0.0] * count
@@ -143,7 +143,7 @@ def _bars(points: Sequence[tuple[int, int]], top: float, words: Language) -> tup
     return tuple(bars)
 
 
-def _merge(series: Sequence[Series], words: Language) -> list[Series]:
+def largest(series: Sequence[Series], words: Language = ENGLISH) -> list[Series]:
     """The largest by name, the rest together."""
     ranked = sorted(series, key=lambda one: (-sum(one.values), one.label))
     if len(ranked) <= MOST_SERIES:

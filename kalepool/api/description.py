@@ -1,4 +1,4 @@
-"""The API's OpenAPI description: FastAPI's, with our problems, lasting names of operations, and examples.
+"""The API's OpenAPI description: FastAPI's, with our problems, lasting names of operations, tags and examples.
 
 examples.json: what the operations answered in a run; made anew with `KALEPOOL_RECORD_EXAMPLES=1 pytest
 tests/integration/api/test_examples.py`.
@@ -25,6 +25,19 @@ OPERATION_IDS = {
     "GET /books": "get_books",
     "GET /books/blocks": "list_block_results",
     "GET /books/days": "list_day_results",
+    "GET /books/closings": "list_closings",
+    "GET /books/payouts": "list_paid",
+    "GET /pool": "get_pool",
+    "GET /pool/farmers": "list_pool_farmers",
+    "GET /pool/farmers/{farmer_id}": "get_pool_farmer",
+    "GET /pool/miners/{miner_id}": "get_pool_miner",
+    "GET /pool/blocks": "list_pool_blocks",
+    "GET /pool/blocks/{index}": "get_pool_block",
+    "GET /pool/blocks/{index}/farmers": "list_pool_block_farmers",
+    "GET /pool/hashrates": "get_hashrates",
+    "GET /pool/events": "list_pool_events",
+    "GET /pool/find": "find_pages",
+    "GET /pool/terms": "get_terms",
     "GET /.well-known/stellar.toml": "get_stellar_toml",
     "GET /auth": "get_challenge",
     "POST /auth": "answer_challenge",
@@ -42,6 +55,7 @@ OPERATION_IDS = {
     "GET /farmer/poolers": "list_open_poolers",
     "GET /farmer/farmers": "list_own_farmers",
     "POST /farmer/farmers": "register_own_farmer",
+    "POST /farmer/own-wallets": "register_own_wallet_farmer",
     "POST /plant": "plant",
     "POST /work": "work",
     "POST /harvest": "harvest",
@@ -93,10 +107,26 @@ OPERATION_IDS = {
     "GET /operator/gaps": "list_gaps",
     "PUT /operator/gaps/acknowledgement": "acknowledge_gaps",
     "GET /operator/actions": "list_actions",
+    "GET /operator/webhooks": "list_webhooks",
+    "POST /operator/webhooks": "add_webhook",
+    "DELETE /operator/webhooks/{webhook_id}": "delete_webhook",
+    "POST /operator/webhooks/{webhook_id}/test": "test_webhook",
+    "GET /operator/webhooks/{webhook_id}/deliveries": "list_webhook_deliveries",
+    "POST /operator/webhooks/{webhook_id}/deliveries/{event_id}/again": "resend_webhook_delivery",
     "POST /operator/own-wallets": "register_own_wallet",
     "PUT /operator/own-wallets/{farmer_id}/terms": "set_self_planting_terms",
 }
 """Generated clients name their methods so: within a version none of them changes, and none is used again."""
+
+TAGS = {
+    "public": "For everybody, without a key: how the pool is, its blocks and its books.",
+    "sign-in": "SEP-10: a wallet signs a challenge, and gets a token for `farmers`.",
+    "farmers": "For farmers: with the token of a wallet that has signed in, or a key that only reads.",
+    "miners": "For miners: jobs, shares, what they earn. With a miner's key.",
+    "poolers": "For poolers: farmers, and what is planted, worked and harvested. With a pooler's key.",
+    "operators": "For who runs the pool. With an operator's key.",
+    "keys": "For whoever has a key: it and its like.",
+}
 
 AT_THE_ROOT = "/.well-known/"
 """Where it is had is said elsewhere."""
@@ -104,7 +134,8 @@ AT_THE_ROOT = "/.well-known/"
 
 @cache
 def recorded() -> dict[str, dict[str, Any]]:
-    """By operation: `request`, where it has a body, and `answer`, where it has one that is JSON."""
+    """By operation: `request`, where it has a body, `answer`, where it has one that is JSON, and `texts`, what it
+    answers otherwise, by media type."""
     return json.loads((Path(__file__).parent / "examples.json").read_text())
 
 
@@ -114,6 +145,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
+        made["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
         made["servers"] = [{"url": V1}]
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = problems.SCHEMA
@@ -138,6 +170,8 @@ def _complete(name: str, operation: dict[str, Any]) -> None:
     if body is not None and "request" in example:
         body.setdefault("example", example["request"])
     for status, answer in operation["responses"].items():
-        content = answer.get("content", {}).get("application/json")
-        if status < "300" and content is not None and "answer" in example:
-            content.setdefault("example", example["answer"])
+        for form, content in answer.get("content", {}).items() if status < "300" else ():
+            if form == "application/json" and "answer" in example:
+                content.setdefault("example", example["answer"])
+            elif form in example.get("texts", {}):
+                content["example"] = example["texts"][form]

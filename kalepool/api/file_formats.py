@@ -104,6 +104,10 @@ async def _written(
 
 def documented_export(*forms: Format) -> dict[int | str, dict[str, Any]]:
     """What an export answers, for its OpenAPI description."""
-    schema = {"csv": {"type": "string"}, "json": {"type": "array", "items": {"type": "object"}}, "ndjson": {}}
+    schema = {
+        "csv": {"type": "string"},
+        "json": {"type": "array", "items": {"type": "object"}},
+        "ndjson": {"type": "string"},
+    }
     content = {MEDIA_TYPES[form].partition(";")[0]: {"schema": schema[form]} for form in forms}
     return {200: {"description": "The rows, as a file.", "content": content}}

@@ -25,7 +25,7 @@ from kalepool.api.problems import Problem
 from kalepool.api.routes.metrics import came_to_metrics
 from kalepool.api.routes.page import Reading
 from kalepool.errors import DatabaseError
-from kalepool.services.mining.service import ElsewhereError
+from kalepool.services.mining.homes import ElsewhereError
 from kalepool.services.siblings import CONNECT_SECONDS, NoLeaderError, Siblings
 
 log = structlog.get_logger()

@@ -6,6 +6,7 @@ Only what holds no secret: of a token beside what a stranger chose the page's le
 from __future__ import annotations
 
 import gzip
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def is_taken(request: Request) -> bool:
 def squeeze(text: str) -> bytes:
     """A page's text: a few milliseconds for the largest."""
     return gzip.compress(text.encode(), 6, mtime=0)
+
+
+@cache
+def version(path: Path) -> str:
+    """Of a file of ours: another one where its content is."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 @cache

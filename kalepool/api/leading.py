@@ -17,6 +17,7 @@ import structlog
 from fastapi import FastAPI
 
 from kalepool.api.routes import metrics, page
+from kalepool.api.webhook_shapes import shaped
 from kalepool.chain import Chain
 from kalepool.config import Settings
 from kalepool.custody import open_custody
@@ -137,7 +138,7 @@ class Leading:
         state.viewing.reader = page.PageReader(ctx, state.days)
         state.metrics = metrics.Metrics(ctx, state.health, state.days)
         state.sign_in = await SignIn.open(ctx)
-        await stack.enter_async_context(upkeep.running(ctx))
+        await stack.enter_async_context(upkeep.running(ctx, shaped))
         stack.push_async_callback(self._stop)
         await show_lead(database, self._term, self.siblings.process_id)
         self.leads = True

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 from uuid import UUID
@@ -37,6 +38,9 @@ TOLD_PART = 10
 """The other processes are told of who holds a tenth of the most, or more, by steps of a tenth."""
 
 TOLD_AGAIN_SECONDS, FORGOTTEN_SECONDS = 5.0, 15.0
+
+MOST_HOSTS = 10_000
+"""Whose networks are remembered."""
 
 MOST_KNOWN = 100_000
 """Callers remembered; beyond it those who have their full allowance are forgotten."""
@@ -110,6 +114,7 @@ def address_of(request: Request) -> str:
     return network_of(request.client.host) if request.client else UNKNOWN
 
 
+@lru_cache(MOST_HOSTS)
 def network_of(host: str) -> str:
     """Whom an address belongs to: itself for IPv4; for IPv6 its /64, which one customer has whole."""
     try:

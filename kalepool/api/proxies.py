@@ -22,6 +22,8 @@ class Proxies:
                 raise ConfigError(f"KALEPOOL_TRUSTED_PROXIES: {error}") from None
 
     def __contains__(self, host: str) -> bool:
+        if not self._networks:
+            return False
         address = _address(host)
         return address is not None and self._has(address)
 

@@ -48,6 +48,17 @@ def tail(identity: object) -> str:
     return str(identity)[-8:]
 
 
+def static(name: str) -> str:
+    """The address of a file of ours, as it is now: browsers keep it for good, and ask for another where it changes."""
+    return f"/static/{name}?v={gzipped.version(FOLDER / 'static' / name)}"
+
+
+def kept(request: Request, path: Path) -> str:
+    """How long a browser keeps a file of ours: for good what it asked for by its version, else not unasked."""
+    of_now = request.query_params.get("v") == gzipped.version(path)
+    return "public, max-age=31536000, immutable" if of_now else "no-cache"
+
+
 def clock(seconds: float) -> str:
     """A time left, as 4:07."""
     whole = int(seconds)
@@ -67,7 +78,8 @@ def environment(words: Language) -> Environment:
     made.filters.update(short=short, tail=tail, clock=clock)
     made.filters.update({each.__name__: each for each in (words.kale, words.amount, words.rate, words.number)})
     made.filters.update({each.__name__: each for each in (words.percent, words.day, words.day_of_year, words.moment)})
-    made.globals.update(language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS, states=STATES)
+    made.globals.update(static=static, language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
+    made.globals.update(states=STATES)
     made.globals.update(reason_of=reason, failed_actions=FAILED, why_banned=why_banned)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True

@@ -70,6 +70,19 @@ def claimable_key(balance_id: bytes) -> str:
     return stellar_xdr.LedgerKey(stellar_xdr.LedgerEntryType.CLAIMABLE_BALANCE, claimable_balance=key).to_xdr()
 
 
+def holding_key(asset_contract_id: str, contract: str) -> str:
+    """Of what an asset's contract keeps for a contract (C…), as trustlines do for accounts."""
+    key = scval.to_vec([scval.to_symbol("Balance"), scval.to_address(contract)])
+    return _data_key(asset_contract_id, key, stellar_xdr.ContractDataDurability.PERSISTENT)
+
+
+def holding(entry: stellar_xdr.LedgerEntryData) -> int:
+    """The stroops of such an entry."""
+    assert entry.contract_data is not None
+    fields: Any = scval.to_native(entry.contract_data.val)
+    return fields["amount"]
+
+
 def data_value(entry: stellar_xdr.LedgerEntryData) -> bytes:
     assert entry.data is not None
     return entry.data.data_value.data_value

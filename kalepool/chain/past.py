@@ -253,3 +253,9 @@ def movement(topics: Sequence[str], value: str, wallet: str) -> int:
 
 def is_mint(topics: Sequence[str]) -> bool:
     return bool(scval.to_native(topics[0]) == "mint")
+
+
+def sender(topics: Sequence[str]) -> str | None:
+    """Whose the KALE was that the event transfers; None for what was made anew or ended."""
+    name, first, *_ = (scval.to_native(topic) for topic in topics)
+    return getattr(first, "address", None) if name == "transfer" else None

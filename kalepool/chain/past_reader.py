@@ -87,7 +87,7 @@ class PastReader(Submitter):
                 continue
             is_mint = past.is_mint(event.topic) and not await self._is_payment(event.transaction_hash)
             name = bytes.fromhex(event.transaction_hash)
-            found.append(KaleMovement(event.id, moved, event.ledger, name, is_mint))
+            found.append(KaleMovement(event.id, moved, event.ledger, name, is_mint, past.sender(event.topic)))
         return found
 
     async def _is_payment(self, transaction_hash: str) -> bool:

@@ -250,6 +250,19 @@ class ChainReader:
             accounts |= read
         return accounts
 
+    async def read_kale(self, addresses: Iterable[str]) -> dict[str, int]:
+        """The stroops of KALE that each has: of accounts (G…) those with a trustline, of contracts (C…) all."""
+        wanted = list(addresses)
+        accounts = await self.read_accounts([each for each in wanted if not each.startswith("C")])
+        held = {each: row.kale_stroops for each, row in accounts.items() if row.kale_stroops is not None}
+        keys = {
+            each: entries.holding_key(self.network.asset_contract_id, each) for each in wanted if each.startswith("C")
+        }
+        found, _ = await self._read_entries(list(keys.values()))
+        return held | {
+            each: self._decoded(entries.holding, found[key]) if key in found else 0 for each, key in keys.items()
+        }
+
     def _saw_accounts(self, accounts: Mapping[str, Account], ledger: int) -> None:
         """What was read of accounts, as of a ledger."""
 

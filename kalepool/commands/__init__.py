@@ -13,6 +13,7 @@ books.py       the double-entry books: checked, shown, exported
 compensation.py  what is owed for lost stakes, and an operator's yes
 operator.py    make and list operators' keys
 key.py         list and revoke everybody's keys
+webhook.py     programs of others that are told what happens
 verify_credits.py  a block's credits reckoned again from what is public
 simulate.py    what a day would bring, before anything is started
 mine.py        hash for a pool over HTTP

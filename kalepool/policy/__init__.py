@@ -3,6 +3,7 @@
 schedule.py       whom to plant, which works to hand in and when, what to harvest
 submitters.py     who takes a transaction to the network: the relayer, or the pool itself
 retries.py        what failed: whether and when it is tried again
+delivering.py     a webhook that did not take what it was sent: how long it is left alone
 price_gate.py     whether something is worth its fees: one test for all that is paid for
 foresight.py      what a block should bring: rivals and zeros foreseen
 stake.py          one stake for all farmers of the pool, block by block

@@ -252,6 +252,7 @@ class KaleMovement:
     ledger: int
     transaction_hash: bytes
     is_mint: bool = False
+    sender: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

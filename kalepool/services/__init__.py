@@ -9,6 +9,7 @@ mining/           external miners: jobs, shares, credits
 lookups.py        what callers may have looked up on the chain, once a ledger
 pool_accounts.py  the pool's own accounts: one pays, the channels carry work and harvests
 own_wallets.py    farmers that plant themselves, with wallets that the pool has no key of
+prepaying.py      what these have paid ahead
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
 wallet_turns.py   whose turn it is at a farmer's wallet: plants before payments
@@ -34,6 +35,7 @@ absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
 own_alerts.py     tells farmers and miners of what is theirs, where each of them says
+webhooks.py       tells programs of others what happens
 outgoing.py       the one door out for messages
 retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -302,10 +303,10 @@ async def activate(ctx: Context) -> int:
             bare.append(_sponsor(ctx, farmer, create=account is None))
     ready += [farmer for farmer in await asyncio.gather(*bare) if farmer is not None and not farmer.deposit_stroops]
     await _lapse(ctx, farmers, accounts)
-    return await _let_in(ctx, ready)
+    return await let_in(ctx, ready)
 
 
-async def _let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
+async def let_in(ctx: Context, ready: Sequence[Farmer]) -> int:
     """Makes them active, the longest registered first, as far as their poolers have places. Returns how many."""
     rows = await ctx.database.fetch_all("select_pooler_places", pooler_ids=list({farmer.pooler_id for farmer in ready}))
     places: dict[UUID, int] = {row["pooler_id"]: row["places"] for row in rows}
@@ -380,22 +381,12 @@ async def _add_trustline(ctx: Context, farmer: Farmer) -> Farmer | None:
 # By themselves
 
 
-async def register_oneself(
-    ctx: Context,
-    pooler_id: UUID,
-    payout_wallet: str,
-    stake_percentage: Decimal,
-    metadata: dict[str, Any],
-    *,
-    address: str,
-    owner_wallet: str,
-    payout_memo: str | None = None,
-    stake_most_stroops: int | None = None,
-) -> Registered:
-    """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
+@asynccontextmanager
+async def self_registration(ctx: Context, pooler_id: UUID, owner_wallet: str, address: str) -> AsyncIterator[None]:
+    """Within it the wallet may register one more farmer with this pooler, from this network address.
 
     Raises NotFoundError for a pooler that is not open, ConflictError when the wallet has its most farmers,
-    TooManyWaitingError, and as `register`.
+    TooManyWaitingError.
     """
     async with ctx.lock("self-registration", owner_wallet), ctx.lock("registration from", address):
         if not await poolers.is_open(ctx.database, pooler_id):
@@ -416,6 +407,26 @@ async def register_oneself(
                 ),
                 count=waiting["farmers"],
             )
+        yield
+
+
+async def register_oneself(
+    ctx: Context,
+    pooler_id: UUID,
+    payout_wallet: str,
+    stake_percentage: Decimal,
+    metadata: dict[str, Any],
+    *,
+    address: str,
+    owner_wallet: str,
+    payout_memo: str | None = None,
+    stake_most_stroops: int | None = None,
+) -> Registered:
+    """A farmer for who signed in with the wallet `owner_wallet`, from this network address.
+
+    Raises as `self_registration` and `register`.
+    """
+    async with self_registration(ctx, pooler_id, owner_wallet, address):
         return await register(
             ctx,
             pooler_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -103,9 +103,16 @@ async def create_key(
 
 async def find_owner(database: Database, key: str) -> KeyOwner | None:
     """Whom the key speaks for; None for a key that is unknown, revoked or expired."""
-    if not _FORM.fullmatch(key):
-        return None
-    return await database.fetch_one("select_api_key", row=KeyOwner, key_hash=key_hash(key))
+    return (await find_owners(database, [key])).get(key)
+
+
+async def find_owners(database: Database, keys: Iterable[str]) -> dict[str, KeyOwner]:
+    """Whom each of the keys speaks for; those that are unknown, revoked or expired are not in it."""
+    by_hash = {key_hash(key): key for key in keys if _FORM.fullmatch(key)}
+    if not by_hash:
+        return {}
+    rows = await database.fetch_all("select_api_keys", key_hashes=list(by_hash))
+    return {by_hash[row.pop("key_hash")]: KeyOwner(**row) for row in rows}
 
 
 async def find_wallet_key(session: Database | Session, role: Role, wallet: str) -> KeyOwner | None:

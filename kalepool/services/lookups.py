@@ -40,6 +40,14 @@ class Lookups:
 
         return await self._once(("account", wallet), read)
 
+    async def kale(self, wallet: str) -> int | None:
+        """Stroops of an account (G…) or a contract (C…); None without a trustline. Raises RpcUnavailableError."""
+
+        async def read() -> int | None:
+            return (await self._chain.read_kale([wallet])).get(wallet)
+
+        return await self._once(("kale", wallet), read)
+
     async def signers(self, wallet: str) -> tuple[int, dict[str, int]] | None:
         """As ChainReader.read_signers."""
         return await self._once(("signers", wallet), lambda: self._chain.read_signers(wallet))

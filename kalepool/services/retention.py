@@ -1,4 +1,5 @@
-"""What is kept for how long: single shares, charts, alerts, envelopes. Sums, events and everything about money stay."""
+"""What is kept for how long: single shares, charts, alerts, webhooks' deliveries, envelopes. Sums, events and
+everything about money stay."""
 
 from __future__ import annotations
 
@@ -42,6 +43,9 @@ async def prune(database: Database, settings: Settings, now: datetime | None = N
         "delete_old_workers": {"at": ago(charts + 1)},
         "delete_old_alerts": {"before": first_id(ago(settings.alert_days)), "lasting": sorted(LASTING)},
         "delete_old_own_alerts": {"before": first_id(ago(settings.alert_days))},
+        "delete_old_webhook_deliveries": {"at": ago(settings.webhook_days)},
+        "delete_removed_webhook_deliveries": {},
+        "delete_removed_webhooks": {},
         "empty_old_envelopes": {"before": first_id(ago(settings.envelope_days))},
     }
     removed = {query: await _in_batches(database, query, given) for query, given in chores.items()}

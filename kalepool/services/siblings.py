@@ -144,6 +144,12 @@ class Siblings:
         """The other process that leads, as was last seen; None for none that can be reached."""
         return next((each for each in self._others.values() if each.leads and each.address), None)
 
+    @property
+    def unreachable(self) -> set[UUID]:
+        """Processes that could not be reached just now."""
+        now = time.monotonic()
+        return {process_id for process_id, until in self._unreachable.items() if until > now}
+
     def share(self, name: str, shared: Shared) -> None:
         """Tells the others of it from now on, under a name that is the same in all."""
         self._shared[name] = shared

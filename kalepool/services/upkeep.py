@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import farmers, leaving, own_wallets, presence, seals, withdrawals
+from kalepool.services import farmers, leaving, own_wallets, presence, seals, webhooks, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.books import collecting, compensating, held
 from kalepool.services.context import Context
@@ -51,8 +51,9 @@ REFILL_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def running(ctx: Context) -> AsyncIterator[None]:
-    """Does the chores in the background, each in its own time, until the block ends.
+async def running(ctx: Context, shape: webhooks.Shape) -> AsyncIterator[None]:
+    """Does the chores in the background, each in its own time, until the block ends. `shape`: what webhooks are sent of
+    the records behind events.
 
     What was left open is looked up once before: then nothing is done again that is done already. Raises ConfigError for
     a webhook that cannot work.
@@ -76,6 +77,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         asyncio.create_task(_repeat("accounts", lambda: _ensure_accounts(ctx), ledger)),
         asyncio.create_task(_repeat("treasury", ctx.accounts.ensure_treasury, ledger)),
         asyncio.create_task(_repeat("activation", lambda: farmers.activate(ctx), ledger)),
+        asyncio.create_task(_repeat("own wallets", lambda: own_wallets.admit(ctx), ledger)),
         asyncio.create_task(_repeat("own plants", lambda: own_wallets.note_plants(ctx), 2 * ledger)),
         asyncio.create_task(_repeat("withdrawals", lambda: withdrawals.resume(ctx), ledger)),
         asyncio.create_task(_repeat("leaving", lambda: leaving.advance(ctx), ledger)),
@@ -99,6 +101,10 @@ async def running(ctx: Context) -> AsyncIterator[None]:
     own = OwnAlerts(ctx)
     tasks.append(asyncio.create_task(_repeat("own alerts", own.look, LOOK_SECONDS)))
     tasks.append(asyncio.create_task(_repeat("own telling", own.tell, TELL_SECONDS)))
+    hooks = webhooks.Webhooks(ctx, shape)
+    tasks.append(asyncio.create_task(_repeat("webhook events", hooks.look, webhooks.LOOK_SECONDS)))
+    tasks.append(asyncio.create_task(_repeat("webhooks", hooks.send_due, webhooks.LOOK_SECONDS)))
+    tasks.append(asyncio.create_task(_repeat("old webhook events", hooks.give_up, webhooks.GIVE_UP_SECONDS)))
     if alerts is not None:
         tasks.append(asyncio.create_task(_repeat("alerts", alerts.look, LOOK_SECONDS)))
         tasks.append(asyncio.create_task(_repeat("telling", alerts.tell, TELL_SECONDS)))
@@ -106,6 +112,7 @@ async def running(ctx: Context) -> AsyncIterator[None]:
         yield
     finally:
         await end_tasks(tasks)
+        await hooks.end()
 
 
 async def _repeat(name: str, chore: Callable[[], Awaitable[object]], seconds: float) -> None:

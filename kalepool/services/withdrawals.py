@@ -137,10 +137,7 @@ async def withdraw(ctx: Context, farmer: Farmer, idempotency_key: str, asset: As
     WithdrawalOpenError (nothing was begun then), KeyReusedError, FarmerLeavesError, CustodyError where the farmer's row
     was changed past us, ChainError where the balances cannot be read.
     """
-    if farmer.plants_itself:
-        raise ConflictError(
-            f"{farmer.custodial_wallet} is the farmer's own wallet: nothing of it is in the pool's hands"
-        )
+    _require_kept(farmer)
     ctx.custody.signer(farmer.binding, farmer.secret_sealed).check()
     wish = {"farmer_id": farmer.farmer_id, "idempotency_key": idempotency_key}
     # Written down before it waits for the wallet: what is refused holds nothing up.
@@ -162,7 +159,9 @@ async def _find(ctx: Context, wish: dict[str, Any]) -> Withdrawal | None:
 
 
 async def require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amount_stroops: int) -> None:
-    """Whatever the balances are. Raises NotActiveError, FarmerLeavesError, TooLittleError, WithdrawalOpenError."""
+    """Whatever the balances are. Raises NotActiveError, FarmerLeavesError, TooLittleError, WithdrawalOpenError, and
+    ConflictError for one that plants itself."""
+    _require_kept(farmer)
     if farmer.pays_itself:
         raise NotActiveError(
             mark("farmer %(farmer)s was never active: to have its XLM back, it leaves"), farmer=farmer.farmer_id
@@ -181,6 +180,13 @@ async def require_may_withdraw(ctx: Context, farmer: Farmer, asset: Asset, amoun
             least=Sum(least),
         )
     await _require_none_open(ctx, farmer)
+
+
+def _require_kept(farmer: Farmer) -> None:
+    if farmer.plants_itself:
+        raise ConflictError(
+            f"{farmer.custodial_wallet} is the farmer's own wallet: nothing of it is in the pool's hands"
+        )
 
 
 async def _require_none_open(ctx: Context, farmer: Farmer) -> None:

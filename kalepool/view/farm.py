@@ -44,8 +44,9 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class FarmView:
     """What is shown of a farmer. `account`: its wallet, None where it is not on the ledger, or where the chain does not
-    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. `sums`: what made up what is its own
-    by the books, each with its name; what went is less than 0. Amounts in stroops."""
+    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. `holds_stroops`: KALE of one that
+    plants itself. `sums`: what made up what is its own by the books, each with its name; what went is less than 0.
+    Amounts in stroops."""
 
     farmer: Farmer
     account: Account | None
@@ -56,12 +57,13 @@ class FarmView:
     blocks: Sequence[Row]
     owed_stroops: int
     steps: Sequence[Step]
+    holds_stroops: int = 0
     sums: Sequence[tuple[str, int]] = ()
     deposits: Sequence[Row] = ()
 
     @property
     def kale_stroops(self) -> int:
-        held = (self.account.kale_stroops or 0) if self.account else 0
+        held = (self.account.kale_stroops or 0) if self.account else self.holds_stroops
         return max(held - self.owed_stroops, 0)
 
     @property
@@ -86,6 +88,11 @@ class FarmView:
     def lacks_xlm(self) -> bool:
         """Active, and not planted until somebody sends it some."""
         return self.farmer.status == FarmerStatus.ACTIVE and bool(self.missing.native_stroops)
+
+    @property
+    def pails_left(self) -> int | None:
+        """For how many harvested pails it has prepaid; None where the pool asks no price."""
+        return self.farmer.prepaid_stroops // self.farmer.price_stroops if self.farmer.price_stroops else None
 
     @property
     def newest_stake(self) -> Row | None:
@@ -176,6 +183,28 @@ def steps_in(farmer: Farmer, account: Account | None, missing: Lacking, *, has_p
     return steps
 
 
+def steps_of_own(
+    farmer: Farmer, held_stroops: int, deposit_stroops: int, *, has_place: bool, blocks: int
+) -> list[Step]:
+    """The way in of one that plants itself. `deposit_stroops`: the KALE in its wallet where nothing is prepaid."""
+    active = farmer.status == FarmerStatus.ACTIVE
+    if farmer.price_stroops:
+        title, need = mark("Paid ahead to the pool"), max(farmer.price_stroops - farmer.prepaid_stroops, 0)
+    else:
+        title, need = mark("KALE in your wallet"), max(deposit_stroops - held_stroops, 0)
+    waits = mark("a few ledgers") if has_place else mark("the pool is full: it waits for a place")
+    wanted = [
+        (title, active or not need, mark("waits for"), need),
+        (mark("Let in by the pool"), active, waits, 0),
+        (mark("First planted by you"), blocks > 0, mark("the pool sees it on the ledger"), 0),
+    ]
+    steps, now = [Step(mark("Registered"), "done")], True
+    for name, done, detail, stroops in wanted:
+        steps.append(Step(name, "done" if done else "now" if now else "later", "" if done else detail, stroops, "KALE"))
+        now = now and done
+    return steps
+
+
 async def read_farm(
     database: Database,
     farmer: Farmer,
@@ -186,21 +215,41 @@ async def read_farm(
     min_spare_stroops: int,
     block_seconds: float,
     sponsored: bool = False,
+    holds_stroops: int = 0,
+    deposit_stroops: int = 0,
 ) -> FarmView:
-    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. Raises DatabaseError."""
+    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. `holds_stroops`: KALE of one
+    that plants itself; `deposit_stroops`: what it has to have where nothing is prepaid. Raises DatabaseError."""
     week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
     totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
     planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
     assert totals is not None and place is not None
-    deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-    missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
     tried = sum(block["stake_stroops"] is not None for block in blocks)
-    steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
+    if farmer.plants_itself:
+        missing = Lacking(0, trustline=False)
+        steps = steps_of_own(farmer, holds_stroops, deposit_stroops, has_place=place["has_place"], blocks=tried)
+    else:
+        deposit = 0 if farmer.activated_at else farmer.deposit_stroops
+        missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
+        steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
     sums = await read_sums(database, farmer.farmer_id)
     deposits = await database.fetch_all("select_farm_deposits", farmer_id=farmer.farmer_id, limit=DEPOSITS)
-    return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps, sums, deposits)
+    return FarmView(
+        farmer,
+        account,
+        is_silent,
+        missing,
+        totals,
+        planted,
+        blocks,
+        owed_stroops,
+        steps,
+        holds_stroops,
+        sums,
+        deposits,
+    )
 
 
 SUMS = {

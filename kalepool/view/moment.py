@@ -235,6 +235,11 @@ class Moment:
         return self.trouble is not None
 
     @property
+    def told_servers(self) -> str:
+        """What everybody is told of the RPC servers: nothing of a single one, whose address is the operator's."""
+        return self.servers if ";" in self.servers else ""
+
+    @property
     def seconds_left(self) -> float | None:
         return self.seconds_left_at(self.at)
 

@@ -91,9 +91,10 @@ def _index(words: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class KindSum:
-    """Accounts of one kind together. difference_stroops: what they have on the chain beyond their books; `checked`:
-    that was looked at."""
+    """Accounts of one kind together; its name in the books, and in words. difference_stroops: what they have on the
+    chain beyond their books; `checked`: that was looked at."""
 
+    kind: str
     name: str
     accounts: int
     stroops: int
@@ -139,7 +140,7 @@ async def read_books(database: Database, limit: int) -> PublicBooks:
 
     def sums(names: Mapping[str, str], sign: int) -> list[KindSum]:
         return [
-            KindSum(name, books.accounts[kind], sign * books.balances[kind], off.get(kind, 0), kind in off)
+            KindSum(kind, name, books.accounts[kind], sign * books.balances[kind], off.get(kind, 0), kind in off)
             for kind, name in names.items()
             if kind in books.balances
         ]
@@ -149,9 +150,14 @@ async def read_books(database: Database, limit: int) -> PublicBooks:
         on_chain=sums(ON_CHAIN, 1),
         whose=sums(WHOSE, -1),
         closings=await share_logs.last_closings(database, limit),
-        payouts=await database.fetch_all("select_page_payouts", limit=limit),
+        payouts=await read_payouts(database, limit),
         treasury=await read_treasury(database),
     )
+
+
+async def read_payouts(database: Database, limit: int) -> Sequence[Row]:
+    """The last payments to miners, newest first. Raises DatabaseError."""
+    return await database.fetch_all("select_page_payouts", limit=limit)
 
 
 async def read_events(database: Database, farmer_id: UUID | None, limit: int) -> Sequence[Row]:

@@ -39,12 +39,22 @@ FROM farmers f JOIN poolers p USING (pooler_id) WHERE f.farmer_id = %(farmer_id)
 
 -- name: select_farm_entries
 -- What the books have of a farmer within a time, by what it means for it: what comes is more than 0, what goes is less.
+-- A page reads no more than its own entries of either side, however many there are before and after that time.
+WITH bounds AS MATERIALIZED (
+    SELECT greatest(entry_before(%(since)s), %(after)s::bigint) AS low,
+           entry_before(%(until)s::timestamptz + interval '20 minutes') + 1 AS high)
 SELECT number, posted_at, event, 'KALE' AS asset,
        CASE WHEN credit = 'farmer/' || %(farmer_id)s::text THEN amount_stroops ELSE -amount_stroops END AS amount_stroops,
        block_index, encode(transaction_hash, 'hex') AS transaction_hash, ledger, note
-FROM (SELECT * FROM transfers WHERE debit = 'farmer/' || %(farmer_id)s::text
-      UNION ALL SELECT * FROM transfers WHERE credit = 'farmer/' || %(farmer_id)s::text) t
-WHERE posted_at >= %(since)s AND posted_at < %(until)s AND number > %(after)s
+FROM ((SELECT * FROM transfers
+       WHERE debit = 'farmer/' || %(farmer_id)s::text AND posted_at >= %(since)s AND posted_at < %(until)s
+         AND number > (SELECT low FROM bounds) AND number <= (SELECT high FROM bounds)
+       ORDER BY number LIMIT %(limit)s)
+      UNION ALL
+      (SELECT * FROM transfers
+       WHERE credit = 'farmer/' || %(farmer_id)s::text AND posted_at >= %(since)s AND posted_at < %(until)s
+         AND number > (SELECT low FROM bounds) AND number <= (SELECT high FROM bounds)
+       ORDER BY number LIMIT %(limit)s)) t
 ORDER BY number
 LIMIT %(limit)s;
 

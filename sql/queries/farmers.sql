@@ -50,7 +50,7 @@ WHERE farmer_id = ANY(%(farmer_ids)s) AND status = 'registered' AND registered_b
 SELECT farmer_id, pooler_id, custodial_wallet, payout_wallet, stake_percentage, status, metadata, registered_at,
        activated_at, secret_sealed, deposit_stroops, payout_memo, owner_wallet, paused, stake_most_stroops,
        plants_itself, price_stroops, prepaid_stroops
-FROM farmers WHERE status = 'registered' ORDER BY registered_at, farmer_id;
+FROM farmers WHERE status = 'registered' AND NOT plants_itself ORDER BY registered_at, farmer_id;
 
 -- name: activate_farmer
 UPDATE farmers SET status = 'active', activated_at = now(), registered_from = NULL

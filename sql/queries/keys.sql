@@ -5,11 +5,11 @@
 INSERT INTO api_keys (key_id, key_hash, role, subject_id, subject_wallet, label, expires_at)
 VALUES (%(key_id)s, %(key_hash)s, %(role)s, %(subject_id)s, %(subject_wallet)s, %(label)s, %(expires_at)s);
 
--- name: select_api_key
--- Who a key speaks for, if it may speak at all.
-SELECT key_id, role, subject_id, subject_wallet, label, created_at, expires_at
+-- name: select_api_keys
+-- Who keys speak for, those of them that may speak at all.
+SELECT key_hash, key_id, role, subject_id, subject_wallet, label, created_at, expires_at
 FROM api_keys
-WHERE key_hash = %(key_hash)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
+WHERE key_hash = ANY (%(key_hashes)s::bytea[]) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
 
 -- name: select_wallet_key
 -- The key that may be used of a role and a wallet, without an end.

@@ -25,7 +25,7 @@ ORDER BY miner_id
 LIMIT %(limit)s;
 
 -- name: select_miner_bans
-SELECT status, banned_until, bans, ban_reason, ban_lifts FROM miners WHERE miner_id = %(miner_id)s;
+SELECT miner_id, status, banned_until, bans, ban_reason, ban_lifts FROM miners WHERE miner_id = ANY (%(miner_ids)s::uuid[]);
 
 -- name: update_miner_ban
 -- Bans a miner, unless a ban of it was lifted since it was read with so many lifts.
@@ -62,38 +62,55 @@ UPDATE miner_invites SET uses_left = 0 WHERE invite_id = %(invite_id)s AND uses_
 UPDATE miner_invites SET uses_left = uses_left - 1
 WHERE invite_hash = %(invite_hash)s AND uses_left > 0 AND expires_at > now();
 
--- name: take_rig
--- A rig by its name; it is at `home` from now on, unless another process that is there has it: then that is given. One that
--- is known to be gone is `dead`.
-WITH found AS (
-    SELECT searcher, home FROM rigs WHERE miner_id = %(miner_id)s AND name = %(name)s FOR NO KEY UPDATE
+-- name: take_rigs
+-- Rigs by their names. Each is at `home` from now on, unless another process that is there has it: then that is given. Those
+-- that are known to be gone are `gone`; at_once: taken wherever it was. Always in the same order, or two processes could wait
+-- for each other.
+WITH wanted AS (
+    SELECT * FROM unnest(%(miner_ids)s::uuid[], %(names)s::text[], %(at_once)s::boolean[]) AS wanted (miner_id, name, at_once)
+), found AS (
+    SELECT r.searcher, r.home, w.at_once FROM rigs r JOIN wanted w USING (miner_id, name) ORDER BY r.searcher FOR NO KEY UPDATE OF r
+), there AS (
+    SELECT process_id FROM api_processes
+    WHERE process_id <> ALL (%(gone)s::uuid[]) AND seen_at > now() - make_interval(secs => %(alive_seconds)s::float)
 ), taken AS (
     UPDATE rigs SET home = %(home)s FROM found
     WHERE rigs.searcher = found.searcher
-      AND (found.home IS NULL OR found.home = %(dead)s::uuid OR NOT EXISTS (
-          SELECT FROM api_processes WHERE process_id = found.home AND process_id <> %(home)s
-            AND seen_at > now() - make_interval(secs => %(alive_seconds)s::float)))
+      AND (found.home IS NULL OR (found.home <> %(home)s AND (found.at_once OR found.home NOT IN (SELECT process_id FROM there))))
     RETURNING rigs.searcher
 )
-SELECT r.searcher, r.difficulty, CASE WHEN t.searcher IS NULL THEN f.home END AS elsewhere
+SELECT r.searcher, r.miner_id, r.name, r.difficulty,
+       CASE WHEN t.searcher IS NULL AND f.home <> %(home)s THEN f.home END AS elsewhere
 FROM found f JOIN rigs r USING (searcher) LEFT JOIN taken t USING (searcher);
 
 -- name: leave_rigs
--- These rigs are at this process no more, where they still were.
-UPDATE rigs SET home = NULL, difficulty = now.difficulty, last_seen_at = greatest(rigs.last_seen_at, now.seen_at)
-FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
-WHERE rigs.searcher = now.searcher AND rigs.home = %(home)s;
+-- These rigs are at this process no more, where they still were. Always in the same order.
+WITH gone AS (
+    SELECT searcher, left_now.difficulty, left_now.seen_at
+    FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[])
+        AS left_now (searcher, difficulty, seen_at)
+    JOIN rigs USING (searcher) WHERE rigs.home = %(home)s ORDER BY searcher FOR NO KEY UPDATE OF rigs
+)
+UPDATE rigs SET home = NULL, difficulty = gone.difficulty, last_seen_at = greatest(rigs.last_seen_at, gone.seen_at)
+FROM gone WHERE rigs.searcher = gone.searcher;
 
 -- name: count_rigs_at_home
 -- A miner's rigs that some process has.
 SELECT count(*) AS rigs FROM rigs WHERE miner_id = %(miner_id)s AND home IS NOT NULL;
 
--- name: insert_rig
--- A new rig with a searcher of its own; nothing where the miner has its most rigs already, or this one.
+-- name: insert_rigs
+-- New rigs, each with a searcher of its own; not those that are there, nor beyond the most that a miner may have. Always in
+-- the same order.
 INSERT INTO rigs (miner_id, name, home)
-SELECT %(miner_id)s, %(name)s, %(home)s WHERE (SELECT count(*) FROM rigs WHERE miner_id = %(miner_id)s) < %(most)s
+SELECT new.miner_id, new.name, %(home)s::uuid
+FROM (SELECT miner_id, name, row_number() OVER (PARTITION BY miner_id ORDER BY position) AS place
+      FROM unnest(%(miner_ids)s::uuid[], %(names)s::text[]) WITH ORDINALITY AS wanted (miner_id, name, position)) new
+LEFT JOIN (SELECT miner_id, count(*) AS rigs FROM rigs WHERE miner_id = ANY (%(miner_ids)s::uuid[]) GROUP BY miner_id) present
+    USING (miner_id)
+WHERE new.place + coalesce(present.rigs, 0) <= %(most)s
+ORDER BY new.miner_id, new.name
 ON CONFLICT DO NOTHING
-RETURNING searcher, difficulty, NULL::uuid AS elsewhere;
+RETURNING searcher, miner_id, name, difficulty, NULL::uuid AS elsewhere;
 
 -- name: take_over_rig
 -- A rig gives its place to one of another name: this searcher, or the one that was not seen for the longest, of those that
@@ -104,7 +121,7 @@ WHERE searcher = coalesce(%(searcher)s::bigint, (
     WHERE miner_id = %(miner_id)s AND searcher <> ALL (%(known)s::bigint[])
       AND last_seen_at < now() - make_interval(secs => %(idle_seconds)s::float)
     ORDER BY last_seen_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED))
-RETURNING searcher, difficulty, NULL::uuid AS elsewhere;
+RETURNING searcher, miner_id, name, difficulty, NULL::uuid AS elsewhere;
 
 -- name: select_rig_owner
 SELECT miner_id FROM rigs WHERE searcher = %(searcher)s;
@@ -124,9 +141,14 @@ DELETE FROM rigs WHERE miner_id = %(miner_id)s AND searcher = %(searcher)s
 RETURNING name;
 
 -- name: update_rigs
-UPDATE rigs SET difficulty = now.difficulty, last_seen_at = greatest(rigs.last_seen_at, now.seen_at)
-FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
-WHERE rigs.searcher = now.searcher;
+-- Always in the same order, or two processes could wait for each other.
+WITH now_known AS (
+    SELECT searcher, now.difficulty, now.seen_at
+    FROM unnest(%(searchers)s::bigint[], %(difficulties)s::numeric[], %(seen_at)s::timestamptz[]) AS now (searcher, difficulty, seen_at)
+    JOIN rigs USING (searcher) ORDER BY searcher FOR NO KEY UPDATE OF rigs
+)
+UPDATE rigs SET difficulty = now_known.difficulty, last_seen_at = greatest(rigs.last_seen_at, now_known.seen_at)
+FROM now_known WHERE rigs.searcher = now_known.searcher;
 
 -- name: select_solo_farmer
 -- A farmer by its id or its wallet, with the wallets of the miner that names it its own.

@@ -42,3 +42,17 @@ UPDATE submissions SET envelope_xdr = '' WHERE submission_id IN (
     SELECT submission_id FROM submissions
     WHERE submission_id < %(before)s AND envelope_xdr <> '' AND status <> 'open' AND action IN ('plant', 'work', 'harvest')
     ORDER BY submission_id LIMIT %(batch)s);
+
+-- name: delete_old_webhook_deliveries
+-- What was taken or given up this long ago.
+DELETE FROM webhook_deliveries WHERE ctid IN (
+    SELECT ctid FROM webhook_deliveries WHERE status <> 'waiting' AND closed_at < %(at)s ORDER BY closed_at LIMIT %(batch)s);
+
+-- name: delete_removed_webhook_deliveries
+DELETE FROM webhook_deliveries WHERE ctid IN (
+    SELECT d.ctid FROM webhook_deliveries d JOIN webhooks w USING (webhook_id) WHERE w.removed_at IS NOT NULL LIMIT %(batch)s);
+
+-- name: delete_removed_webhooks
+DELETE FROM webhooks WHERE webhook_id IN (
+    SELECT webhook_id FROM webhooks w WHERE removed_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id) LIMIT %(batch)s);

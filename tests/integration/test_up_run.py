@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kalepool.api.webhook_shapes import shaped
 from kalepool.services import upkeep
 from kalepool.up import run as module
 from kalepool.up.books import Books
@@ -89,7 +90,7 @@ async def test_an_api_starts_without_an_rpc_server_that_answers(farm, monkeypatc
     monkeypatch.setattr(upkeep, "START_SECONDS", 0.3)
     farm.devnet.node.faults.add({"kind": "hang", "count": 0})
     async with asyncio.timeout(3):
-        async with upkeep.running(farm.ctx):
+        async with upkeep.running(farm.ctx, shaped):
             assert farm.ctx.journal.gaps is None, "nothing is paid before they were looked for"
     farm.devnet.node.faults.clear()
 

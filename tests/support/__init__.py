@@ -10,6 +10,7 @@ browsing.py      the page in a real Chromium, and axe's word on what it shows
 axe/             axe-core, as its makers published it
 browser.py       a browser without a script: cookies and forms
 wallet_extension.py  a wallet in a browser, as pages meet it
+receiver.py      a program of somebody's that receives webhooks
 served.py        the API as `kalepool api` runs it, in this process and on a real port
 money_proof.py   what miners must have received, by the network's transactions and the share logs alone
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start

@@ -32,7 +32,7 @@ OWNERS = {
     "payouts": ["services/mining/"],
     "owed": ["services/owed.py"],
     "own_alerts": ["services/own_alerts.py"],
-    "own_wallets": ["services/own_wallets.py"],
+    "own_wallets": ["services/own_wallets.py", "services/prepaying.py"],
     "pool_accounts": ["services/pool_accounts.py"],
     "poolers": ["services/poolers.py"],
     "presence": ["services/presence.py"],
@@ -45,6 +45,7 @@ OWNERS = {
     "upkeep": ["services/upkeep.py"],
     "view": ["view/", "up/books.py"],
     "wallets": ["services/wallets.py"],
+    "webhooks": ["services/webhooks.py"],
     "withdrawals": ["services/withdrawals.py"],
 }
 """Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""

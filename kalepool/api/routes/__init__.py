@@ -3,6 +3,7 @@
 public.py        everybody: what the pool is, its blocks, /health, /info, the stream of events
 books.py         everybody: the books; operators: correct them
 page.py          everybody, in a browser
+showing.py       everybody: what the public pages show, as JSON
 browser.py       whoever signed in with one: signed out
 browser_miner.py  the page that mines in a browser, and what its workers load
 farm.py          farmers, in a browser: sign in, join
@@ -26,5 +27,6 @@ closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 self_planters.py  operators: farmers that plant themselves
+webhooks.py      operators: where programs of others are told what happens
 metrics.py       Prometheus
 """

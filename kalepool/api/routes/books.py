@@ -11,15 +11,16 @@ from pydantic import Field, StringConstraints
 from kalepool.api.auth import Operator
 from kalepool.api.calls import context
 from kalepool.api.limits import per_address
-from kalepool.api.models import Described, Sent, Stroops
+from kalepool.api.models import Described, Hash, Sent, Stroops
 from kalepool.api.paging import Page
 from kalepool.api.problems import documented
 from kalepool.api.rendering import page
 from kalepool.api.routes.operator import Reason
 from kalepool.api.routes.self_service import SignedStroops, StroopsText
 from kalepool.protocol.model import U32_MAX
-from kalepool.services.books import amending, ledgers, results
-from kalepool.view.pages import read_books
+from kalepool.services.books import amending, results
+from kalepool.services.mining import share_logs
+from kalepool.view.pages import read_books, read_payouts
 
 router = APIRouter()
 
@@ -38,6 +39,26 @@ class DifferenceView(Described):
     unexplained: bool
 
 
+class KindView(Described):
+    """Accounts of one kind together, in KALE. `difference_stroops`: what they have on the chain beyond their books;
+    `checked`: that was looked at."""
+
+    kind: str
+    accounts: int
+    stroops: SignedStroops
+    difference_stroops: SignedStroops
+    checked: bool
+
+
+class TreasuryView(Described):
+    """The treasury: what it has, what is on its way to miners and due to them, and what farmers owe."""
+
+    treasury_stroops: SignedStroops
+    paying_stroops: SignedStroops
+    due_stroops: SignedStroops
+    owed_stroops: SignedStroops
+
+
 class BooksView(Described):
     """The pool's KALE, in double entry. `balances`: of each kind of account, debits less credits; what is on the chain
     (wallet, pail, treasury, claimable) is positive, what is somebody's (farmer, miner, paying, fee-due, operator)
@@ -52,6 +73,8 @@ class BooksView(Described):
     checked_ledger: int | None
     checked_at: datetime | None
     differences: list[DifferenceView]
+    on_chain: list[KindView]
+    treasury: TreasuryView
 
 
 @router.get(
@@ -71,7 +94,61 @@ async def show_books(request: Request, response: Response) -> BooksView | Respon
         shown.headers["Vary"] = "Accept, Accept-Language"
         return shown
     response.headers["Vary"] = "Accept"
-    return BooksView.model_validate(await ledgers.summary(database))
+    found = await read_books(database, 0)
+    return BooksView(
+        **{name: getattr(found.books, name) for name in found.books.__slots__},
+        on_chain=[KindView.model_validate(each) for each in found.on_chain],
+        treasury=TreasuryView.model_validate(found.treasury),
+    )
+
+
+class ClosedBlock(Described):
+    """A block that was closed: what miners were credited of its fees, and the SHA-256 of its share log."""
+
+    block_index: int
+    closed_at: datetime
+    fees_stroops: Stroops
+    credited_stroops: Stroops
+    miners: int
+    shares: int | None
+    sha256: str | None
+
+
+MostShown = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
+
+
+@router.get(
+    "/books/closings",
+    summary="The blocks that were closed last",
+    tags=["public"],
+    responses=documented(422, 429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def show_closings(request: Request, limit: MostShown = LAST) -> list[ClosedBlock]:
+    """The newest first. GET /miner/blocks/{block_index}/closing has all of one."""
+    found = await share_logs.last_closings(context(request).database, limit)
+    return [ClosedBlock.model_validate(each) for each in found]
+
+
+class PaidView(Described):
+    """A payment to a miner, or what was put down for it. Where it went is the miner's own."""
+
+    posted_at: datetime
+    amount_stroops: Stroops
+    ledger: int | None
+    transaction_hash: Hash | None
+
+
+@router.get(
+    "/books/payouts",
+    summary="The last payments to miners",
+    tags=["public"],
+    responses=documented(422, 429, 503),
+    dependencies=[Depends(per_address)],
+)
+async def show_paid(request: Request, limit: MostShown = LAST) -> list[PaidView]:
+    """The newest first."""
+    return [PaidView.model_validate(each) for each in await read_payouts(context(request).database, limit)]
 
 
 class ResultView(Described):

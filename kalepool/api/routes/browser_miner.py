@@ -14,7 +14,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, Request, Response
 
 from kalepool.api.limits import per_address
-from kalepool.api.rendering import FOLDER, HEADERS, PageRoute, page
+from kalepool.api.rendering import FOLDER, HEADERS, PageRoute, kept, page
 from kalepool.errors import NotFoundError
 from kernels import card_text, keccak
 
@@ -58,6 +58,7 @@ async def show_file(request: Request, name: str) -> Response:
         return Response(json.dumps(card), media_type="application/json", headers=headers)
     if name not in FILES:
         raise NotFoundError(f"there is no file {name!r}")
+    headers["Cache-Control"] = kept(request, FILES[name])
     return Response(FILES[name].read_bytes(), media_type=SCRIPT, headers=headers)
 
 

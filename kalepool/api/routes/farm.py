@@ -20,7 +20,7 @@ from kalepool.api.sessions import AnyVisitor, PageForm, WalletVisitor
 from kalepool.api.typed import FormError, percent
 from kalepool.chain import Destination, require_destination
 from kalepool.errors import ChainError, ConflictError, InputError
-from kalepool.services import farmers, poolers, withdrawals
+from kalepool.services import farmers, own_wallets, poolers, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
@@ -110,8 +110,9 @@ async def _join_page(
     wrong: str = "",
     challenge: str | None = None,
     trouble: str = "",
+    own_wrong: str = "",
 ) -> Response:
-    """`trouble`: why the payout wallet cannot be paid now."""
+    """`trouble`: why the payout wallet cannot be paid now; `own_wrong`: what is wrong with joining with one's own."""
     settings = context(request).settings
     open_ones = await poolers.open_poolers(context(request).database, after=None, limit=MOST_SHOWN)
     usual = {
@@ -125,10 +126,11 @@ async def _join_page(
     return await page(
         request,
         "farm/join.html",
-        422 if wrong else 200,
+        422 if wrong or own_wrong else 200,
         poolers=open_ones,
         wish=usual | (wish or {}),
         wrong=wrong,
+        own_wrong=own_wrong,
         challenge=challenge,
         trouble=trouble,
         wallet=wallet,
@@ -175,6 +177,25 @@ async def join(request: Request, caller: WalletVisitor, form: PageForm) -> Respo
         )
     except InputError as error:
         return await _join_page(request, wallet, wish, wrong=told(error, words_of(request)))
+    return go_to(f"/farm/{made.farmer.farmer_id}")
+
+
+@router.post("/farm/own-wallet")
+async def join_with_own_wallet(request: Request, caller: WalletVisitor, form: PageForm) -> Response:
+    """The wallet that signed in, as a farmer that plants itself."""
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    name = form.get("name", "").strip()
+    try:
+        if "agreed" not in form:
+            raise FormError(mark("read the terms, and say that you agree"))
+        if len(name) > NAME_LENGTH:
+            raise FormError(mark("a name has at most %(most)s characters"), most=NAME_LENGTH)
+        made = await own_wallets.register_oneself(
+            ctx, _id(form.get("pooler", "")), wallet, {"name": name} if name else {}, address=address_of(request)
+        )
+    except InputError as error:
+        return await _join_page(request, wallet, own_wrong=told(error, words_of(request)))
     return go_to(f"/farm/{made.farmer.farmer_id}")
 
 

@@ -44,6 +44,9 @@ PARTS = ("state", "figures", "sums", "fund", "earnings", "withdrawals", "blocks"
 MOST_WITHDRAWALS = 10
 """Shown."""
 
+PREPAID_PAILS = 100
+"""A farmer that plants itself is asked to pay for so many ahead: about eight hours of blocks."""
+
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Looking
@@ -51,9 +54,12 @@ MOST_WITHDRAWALS = 10
 
 async def _farm(request: Request, farmer: Farmer) -> FarmView:
     ctx = context(request)
-    account, is_silent = None, False
+    account, holds, is_silent = None, 0, False
     try:
-        account = await ctx.lookups.account(farmer.custodial_wallet)
+        if not farmer.custodial_wallet.startswith("C"):
+            account = await ctx.lookups.account(farmer.custodial_wallet)
+        if farmer.plants_itself:
+            holds = await ctx.lookups.kale(farmer.custodial_wallet) or 0
     except ChainError:
         is_silent = True
     owed = await postings.owed_by(ctx.database, farmer.farmer_id)
@@ -66,7 +72,18 @@ async def _farm(request: Request, farmer: Farmer) -> FarmView:
         min_spare_stroops=ctx.settings.min_spare_stroops,
         block_seconds=ctx.settings.chain.block_seconds,
         sponsored=ctx.accounts.sponsors > 0,
+        holds_stroops=holds,
+        deposit_stroops=ctx.settings.farmer_deposit_stroops,
     )
+
+
+def _paid_to(ctx: Context, farmer: Farmer) -> str:
+    """Where a deposit goes: to the farmer's wallet; of one that plants itself, to the treasury. Raises FormError."""
+    if not farmer.plants_itself:
+        return farmer.custodial_wallet
+    if ctx.accounts.treasury is None:
+        raise FormError(mark("the pool has no treasury yet: try again in a moment"))
+    return ctx.accounts.treasury.public_key
 
 
 async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
@@ -76,15 +93,21 @@ async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
     missing = view.missing
     asset, due = ("XLM", missing.native_stroops) if missing.native_stroops else ("KALE", missing.kale_stroops)
     leaves = farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED)
-    fund = None
-    if not leaves and due and not (asset == "KALE" and missing.trustline):
+    fund, treasury = None, ctx.accounts.treasury
+    if not leaves and not farmer.plants_itself and due and not (asset == "KALE" and missing.trustline):
         link = payment_link(network, farmer.custodial_wallet, asset, due)
         fund = {"asset": asset, "stroops": due, "link": link}
+    pay_to = farmer.custodial_wallet
+    if farmer.plants_itself and not leaves and treasury is not None:
+        pay_to, due = treasury.public_key, PREPAID_PAILS * farmer.price_stroops
+        link = payment_link(network, pay_to, "KALE", due)
+        fund = {"asset": "KALE", "stroops": due, "link": link} if due else None
     return {
         "farm": view,
         "farmer": farmer,
         "fund": fund,
-        "qr": qr_code(farmer.custodial_wallet),
+        "pay_to": pay_to,
+        "qr": qr_code(pay_to),
         "charts": _charts(view.blocks, language),
         "told": [(block, tell(block)) for block in view.blocks],
         "leaving_words": LEAVING_WHY,
@@ -246,16 +269,24 @@ async def show_deposit(
     by_script = "application/json" in request.headers.get("accept", "")
     try:
         stroops = stroops_of(wanted, words_of(request))
+        to = _paid_to(ctx, farmer)
         await _require_may_deposit(ctx, farmer, wallet, asset, stroops)
     except FormError as error:
         if by_script:
             raise
         return await _account_page(request, farmer, {"amount": wanted}, deposit=told(error, words_of(request)))
     sent = {"kale_stroops" if asset == "KALE" else "native_stroops": stroops}
-    transaction = await deposit_envelope(ctx.chain, wallet, farmer.custodial_wallet, **sent)
+    transaction = await deposit_envelope(ctx.chain, wallet, to, **sent)
     if by_script:
         return JSONResponse({"transaction": transaction}, headers=HEADERS)
-    known = {"farmer": farmer, "asset": asset, "stroops": stroops, "transaction": transaction, "wallet": wallet}
+    known = {
+        "farmer": farmer,
+        "to": to,
+        "asset": asset,
+        "stroops": stroops,
+        "transaction": transaction,
+        "wallet": wallet,
+    }
     return await page(request, "farm/deposit.html", **known, passphrase=ctx.settings.chain.passphrase)
 
 
@@ -263,6 +294,10 @@ async def _require_may_deposit(ctx: Context, farmer: Farmer, wallet: str, asset:
     """What the network would refuse is told before anybody signs. Raises FormError, RpcUnavailableError."""
     if farmer.status in (FarmerStatus.LEAVING, FarmerStatus.DEPARTED):
         raise FormError(mark("this farmer leaves: send it nothing more"))
+    if farmer.plants_itself and asset != "KALE":
+        raise FormError(mark("the pool is paid ahead in KALE"))
+    if wallet.startswith("C"):
+        raise FormError(mark("this page sends nothing from a contract: pay with the wallet itself"))
     account = await ctx.lookups.account(wallet)
     if account is None:
         raise FormError(mark("your wallet has no account on this network yet: it needs XLM first"))
@@ -284,8 +319,9 @@ async def deposit(request: Request, farmer_id: UUID, caller: WalletVisitor, form
     farmer = await visible_farmer(request, caller, farmer_id)
     wallet = caller.subject_wallet
     assert wallet is not None
-    sending = send_deposit(context(request).chain, signature_in(form), wallet, farmer.custodial_wallet)
+    ctx = context(request)
     try:
+        sending = send_deposit(ctx.chain, signature_in(form), wallet, _paid_to(ctx, farmer))
         outcome = await finish(request, sending)
         if outcome.status is Status.FAILED:
             raise FormError(mark("the network did not take the payment: %(reason)s"), reason=outcome.error or "–")
@@ -407,7 +443,9 @@ async def _leave_page(request: Request, caller: Principal, farmer: Farmer, wrong
         return go_to(f"/farm/{farmer.farmer_id}")
     known = await _known(request, farmer)
     challenge = _challenge(request, caller.subject_wallet or "", _departure(farmer))
-    known["trouble"] = await payout_trouble(context(request), farmer.destination, words_of(request))
+    known["trouble"] = ""
+    if not farmer.plants_itself:
+        known["trouble"] = await payout_trouble(context(request), farmer.destination, words_of(request))
     status = 422 if wrong else 200
     return await page(request, "farm/leave.html", status, **known, challenge=challenge, wrong=wrong)
 
@@ -428,6 +466,8 @@ async def leave(request: Request, farmer_id: UUID, caller: WalletVisitor, form: 
 
 def _departure(farmer: Farmer) -> Deed:
     to = farmer.payout_wallet
+    if farmer.plants_itself:
+        return Deed(f"leave with {to[:6]}...{to[-6:]}", ("leave", str(farmer.farmer_id), to))
     return Deed(f"leave, all to {to[:6]}...{to[-6:]}", ("leave", str(farmer.farmer_id), to, farmer.payout_memo or ""))
 
 

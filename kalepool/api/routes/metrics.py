@@ -25,6 +25,7 @@ from kalepool.chain import Limits
 from kalepool.errors import ChainError
 from kalepool.policy.endurance import Endurance
 from kalepool.policy.timing import living_blocks
+from kalepool.services import webhooks
 from kalepool.services.books import held, results
 from kalepool.services.books.held import Difference
 from kalepool.services.books.results import BlockResult, Days, PeriodResult
@@ -83,6 +84,7 @@ class Metrics:
         now = await read_figures(self._ctx.database, living)
         lost = now.lost
         block = await results.newest_harvested(self._ctx.database)
+        waiting, given_up = await webhooks.count(self._ctx.database)
         siblings, term = await read_siblings(self._ctx.database), await read_term(self._ctx.database)
         report, room = await self._health.report(), await disk_room(self._ctx.settings)
         return [
@@ -111,6 +113,12 @@ class Metrics:
             ),
             _gauge("api_processes", "API processes that are there", [], {(): len(siblings)}),
             _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
+            _gauge(
+                "webhook_deliveries",
+                "Deliveries to webhooks that wait, and that were given up, as long as they are kept",
+                ["status"],
+                {("waiting",): waiting, ("given_up",): given_up},
+            ),
             *_of_coordinators(await coordinating(self._ctx.database)),
             *_of_endurance(self._ctx.accounts.endurance),
             _gauge(

@@ -23,11 +23,10 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from kalepool.api import gzipped
 from kalepool.api.charts import hashrate_chart, reward_chart
 from kalepool.api.limits import Holders, address_of, per_address, too_busy
-from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, language_of, page
+from kalepool.api.rendering import FOLDER, HEADERS, TEMPLATES, PageRoute, go_to, kept, language_of, page
 from kalepool.api.sse import GZIP_HEADER, Message
 from kalepool.database import Database
 from kalepool.errors import DatabaseError, NotFoundError
-from kalepool.policy.endurance import Endurance
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.books.results import DayResult, Days
 from kalepool.services.context import Context
@@ -69,25 +68,30 @@ STATIC = {
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class PageShown:
+    """What the page's parts show, but days, which have a reader of their own. `short_hours`: so long the pool's XLM
+    last, where that is not long."""
+
+    moment: Moment
+    history: History
+    events: Sequence[Mapping[str, Any]]
+    short_hours: float | None
+
+
 def render_parts(
-    language: str,
-    moment: Moment,
-    history: History,
-    events: Sequence[Mapping[str, Any]],
-    explorer_url: str | None,
-    endurance: Endurance | None = None,
-    days: Sequence[DayResult] = (),
+    language: str, shown: PageShown, explorer_url: str | None, days: Sequence[DayResult] = ()
 ) -> dict[str, str]:
     """The page's parts as HTML in a language, by id."""
-    words = Language(language)
+    words, moment = Language(language), shown.moment
     known: dict[str, Any] = {
         "moment": moment,
         "verdict": judge(moment, words),
-        "events": events,
+        "events": shown.events,
         "days": days,
         "explorer_url": explorer_url,
-        "endurance": endurance,
-        "hashrate": hashrate_chart(history, words),
+        "short_hours": shown.short_hours,
+        "hashrate": hashrate_chart(shown.history, words),
         "rewards": reward_chart(moment.blocks, words),
         "farmers": sorted(moment.farmers, key=trouble_first),
     }
@@ -100,12 +104,12 @@ def render_parts(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The pool's page as it was at a time: its parts as HTML, by language and name. `moment`: what they show, where
+    """The pool's page as it was at a time: its parts as HTML, by language and name. `shown`: what they show, where
     this process has read it."""
 
     at: datetime
     parts: dict[tuple[str, str], str]
-    moment: Moment | None = None
+    shown: PageShown | None = None
 
 
 class PageReader:
@@ -125,20 +129,18 @@ class PageReader:
         history = await self._history.read()
         events = await read_events(self._database, None, EVENTS)
         days = await self._days.read()
-        parts = await asyncio.to_thread(self._render, languages, moment, history, events, days)
-        return Reading(begun, parts, moment)
+        endurance = self._accounts.endurance
+        short_hours = endurance.hours if endurance is not None and endurance.short_of is not None else None
+        shown = PageShown(moment, history, events, short_hours)
+        parts = await asyncio.to_thread(self._render, languages, shown, days)
+        return Reading(begun, parts, shown)
 
     def _render(
-        self,
-        languages: Sequence[str],
-        moment: Moment,
-        history: History,
-        events: Sequence[Mapping[str, Any]],
-        days: Sequence[DayResult],
+        self, languages: Sequence[str], shown: PageShown, days: Sequence[DayResult]
     ) -> dict[tuple[str, str], str]:
         found: dict[tuple[str, str], str] = {}
         for language in languages:
-            parts = render_parts(language, moment, history, events, self._explorer_url, self._accounts.endurance, days)
+            parts = render_parts(language, shown, self._explorer_url, days)
             found |= {(language, name): html for name, html in parts.items()}
         return found
 
@@ -161,7 +163,7 @@ class Viewing:
         self.reads = 0
         self._parts: dict[tuple[str, str], tuple[int, str]] = {}  # by language and name
         self._languages: set[str] = set()  # in which anybody has looked yet
-        self._moment: Moment | None = None
+        self._shown: PageShown | None = None
         self._messages: dict[tuple[str, int], Message] = {}  # in a language, for viewers that saw this version last
         self._version = 0
         self._read_at: float | None = None
@@ -179,9 +181,13 @@ class Viewing:
 
     async def moment(self) -> Moment:
         """The pool, not older than a tick. Raises DatabaseError. Of the process that leads."""
+        return (await self.shown()).moment
+
+    async def shown(self) -> PageShown:
+        """What the parts show, not older than a tick. Raises DatabaseError. Of the process that leads."""
         await self._refresh()
-        assert self._moment is not None
-        return self._moment
+        assert self._shown is not None
+        return self._shown
 
     async def told(self, languages: Sequence[str]) -> Reading:
         """As a Reader gives it, not older than a tick: for other processes. Raises DatabaseError."""
@@ -270,7 +276,7 @@ class Viewing:
             found = reading.parts
             changed = {key: html for key, html in found.items() if self._parts.get(key, (0, ""))[1] != html}
             async with self._changed:
-                self.read_at, self._moment = reading.at, reading.moment
+                self.read_at, self._shown = reading.at, reading.shown
                 self._messages.clear()
                 if changed:
                     self._version += 1
@@ -416,8 +422,8 @@ async def show_static(request: Request, name: str) -> Response:
     """The page's own style, script and icon: nothing comes from anywhere else."""
     if name not in STATIC:
         raise NotFoundError(f"there is no file {name!r}")
-    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
     path = FOLDER / "static" / name
+    headers = {"Cache-Control": kept(request, path), "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
     if gzipped.is_taken(request):
         content = await asyncio.to_thread(gzipped.file, path)
         return Response(content, media_type=STATIC[name], headers=headers | gzipped.HEADERS)

@@ -117,7 +117,7 @@ class InfoView(Described):
     uptime_seconds: float
 
 
-@router.get("/info", summary="What the pool is", responses=documented(429), dependencies=[Depends(per_address)])
+@router.get("/info", summary="What the pool is", responses=documented(429, 503), dependencies=[Depends(per_address)])
 async def info(request: Request) -> InfoView:
     """Version, network and its ids, limits, fees, uptime."""
     ctx: Context = request.app.state.context

@@ -30,7 +30,7 @@ from kalepool.api.paging import BlockPaging, Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.api.routes.farmers import FarmerView, Missing, RegisteredFarmer, Status
 from kalepool.errors import Fault
-from kalepool.services import farmers, leaving, poolers, withdrawals
+from kalepool.services import farmers, leaving, own_wallets, poolers, withdrawals
 from kalepool.services.blocks import blocks_of_farmer
 
 router = APIRouter(tags=["farmers"])
@@ -124,6 +124,51 @@ async def register(request: Request, body: SelfRegistration, caller: SignedIn) -
         **FarmerView.model_validate(made.farmer).model_dump(),
         needs_funding=bool(made.missing),
         missing=Missing.model_validate(made.missing),
+        api_key=made.api_key,
+    )
+
+
+class OwnWalletWish(Sent):
+    """The wallet that signed in, to be registered as a farmer that plants itself."""
+
+    pooler_id: UUID
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class OwnWalletFarmer(FarmerView):
+    """A farmer that plants itself and has just registered. It is let in once `prepay_stroops` of KALE have come to
+    `prepay_to`, which is null until the pool has a treasury, by a transfer of its own wallet."""
+
+    prepay_to: str | None
+    prepay_stroops: Stroops
+    api_key: str = Field(description="The farmer's own key: it sees everything and changes nothing. Shown this once.")
+
+
+@router.post(
+    "/farmer/own-wallets",
+    summary="Register as a farmer that plants itself",
+    status_code=201,
+    responses=documented(401, 403, 404, 409, 413, 422, 429, 503),
+)
+async def join_with_own_wallet(request: Request, body: OwnWalletWish, caller: SignedIn) -> OwnWalletFarmer:
+    """The wallet that signed in plants by itself, at its own cost and risk; the pool has no key of it. Once it has
+    planted in a block the pool searches for it, works and harvests; stake and reward go to the wallet itself.
+
+    Each harvested pail takes `price_stroops` off what is prepaid: KALE that this wallet sends to `prepay_to`, and that
+    is not paid back. With less it is not served. What nothing is prepaid for lapses; who has left and registers again
+    with the same pooler has what was prepaid still. 409: `pooler-full`, `too-many-waiting`, and for a wallet that is a
+    farmer's already.
+    """
+    ctx, wallet = context(request), caller.subject_wallet
+    assert wallet is not None
+    made = await own_wallets.register_oneself(
+        ctx, body.pooler_id, wallet, dict(body.metadata), address=address_of(request)
+    )
+    farmer, treasury = made.farmer, ctx.accounts.treasury
+    return OwnWalletFarmer(
+        **FarmerView.model_validate(farmer).model_dump(),
+        prepay_to=None if treasury is None else treasury.public_key,
+        prepay_stroops=max(farmer.price_stroops - farmer.prepaid_stroops, 0),
         api_key=made.api_key,
     )
 

@@ -78,7 +78,7 @@ class WalletCors:
     "/.well-known/stellar.toml",
     summary="The pool, for Stellar wallets",
     response_class=PlainTextResponse,
-    responses=documented(429),
+    responses=documented(429, 503),
 )
 async def stellar_toml(request: Request) -> PlainTextResponse:
     """SEP-1: the key that signs challenges, and where to sign in."""
@@ -103,7 +103,7 @@ class ChallengeView(Described):
     network_passphrase: str
 
 
-@router.get("/auth", summary="A challenge to sign", responses=documented(400, 422, 429))
+@router.get("/auth", summary="A challenge to sign", responses=documented(400, 422, 429, 503))
 async def challenge(
     request: Request,
     account: Annotated[AccountAddress, Query(description="The payout wallet that signs in.")],
@@ -126,6 +126,7 @@ class TokenView(Described):
     token: str
 
 
+# Generated clients have one form of a body: JSON. The other that SEP-10 asks for is taken, and told in words.
 _SIGNED = {
     "type": "object",
     "required": ["transaction"],
@@ -143,18 +144,11 @@ _SIGNED = {
     "/auth",
     summary="Sign in",
     responses=documented(400, 413, 415, 422, 429, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _SIGNED},
-                "application/x-www-form-urlencoded": {"schema": _SIGNED},
-            },
-        }
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SIGNED}}}},
 )
 async def answer(request: Request) -> TokenView:
-    """SEP-10, second half: gives a token for the challenge, signed to the wallet's medium threshold. Once for each."""
+    """SEP-10, second half: gives a token for the challenge, signed to the wallet's medium threshold. Once for each. The
+    field may come as a form too (`application/x-www-form-urlencoded`)."""
     transaction = _transaction(request.headers.get("content-type", ""), await request.body())
     try:
         token = await sign_in(request).answer(context(request), transaction)

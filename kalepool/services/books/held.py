@@ -15,8 +15,8 @@ from kalepool.database import Database
 from kalepool.errors import KalepoolError
 from kalepool.networks import Network
 from kalepool.policy import bookkeeping
-from kalepool.policy.bookkeeping import BookEvent, Explained, Transfer
-from kalepool.services import postings
+from kalepool.policy.bookkeeping import BookEvent, Explained, KaleMovement, Transfer
+from kalepool.services import postings, prepaying
 from kalepool.services.context import Context
 from kalepool.units import counted
 
@@ -103,8 +103,9 @@ async def look(ctx: Context) -> list[Difference]:
 
 async def _hold(ctx: Context, row: Held, rest: int, ledger: int) -> None:
     transfers: list[Transfer] = []
+    movements: list[KaleMovement] = []
     if rest:
-        explained = await _explained(ctx, row, rest, ledger)
+        explained, movements = await _explained(ctx, row, rest, ledger)
         transfers, rest = explained.transfers, explained.rest_stroops
         if final := _final(ctx, row, rest, ledger):
             transfers, rest = [*transfers, final], 0
@@ -114,10 +115,13 @@ async def _hold(ctx: Context, row: Held, rest: int, ledger: int) -> None:
             ledger = row.equal_ledger or 0  # what is awaited is looked for again
     async with ctx.database.transaction() as session:
         await session.execute("note_book_check", account=row.account, ledger=ledger, difference_stroops=rest)
+        if row.account == bookkeeping.TREASURY:
+            await prepaying.note_prepaid(session, movements)
         await postings.post(session, transfers)
 
 
-async def _explained(ctx: Context, row: Held, rest: int, ledger: int) -> Explained:
+async def _explained(ctx: Context, row: Held, rest: int, ledger: int) -> tuple[Explained, list[KaleMovement]]:
+    """With the movements that nobody had posted."""
     movements = await ctx.chain.read_movements(row.address, (row.equal_ledger or 0) + 1)
     hashes = list({each.transaction_hash for each in movements})
     rows = await ctx.database.fetch_all("select_known_hashes", transaction_hashes=hashes)
@@ -129,7 +133,7 @@ async def _explained(ctx: Context, row: Held, rest: int, ledger: int) -> Explain
     causes = {found["cause"] for found in posted}
     new = [each for each in foreign if bookkeeping.event_cause(each, row.account) not in causes]
     patient = ledger - round(OTHERS_HARVEST_SECONDS / ctx.chain.network.ledger_seconds)
-    return bookkeeping.explain(row.account, row.whose, rest, new, patient)
+    return bookkeeping.explain(row.account, row.whose, rest, new, patient), new
 
 
 def _final(ctx: Context, row: Held, rest: int, ledger: int) -> Transfer | None:

@@ -2,6 +2,7 @@
 
 service.py  Mining: ties the others together, and runs their loops
 dealer.py   what there is to hash, and who gets which job
+homes.py    which rigs this process deals with
 jobs.py     job ids that carry their terms, signed
 intake.py   shares on their way into the database
 gate.py     who is slowed down or banned

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,6 +15,7 @@ from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ForbiddenError
+from kalepool.grouped import Grouped
 from kalepool.policy.conduct import Conduct, Standing, judge, judge_haste, standing
 from kalepool.policy.shares import ShareOutcome
 from kalepool.services.mining.miners import MinerStatus
@@ -97,6 +99,7 @@ class Gate:
         self._is_told = is_told
         self._visits: dict[UUID, Visit] = {}
         self._changed: set[UUID] = set()
+        self._rows = Grouped(self._read_rows)
 
     async def check(
         self, miner_id: UUID, now: datetime, shares: int = 0, rigs: Callable[[], Awaitable[int]] = _one
@@ -119,9 +122,13 @@ class Gate:
                 self._visits.setdefault(miner_id, Visit()).shares += shares
         known.seen_at = now
 
+    async def _read_rows(self, miner_ids: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Any]]:
+        rows = await self._database.fetch_all("select_miner_bans", miner_ids=list(miner_ids))
+        return {row["miner_id"]: row for row in rows}
+
     async def _read(self, miner_id: UUID, now: datetime) -> KnownMiner:
         """The miner with its bans as the database has them. What it did at other processes is kept."""
-        row = await self._database.fetch_one("select_miner_bans", miner_id=miner_id)
+        row = await self._rows.answer(miner_id)
         if row is None or row["status"] != MinerStatus.ACTIVE:
             raise ForbiddenError(f"miner {miner_id} is not active")
         known = self._miners.setdefault(miner_id, KnownMiner(None, self._limit, now, now, now, is_read=False))
@@ -229,7 +236,7 @@ class Gate:
     async def ban(self, miner_id: UUID, until: datetime, reason: str) -> bool:
         """Keeps a miner out until a time. False where there is none of this id."""
         now = steady_now()
-        row = await self._database.fetch_one("select_miner_bans", miner_id=miner_id)
+        row = (await self._read_rows([miner_id])).get(miner_id)
         if row is None:
             return False
         bans, lifts = row["bans"] + 1, row["ban_lifts"]

@@ -10,38 +10,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 
 from kalepool.clock import steady_now
 from kalepool.config import Settings
-from kalepool.database import Database, new_id
-from kalepool.errors import ConflictError, DatabaseError, DuplicateRowError, KalepoolError, NotFoundError
+from kalepool.database import Database
+from kalepool.errors import DatabaseError
 from kalepool.notices import AnyNotice, BlockNotice, FarmerNotice, ShareNotice, hear
 from kalepool.policy.shares import ShareOutcome, parse_nonce, verify
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.vardiff import FIRST_DIFFICULTY, MIN_DIFFICULTY, Pace, difficulty_for
 from kalepool.services.mining.credits import Credits
 from kalepool.services.mining.dealer import Dealer, FarmerPlace, GivenJob, Rig
 from kalepool.services.mining.gate import CrowdedError, Gate
+from kalepool.services.mining.homes import SAVE_SECONDS, Homes, RigClaim
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
 from kalepool.services.mining.telling import MiningNews
 from kalepool.services.owed import read_owed
-from kalepool.services.siblings import ALIVE_SECONDS, Siblings
+from kalepool.services.siblings import Siblings
 from kalepool.tasks import end_tasks
 
 log = structlog.get_logger()
 
 FORGET_SECONDS = 300.0
 
-IDLE_SECONDS = 30.0
-"""A rig that was not heard of for so long, and waits for nothing, gives its place to one of another name."""
-
-SAVE_SECONDS = 30.0
 SERIALS = 64  # numbers for jobs that are kept in stock at the least
 
 MOST_STREAMS = 4
@@ -49,16 +44,6 @@ MOST_STREAMS = 4
 
 CROWDED_SECONDS = 5.0
 """When to come back where too many wait."""
-
-
-class ElsewhereError(KalepoolError):
-    """Another process has this rig, and is to be asked for its jobs, at `address`."""
-
-    code = "elsewhere"
-
-    def __init__(self, address: str) -> None:
-        super().__init__(f"the API process at {address} has this rig")
-        self.address = address
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +66,9 @@ class Mining:
             self._ids, block_seconds=settings.chain.block_seconds, share_seconds=settings.miner_share_seconds
         )
         self._siblings = siblings
-        self._home = siblings.process_id if siblings is not None else new_id()
         self.gate = Gate(database, settings, self._end_streams, is_told=siblings is not None)
         self._news = MiningNews(self.gate, self._count_share, self._given_away)
+        self.homes = Homes(database, settings, self.dealer.rigs, siblings, self._news.gave_away, self._rigs_came)
         if siblings is not None:
             siblings.share("mining", self._news)
         self._left: set[Rig] = set()  # whose last stream has ended
@@ -92,9 +77,7 @@ class Mining:
         self._day = blocks_per_day(settings.chain)
         self._owed: Mapping[UUID, int] = {}
         self._owed_at = -1  # the block it was read for
-        self._names: dict[tuple[UUID, str], Rig] = {}
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
-        self._claims: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
         self._ending = False
@@ -146,98 +129,39 @@ class Mining:
         BannedError, CrowdedError, ElsewhereError.
         """
         await self.gate.check(miner_id, steady_now())
-        key = (miner_id, name)
-        if (rig := self._names.get(key)) is None:
-            # Gone with the last that waits for it.
-            async with self._claims.setdefault(miner_id, asyncio.Lock()):
-                rig = self._names.get(key) or await self._load_rig(miner_id, name, hashes_per_second, at_once=at_once)
+        rig = self.homes.rig(miner_id, name)
+        if rig is None:
+            rig = await self.homes.claim(RigClaim(miner_id, name, hashes_per_second, at_once, whole_zeros, solo))
         if rig.streams >= MOST_STREAMS:
             raise CrowdedError(f"{rig.streams} requests of this rig wait for jobs, the most that may", CROWDED_SECONDS)
         now = steady_now()
         rig.seen_at = now
-        if (rig.whole_zeros, rig.solo) != (whole_zeros, solo) or not rig.given:
+        if (rig.whole_zeros, rig.solo) != (whole_zeros, solo) or (not rig.given and self.dealer.places):
             rig.whole_zeros, rig.solo = whole_zeros, solo
             self.dealer.deal(now)
         return rig
 
-    async def _load_rig(
-        self, miner_id: UUID, name: str, hashes_per_second: float | None, *, at_once: bool = False
-    ) -> Rig:
-        row = await self._take(miner_id, name, at_once=at_once)
-        if row is None:
-            most = self._settings.miner_rigs
-            new: dict[str, Any] = {"miner_id": miner_id, "name": name, "home": self._home}
-            row = await self._database.fetch_one("insert_rig", **new, most=most)
-            # Another process may have been quicker with the same.
-            row = row or await self._take(miner_id, name, at_once=at_once) or await self._take_over(miner_id, name)
-            if row is None:
-                raise ConflictError(f"this miner has {most} rigs at work, the most it may; none of them is idle")
-        difficulty = row["difficulty"]
-        if difficulty is None and hashes_per_second:
-            difficulty = difficulty_for(hashes_per_second, self._settings.miner_share_seconds)
-        difficulty = max(difficulty or FIRST_DIFFICULTY, MIN_DIFFICULTY)
-        rig = Rig(
-            miner_id, name, row["searcher"], Pace(difficulty, steady_now(), settled=row["difficulty"] is not None)
-        )
-        self._names[miner_id, name] = rig
-        self.dealer.rigs[rig.searcher] = rig
-        return rig
-
-    async def _take(self, miner_id: UUID, name: str, *, at_once: bool) -> Mapping[str, Any] | None:
-        """The rig of this name, at this process from now on. None where there is none. Raises ElsewhereError."""
-        wanted: dict[str, Any] = {"miner_id": miner_id, "name": name, "home": self._home}
-        row = await self._database.fetch_one("take_rig", **wanted, dead=None, alive_seconds=ALIVE_SECONDS)
-        if row is None or row["elsewhere"] is None:
-            return row
-        if not at_once and self._siblings is not None and (address := await self._siblings.reach(row["elsewhere"])):
-            raise ElsewhereError(address)
-        return await self._database.fetch_one("take_rig", **wanted, dead=row["elsewhere"], alive_seconds=ALIVE_SECONDS)
-
-    async def _take_over(self, miner_id: UUID, name: str) -> Mapping[str, Any] | None:
-        """The place of the rig that is idle for the longest: containers have another name at every start."""
-        here = [rig for rig in self.dealer.rigs.values() if rig.miner_id == miner_id]
-        # Those that this process does not know; that a rig was seen is written down every SAVE_SECONDS.
-        taken = {"miner_id": miner_id, "name": name, "idle_seconds": IDLE_SECONDS + SAVE_SECONDS, "home": self._home}
-        known = [rig.searcher for rig in here]
+    async def _rigs_came(self) -> None:
+        """Has jobs for all of them at once."""
         try:
-            row = await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=None)
-        except DuplicateRowError:  # another process was quicker with the same
-            return await self._take(miner_id, name, at_once=True)
-        if row is not None:
-            self._news.gave_away(row["searcher"])
-        before = steady_now() - timedelta(seconds=IDLE_SECONDS)
-        idle = [rig for rig in here if not rig.streams and rig.seen_at is not None and rig.seen_at < before]
-        if row is not None or not idle:
-            return row
-        oldest = min(idle, key=lambda rig: (rig.seen_at or before, rig.searcher))
-        self._forget(oldest)  # first: who claims it meanwhile is to find it gone
-        return await self._database.fetch_one("take_over_rig", **taken, known=known, searcher=oldest.searcher)
+            await self._stock_serials()
+        except DatabaseError as error:
+            log.warning("serials_not_taken", reason=str(error))
+        if self.dealer.deal(steady_now()):
+            self._dirty.set()
 
     def _given_away(self, searcher: int) -> None:
         if (rig := self.dealer.rigs.get(searcher)) is not None and not rig.streams:
-            self._forget(rig)
-
-    def _forget(self, rig: Rig) -> None:
-        if self.dealer.rigs.get(rig.searcher) is rig:  # and no other in its place
-            del self.dealer.rigs[rig.searcher]
-            del self._names[rig.miner_id, rig.name]
+            self.homes.forget(rig)
 
     async def retire_rig(self, miner_id: UUID, searcher: int) -> str:
         """Forgets a rig that is gone, and gives its name; what it brought stays. Should it come again, it is a new one.
 
         Raises NotFoundError, ConflictError for one that is at work.
         """
-        rig = self.dealer.rigs.get(searcher)
-        if rig is not None and rig.miner_id == miner_id:
-            before = steady_now() - timedelta(seconds=IDLE_SECONDS)
-            if rig.streams or (rig.seen_at is not None and rig.seen_at > before):
-                raise ConflictError(f"rig {rig.name!r} is at work: stop it, and wait {IDLE_SECONDS:g} s")
-            self._forget(rig)
-        row = await self._database.fetch_one("delete_rig", miner_id=miner_id, searcher=searcher)
-        if row is None:
-            raise NotFoundError(f"this miner has no rig with the number {searcher}")
+        name = await self.homes.retire(miner_id, searcher)
         self._owners[searcher] = miner_id  # of shares that are still on their way
-        return row["name"]
+        return name
 
     async def next_job(self, rig: Rig, after: str | None, wait_seconds: float) -> GivenJob | None:
         """The rig's job once it is another than `after`; None when `wait_seconds` pass without one."""
@@ -397,8 +321,8 @@ class Mining:
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""
         wanted = max(SERIALS, 2 * len(self.dealer.rigs))
-        if len(self.dealer.serials) < wanted:
-            rows = await self._database.fetch_all("select_next_job_serials", count=wanted)
+        if (stock := len(self.dealer.serials)) < wanted:
+            rows = await self._database.fetch_all("select_next_job_serials", count=wanted * 3 // 2 - stock)
             self.dealer.serials.extend(row["serial"] for row in rows)
 
     async def _reloading(self) -> None:
@@ -436,25 +360,10 @@ class Mining:
             await asyncio.sleep(0.1)
 
     async def _leave_rigs(self) -> None:
-        """Lets rigs go whose stream has ended: who comes back may come to another process."""
+        """Lets rigs go whose stream has ended, where there is another process to come back to."""
         left, self._left = self._left, set()
-        if self._siblings is None or not self._siblings.others:
-            return
-        for miner_id in {rig.miner_id for rig in left}:
-            async with self._claims.setdefault(miner_id, asyncio.Lock()):
-                gone = [rig for rig in left if rig.miner_id == miner_id and not rig.streams]
-                for rig in gone:
-                    self._forget(rig)
-                try:
-                    await self._database.execute(
-                        "leave_rigs",
-                        home=self._home,
-                        searchers=[rig.searcher for rig in gone],
-                        difficulties=[rig.pace.difficulty for rig in gone],
-                        seen_at=[rig.seen_at for rig in gone],
-                    )
-                except DatabaseError as error:
-                    log.warning("rigs_not_left", reason=str(error))
+        if left and self._siblings is not None and self._siblings.others:
+            await self.homes.leave(left)
 
     async def _keeping(self) -> None:
         """Writes down what a restart should know, forgets who is gone."""
@@ -479,7 +388,7 @@ class Mining:
         shared = self._siblings is not None and self._siblings.others > 0
         for rig in rigs:
             if not rig.streams and rig.seen_at is not None and rig.seen_at < gone:
-                self._left.add(rig) if shared else self._forget(rig)
+                self._left.add(rig) if shared else self.homes.forget(rig)
 
 
 async def read_job_key(database: Database) -> bytes:

@@ -27,6 +27,7 @@ chance = random.Random(1)
 
 schemathesis.openapi.format("stellar-account", st.sampled_from(ACCOUNTS))
 schemathesis.openapi.format("stellar-address", st.sampled_from(ACCOUNTS))
+schemathesis.openapi.format("webhook-address", st.just("https://receiver.example/kale"))
 schemathesis.openapi.format("uint64", st.integers(0, 2**64 - 1).map(str))
 
 

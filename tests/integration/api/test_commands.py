@@ -14,6 +14,7 @@ import pytest
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 from tests.support.command_line import Done
+from tests.support.receiver import receiving
 from tests.support.served import served
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +113,22 @@ async def test_what_operators_did_with_curl(farm, commands: Commands) -> None:
     assert len(left) == 1 and left[0]["key_id"] != other["key_id"]
     unknown = await commands("miner", "show", "rag")
     assert unknown.status == 2 and "see `kalepool miner list`" in unknown.errors
+
+
+@pytest.mark.slow(7, "a command at a time")
+async def test_webhooks_are_made_tried_and_deleted(farm, commands: Commands) -> None:
+    async with receiving() as receiver:
+        farm.ctx.settings = farm.settings.model_copy(update={"webhook_origins": receiver.url.rpartition("/")[0]})
+        made = await commands.json("webhook", "add", receiver.url, "--type", "payout", "--type", "harvest")
+        assert (await commands("webhook", "test", made["webhook_id"])).output == "It was taken.\n"
+        receiver.head = "500 Oh"
+        failed = await commands("webhook", "again", made["webhook_id"], receiver.taken[0].json["id"])
+        assert (failed.status, failed.output) == (1, "It was not taken: HTTP status 500\n")
+        [row] = await commands.json("webhook", "list")
+        assert (row["types"], row["waiting"], row["trouble"]) == (["harvest", "payout"], 1, "HTTP status 500")
+        assert "waiting" in (await commands("webhook", "deliveries", made["webhook_id"])).output
+        unsure = await commands("webhook", "delete", made["webhook_id"])  # nobody says yes
+        assert unsure.status == 1 and "What waits for it is not sent" in unsure.output
+        assert (await commands.json("webhook", "delete", made["webhook_id"], "--yes"))["deleted"]
+        refused = await commands("webhook", "add", "http://10.0.0.1/")
+        assert refused.status == 2 and "KALEPOOL_WEBHOOK_ORIGINS" in refused.errors

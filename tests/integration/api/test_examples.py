@@ -21,19 +21,32 @@ from tests.integration.api.test_roles import NOBODY, TABLE, UNLIMITED, Call, Cas
 pytestmark = pytest.mark.anyio
 
 EXAMPLES = Path(__file__).parents[3] / "kalepool" / "api" / "examples.json"
-SECRET = re.compile(r'(?<="invite": ")[^"]{40,}|kp_[A-Za-z0-9_-]{20,}')
+SECRET = re.compile(r'(?<="invite": ")[^"]{40,}|(?<="secret": ")[^"]{40,}|kp_[A-Za-z0-9_-]{20,}')
+
+
+def forms(api, operation: str) -> list[str]:
+    """The values of `format`, where it is asked for one; else one that is empty."""
+    method, path = operation.split(" ")
+    parameters = api.app.openapi()["paths"][path][method.lower()].get("parameters", ())
+    return next((each["schema"]["enum"] for each in parameters if each["name"] == "format"), [""])
 
 
 async def recorded(api, the: Cast, operation: str, call: Call, number: int) -> dict[str, Any]:
     """What an operation is asked and answers, by somebody who may."""
     sent = call.body(the) if call.body else None
     who = NOBODY if NOBODY in call.may else sorted(call.may)[0]
-    fixed = Call(call.may, (lambda _: sent) if sent is not None else None, call.params, call.headers, call.found)
-    answer = await ask(api, the, operation, fixed, who, number)
     found: dict[str, Any] = {} if sent is None else {"request": sent}
-    is_json = answer is not None and answer.headers.get("content-type") == "application/json"
-    if answer is not None and is_json and answer.content and answer.status_code < 300:
-        found["answer"] = answer.json()
+    for form in forms(api, operation):
+        params = call.params | ({"format": form} if form else {})
+        fixed = Call(call.may, (lambda _: sent) if sent is not None else None, params, call.headers, call.found)
+        answer = await ask(api, the, operation, fixed, who, number)
+        if answer is None or not answer.content or answer.status_code >= 300:
+            continue
+        media_type = answer.headers["content-type"].partition(";")[0]
+        if media_type == "application/json":
+            found["answer"] = answer.json()
+        else:
+            found.setdefault("texts", {})[media_type] = answer.text
     return json.loads(SECRET.sub("x" * 43, json.dumps(found)))
 
 

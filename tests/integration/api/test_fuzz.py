@@ -128,6 +128,15 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
         *(compensation_id, farm.pooler_id, farmer.farmer_id),
     )
     [(submission_id,)] = await farm.rows("SELECT submission_id FROM submissions LIMIT 1")
+    hook = {"webhook_id": new_id(), "event_id": new_id()}
+    await database.execute(
+        "insert_webhook",
+        webhook_id=hook["webhook_id"],
+        url="https://receiver.example/kale",
+        types=["harvest"],
+        secret_sealed=b"",
+    )
+    await database.execute("insert_webhook_test", **hook, body="{}")
     keys = {tag: operator.key for part in PARTS for tag in part} | {"farmers": token.key, "miners": miner.key}
     # it never ends for a miner
     keys |= {"GET /miner/jobs/stream": operator.key, "POST /miner/invites": operator.key}
@@ -140,5 +149,6 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
         "submission_id": submission_id,
         "key_id": ended.key_id,
         "subject_id": spare.pooler_id,
+        **hook,
     }
     return keys, {name: str(value) for name, value in ids.items()}

@@ -55,7 +55,7 @@ async def test_live_keys_are_capped(api) -> None:
     assert live == MOST_KEYS
     by_operator = {"role": "pooler", "subject_id": str(api.farm.pooler_id)}
     assert (await api.operator.post("/operator/keys", json=by_operator)).status_code == 409
-    present = await database.fetch_one("select_api_key", key_hash=key_hash(key))
+    present = await database.fetch_one("select_api_keys", key_hashes=[key_hash(key)])
     assert present is not None
     rotated = await api.pooler.post("/keys", json={"replaces": str(present["key_id"])})
     assert rotated.status_code == 201, "one that takes another's place adds none"

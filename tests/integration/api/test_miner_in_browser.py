@@ -21,7 +21,7 @@ from stellar_sdk import Keypair
 from kalepool.services.books import collecting
 from kalepool.services.farming import harvest, plant, work
 from kalepool.services.farming.work import Submission
-from kalepool.services.mining import service
+from kalepool.services.mining import homes
 from tests.integration.api.test_farmer_in_browser import is_for_everybody, open_page, shows
 from tests.integration.conftest import FarmUnderTest, open_farm
 from tests.integration.services.test_payouts import kale_of, payee
@@ -103,7 +103,7 @@ async def submit(page: Page, action: str) -> None:
 @needs_chromium
 @pytest.mark.slow(40, "a browser, and a miner that compiles its kernel, mines, and is paid")
 async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(homes, "IDLE_SECONDS", 1.0)
     monkeypatch.setattr("kalepool.view.mining.PRESENT_SECONDS", 3)
     async with AsyncExitStack() as stack:
         terms = {"payout_threshold_stroops": 1, "fee_collect_stroops": 1, "miner_share_seconds": 0.3}

@@ -108,6 +108,16 @@ async def test_a_page_is_compressed_unless_it_holds_a_secret(api) -> None:
             assert answer.text == plain.text
 
 
+async def test_what_does_not_change_is_asked_for_once(api) -> None:
+    """A style sheet that is asked for again on each page keeps it from being painted for a trip."""
+    for path in ("/", "/farm", "/mine", "/mine/browser"):
+        files = re.findall(r'(?:src|href)="(/static/[^"]+)"', (await api.anybody.get(path)).text)
+        assert [each for each in files if "page.css" in each]
+        for each in files:
+            assert (await api.anybody.get(each)).headers["Cache-Control"] == "public, max-age=31536000, immutable", each
+            assert (await api.anybody.get(each.partition("?")[0] + "?v=old")).headers["Cache-Control"] == "no-cache"
+
+
 async def test_a_page_that_cannot_be_read_says_so_as_a_page(api) -> None:
     await api.farm.rows("ALTER TABLE block_plans RENAME TO gone")
     answer = await api.anybody.get("/", headers={"Accept": "text/html"})

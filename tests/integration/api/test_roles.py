@@ -88,7 +88,7 @@ class Cast:
         """The path with the ids of what exists. A key to be ended is the caller's own, or a new one."""
         ended = None
         if template == "/keys/{key_id}" and own_key is not None:
-            found = await self.database.fetch_one("select_api_key", key_hash=key_hash(own_key))
+            found = await self.database.fetch_one("select_api_keys", key_hashes=[key_hash(own_key)])
             ended = found["key_id"] if found else None
         elif template in ("/operator/keys/{key_id}", "/operator/page/keys/{key_id}/end"):
             ended = (await create_key(self.database, Role.OPERATOR)).key_id
@@ -96,9 +96,16 @@ class Cast:
             ended = (await create_key(self.database, Role.MINER, subject_id=self.miner_id)).key_id
         searcher = 0
         if "{searcher}" in template:  # each call may retire the one it has
-            rig = {"miner_id": self.miner_id, "name": str(new_id()), "most": 10**6}
-            searcher = (await self.database.fetch_one("insert_rig", home=None, **rig) or {})["searcher"]
+            rig = {"miner_ids": [self.miner_id], "names": [str(new_id())], "most": 10**6}
+            searcher = (await self.database.fetch_one("insert_rigs", home=None, **rig) or {})["searcher"]
+        hook = {"webhook_id": new_id(), "event_id": new_id()}
+        if "{webhook_id}" in template:  # so may the one that each call deletes
+            address = "https://receiver.example/kale"
+            about: dict[str, Any] = {"url": address, "types": ["harvest"], "secret_sealed": b""}
+            await self.database.execute("insert_webhook", webhook_id=hook["webhook_id"], **about)
+            await self.database.execute("insert_webhook_test", **hook, body="{}")
         names = {
+            **hook,
             "invite_id": (await mining_accounts.create_invite(self.database, "", 1, 3600)).invite_id,
             "farmer_id": self.farmer.farmer_id,
             "pooler_id": self.pooler_id,
@@ -129,6 +136,19 @@ TABLE: dict[str, Call] = {
     "GET /books": Call(EVERYBODY),
     "GET /books/blocks": Call(EVERYBODY),
     "GET /books/days": Call(EVERYBODY),
+    "GET /books/closings": Call(EVERYBODY),
+    "GET /books/payouts": Call(EVERYBODY),
+    "GET /pool": Call(EVERYBODY),
+    "GET /pool/farmers": Call(EVERYBODY),
+    "GET /pool/farmers/{farmer_id}": Call(EVERYBODY),
+    "GET /pool/miners/{miner_id}": Call(EVERYBODY),
+    "GET /pool/blocks": Call(EVERYBODY),
+    "GET /pool/blocks/{index}": Call(EVERYBODY),
+    "GET /pool/blocks/{index}/farmers": Call(EVERYBODY),
+    "GET /pool/hashrates": Call(EVERYBODY),
+    "GET /pool/events": Call(EVERYBODY),
+    "GET /pool/find": Call(EVERYBODY, params={"q": "one"}),
+    "GET /pool/terms": Call(EVERYBODY),
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
@@ -162,6 +182,7 @@ TABLE: dict[str, Call] = {
     "GET /farmers/{farmer_id}/leave": Call(SEES_FARMER),
     "GET /farmer/poolers": Call(SIGNED_IN),
     "GET /farmer/farmers": Call(SIGNED_IN),
+    "POST /farmer/own-wallets": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
     "POST /farmer/farmers": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
     # miners
     "POST /miner/register": Call(EVERYBODY, lambda cast: {"name": "rig", "invite": cast.invite}),
@@ -218,6 +239,14 @@ TABLE: dict[str, Call] = {
     "PUT /operator/compensations/{compensation_id}/approval": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/webhooks": Call({OPERATOR}),
+    "POST /operator/webhooks": Call(
+        {OPERATOR}, lambda _: {"url": "https://receiver.example/kale", "types": ["block.closed", "payout"]}
+    ),
+    "DELETE /operator/webhooks/{webhook_id}": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/test": Call({OPERATOR}),
+    "GET /operator/webhooks/{webhook_id}/deliveries": Call({OPERATOR}),
+    "POST /operator/webhooks/{webhook_id}/deliveries/{event_id}/again": Call({OPERATOR}),
     "GET /operator/results/{by}": Call({OPERATOR}),
     "GET /operator/audit/{what}": Call({OPERATOR}),
 }
@@ -323,6 +352,7 @@ FORMS: dict[str, Call] = {
     "POST /sign-out": Call(BROWSERS),
     "/farm/join": Call(SIGNED_IN),
     "POST /farm/join": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "stake": "10", "agreed": "1"}),
+    "POST /farm/own-wallet": Call(SIGNED_IN, lambda cast: {"pooler": str(cast.pooler_id), "agreed": "1"}),
     "/farm/wallet": Call(SIGNED_IN),
     "POST /farm/wallet/trustline": Call(SIGNED_IN, lambda _: {"transaction": "none"}),
     "POST /farm/wallet/gift": Call(SIGNED_IN),
@@ -452,8 +482,10 @@ async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
     wrong = []
     api.app.state.limits = RateLimits(api.farm.settings.model_copy(update=UNLIMITED))
     # what ends somebody's part comes last
+    described = api.app.openapi()["paths"]
     for operation in sorted(TABLE, key=lambda each: (each.endswith("/leave"), each.startswith("POST /farmer/"))):
         call = TABLE[operation]
+        method, template = operation.split(" ")
         for who in sorted(EVERYBODY):
             number += 1
             answer = await ask(api, cast, operation, call, who, number)
@@ -461,6 +493,9 @@ async def test_everybody_does_only_what_is_theirs(api, cast: Cast) -> None:
             refused = {401} if who in (NOBODY, UNKNOWN) else {403, 404}
             may = who in call.may
             fine = status < 500 and status not in ({401, 403, 404} if call.found else {401, 403})
+            documented = described[template][method.lower()]["responses"]
+            if answer is not None and str(status) not in documented:
+                wrong.append(f"{operation} by {who}: {status} is not in the description")
             if (may and not fine) or (not may and status not in refused):
                 wrong.append(f"{operation} by {who}: {status} {'' if answer is None else answer.text[:200]}")
             elif not may and answer is not None:

@@ -23,6 +23,7 @@ import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.routing import Router
 
 from kalepool.api import create_app
 from kalepool.config import Settings
@@ -236,6 +237,36 @@ async def test_shares_one_or_many_and_the_same_again(pool: Pool):
         assert rate["hashes_per_second"] == pytest.approx(2 * MIN_DIFFICULTY / 60)
         assert 0 < rate["low"] < rate["hashes_per_second"] < rate["high"]
         assert [rig["name"] for rig in me["rigs"]] == [""]
+
+
+async def test_shares_go_past_the_routing_and_everything_else_through_it(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    """Hundreds of shares come a second, and finding their route costs as much as the rest of the call."""
+    routed: list[tuple[str, str]] = []
+    plain = Router.__call__
+
+    async def route(self: Router, scope: Any, receive: Any, send: Any) -> None:
+        routed.append((scope["method"], scope["path"]))
+        await plain(self, scope, receive, send)
+
+    monkeypatch.setattr(Router, "__call__", route)
+    async with await pool.miner() as miner, pool.client() as anybody:
+        job = (await miner.get("/miner/job", params=SLOW)).json()
+        [nonce, other] = good_nonces(job, 2)
+        routed.clear()
+        offer = {"job_id": job["job_id"], "nonce": nonce}
+        brought = await miner.post("/v1/miner/shares", json=offer | {"nonce": other})
+        assert brought.json()["results"][0]["outcome"] == "accepted"
+        assert (await miner.post("/miner/shares", json=offer)).json()["results"][0]["outcome"] == "accepted"
+        wrong = await miner.post("/miner/shares", json={"job_id": 1})
+        assert wrong.status_code == 422 and {each["where"] for each in wrong.json()["errors"]} == {
+            "body.job_id",
+            "body.nonce",
+        }
+        assert (await anybody.post("/miner/shares", json=offer)).status_code == 401
+        assert routed == []
+        assert (await miner.get("/miner/shares")).status_code == 405
+        assert (await miner.post("/miner/shares/", json=offer)).status_code in (307, 404)
+        assert len(routed) == 2
 
 
 async def test_rubbish_is_told_to_wait_and_then_to_stay_away(pool: Pool):

@@ -11,8 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 from playwright.async_api import Page, async_playwright
+from stellar_sdk import Keypair
 
 from kalepool.database import Database
+from kalepool.services.mining import miners
 from tests.integration.mining.test_api import Pool, serving, settings_of
 from tests.support.browsing import CHROMIUM, needs_chromium
 
@@ -155,6 +157,22 @@ async def test_a_browser_mines(field, database: Database, database_url: str, tmp
             async with asyncio.timeout(5):  # the browser tells of a worker's end when it likes
                 while page.workers:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+
+            # SOLO: for a farmer that is paid to the same wallet; what is no farmer's name is not sent at all.
+            farmer_id, wallet = next(iter(field.farmers)), Keypair.random().public_key
+            await field.execute("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", wallet, farmer_id)
+            owner = await miners.register(database, pool.app.state.context.custody, settings, "owner", wallet)
+            await page.fill("#solo", "my farmer?")
+            await start(page, owner.key, "cores")
+            await says(page, "no-farmer")
+            await page.fill("#solo", str(farmer_id))
+            await page.click("#go")
+            await page.wait_for_function("() => document.getElementById('block').innerText === '42 SOLO'")
+            brought = "SELECT DISTINCT solo, farmer_id FROM shares WHERE miner_id = %s"
+            async with asyncio.timeout(20):
+                while not (found := await field.execute(brought, owner.miner.miner_id)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert found == [(True, farmer_id)]
 
 
 @needs_chromium

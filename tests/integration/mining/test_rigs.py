@@ -18,7 +18,7 @@ from kalepool.policy.conduct import Standing
 from kalepool.policy.shares import ShareOutcome
 from kalepool.policy.vardiff import FIRST_STEPS, MIN_DIFFICULTY
 from kalepool.services.keys import Role
-from kalepool.services.mining import Mining, miners, service
+from kalepool.services.mining import Mining, homes, miners, service
 from kalepool.services.mining.service import Offer
 from tests.integration.mining.conftest import CUSTODY
 from tests.integration.mining.test_shares import SLOW, find_nonces, given_job
@@ -31,7 +31,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._real, self.ahead = service.steady_now, timedelta(0)
-        monkeypatch.setattr(service, "steady_now", lambda: self._real() + self.ahead)
+        for each in (service, homes):
+            monkeypatch.setattr(each, "steady_now", lambda: self._real() + self.ahead)
 
     def now(self) -> datetime:
         return service.steady_now()
@@ -165,7 +166,7 @@ async def test_a_rig_that_is_gone_is_retired_and_its_shares_still_count(
     job = await given_job(mining, rig)
     with pytest.raises(ConflictError, match="'cellar' is at work"):
         await mining.retire_rig(miner_id, rig.searcher)
-    clock.ahead += timedelta(seconds=service.IDLE_SECONDS + 1)
+    clock.ahead += timedelta(seconds=homes.IDLE_SECONDS + 1)
     other = (await miners.register(database, CUSTODY, mining._settings, "other")).miner.miner_id
     with pytest.raises(NotFoundError):
         await mining.retire_rig(other, rig.searcher)

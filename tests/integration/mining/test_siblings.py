@@ -9,22 +9,26 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import pytest
 
+from kalepool.api.auth import Keys
 from kalepool.api.limits import Holders, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.clock import steady_now
 from kalepool.config import Settings
-from kalepool.database import Database
+from kalepool.database import Database, Session
 from kalepool.notices import SiblingNotice, tell
 from kalepool.policy.conduct import Standing
 from kalepool.policy.shares import ShareOutcome
-from kalepool.services.keys import Role
+from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import Mining, miners
+from kalepool.services.mining.dealer import Rig
 from kalepool.services.mining.gate import BannedError
-from kalepool.services.mining.service import ElsewhereError, Offer
+from kalepool.services.mining.homes import ElsewhereError
+from kalepool.services.mining.service import Offer
 from kalepool.services.siblings import MOST_BYTES, Shared, Siblings, _bodies
 from tests.integration.mining.conftest import CUSTODY
 from tests.integration.mining.test_shares import SLOW, find_nonces, given_job
@@ -152,6 +156,95 @@ async def test_a_rig_of_a_process_that_is_gone_is_taken_at_once(field, database:
         assert left.siblings.others == 1
         async with asyncio.timeout(0.5):
             await left.mining.claim_rig(miner_id, "a")
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each query was sent to the database."""
+    sent: Counter[str] = Counter()
+    for name in ("fetch_all", "fetch_one", "execute"):
+        plain = getattr(Session, name)
+
+        async def counted(self: Session, query: str, /, *, plain=plain, **given: object) -> object:
+            sent[query] += 1
+            return await plain(self, query, **given)
+
+        monkeypatch.setattr(Session, name, counted)
+    return sent
+
+
+async def test_a_crowd_that_a_dead_process_leaves_is_claimed_in_a_few_statements(
+    field, database: Database, settings: Settings, statements: Counter[str], monkeypatch: pytest.MonkeyPatch
+):
+    """300 rigs of 30 miners, all at once, by their keys."""
+    await field.open_block(41)
+    owners = [await registered(database, settings, f"miner {number}") for number in range(30)]
+    keys = [(await create_key(database, Role.MINER, subject_id=owner)).key for owner in owners]
+    names = [(owner, f"rig {number}") for owner in owners for number in range(10)]
+    async with process(database, settings) as left:
+        async with process(database, settings) as killed:
+            before = await asyncio.gather(*(killed.mining.claim_rig(*name) for name in names))
+            await until(lambda: left.siblings.others == 1)
+            dead = await field.execute("SELECT process_id, address FROM api_processes")
+            dead = [row for row in dead if row[0] == killed.siblings.process_id]
+            statements.clear()
+        # as kill -9 leaves it
+        await field.execute("INSERT INTO api_processes (process_id, address) VALUES (%s, %s)", *dead[0])
+        await field.execute("UPDATE rigs SET home = %s", dead[0][0])
+        await left.siblings.look()
+        statements.clear()
+        deals = 0
+        deal = left.mining.dealer.deal
+
+        def counted_deal(now: datetime) -> bool:
+            nonlocal deals
+            deals += 1
+            return deal(now)
+
+        monkeypatch.setattr(left.mining.dealer, "deal", counted_deal)
+        known = Keys(database)
+
+        async def come_back(number: int) -> Rig:
+            owner = await known.owner(keys[number // 10])
+            assert owner is not None and owner.subject_id == owners[number // 10]
+            return await left.mining.claim_rig(owners[number // 10], names[number][1])
+
+        async with asyncio.timeout(5):
+            back = await asyncio.gather(*(come_back(number) for number in range(300)))
+        assert [rig.searcher for rig in back] == [rig.searcher for rig in before]
+        ours = {
+            query: statements[query] for query in ("select_api_keys", "select_miner_bans", "take_rigs", "insert_rigs")
+        }
+        assert ours == {"select_api_keys": 1, "select_miner_bans": 1, "take_rigs": 2, "insert_rigs": 0}
+        assert statements["select_next_job_serials"] <= 3
+        assert deals <= 5
+        jobs = [rig.given for rig in back]
+        assert len({given.job.nonces.start for given in jobs if given is not None}) == 300
+        homes = await field.execute("SELECT home, count(*) FROM rigs GROUP BY home")
+        assert homes == [(left.siblings.process_id, 300)]
+
+
+async def test_a_crowd_at_two_processes_is_dealt_with_by_one_of_them_each(
+    three: list[Process], field, database: Database, settings: Settings
+):
+    """In opposite orders, new ones and known ones: none waits for another for ever, and none is at both."""
+    one, two, _ = (each.mining for each in three)
+    miner_id = await registered(database, settings)
+    await asyncio.gather(*(one.claim_rig(miner_id, f"rig {number}") for number in range(0, 100, 2)))
+    await one.homes.leave(list(one.dealer.rigs.values()))
+    assert not one.dealer.rigs
+    names = [f"rig {number}" for number in range(100)]
+    asked = [one.claim_rig(miner_id, name) for name in names] + [two.claim_rig(miner_id, name) for name in names[::-1]]
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    here, there = answers[:100], answers[:99:-1]
+    for pair in zip(here, there, strict=True):
+        assert {type(answer) for answer in pair} == {Rig, ElsewhereError}
+    homes = await field.execute("SELECT home, array_agg(name) FROM rigs GROUP BY home")
+    for process_, mining in zip(three, (one, two), strict=False):
+        at_home = {rig.name for rig in mining.dealer.rigs.values()}
+        assert at_home == {name for home, names in homes if home == process_.siblings.process_id for name in names}
+    assert sum(len(names) for _, names in homes) == 100
 
 
 async def test_rubbish_is_counted_and_a_ban_holds_whichever_process_gets_it(

@@ -150,7 +150,7 @@ async def test_a_transaction_under_way_and_what_came_after_it_wait(database_url:
 LOOKED_AT = ("view", "farm", "totals", "health")
 """Files of queries that are asked while somebody waits."""
 
-RIGHTLY = {"select_movements": "the closing table of a run: since its start", "select_farm_entries": "a download"}
+RIGHTLY = {"select_movements": "the closing table of a run: since its start"}
 
 
 def queries_of(file: str) -> list[str]:
@@ -209,7 +209,35 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
                     known["since"] = newest - settling.SETTLING_BLOCKS
                 elif query == "select_hashrates":
                     known["since"] = end
+                elif query == "select_farm_entries":  # a last page: what was posted later is none of it
+                    known |= {"since": end - timedelta(hours=73), "until": end - timedelta(hours=72.8), "after": 0}
                 read[length][query] = await rows_read(connection, query, known)
     more = {query: (read[2][query], read[4][query]) for query in asked if read[4][query] > 1.1 * read[2][query] + 100}
     assert not more
     assert sum(read[4].values()) > 1000
+
+
+async def test_a_farmers_entries_of_a_time_are_all_of_them_page_by_page(database_url: str) -> None:
+    end = datetime.now(UTC)
+    naive = (
+        "SELECT number FROM transfers WHERE %(account)s IN (debit, credit) AND posted_at >= %(since)s "
+        "AND posted_at < %(until)s ORDER BY number"
+    )
+    async with await begin(database_url, 2) as connection, Database.open(database_url) as database:
+        for day in range(2):
+            await write(connection, day, end - timedelta(days=2 - day))
+        [farmer] = await (await connection.execute("SELECT farmer_id FROM places WHERE n = 1")).fetchone() or (None,)
+        hours = [(60, 50), (48, 40), (30, 20), (5, -1), (-1, -2)]
+        counts = []
+        for first, last in hours:
+            window: dict[str, Any] = {"since": end - timedelta(hours=first), "until": end - timedelta(hours=last)}
+            account = {"account": f"farmer/{farmer}"}
+            wanted = [row[0] for row in await (await connection.execute(naive, window | account)).fetchall()]
+            found: list[int] = []
+            while page := await database.fetch_all(
+                "select_farm_entries", farmer_id=farmer, after=found[-1] if found else 0, limit=50, **window
+            ):
+                found += [row["number"] for row in page]
+            assert found == wanted
+            counts.append(len(found))
+        assert counts[0] == counts[-1] == 0 < min(counts[1:-1])

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from kalepool.api.routes.page import render_parts
+from kalepool.api.routes.page import PageShown, render_parts
 from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.services.farming import plant
@@ -74,5 +74,5 @@ async def test_hours_left_are_shown_and_said(farm) -> None:
     settings: Settings = farm.settings
     moment = await MomentReader(farm.ctx.database, farm.ctx.chain, min_spare_stroops=settings.min_spare_stroops).read()
     history = await HistoryReader(farm.ctx.database).read()
-    parts = render_parts("en", moment, history, [], None, farm.ctx.accounts.endurance)
+    parts = render_parts("en", PageShown(moment, history, [], farm.ctx.accounts.endurance.hours), None)
     assert "XLM lasts" in parts["figures"] and "2<small> hours" in parts["figures"]
