@@ -280,18 +280,21 @@ async def read_sums(database: Database, farmer_id: UUID) -> list[tuple[str, int]
 
 async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:
     """What the books have of a farmer in a year (UTC), a page at a time: KALE. Raises DatabaseError."""
-    known = {"farmer_id": farmer_id, "limit": limit} | _of_year(year)
-    return await database.fetch_all("select_farm_entries", after=after, **known)
+    since, until = _of_year(year)
+    return await database.fetch_all(
+        "select_farm_entries", farmer_id=farmer_id, since=since, until=until, after=after, limit=limit
+    )
 
 
 async def read_xlm_entries(
     database: Database, farmer_id: UUID, year: int, *, after: UUID | None, limit: int
 ) -> Sequence[Row]:
     """The XLM that were paid out to a farmer in a year (UTC), a page at a time. Raises DatabaseError."""
-    known = {"farmer_id": farmer_id, "limit": limit} | _of_year(year)
-    return await database.fetch_all("select_farm_xlm_entries", after=after, **known)
+    since, until = _of_year(year)
+    return await database.fetch_all(
+        "select_farm_xlm_entries", farmer_id=farmer_id, since=since, until=until, after=after, limit=limit
+    )
 
 
-def _of_year(year: int) -> dict[str, datetime]:
-    since, until = (datetime(each, 1, 1, tzinfo=UTC) for each in (year, year + 1))
-    return {"since": since, "until": until}
+def _of_year(year: int) -> tuple[datetime, datetime]:
+    return datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
