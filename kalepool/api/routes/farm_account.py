@@ -178,7 +178,7 @@ async def save_entries(
         if len(found) < PAGE:
             paid = last["submission_id"] if last else None
             found += await read_xlm_entries(database, farmer_id, year, after=paid, limit=PAGE - len(found))
-        return [NO_ENTRY | row | {"amount": amount(row["amount_stroops"])} for row in found]
+        return [NO_ENTRY | dict(row) | {"amount": amount(row["amount_stroops"])} for row in found]
 
     return await export(read, ENTRY_COLUMNS, "csv", f"kalepool-{year}-{farmer_id}")
 
@@ -195,7 +195,7 @@ ENTRY_COLUMNS = (
     "ledger",
     "note",
 )
-NO_ENTRY = dict.fromkeys((*ENTRY_COLUMNS, "submission_id"))
+NO_ENTRY: dict[str, Any] = dict.fromkeys((*ENTRY_COLUMNS, "submission_id"))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
