@@ -168,7 +168,8 @@ async function refresh() {
   for (const [id, html] of Object.entries(parts)) {
     const part = document.getElementById(id);
     if (!part) continue;
-    const busy = part.contains(document.activeElement) || part.querySelector(".notice:not([hidden])[role=status]");
+    const busy = part.contains(document.activeElement)
+      || part.querySelector("form.sent, .notice:not([hidden])[role=status]"); // a form under way is not taken away
     if (html === shown[id] || busy) continue;
     part.innerHTML = html;
     shown[id] = html;
