@@ -28,6 +28,7 @@ closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 self_planters.py  operators: farmers that plant themselves
+owning.py        farmers, miners, operators: what their pages show besides, as JSON
 webhooks.py      operators: where programs of others are told what happens
 metrics.py       Prometheus
 """
