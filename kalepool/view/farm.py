@@ -220,12 +220,10 @@ async def read_farm(
 ) -> FarmView:
     """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. `holds_stroops`: KALE of one
     that plants itself; `deposit_stroops`: what it has to have where nothing is prepaid. Raises DatabaseError."""
-    week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
-    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
+    totals, planted = await read_totals(database, farmer.farmer_id, block_seconds)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
-    planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
-    assert totals is not None and place is not None
+    assert place is not None
     tried = sum(block["stake_stroops"] is not None for block in blocks)
     if farmer.plants_itself:
         missing = Lacking(0, trustline=False)
@@ -276,6 +274,14 @@ async def read_sums(database: Database, farmer_id: UUID) -> list[tuple[str, int]
     rows = await database.fetch_all("select_farm_sums", farmer_id=farmer_id, events=[str(event) for event in names])
     found = {BookEvent(row["event"]): int(row["stroops"]) for row in rows}
     return [(name, found[event]) for event, name in names.items() if event in SUMS or found[event]]
+
+
+async def read_totals(database: Database, farmer_id: UUID, block_seconds: float) -> tuple[Row, Sequence[Row]]:
+    """What a farmer earned, lost and paid, and what it has planted now. Raises DatabaseError."""
+    week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
+    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer_id, week_blocks=week_blocks)
+    assert totals is not None
+    return totals, await database.fetch_all("select_farm_planted", farmer_id=farmer_id)
 
 
 async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:
