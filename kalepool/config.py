@@ -430,7 +430,14 @@ class Settings(BaseSettings):
     """Servers of inner networks that webhooks may go to, as http://10.0.0.5:8080, separated by commas. Others have to
     be https addresses on the internet."""
 
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
+    otlp_url: Annotated[WebAddress | None, Heading("What is shown")] = None
+    """Address of an OpenTelemetry collector (OTLP over HTTP), as http://localhost:4318: spans of blocks, shares and
+    payouts go there. It takes the extra `traces`."""
+
+    otlp_share_part: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Part of the requests with shares whose spans are recorded."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least grave events that are logged."""
 
     @classmethod

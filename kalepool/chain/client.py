@@ -14,6 +14,7 @@ from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.memo import Memo
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
+from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
 from kalepool.chain.alike import Examples, PailToWork
@@ -440,7 +441,8 @@ class Chain(PastReader):
                 continue
             try:
                 await record(prepared)
-                outcome = await self.submit(prepared)
+                with tracing.span("send", action=prepared.action):
+                    outcome = await self.submit(prepared)
             finally:
                 self._purses.give_back(prepared)
             await close(prepared, outcome)

@@ -120,6 +120,7 @@ WORDS: dict[str, str] = {
     "an invitation is needed here, one that is known and not used up": "hier braucht es eine Einladung, eine bekannte und unverbrauchte",
     "it is the last key, and there is no payout wallet to sign in with": "es ist der letzte Schlüssel, und es gibt keine Auszahlungs-Wallet zum Anmelden",
     "there are as many keys as there may be: end one first": "es gibt so viele Schlüssel, wie es geben darf: bitte zuerst einen beenden",
+    "there are as many webhooks as there may be: end one first": "es gibt so viele Webhooks, wie es geben darf: erst einen beenden",
     "too little is due to be paid": "es ist zu wenig fällig, um ausgezahlt zu werden",
     "a payout is on its way, or waits for the treasury: try again in some minutes": "eine Auszahlung ist unterwegs oder wartet auf die Kasse: in einigen Minuten noch einmal versuchen",
     "the payout wallet was changed meanwhile: load the page": "die Auszahlungs-Wallet wurde inzwischen geändert: bitte die Seite neu laden",
