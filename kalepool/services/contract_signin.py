@@ -20,7 +20,7 @@ from stellar_sdk.sep.stellar_soroban_web_authentication import (
     read_challenge_authorization_entries,
 )
 
-from kalepool.chain import Destination, building
+from kalepool.chain import building
 from kalepool.errors import InputError, NotFoundError
 from kalepool.services.context import Context
 from kalepool.services.signin import CHALLENGE_SECONDS, ChallengeError, SignIn, Token
@@ -51,7 +51,7 @@ class ContractSignIn:
         """
         if not StrKey.is_valid_contract(account):
             raise InputError(f"not a contract (C…) address: {account[:60]!r}")
-        if not (await ctx.chain.read_receiver(Destination(account))).is_there:
+        if not await ctx.lookups.is_there(account):
             raise InputError(f"{account} is not on the ledger: its contract has to be deployed first")
         await ctx.accounts.ensure_account(self.sign_in.signer.public_key)
         ledgers = int(CHALLENGE_SECONDS / ctx.chain.network.ledger_seconds)
