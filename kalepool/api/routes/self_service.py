@@ -252,6 +252,7 @@ class FarmerBlock(Described):
     failed_code: str | None
     failed_fault: Fault | None
     failed_message: str | None
+    solo: bool | None = Field(description="A rig of the farmer's own found the work: told once it is harvested.")
 
 
 @router.get(

@@ -14,6 +14,7 @@ import pytest
 from stellar_sdk import Keypair, Network, TransactionEnvelope
 from stellar_sdk.sep.stellar_web_authentication import read_challenge_transaction
 
+from kalepool.api.file_formats import cell
 from kalepool.chain import Status, building
 from tests.integration.conftest import KALE
 
@@ -135,7 +136,7 @@ async def test_from_sign_in_to_departure(api, capfd: pytest.CaptureFixture[str])
     rows = (await client.get(f"{farmer}/export", params={"format": "json"})).json()
     assert rows == [block | {"started_at": None}]
     assert {name: value or None for name, value in table[0].items()} == {
-        name: None if value is None else str(value) for name, value in rows[0].items()
+        name: cell(value) or None for name, value in rows[0].items()
     }
 
     # a withdrawal, sent twice
