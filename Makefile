@@ -61,9 +61,10 @@ lock: setup ## resolve the dependencies of pyproject.toml again
 	@printf '%s\n' openapi-python-client stellar-sdk pycryptodome | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade - -o clients.lock
 	@$(BIN)/python -m tools.clients --lock
-	@for image in "pool pyproject.toml" "worker --group=worker" "miner miner/pyproject.toml" "build --group=build"; do set -- $$image; \
+	@for image in "pool pyproject.toml --extra=traces" "worker --group=worker" "miner miner/pyproject.toml" "build --group=build"; do \
+		set -- $$image; lock=$$1; shift; \
 		$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header \
-			--constraint requirements.lock $$2 -o deploy/locks/$$1.lock || exit 1; done
+			--constraint requirements.lock $$@ -o deploy/locks/$$lock.lock || exit 1; done
 
 clean: ## remove .venv and caches (the pool's data stays)
 	rm -rf .venv .coverage* .pytest_cache .ruff_cache .hypothesis

@@ -326,15 +326,15 @@ async def run(options: argparse.Namespace) -> list[str]:
     wrong: list[str] = []
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(running_pool(options.farmers, 1.0, 60))
-        if not options.still:
-            coordinator = pool.start_coordinator()
+        coordinator = None if options.still else pool.start_coordinator()
+        if coordinator is not None:
             while not any(block.harvested for block in await read_blocks(pool.database, None)):
                 pool.supervisor.check()
                 await asyncio.sleep(1)
         if "viewers" in options.runs:
             wrong += await view(pool, options.viewers, options.seconds)
         if "weight" in options.runs:
-            if not options.still:
+            if coordinator is not None:
                 pool.supervisor.stop(coordinator.name)
                 await asyncio.sleep(QUIET_SECONDS)
             wrong += await weigh(pool, options.loads, options.only)

@@ -33,6 +33,7 @@ actions.py          the names of what the pool does on the chain
 logins.py           the roles that processes log in to PostgreSQL as
 networks.py         devnet, testnet and mainnet with their ids
 log.py              how every process logs
+tracing.py          spans of a block, a share and a payout, for OpenTelemetry
 heartbeat.py        signs of life, from a process to the one that started it
 processes.py        child processes that never outlive us
 clock.py            the time by a clock that is never set

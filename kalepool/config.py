@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     asset_contract_id: str | None = None
     """Id of the asset's Stellar asset contract."""
 
+    web_auth_id: str | None = None
+    """Id of the web authentication contract (SEP-45), by which contract accounts sign in. Without one they cannot."""
+
     tractor_id: str | None = None
     """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
 
@@ -427,7 +430,14 @@ class Settings(BaseSettings):
     """Servers of inner networks that webhooks may go to, as http://10.0.0.5:8080, separated by commas. Others have to
     be https addresses on the internet."""
 
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Heading("What is shown")] = "info"
+    otlp_url: Annotated[WebAddress | None, Heading("What is shown")] = None
+    """Address of an OpenTelemetry collector (OTLP over HTTP), as http://localhost:4318: spans of blocks, shares and
+    payouts go there. It takes the extra `traces`."""
+
+    otlp_share_part: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Part of the requests with shares whose spans are recorded."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least grave events that are logged."""
 
     @classmethod
@@ -490,6 +500,7 @@ class Settings(BaseSettings):
             "asset_code": self.asset_code,
             "asset_issuer": self.asset_issuer,
             "asset_contract_id": self.asset_contract_id,
+            "web_auth_id": self.web_auth_id,
             "tractor_id": self.tractor_id,
             "friendbot_url": self.friendbot_url,
             "ledger_seconds": self.ledger_seconds,

@@ -16,6 +16,7 @@ class Network:
     asset_code: str
     asset_issuer: str
     asset_contract_id: str  # the Stellar asset contract (SAC) of KALE
+    web_auth_id: str | None  # the contract of SEP-45, by which contract accounts sign in; None: none is known
     tractor_id: str | None  # batch harvest; None: the network has none
     friendbot_url: str | None  # free XLM for new accounts
     explorer_url: str | None  # a page per transaction at {explorer_url}/tx/{hash}
@@ -46,6 +47,7 @@ DEVNET = Network(
     asset_code="KALE",
     asset_issuer="GB4DUS2LV6BFK2COCY6H6C5XIKX452SIWSLPISSOK6EYG3HPXXCGBAPF",
     asset_contract_id="CDTKLZID7AOWZZRNOUHKXNWXYL4WWXGOSBJCXF23FQS257FINO5VP6ZI",
+    web_auth_id="CBNE7FFRIA2YRHN4CJECQBTDNGGMOLXJNSGZLS5BKSXQGHV2ECOC2UHZ",
     tractor_id="CDNKICN2H2PK7FHJGRRT5VUWGUIOWYU57F4BJSZTR47ALO56RRM66M6E",
     friendbot_url=None,
     explorer_url=None,
@@ -61,6 +63,7 @@ TESTNET = Network(
     asset_code="KALE",
     asset_issuer="GCHPTWXMT3HYF4RLZHWBNRF4MPXLTJ76ISHMSYIWCCDXWUYOQG5MR2AB",
     asset_contract_id="CAAVU2UQJLMZ3GUZFM56KVNHLPA3ZSSNR4VP2U53YBXFD2GI3QLIVHZZ",
+    web_auth_id=None,
     tractor_id=None,
     friendbot_url="https://friendbot.stellar.org",
     explorer_url="https://stellar.expert/explorer/testnet",
@@ -76,6 +79,7 @@ MAINNET = Network(
     asset_code="KALE",
     asset_issuer="GBDVX4VELCDSQ54KQJYTNHXAHFLBCA77ZY2USQBM4CSHTTV7DME7KALE",
     asset_contract_id="CB23WRDQWGSP6YPMY4UV5C4OW5CBTXKYN3XEATG7KJEZCXMJBYEHOUOV",
+    web_auth_id="CALI6JC3MSNDGFRP7Z2OKUEPREHOJRRXKMJEWQDEFZPFGXALA45RAUTH",
     tractor_id="CBGSBKYMYO6OMGHQXXNOBRGVUDFUDVC2XLC3SXON5R2SNXILR7XCKKY3",
     friendbot_url=None,
     explorer_url="https://stellar.expert/explorer/public",

@@ -25,6 +25,7 @@ OF_NETWORK = {"network_passphrase": "passphrase"} | {
         "asset_code",
         "asset_issuer",
         "asset_contract_id",
+        "web_auth_id",
         "tractor_id",
         "friendbot_url",
         "ledger_seconds",

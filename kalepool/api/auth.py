@@ -17,6 +17,7 @@ import structlog
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from kalepool import tracing
 from kalepool.api.limits import COUNTED, RateLimits
 from kalepool.api.problems import Problem
 from kalepool.database import Database, Session
@@ -139,6 +140,8 @@ async def _act_for_leadership(request: Request, caller: Principal) -> None:
     Raises NotLeadingError where that is so already, Problem 422 for what is no number.
     """
     act_for(None)
+    if caller.role == Role.POOLER:
+        tracing.follow(request.headers.get(tracing.HEADER))
     given = request.headers.get(HEADER)
     if given is None or caller.role != Role.POOLER or caller.subject_id is None:
         return

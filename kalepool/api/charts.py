@@ -87,7 +87,9 @@ def hashrate_chart(history: History, words: Language = ENGLISH) -> Chart | None:
         ceiling = [low + value for low, value in zip(floor, one.values, strict=True)]
         there = [_point(at, count, value, top) for at, value in enumerate(ceiling)]
         back = [_point(at, count, value, top) for at, value in reversed(list(enumerate(floor)))]
-        areas.append(Area(one.label, f"M{' L'.join(there + back)} Z", words.rate(one.values[-1]), one.miner_id))
+        areas.append(
+            Area(words.gettext(one.label), f"M{' L'.join(there + back)} Z", words.rate(one.values[-1]), one.miner_id)
+        )
         floor = ceiling
     last = history.times[-1]
     marks = sorted({0, count // 2, count - 1})

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kalepool.api import cookies, gzipped
 from kalepool.api.problems import SAID, Problem, of_said
 from kalepool.errors import KalepoolError
-from kalepool.view.meanings import MEANINGS
+from kalepool.view.meanings import MEANINGS, STATES
 from kalepool.view.mining import why_banned
 from kalepool.view.reasons import FAILED, reason, told
 from kalepool.view.words import ENGLISH, LANGUAGES, Language, choose
@@ -79,6 +79,7 @@ def environment(words: Language) -> Environment:
     made.filters.update({each.__name__: each for each in (words.kale, words.amount, words.rate, words.number)})
     made.filters.update({each.__name__: each for each in (words.percent, words.day, words.day_of_year, words.moment)})
     made.globals.update(static=static, language=words.language, languages=LANGUAGES, words=words, meanings=MEANINGS)
+    made.globals.update(states=STATES)
     made.globals.update(reason_of=reason, failed_actions=FAILED, why_banned=why_banned)
     made.install_gettext_callables(  # pyright: ignore[reportAttributeAccessIssue]  the extension adds it
         words.gettext, words.ngettext, newstyle=True

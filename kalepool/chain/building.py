@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -117,6 +117,12 @@ def transfer_call(asset_contract_id: str, source: str, contract: str, amount_str
     """The asset contract's transfer(from, to, amount): the way to pay a contract."""
     arguments = (scval.to_address(source), scval.to_address(contract), scval.to_int128(amount_stroops))
     return Call(asset_contract_id, "transfer", "transfer", arguments)
+
+
+def web_auth_call(web_auth_id: str, arguments: Mapping[str, str]) -> Call:
+    """web_auth_verify(args: Map<Symbol, String>) of SEP-45's contract."""
+    pairs = {scval.to_symbol(name): scval.to_string(arguments[name]) for name in sorted(arguments)}
+    return Call(web_auth_id, "web_auth_verify", "web_auth_verify", (scval.to_map(pairs),))
 
 
 def payment(destination: str, asset: Asset, amount_stroops: int, source: str | None = None) -> Operation:

@@ -10,9 +10,11 @@ from typing import Self
 
 import structlog
 from stellar_sdk import Operation
+from stellar_sdk import xdr as stellar_xdr
 from stellar_sdk.memo import Memo
 from stellar_sdk.soroban_rpc import GetNetworkResponse, RestorePreamble, SimulateTransactionResponse
 
+from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import building, decoding
 from kalepool.chain.alike import Examples, PailToWork
@@ -40,6 +42,7 @@ from kalepool.errors import (
 )
 from kalepool.networks import Network
 from kalepool.policy.submitters import Relay, relay
+from kalepool.units import plain
 
 log = structlog.get_logger(__name__)
 
@@ -438,7 +441,8 @@ class Chain(PastReader):
                 continue
             try:
                 await record(prepared)
-                outcome = await self.submit(prepared)
+                with tracing.span("send", action=prepared.action):
+                    outcome = await self.submit(prepared)
             finally:
                 self._purses.give_back(prepared)
             await close(prepared, outcome)
@@ -621,6 +625,19 @@ class Chain(PastReader):
         if simulation.error:
             raise decoding.simulation_error(simulation.error, simulation.events, self.network, call.function)
         return simulation
+
+    async def refusal(self, call: building.Call, auth: Sequence[stellar_xdr.SorobanAuthorizationEntry]) -> str | None:
+        """Why the network would not take a call with just these authorisations; None: it would. Nothing is sent.
+
+        Raises RpcUnavailableError."""
+        probe = building.envelope(building.NOBODY, 1, [call.operation(auth)], self.network.passphrase)
+        simulation = await self._read_fresh(
+            "simulateTransaction",
+            SimulateTransactionResponse,
+            {"transaction": probe.to_xdr(), "authMode": "enforce"},
+            lambda answer: answer.latest_ledger or (self._highest if answer.error else 0),
+        )
+        return plain(simulation.error.partition("\n")[0]) if simulation.error else None
 
     async def _simulated(self, call: building.Call, simulation: SimulateTransactionResponse) -> building.Simulated:
         limits = await self.read_limits()

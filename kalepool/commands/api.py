@@ -9,6 +9,7 @@ import typer
 from kalepool.commands.pool import read_settings, with_database_url
 from kalepool.log import configure
 from kalepool.logins import Login
+from kalepool.tracing import tracing
 
 
 def api(
@@ -32,4 +33,5 @@ def api(
         raise typer.Exit(run_workers(settings, count))
     from kalepool.api import serve
 
-    serve(settings, shares_port=shares_port)
+    with tracing(settings.otlp_url, "api", share_part=settings.otlp_share_part):
+        serve(settings, shares_port=shares_port)

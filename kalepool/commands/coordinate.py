@@ -9,6 +9,7 @@ import typer
 from kalepool.commands.pool import read_settings, with_database_url
 from kalepool.log import configure
 from kalepool.logins import Login
+from kalepool.tracing import tracing
 
 
 def coordinate(
@@ -27,4 +28,5 @@ def coordinate(
     if no_ray or ray_address:
         settings = settings.model_copy(update={"ray_address": "none" if no_ray else ray_address})
     configure(settings.log_level)
-    run(settings)
+    with tracing(settings.otlp_url, "coordinator"):
+        run(settings)

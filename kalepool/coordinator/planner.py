@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import ChainReader
 from kalepool.config import Settings
@@ -156,19 +157,21 @@ class Planner:
         if old is not None and old.index == index and not self._may_change(old):
             return
         ceilings = [outlook.ceilings.get(wallet, 0) for wallet, farmer in state.farmers.items() if farmer.may_plant]
-        state.plan = plan_block(
-            PlantingQuestion(
-                index=index,
-                block=block,
-                ceilings=ceilings,
-                rivals=Rivals.foresee(outlook.past, block),
-                gate=outlook.gate,
-                hashes=max(hashes_per_second, outlook.hashes_per_second) * seconds * SEARCH_PART,
-                miss=miss_probability(state.works_due, state.works_lost, self._rules),
-                pot=block_reward(index),
-                budget_stroops=outlook.budget_stroops,
+        with tracing.block(self._pooler_id, index), tracing.span("plan", block=index) as planning:
+            state.plan = plan_block(
+                PlantingQuestion(
+                    index=index,
+                    block=block,
+                    ceilings=ceilings,
+                    rivals=Rivals.foresee(outlook.past, block),
+                    gate=outlook.gate,
+                    hashes=max(hashes_per_second, outlook.hashes_per_second) * seconds * SEARCH_PART,
+                    miss=miss_probability(state.works_due, state.works_lost, self._rules),
+                    pot=block_reward(index),
+                    budget_stroops=outlook.budget_stroops,
+                )
             )
-        )
+            planning.note(farmers=state.plan.farmers, places=state.plan.places, reason=in_words(state.plan))
         self._planned_at = time.monotonic()
         state.job_is_old = True
         if old is None or old.index != index or in_words(old) != in_words(state.plan):

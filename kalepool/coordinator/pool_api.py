@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx2
 
+from kalepool import tracing
 from kalepool.errors import KalepoolError
 from kalepool.fencing import HEADER, present_fence
 
@@ -47,26 +48,32 @@ class PoolApi:
             body["max_farmers"] = places
         if stake_stroops is not None:
             body["stake_stroops"] = str(stake_stroops)
-        return await self._post("/plant", **body)
+        with tracing.block(self.pooler_id, index), tracing.span("plant", block=index, places=places):
+            return await self._post("/plant", **body)
 
     async def work(self, index: int, submissions: Iterable[tuple[UUID, int]]) -> dict[str, Any]:
         """submissions: (farmer_id, nonce)."""
         listed = [{"farmer_id": str(farmer_id), "nonce": str(nonce)} for farmer_id, nonce in submissions]
-        return await self._post("/work", block_index=index, pooler_id=str(self.pooler_id), submissions=listed)
+        with tracing.block(self.pooler_id, index), tracing.span("work", block=index, farmers=len(listed)):
+            return await self._post("/work", block_index=index, pooler_id=str(self.pooler_id), submissions=listed)
 
     async def harvest(self, targets: Iterable[tuple[int, UUID]] | None) -> dict[str, Any]:
         """targets: (block index, farmer_id); None for all there is of the last day."""
         body: dict[str, Any] = {"pooler_id": str(self.pooler_id)}
-        if targets is not None:
-            body["targets"] = [{"block_index": index, "farmer_id": str(farmer_id)} for index, farmer_id in targets]
-        return await self._post("/harvest", **body)
+        if targets is None:
+            with tracing.span("harvest leftovers"):
+                return await self._post("/harvest", **body)
+        listed = [{"block_index": index, "farmer_id": str(farmer_id)} for index, farmer_id in targets]
+        body["targets"] = listed
+        newest = max((each["block_index"] for each in listed), default=0)
+        with tracing.block(self.pooler_id, newest), tracing.span("harvest", block=newest, pails=len(listed)):
+            return await self._post("/harvest", **body)
 
     async def _post(self, path: str, **body: object) -> dict[str, Any]:
         try:
             fence = present_fence()
-            headers = (
-                {HEADER: str(fence.number)} if fence else None
-            )  # the API does nothing for a leadership that is over
+            # the API does nothing for a leadership that is over
+            headers = ({HEADER: str(fence.number)} if fence else {}) | tracing.carried()
             response = await self._client.post(path, json=body, headers=headers)
             answer = response.json()
         except (httpx2.HTTPError, ValueError) as error:

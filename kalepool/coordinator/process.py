@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool import tracing
 from kalepool.chain import ChainReader, Limits
 from kalepool.cluster.fleet import StuckRayError, connect
 from kalepool.cluster.members import Cluster, Fleet, FleetLostError, Member, WorkerError
@@ -350,6 +351,8 @@ class Coordinator:
             )
             self._outlook_is_old.set()
         if self._counted_index != index:
+            if previous is not None and self._counted_index == index - 1:
+                tracing.block_over(self.pooler_id, index - 1, _time(previous.timestamp))
             record = await self._database.fetch_one(
                 "select_works_record", pooler_id=self.pooler_id, first=index - self._day, last=index - 1
             )

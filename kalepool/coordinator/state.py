@@ -70,7 +70,7 @@ class State:
     plan: PlantingPlan | None = None  # for the block to plant in
     gate: PriceGate = field(default_factory=PriceGate)
     farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
-    owed: Debts[UUID] = field(default_factory=Debts)
+    owed: Debts[UUID] = field(default_factory=lambda: Debts({}, {}))
     by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
     by_id: dict[UUID, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)

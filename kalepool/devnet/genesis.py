@@ -9,14 +9,16 @@ from stellar_sdk import Keypair
 
 from kalepool.devnet import wire
 from kalepool.devnet.ledger.closing import asset_contract_id
-from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractCode, Data, LedgerEntry
+from kalepool.devnet.ledger.ledger_entries import AccountEntry, ContractCode, ContractData, Data, LedgerEntry
 from kalepool.devnet.ledger.meta import Header
 from kalepool.devnet.settings import MAX_ENTRY_TTL, PROTOCOL_VERSION
+from kalepool.devnet.soroban.account_contract import AccountContract
 from kalepool.devnet.soroban.asset_contract import AssetContract, pack_asset_instance
 from kalepool.devnet.soroban.host import Contracts
 from kalepool.devnet.soroban.kale_contract import KaleContract, pack_instance
 from kalepool.devnet.soroban.tractor_contract import Tractor, pack_tractor_instance
-from kalepool.devnet.soroban.wasm import KALE_CODE, TRACTOR_CODE
+from kalepool.devnet.soroban.wasm import ACCOUNT_CODE, KALE_CODE, TRACTOR_CODE, WEB_AUTH_CODE
+from kalepool.devnet.soroban.web_auth_contract import WebAuthContract
 from kalepool.networks import DEVNET, Network
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import FARM_BLOCK, HOMESTEAD_ASSET, HOMESTEADER
@@ -53,7 +55,7 @@ class Genesis:
 
 def contracts(block_seconds: int, network: Network = DEVNET) -> Contracts:
     """The code behind the devnet's contract ids, by raw hash."""
-    assert network.tractor_id is not None
+    assert network.tractor_id is not None and network.web_auth_id is not None
     issuer = wire.account_key(network.asset_issuer)
     kale = wire.contract_hash(network.contract_id)
     native = asset_contract_id(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
@@ -62,6 +64,8 @@ def contracts(block_seconds: int, network: Network = DEVNET) -> Contracts:
         wire.contract_hash(network.tractor_id): Tractor(sha256(TRACTOR_CODE).digest(), kale),
         wire.contract_hash(network.asset_contract_id): AssetContract(network.asset_code, issuer),
         native: AssetContract(),
+        wire.contract_hash(network.web_auth_id): WebAuthContract(sha256(WEB_AUTH_CODE).digest()),
+        sha256(ACCOUNT_CODE).digest(): AccountContract(sha256(ACCOUNT_CODE).digest()),
     }
 
 
@@ -96,7 +100,7 @@ def genesis(close_time: int, capacity: int, network: Network = DEVNET) -> Genesi
 
 
 def _contract_entries(network: Network, close_time: int) -> list[Data]:
-    assert network.tractor_id is not None
+    assert network.tractor_id is not None and network.web_auth_id is not None
     kale = wire.contract_hash(network.contract_id)
     asset = wire.contract_hash(network.asset_contract_id)
     native = asset_contract_id(sha256(network.passphrase.encode()).digest(), wire.ASSET_NATIVE)
@@ -110,8 +114,16 @@ def _contract_entries(network: Network, close_time: int) -> list[Data]:
     return [
         ContractCode(KALE_CODE),
         ContractCode(TRACTOR_CODE),
+        ContractCode(ACCOUNT_CODE),
+        ContractCode(WEB_AUTH_CODE),
+        _web_auth_instance(wire.contract_hash(network.web_auth_id)),
         pack_instance(kale, code, storage),
         pack_tractor_instance(wire.contract_hash(network.tractor_id), sha256(TRACTOR_CODE).digest(), kale),
         pack_asset_instance(asset, kale_asset, network.contract_id),
         pack_asset_instance(native, AssetContract(), None),
     ]
+
+
+def _web_auth_instance(contract: bytes) -> ContractData:
+    value = wire.sc_instance(wire.executable_wasm(sha256(WEB_AUTH_CODE).digest()), None)
+    return ContractData(wire.ONE + contract, wire.SCV_CONTRACT_INSTANCE_KEY, wire.PERSISTENT, value)

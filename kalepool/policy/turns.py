@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 FarmerT = TypeVar("FarmerT", bound=Hashable)
@@ -37,8 +37,8 @@ def points_part(value: int | None, least: int, most: int) -> float:
 class Debts(Generic[FarmerT]):
     """What each farmer is owed, as `owed` has it, of the points for zeros and of those for gap."""
 
-    zeros: Mapping[FarmerT, int] = field(default_factory=dict)
-    gap: Mapping[FarmerT, int] = field(default_factory=dict)
+    zeros: Mapping[FarmerT, int]
+    gap: Mapping[FarmerT, int]
 
 
 def owed(blocks: Mapping[int, Mapping[FarmerT, float]], index: int, day: int) -> dict[FarmerT, int]:

@@ -26,6 +26,7 @@ operator_wallets.py  operators who sign in with a wallet
 owed.py           what each farmer is owed of the last day's paying zeros
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
+contract_signin.py  the same with contract accounts (SEP-45)
 browsing.py       browsers that are signed in
 failures.py       why something did not happen: errors and failures as plain data
 coordinators.py   which coordinator of a pooler leads, and who stands by

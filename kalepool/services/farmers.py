@@ -247,9 +247,9 @@ async def require_place(database: Database, pooler_id: UUID, *, announced: bool 
 
 
 def owner_of(destination: Destination) -> str | None:
-    """Whose sign-in counts for a farmer that is paid there, where nothing else is said: its account's. With a memo
-    that is somebody who keeps many people's money, and a contract does not sign in."""
-    return None if destination.memo is not None else destination.account
+    """Whose sign-in counts for a farmer that is paid there, where nothing else is said: its account's, or its
+    contract's. With a memo that is somebody who keeps many people's money."""
+    return None if destination.memo is not None else destination.account or destination.address
 
 
 async def require_outside_wallet(session: Session, destination: Destination) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kalepool.chain import Account, ChainReader
+from kalepool.chain import Account, ChainReader, Destination
 
 MOST_KEPT = 10_000
 """Answers kept at once."""
@@ -47,6 +47,14 @@ class Lookups:
             return (await self._chain.read_kale([wallet])).get(wallet)
 
         return await self._once(("kale", wallet), read)
+
+    async def is_there(self, contract: str) -> bool:
+        """Whether a contract (C…) is on the ledger. Raises RpcUnavailableError."""
+
+        async def read() -> bool:
+            return (await self._chain.read_receiver(Destination(contract))).is_there
+
+        return await self._once(("contract", contract), read)
 
     async def signers(self, wallet: str) -> tuple[int, dict[str, int]] | None:
         """As ChainReader.read_signers."""

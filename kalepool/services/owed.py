@@ -21,14 +21,16 @@ async def read_owed(database: Database, block_index: int, blocks: int) -> Debts[
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class FarmerTurns:
     """Farmers in the order of their turns: for a `place` in a block, and for the `earliest` plant, for most gap."""
 
     place: list[UUID]
     earliest: list[UUID]
 
 
-async def read_turns(database: Database, settings: Settings, block_index: int, wallets: Mapping[UUID, str]) -> Turns:
+async def read_turns(
+    database: Database, settings: Settings, block_index: int, wallets: Mapping[UUID, str]
+) -> FarmerTurns:
     """The turns of these farmers for what is done in a block whose entropy may not exist yet: its index decides between
     equals. Raises DatabaseError."""
     owed = await read_owed(database, block_index, blocks_per_day(settings.chain))
@@ -38,4 +40,4 @@ async def read_turns(database: Database, settings: Settings, block_index: int, w
         by_wallet = {wallet: debts.get(farmer_id, 0) for wallet, farmer_id in farmers.items()}
         return [farmers[wallet] for wallet in in_turn(farmers, by_wallet, block_index.to_bytes(8, "big"))]
 
-    return Turns(ordered(owed.zeros), ordered(owed.gap))
+    return FarmerTurns(ordered(owed.zeros), ordered(owed.gap))

@@ -158,6 +158,8 @@ class PoolAccounts:
         """Submit what needs no farmer's signature, one transaction at a time each."""
         self.treasury: Signer | None = None
         """Holds what is the pool's and its miners'; None until it is on the ledger, with its trustline."""
+        self._there: set[str] = set()
+        """Accounts of the pool's own that were seen on the ledger, besides these."""
         self.to_be_made: int | None = None
         """How many of them are not on the ledger; None while nobody has looked."""
         self.needs: Needs | None = None
@@ -289,6 +291,20 @@ class PoolAccounts:
             log.info("treasury_made", address=row.address)
         self.treasury = signer
         return signer
+
+    async def ensure_account(self, address: str) -> None:
+        """Has the pool's account make an account of the pool's own that only has to be there. Idempotent.
+
+        Raises NotReadyError, and as carry."""
+        if address in self._there:  # whoever asks for it does not wait for what the pool pays
+            return
+        async with self._chain.pool_lock:
+            if address not in await self._chain.read_accounts([address]):
+                created = [(address, 2 * BASE_RESERVE_STROOPS)]
+                prepare = partial(self._chain.prepare_create_accounts, created, pool=self.payer)
+                await self._carry(ActionName.CREATE_ACCOUNT, created, prepare)
+                log.info("account_made", address=address)
+        self._there.add(address)
 
     async def give_treasury(self, native_stroops: int) -> int:
         """Lets the treasury have so much XLM beyond its reserve, as far as the pool's account can spare it. Returns

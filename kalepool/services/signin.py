@@ -134,7 +134,7 @@ class SignIn:
         read = await self._signed(ctx, transaction)
         if _deed_of(read.transaction) is not None:
             raise ChallengeError(mark("this was signed for something else than signing in"))
-        return await self._issue(ctx, read.client_account_id, read.transaction, seconds or ctx.settings.sign_in_seconds)
+        return await self.issue(ctx, read.client_account_id, read.transaction.hash(), seconds)
 
     async def confirm(self, ctx: Context, transaction: str, wallet: str, deed: Deed, *, once: bool = True) -> str:
         """That the wallet's holder wants this deed done, by a challenge signed for it; `once`: which cannot be given
@@ -155,7 +155,7 @@ class SignIn:
             )
         if once:
             async with ctx.database.transaction() as tx:
-                await self._spend(tx, wallet, read.transaction)
+                await self.spend(tx, wallet, read.transaction.hash())
         return read.transaction.hash().hex()
 
     async def _signed(self, ctx: Context, transaction: str) -> ChallengeTransaction:
@@ -208,7 +208,9 @@ class SignIn:
         except Exception as error:
             raise ChallengeError(f"the challenge is not signed as it must be: {_reason(error)}") from None
 
-    async def _issue(self, ctx: Context, wallet: str, challenge: TransactionEnvelope, seconds: int) -> Token:
+    async def issue(self, ctx: Context, wallet: str, challenge: bytes, seconds: int | None) -> Token:
+        """For who has signed the challenge with this hash. Raises ChallengeUsedError."""
+        seconds = seconds or ctx.settings.sign_in_seconds
         now = datetime.now(UTC).replace(microsecond=0)
         expires_at = now + timedelta(seconds=seconds)
         claims = {
@@ -222,18 +224,18 @@ class SignIn:
         async with ctx.database.transaction() as tx:
             await tx.execute("delete_old_signins")
             await make_room_for_token(tx, wallet)
-            await self._spend(tx, wallet, challenge)
+            await self.spend(tx, wallet, challenge)
             key = await create_key(
                 tx, Role.FARMER, subject_wallet=wallet, label=SIGN_IN, expires_at=expires_at, key=token
             )
         log.info("wallet_signed_in", wallet=wallet, key=str(key.key_id))
         return Token(key.key_id, wallet, expires_at, token)
 
-    async def _spend(self, tx: Session, wallet: str, challenge: TransactionEnvelope) -> None:
+    async def spend(self, tx: Session, wallet: str, challenge: bytes) -> None:
         """Each challenge once. Raises ChallengeUsedError."""
         fresh = await tx.execute(
             "insert_signin",
-            challenge_hash=challenge.hash(),
+            challenge_hash=challenge,
             wallet=wallet,
             expires_at=datetime.now(UTC) + timedelta(seconds=CHALLENGE_SECONDS),
         )

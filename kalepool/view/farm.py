@@ -11,6 +11,7 @@ from uuid import UUID
 
 from kalepool.chain import Account
 from kalepool.database import Database
+from kalepool.policy.bookkeeping import BookEvent
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.blocks import blocks_of_farmer
 from kalepool.services.farmers import Farmer, FarmerStatus, Lacking, missing_funds
@@ -18,6 +19,9 @@ from kalepool.view.reasons import reason
 from kalepool.view.words import mark
 
 Row = Mapping[str, Any]
+
+DEPOSITS = 10
+"""The newest, on its page."""
 
 BLOCKS = 40
 """The newest, on its page."""
@@ -41,7 +45,8 @@ class Step:
 class FarmView:
     """What is shown of a farmer. `account`: its wallet, None where it is not on the ledger, or where the chain does not
     answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. `holds_stroops`: KALE of one that
-    plants itself. Amounts in stroops."""
+    plants itself. `sums`: what made up what is its own by the books, each with its name; what went is less than 0.
+    Amounts in stroops."""
 
     farmer: Farmer
     account: Account | None
@@ -53,11 +58,23 @@ class FarmView:
     owed_stroops: int
     steps: Sequence[Step]
     holds_stroops: int = 0
+    sums: Sequence[tuple[str, int]] = ()
+    deposits: Sequence[Row] = ()
 
     @property
     def kale_stroops(self) -> int:
         held = (self.account.kale_stroops or 0) if self.account else self.holds_stroops
         return max(held - self.owed_stroops, 0)
+
+    @property
+    def booked_stroops(self) -> int:
+        """Its own, by the books, which are some seconds behind the chain."""
+        return sum(stroops for _, stroops in self.sums)
+
+    @property
+    def unbooked_stroops(self) -> int:
+        """What balance and stakes have beyond the books: a payment or harvest that is on its way into them."""
+        return self.kale_stroops + self.planted_stroops - self.booked_stroops
 
     @property
     def spendable_stroops(self) -> int:
@@ -203,12 +220,10 @@ async def read_farm(
 ) -> FarmView:
     """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. `holds_stroops`: KALE of one
     that plants itself; `deposit_stroops`: what it has to have where nothing is prepaid. Raises DatabaseError."""
-    week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
-    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer.farmer_id, week_blocks=week_blocks)
+    totals, planted = await read_totals(database, farmer.farmer_id, block_seconds)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
-    planted = await database.fetch_all("select_farm_planted", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
-    assert totals is not None and place is not None
+    assert place is not None
     tried = sum(block["stake_stroops"] is not None for block in blocks)
     if farmer.plants_itself:
         missing = Lacking(0, trustline=False)
@@ -217,12 +232,75 @@ async def read_farm(
         deposit = 0 if farmer.activated_at else farmer.deposit_stroops
         missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
         steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
-    return FarmView(farmer, account, is_silent, missing, totals, planted, blocks, owed_stroops, steps, holds_stroops)
+    sums = await read_sums(database, farmer.farmer_id)
+    deposits = await database.fetch_all("select_farm_deposits", farmer_id=farmer.farmer_id, limit=DEPOSITS)
+    return FarmView(
+        farmer,
+        account,
+        is_silent,
+        missing,
+        totals,
+        planted,
+        blocks,
+        owed_stroops,
+        steps,
+        holds_stroops,
+        sums,
+        deposits,
+    )
+
+
+SUMS = {
+    BookEvent.DEPOSITED: mark("Deposited"),
+    BookEvent.REWARDED: mark("Earned"),
+    BookEvent.FEE: mark("The pool's fee"),
+    BookEvent.WITHDRAWN: mark("Withdrawn"),
+}
+"""Always told."""
+
+RARE_SUMS = {
+    BookEvent.LOST: mark("Stakes lost"),
+    BookEvent.COMPENSATED: mark("Made good"),
+    BookEvent.OPENED: mark("There before the books"),
+    BookEvent.CORRECTED: mark("Corrected by the operator"),
+    BookEvent.UNEXPLAINED: mark("Not explained"),
+}
+"""Told where there was any."""
+
+
+async def read_sums(database: Database, farmer_id: UUID) -> list[tuple[str, int]]:
+    """What made up what is a farmer's own. Raises DatabaseError."""
+    names = SUMS | RARE_SUMS
+    rows = await database.fetch_all("select_farm_sums", farmer_id=farmer_id, events=[str(event) for event in names])
+    found = {BookEvent(row["event"]): int(row["stroops"]) for row in rows}
+    return [(name, found[event]) for event, name in names.items() if event in SUMS or found[event]]
+
+
+async def read_totals(database: Database, farmer_id: UUID, block_seconds: float) -> tuple[Row, Sequence[Row]]:
+    """What a farmer earned, lost and paid, and what it has planted now. Raises DatabaseError."""
+    week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
+    totals = await database.fetch_one("select_farm_totals", farmer_id=farmer_id, week_blocks=week_blocks)
+    assert totals is not None
+    return totals, await database.fetch_all("select_farm_planted", farmer_id=farmer_id)
 
 
 async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:
-    """What the books have of a farmer in a year (UTC), a page at a time. Raises DatabaseError."""
-    since, until = (datetime(each, 1, 1, tzinfo=UTC) for each in (year, year + 1))
+    """What the books have of a farmer in a year (UTC), a page at a time: KALE. Raises DatabaseError."""
+    since, until = _of_year(year)
     return await database.fetch_all(
         "select_farm_entries", farmer_id=farmer_id, since=since, until=until, after=after, limit=limit
     )
+
+
+async def read_xlm_entries(
+    database: Database, farmer_id: UUID, year: int, *, after: UUID | None, limit: int
+) -> Sequence[Row]:
+    """The XLM that were paid out to a farmer in a year (UTC), a page at a time. Raises DatabaseError."""
+    since, until = _of_year(year)
+    return await database.fetch_all(
+        "select_farm_xlm_entries", farmer_id=farmer_id, since=since, until=until, after=after, limit=limit
+    )
+
+
+def _of_year(year: int) -> tuple[datetime, datetime]:
+    return datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)

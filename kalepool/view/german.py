@@ -212,7 +212,6 @@ WORDS: dict[str, str] = {
     "the harvest came too late": "die Ernte kam zu spät",
     "it took too long": "es dauerte zu lange",
     "For your taxes": "Für die Steuer",
-    "Every entry of yours in the pool's books, a file a year (UTC), in stroops of KALE (10000000 are one); XLM is not in them:": "Jede eigene Buchung in den Büchern des Pools, eine Datei je Jahr (UTC), in Stroops von KALE (10000000 sind eins); XLM stehen nicht darin:",
     "No answer from the pool: what is shown may be old.": "Der Pool antwortet nicht: was hier steht, kann veraltet sein.",
     # what takes a signature
     "Sign it somewhere else": "Anderswo unterschreiben",

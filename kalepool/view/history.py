@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from kalepool.database import Database
+from kalepool.marking import mark
 
 HISTORY_SECONDS = 3600
 BIN_SECONDS = 30
@@ -96,7 +97,7 @@ def _called(row: Mapping[str, Any], *, gone: bool) -> tuple[str, UUID | None]:
     """The series that a row is part of, and its miner."""
     miner_id = row["miner_id"]
     if miner_id is not None:
-        return ("earlier miners", None) if gone else (str(row["name"]), miner_id)
+        return (mark("earlier miners"), None) if gone else (str(row["name"]), miner_id)
     if row["kind"] is None or gone:
-        return "earlier workers", None
+        return mark("earlier workers"), None
     return f"{row['kind']} worker {row['number']}", None

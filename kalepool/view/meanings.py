@@ -15,6 +15,18 @@ class Meaning:
     text: str
 
 
+STATES = {
+    "registered": mark("registered"),
+    "active": mark("active"),
+    "inactive": mark("inactive"),
+    "leaving": mark("leaving"),
+    "departed": mark("departed"),
+    "owed": mark("owed"),
+    "to-check": mark("to be checked"),
+    "not-owed": mark("not owed"),
+}
+"""What the database says of farmers, poolers, miners and lost stakes, as people call it."""
+
 MEANINGS: dict[str, Meaning] = {
     "planted": Meaning(
         mark("Planted"),
@@ -37,17 +49,19 @@ MEANINGS: dict[str, Meaning] = {
         mark("Hashes a second, of the pool's own workers and all miners together, over the last seconds."),
     ),
     "bounds": Meaning(
-        mark("Zeros"),
+        mark("Bounds of zeros"),
         mark(
             "The block's bounds, by what was handed in for the block before: "
             "up to the lower one there is no more than the least reward."
         ),
     ),
     "gap-bounds": Meaning(
-        mark("Gap"), mark("The block's bounds, by the block before: a gap beyond the upper one brings no more.")
+        mark("Bounds of the gap"),
+        mark("The block's bounds, by the block before: a gap beyond the upper one brings no more."),
     ),
     "stake-bounds": Meaning(
-        mark("Stake"), mark("The block's bounds, by the block before: a stake beyond the upper one brings no more.")
+        mark("Bounds of the stake"),
+        mark("The block's bounds, by the block before: a stake beyond the upper one brings no more."),
     ),
     "expected": Meaning(mark("Expected"), mark("What the contract's own rule gave before the harvest, in KALE.")),
     "received": Meaning(
@@ -63,7 +77,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "network-fees": Meaning(
         mark("Network's fees, XLM"),
-        mark("What the network charged for its transactions. The pool pays it, once it is active."),
+        mark(
+            "What the network charged for its transactions. The pool paid it, but for what was before the farmer was "
+            "active: no part of the sums here."
+        ),
     ),
     "expected-all": Meaning(
         mark("Expected of that"), mark("What the contract's own rule gave for these rewards, where it was reckoned.")
@@ -130,6 +147,15 @@ MEANINGS: dict[str, Meaning] = {
     "on-its-way": Meaning(mark("On its way"), mark("KALE in a payment that no ledger has confirmed yet.")),
     "paid": Meaning(mark("Paid"), mark("KALE that ledgers have paid out so far.")),
     "shares": Meaning(mark("Shares"), mark("Hashes with enough zeros that were brought and accepted.")),
+    "booked": Meaning(mark("Yours"), mark("What is yours by the pool's books: in its wallet, and planted.")),
+    "unbooked": Meaning(
+        mark("On its way into the books"),
+        mark("A deposit, a payment or a harvest of this moment: the chain has it, the books have it within seconds."),
+    ),
+    "solo-block": Meaning(
+        mark("SOLO"),
+        mark("A miner of yours found the hash for this farmer alone: the pool takes its service fee only."),
+    ),
     "solo": Meaning(
         mark("SOLO"),
         mark("Shares for a farmer of the miner's own alone. They are in no part; the pool takes its service fee only."),

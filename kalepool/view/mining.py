@@ -103,7 +103,7 @@ async def read_account(database: Database, miner_id: UUID) -> MinerAccount:
     return MinerAccount(
         miner=record.miner,
         hashes_per_second=sum(rig.hashes_per_second for rig in rigs),
-        rigs=sorted(rigs, key=lambda rig: (not rig.is_here, rig.name)),
+        rigs=rigs,
         shares=record.shares,
         balance=await payout_records.balance(database, miner_id),
         earnings=await payout_records.earnings(database, miner_id, limit=BLOCKS),
@@ -111,10 +111,14 @@ async def read_account(database: Database, miner_id: UUID) -> MinerAccount:
     )
 
 
+async def rigs_seen(database: Database, miner_id: UUID) -> list[RigSeen]:
+    """A miner's machines, those that are here first. Raises DatabaseError."""
+    return _rigs_seen(await miners.rigs_of(database, miner_id), await miners.rig_work(database, miner_id))
+
+
 async def hashes_per_second(database: Database, miner_id: UUID) -> float:
     """Of all rigs of a miner that are here, by their shares of the last ten minutes. Raises DatabaseError."""
-    rigs = await miners.rigs_of(database, miner_id)
-    return sum(each.hashes_per_second for each in _rigs_seen(rigs, await miners.rig_work(database, miner_id)))
+    return sum(each.hashes_per_second for each in await rigs_seen(database, miner_id))
 
 
 def _rigs_seen(rigs: Sequence[RigRow], work: Mapping[int, RigWork]) -> list[RigSeen]:
@@ -137,7 +141,7 @@ def _rigs_seen(rigs: Sequence[RigRow], work: Mapping[int, RigWork]) -> list[RigS
                 luck=luck(done.best_hash, int(done.hashes)) if done and done.hashes else None,
             )
         )
-    return found
+    return sorted(found, key=lambda rig: (not rig.is_here, rig.name))
 
 
 def _seconds_at_work(since: datetime) -> float:

@@ -73,11 +73,11 @@ class Language:
         """Whether there is such a text in this language."""
         return self.language in CATALOGUES and text in CATALOGUES[self.language].WORDS
 
-    def say(self, text: str, **names: object) -> str:
+    def say(self, text: str, /, **names: object) -> str:
         """The text with its names filled in, not escaped: for whatever escapes it later."""
         return self.gettext(text) % self._spelled(names)
 
-    def counted(self, one: str, many: str, count: int, **names: object) -> str:
+    def counted(self, one: str, many: str, count: int, /, **names: object) -> str:
         """As `say`, in the form for so many; `%(num)s` is the number."""
         return self.ngettext(one, many, count) % {"num": self.number(count), **self._spelled(names)}
 

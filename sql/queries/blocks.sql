@@ -46,7 +46,7 @@ LIMIT %(limit)s;
 SELECT i.block_index, b.started_at,
        p.stake_stroops, encode(p.transaction_hash, 'hex') AS plant_transaction,
        w.nonce, encode(w.hash, 'hex') AS hash, w.zeros, w.gap, encode(w.transaction_hash, 'hex') AS work_transaction,
-       h.forecast_stroops, h.reward_stroops, h.reward_stroops - h.forecast_stroops AS difference_stroops,
+       h.forecast_stroops, h.reward_stroops, h.reward_stroops - h.forecast_stroops AS difference_stroops, h.solo,
        encode(h.transaction_hash, 'hex') AS harvest_transaction,
        c.stake_stroops + c.forecast_stroops AS owed_stroops, c.fault AS owed_by, c.code AS owed_code,
        encode(c.paid_transaction, 'hex') AS owed_paid_transaction,

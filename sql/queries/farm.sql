@@ -43,7 +43,7 @@ FROM farmers f JOIN poolers p USING (pooler_id) WHERE f.farmer_id = %(farmer_id)
 WITH bounds AS MATERIALIZED (
     SELECT greatest(entry_before(%(since)s), %(after)s::bigint) AS low,
            entry_before(%(until)s::timestamptz + interval '20 minutes') + 1 AS high)
-SELECT number, posted_at, event,
+SELECT number, posted_at, event, 'KALE' AS asset,
        CASE WHEN credit = 'farmer/' || %(farmer_id)s::text THEN amount_stroops ELSE -amount_stroops END AS amount_stroops,
        block_index, encode(transaction_hash, 'hex') AS transaction_hash, ledger, note
 FROM ((SELECT * FROM transfers
@@ -56,4 +56,31 @@ FROM ((SELECT * FROM transfers
          AND number > (SELECT low FROM bounds) AND number <= (SELECT high FROM bounds)
        ORDER BY number LIMIT %(limit)s)) t
 ORDER BY number
+LIMIT %(limit)s;
+
+-- name: select_farm_xlm_entries
+-- XLM that the pool paid out of a farmer's wallet within a time; what came to it nobody writes down.
+SELECT i.submission_id, coalesce(s.closed_at, s.created_at) AS posted_at, 'withdrawn' AS event, 'XLM' AS asset,
+       -(CASE i.action WHEN 'merge' THEN i.native_stroops ELSE i.amount_stroops END) AS amount_stroops,
+       encode(s.transaction_hash, 'hex') AS transaction_hash, s.ledger
+FROM submission_items i JOIN submissions s USING (submission_id)
+WHERE i.farmer_id = %(farmer_id)s AND i.block_index IS NULL AND i.status = 'applied'
+  AND (i.action = 'merge' AND i.native_stroops > 0 OR i.action = 'payment' AND i.asset = 'XLM')
+  AND coalesce(s.closed_at, s.created_at) >= %(since)s AND coalesce(s.closed_at, s.created_at) < %(until)s
+  AND (%(after)s::uuid IS NULL OR i.submission_id > %(after)s)
+ORDER BY i.submission_id
+LIMIT %(limit)s;
+
+-- name: select_farm_sums
+-- What made up what is a farmer's own by the books, by event: what came is more than 0, what went is less.
+SELECT e.event, m.credit_stroops - m.debit_stroops AS stroops
+FROM unnest(%(events)s::text[]) WITH ORDINALITY e(event, place)
+CROSS JOIN LATERAL account_moves('farmer/' || %(farmer_id)s::text, e.event) m
+ORDER BY e.place;
+
+-- name: select_farm_deposits
+-- The KALE that came to a farmer's wallet from outside, the newest first.
+SELECT number, posted_at, amount_stroops, encode(transaction_hash, 'hex') AS transaction_hash, ledger
+FROM transfers WHERE credit = 'farmer/' || %(farmer_id)s::text AND event = 'deposited'
+ORDER BY number DESC
 LIMIT %(limit)s;

@@ -34,4 +34,5 @@ def test_the_pools_image_has_no_tools_of_developers() -> None:
         not {"pytest", "ruff", "basedpyright", "hypothesis", "playwright"}
         & pins(ROOT / "deploy/locks/pool.lock").keys()
     )
+    assert "opentelemetry-sdk" in pins(ROOT / "deploy/locks/pool.lock"), "docs/traces.md promises it"
     assert pins(ROOT / "deploy/locks/worker.lock").keys() < pins(ROOT / "deploy/locks/pool.lock").keys()

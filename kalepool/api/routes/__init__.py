@@ -21,12 +21,14 @@ pooler.py        poolers: their blocks, failures, what is owed
 self_service.py  farmers: register by themselves, blocks, stake, withdraw, leave
 csv_exports.py   farmers and operators: CSV and JSON files, their columns
 sep10.py         farmers' wallets: sign in
+sep45.py         contract accounts: the same
 keys.py          whoever has a key: list, make and revoke keys
 miner.py         external miners: jobs, shares, credits
 closings.py      everybody: closed blocks, and every share behind their credits
 earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 self_planters.py  operators: farmers that plant themselves
+owning.py        farmers, miners, operators: what their pages show besides, as JSON
 webhooks.py      operators: where programs of others are told what happens
 metrics.py       Prometheus
 """

@@ -32,13 +32,13 @@ from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
 from kalepool.units import amount
-from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, tell
+from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, read_xlm_entries, tell
 from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, prefix="/farm/{farmer_id:uuid}")
 
-PARTS = ("state", "figures", "fund", "earnings", "withdrawals", "blocks")
+PARTS = ("state", "figures", "sums", "fund", "earnings", "withdrawals", "blocks", "have")
 """Of a farmer's page: a template each, and an element of that id, brought up to date while somebody looks."""
 
 MOST_WITHDRAWALS = 10
@@ -116,6 +116,7 @@ async def _known(request: Request, farmer: Farmer) -> dict[str, Any]:
             ctx.database, farmer.farmer_id, after=None, limit=MOST_WITHDRAWALS
         ),
         "settings": ctx.settings,
+        "spare": _spare(ctx),
         "explorer_url": network.explorer_url,
         "years": range(datetime.now(UTC).year, farmer.registered_at.year - 1, -1),
         "passphrase": network.passphrase,
@@ -145,7 +146,7 @@ async def show_account(request: Request, farmer_id: UUID, caller: WalletVisitor)
 
 
 async def _account_page(request: Request, farmer: Farmer, form: PageForm | None = None, **wrong: str) -> Response:
-    """`wrong`: by the form that was sent (stake, deposit), what is wrong with it; what it had in it stays."""
+    """`wrong`: by the form that was sent (stake, deposit, alerts), what is wrong with it; what it had in it stays."""
     known = await _known(request, farmer) | await alerts_known(request, farmer.farmer_id)
     known |= {"wrong": wrong, "typed": form or {}, "done": request.query_params.get("done")}
     return await page(request, "farm/account.html", 422 if wrong else 200, **known)
@@ -165,13 +166,19 @@ async def show_parts(request: Request, farmer_id: UUID, caller: WalletVisitor) -
 async def save_entries(
     request: Request, farmer_id: UUID, caller: WalletVisitor, year: Annotated[int, Query(ge=2015, le=9998)]
 ) -> StreamingResponse:
-    """Every entry of the farmer's in the pool's books in a year (UTC): for its taxes."""
+    """Every entry of the farmer's in the pool's books in a year (UTC), then the XLM that it was paid: for its taxes."""
     await visible_farmer(request, caller, farmer_id)
     database = context(request).database
 
     async def read(last: Row | None) -> Sequence[Row]:
-        after = last["number"] if last else 0
-        return await read_entries(database, farmer_id, year, after=after, limit=PAGE)
+        found: list[Row] = []
+        if last is None or last["asset"] == "KALE":
+            after = last["number"] if last else 0
+            found += await read_entries(database, farmer_id, year, after=after, limit=PAGE)
+        if len(found) < PAGE:
+            paid = last["submission_id"] if last else None
+            found += await read_xlm_entries(database, farmer_id, year, after=paid, limit=PAGE - len(found))
+        return [NO_ENTRY | dict(row) | {"amount": amount(row["amount_stroops"])} for row in found]
 
     return await export(read, ENTRY_COLUMNS, "csv", f"kalepool-{year}-{farmer_id}")
 
@@ -180,12 +187,15 @@ ENTRY_COLUMNS = (
     "number",
     "posted_at",
     "event",
+    "asset",
+    "amount",
     "amount_stroops",
     "block_index",
     "transaction_hash",
     "ledger",
     "note",
 )
+NO_ENTRY: dict[str, Any] = dict.fromkeys((*ENTRY_COLUMNS, "submission_id"))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -203,32 +213,41 @@ async def change_stake(request: Request, farmer_id: UUID, caller: WalletVisitor,
             stake_most_stroops=stroops_of(most, words_of(request)) if most else None,
             unlimited=not most,
         )
-    except FormError as error:
+        await farmers.change_wishes(context(request).database, farmer_id, wishes)
+    except InputError as error:
         return await _account_page(request, farmer, form, stake=told(error, words_of(request)))
-    await farmers.change_wishes(context(request).database, farmer_id, wishes)
     return go_to(f"/farm/{farmer_id}?done=stake#stake")
 
 
 @router.post("/pause")
 async def pause(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
     """Left out from the next plant on, or in again."""
-    await visible_farmer(request, caller, farmer_id)
-    await farmers.change_wishes(context(request).database, farmer_id, Wishes(paused=form.get("paused") == "1"))
+    farmer = await visible_farmer(request, caller, farmer_id)
+    try:
+        await farmers.change_wishes(context(request).database, farmer_id, Wishes(paused=form.get("paused") == "1"))
+    except InputError as error:
+        return await _account_page(request, farmer, form, stake=told(error, words_of(request)))
     return go_to(f"/farm/{farmer_id}#stake")
 
 
 @router.post("/alerts")
 async def change_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
     """Where it is told of what is its own."""
-    await visible_farmer(request, caller, farmer_id)
-    return await set_alerts(request, Role.FARMER, farmer_id, form, f"/farm/{farmer_id}")
+    farmer = await visible_farmer(request, caller, farmer_id)
+    try:
+        return await set_alerts(request, Role.FARMER, farmer_id, form, f"/farm/{farmer_id}")
+    except InputError as error:
+        return await _account_page(request, farmer, form, alerts=told(error, words_of(request)))
 
 
 @router.post("/alerts/test")
 async def try_alerts(request: Request, farmer_id: UUID, caller: WalletVisitor, form: PageForm) -> Response:
     """Whether a message arrives there."""
-    await visible_farmer(request, caller, farmer_id)
-    return await send_test(request, farmer_id, f"/farm/{farmer_id}")
+    farmer = await visible_farmer(request, caller, farmer_id)
+    try:
+        return await send_test(request, farmer_id, f"/farm/{farmer_id}")
+    except InputError as error:
+        return await _account_page(request, farmer, form, alerts=told(error, words_of(request)))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -361,13 +380,19 @@ async def _withdraw_page(
         asset=asset,
         wanted=words_of(request).amount(stroops) if stroops else wanted or "",
         stroops=stroops,
+        signed_for=amount(stroops),
         wrong=wrong,
         challenge=challenge,
         wallet=caller.subject_wallet,
         passphrase=context(request).settings.chain.passphrase,
-        spare=max(context(request).settings.min_spare_stroops - farmers.OWN_FEE_STROOPS, 0),
+        spare=_spare(context(request)),
         least=context(request).settings.least_withdrawal_stroops,
     )
+
+
+def _spare(ctx: Context) -> int:
+    """XLM beyond its reserve without which a farmer is not planted."""
+    return max(ctx.settings.min_spare_stroops - farmers.OWN_FEE_STROOPS, 0)
 
 
 async def _require_withdrawable(request: Request, farmer: Farmer, view: FarmView, asset: Asset, stroops: int) -> None:

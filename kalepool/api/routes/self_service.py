@@ -357,7 +357,7 @@ class LeavingView(Described):
     """How far a farmer is on its way out. `code` and `message` say what it waits for: `pail-open`, `harvest-waits`,
     `under-way`, `payout-account-missing`, `payout-trustline-missing`, `memo-required`, `deposits-come`, or why the
     network refused the pay-out. It goes on by itself when that is mended. `transaction_hash`: of the transaction that
-    closed the account. `kale_stroops`: what was paid on the way out, with all the XLM.
+    closed the account. `kale_stroops`: what was paid on the way out; `native_stroops`: the XLM with it.
     """
 
     status: Status
@@ -367,6 +367,7 @@ class LeavingView(Described):
     message: str | None
     transaction_hash: str | None
     kale_stroops: Stroops | None
+    native_stroops: Stroops | None
 
 
 @router.post(

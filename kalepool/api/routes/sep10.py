@@ -21,8 +21,8 @@ from kalepool.api.routes.farming import context
 from kalepool.services.signin import ChallengeError, SignIn
 
 
-class _Sep10Route(APIRoute):
-    """An endpoint whose problems have also the member that SEP-10 gives errors."""
+class SepRoute(APIRoute):
+    """An endpoint whose problems have also the member that SEP-10 and SEP-45 give errors."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -38,7 +38,7 @@ class _Sep10Route(APIRoute):
         return handle_sep10
 
 
-router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)], route_class=_Sep10Route)
+router = APIRouter(tags=["sign-in"], dependencies=[Depends(per_address)], route_class=SepRoute)
 
 MOST_CHARACTERS = 10_000
 """Of a signed challenge: 20 signatures, the most a transaction has, fit well."""
@@ -90,6 +90,9 @@ async def stellar_toml(request: Request) -> PlainTextResponse:
         "SIGNING_KEY": found.signer.public_key,
         "WEB_AUTH_ENDPOINT": found.endpoint,
     }
+    if network.web_auth_id is not None:
+        lines["WEB_AUTH_FOR_CONTRACTS_ENDPOINT"] = f"{found.endpoint}/contracts"
+        lines["WEB_AUTH_CONTRACT_ID"] = network.web_auth_id
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
     text += f'\n[DOCUMENTATION]\nORG_NAME = "kalepool"\nORG_URL = {json.dumps(found.endpoint.removesuffix("/auth"))}\n'
     text += f"\n[[CURRENCIES]]\ncode = {json.dumps(network.asset_code)}\nissuer = {json.dumps(network.asset_issuer)}\n"
@@ -113,9 +116,9 @@ async def challenge(
     """SEP-10, first half. Good for 15 minutes, and for one token."""
     found = sign_in(request)
     if home_domain not in (None, found.home_domain):
-        raise _problem(ChallengeError(f"this service signs in for {found.home_domain} only"))
+        raise refused(ChallengeError(f"this service signs in for {found.home_domain} only"))
     if memo is not None:
-        raise _problem(ChallengeError("shared accounts (a memo, or an M… address) cannot sign in"))
+        raise refused(ChallengeError("shared accounts (a memo, or an M… address) cannot sign in"))
     passphrase = context(request).settings.chain.passphrase
     return ChallengeView(transaction=found.challenge(account, passphrase), network_passphrase=passphrase)
 
@@ -149,36 +152,36 @@ _SIGNED = {
 async def answer(request: Request) -> TokenView:
     """SEP-10, second half: gives a token for the challenge, signed to the wallet's medium threshold. Once for each. The
     field may come as a form too (`application/x-www-form-urlencoded`)."""
-    transaction = _transaction(request.headers.get("content-type", ""), await request.body())
+    transaction = field_of(request.headers.get("content-type", ""), await request.body(), "transaction")
     try:
         token = await sign_in(request).answer(context(request), transaction)
     except ChallengeError as error:
-        raise _problem(error) from None
+        raise refused(error) from None
     return TokenView(token=token.token)
 
 
-def _transaction(content_type: str, body: bytes) -> str:
-    """The signed challenge in a JSON or form body. Raises Problem 415, 422."""
+def field_of(content_type: str, body: bytes, name: str) -> str:
+    """The signed challenge in a JSON or form body, the field of this name. Raises Problem 415, 422."""
     match content_type.partition(";")[0].strip().lower():
         case "application/json":
             try:
                 sent: Any = json.loads(body)
             except (ValueError, RecursionError):
                 sent = None
-            found = sent.get("transaction") if isinstance(sent, dict) else None
+            found = sent.get(name) if isinstance(sent, dict) else None
         case "application/x-www-form-urlencoded":
             try:
                 fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
             except ValueError:
                 fields = {}
-            found = fields.get("transaction", [None])[0]
+            found = fields.get(name, [None])[0]
         case _:
             raise Problem(415, "unsupported-media-type", "send application/json or application/x-www-form-urlencoded")
     if not isinstance(found, str) or len(found) > MOST_CHARACTERS:
-        detail = f"transaction is missing, or not text of at most {MOST_CHARACTERS} characters"
-        raise Problem(422, "invalid-input", detail, errors=[{"where": "body.transaction", "message": detail}])
+        detail = f"{name} is missing, or not text of at most {MOST_CHARACTERS} characters"
+        raise Problem(422, "invalid-input", detail, errors=[{"where": f"body.{name}", "message": detail}])
     return found
 
 
-def _problem(error: ChallengeError) -> Problem:
+def refused(error: ChallengeError) -> Problem:
     return Problem(400, error.code, str(error))

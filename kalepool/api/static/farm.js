@@ -144,13 +144,19 @@ for (const slide of document.querySelectorAll(".slide")) {
   meanings.push(mean);
 }
 
-for (const button of document.querySelectorAll("button.copy")) {
-  button.hidden = !navigator.clipboard;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.of).textContent);
-    button.textContent = button.dataset.done;
-  });
+function offerCopies(root) {
+  for (const button of root.querySelectorAll("button.copy")) button.hidden = !navigator.clipboard;
 }
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  const from = document.getElementById(button.dataset.of);
+  await navigator.clipboard.writeText(from.value || from.textContent);
+  button.textContent = button.dataset.done;
+});
+
+offerCopies(document);
 
 // Parts of the page are asked for again and again while somebody looks, and put in place where they changed.
 const live = document.getElementById("live");
@@ -161,11 +167,14 @@ async function refresh() {
   const parts = await ask(live.dataset.parts, "same-origin");
   for (const [id, html] of Object.entries(parts)) {
     const part = document.getElementById(id);
-    const busy = part.contains(document.activeElement) || part.querySelector(".notice:not([hidden])[role=status]");
+    if (!part) continue;
+    const busy = part.contains(document.activeElement)
+      || part.querySelector("form.sent, .notice:not([hidden])[role=status]"); // a form under way is not taken away
     if (html === shown[id] || busy) continue;
     part.innerHTML = html;
     shown[id] = html;
     readerTimes(part);
+    offerCopies(part);
     if (id === "figures") for (const mean of meanings) mean();
   }
   document.getElementById("news").hidden = true;

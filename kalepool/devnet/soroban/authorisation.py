@@ -30,6 +30,12 @@ class AuthMode(StrEnum):
     RECORD_ALLOW_NONROOT = "record_allow_nonroot"
 
 
+class ContractRefusedError(Exception):
+    """A contract account has failed, or said no: with its error."""
+
+    error: tuple[int, int]
+
+
 class AuthHost(Protocol):
     """What authorisation needs of the host it works in."""
 
@@ -41,6 +47,8 @@ class AuthHost(Protocol):
     def max_live_until(self) -> int: ...
     def load_account(self, strkey: str) -> AccountEntry: ...
     def consume_nonce(self, strkey: str, nonce: int, live_until: int) -> None: ...
+    def load_contract(self, account: str) -> None: ...
+    def check_auth(self, account: str, payload: bytes, signature: bytes, contexts: list[bytes]) -> None: ...
     def error(self, error: tuple[int, int], message: str, *args: bytes) -> Exception: ...
 
 
@@ -87,6 +95,32 @@ class Invocation:
 def contract_function(contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
     """Packed SorobanAuthorizedFunction of a contract call; `contract` is the raw hash."""
     return wire.ZERO + wire.ONE + contract + wire.opaque(function.encode()) + array(args)
+
+
+def contexts_of(root: Invocation) -> list[bytes]:
+    """What a contract account is shown of an authorisation: each call of the tree, packed as the host's `Context`."""
+    function = xdr.SorobanAuthorizedFunction.from_xdr_bytes(root.function)
+    if (call := function.contract_fn) is not None:
+        fields = [
+            (wire.sc_symbol("args"), wire.sc_vec([each.to_xdr_bytes() for each in call.args])),
+            (wire.sc_symbol("contract"), wire.sc_address_value(call.contract_address.to_xdr_bytes())),
+            (wire.sc_symbol("fn_name"), wire.sc_symbol(call.function_name.sc_symbol.decode())),
+        ]
+        name = "Contract"
+    else:
+        made = function.create_contract_v2_host_fn or function.create_contract_host_fn
+        assert made is not None and made.executable.wasm_hash is not None
+        assert made.contract_id_preimage.from_address is not None
+        executable = wire.sc_vec([wire.sc_symbol("Wasm"), wire.sc_bytes(made.executable.wasm_hash.hash)])
+        salt = made.contract_id_preimage.from_address.salt.uint256
+        fields = [(wire.sc_symbol("executable"), executable), (wire.sc_symbol("salt"), wire.sc_bytes(salt))]
+        name = "CreateContractHostFn"
+        if isinstance(made, xdr.CreateContractArgsV2):
+            arguments = wire.sc_vec([each.to_xdr_bytes() for each in made.constructor_args])
+            fields.insert(0, (wire.sc_symbol("constructor_args"), arguments))
+            name = "CreateContractWithCtorHostFn"
+    own = wire.sc_vec([wire.sc_symbol(name), wire.sc_map(fields)])
+    return [own, *(each for child in root.children for each in contexts_of(child))]
 
 
 class Tracker:
@@ -215,9 +249,12 @@ def _signature_problem(
 ) -> tuple[int, int] | None:
     """The error of a signature that does not authenticate the address; None when it does."""
     if not tracker.address.startswith("G"):
-        message = "contract accounts are not supported: no contract of this network has a __check_auth"
-        host.error((3, 3), message, wire.sc_addr(tracker.address))
-        return (3, 3)
+        payload, signature = _payload(host, tracker, credentials), credentials.signature.to_xdr_bytes()
+        try:
+            host.check_auth(tracker.address, payload, signature, contexts_of(tracker.root))
+        except ContractRefusedError as error:
+            return error.error
+        return None
     try:
         signatures = scv.decode(credentials.signature.to_xdr_bytes())
     except ValueError:  # a contract instance, or an address that no contract is given
@@ -327,6 +364,8 @@ class Recording:
             self._nonces[len(self._trackers)] = nonce
             if address.startswith("G"):
                 host.load_account(address)  # its signers will be read when the signature is checked
+            elif address.startswith("C"):
+                host.load_contract(address)  # and so will its code
             host.consume_nonce(address, nonce, host.max_live_until)
         self._trackers.append(tracker)
 

@@ -18,7 +18,7 @@ from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import Footprint
 from kalepool.devnet.settings import MAX_ENTRY_TTL, MIN_PERSISTENT_TTL
 from kalepool.devnet.soroban import scv
-from kalepool.devnet.soroban.authorisation import Authorisation, contract_function
+from kalepool.devnet.soroban.authorisation import Authorisation, ContractRefusedError, contract_function
 from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, array, sc_string, sc_symbol, sc_vec
 
 Error = tuple[int, int]
@@ -62,7 +62,7 @@ class Event(NamedTuple):
         return f"{head}{contract}topics:[{', '.join(topics)}], data:{scv.render(self.data)}"
 
 
-class CallError(Exception):
+class CallError(ContractRefusedError):
     """A call failed. `error` is (ScErrorType, code); `log` the events up to it, with whether their call failed."""
 
     def __init__(self, error: Error, log: list[tuple[Event, bool]]) -> None:
@@ -110,7 +110,7 @@ class Contract(Protocol):
 
 
 Contracts = Mapping[bytes, Contract]
-"""The network's contracts, by raw hash."""
+"""The network's contracts, by raw hash; and code that others may be made of, by its own hash."""
 
 
 class SorobanHost:
@@ -274,7 +274,7 @@ class SorobanHost:
         self.auth.push()
         try:
             instance = self.load(instance_key(contract), wire.sc_addr(wire.contract_strkey(contract)))
-            implementation = self.contracts.get(contract)
+            implementation = self.contracts.get(contract) or self.contracts.get(_code_of(instance))
             if instance is None or implementation is None:
                 address = wire.sc_addr(wire.contract_strkey(contract))
                 raise self.error(STORAGE_MISSING, "trying to get non-existing value for contract instance", address)
@@ -292,6 +292,17 @@ class SorobanHost:
         self._stack.pop()
         self._record((sc_symbol("fn_return"), sc_symbol(function)), result, contract)
         return result
+
+    def load_contract(self, account: str) -> None:
+        """Looks at a contract's instance and code, as whoever has it check a signature will."""
+        instance = self.load(instance_key(wire.contract_hash(account)))
+        if code := _code_of(instance):
+            self.load(wire.key_contract_code(code))
+
+    def check_auth(self, account: str, payload: bytes, signature: bytes, contexts: list[bytes]) -> None:
+        """Has a contract account say whether it authorised what this payload is of. Raises CallError unless it did."""
+        args = (wire.sc_bytes(payload), signature, sc_vec(contexts))
+        self.invoke(wire.contract_hash(account), "__check_auth", args)
 
     def call(self, contract: bytes, function: str, args: tuple[bytes, ...]) -> bytes:
         """A call from the running contract to another."""
@@ -361,6 +372,13 @@ _CONTRACT_KINDS = (wire.LEDGER_KEY_CONTRACT_DATA, wire.LEDGER_KEY_CONTRACT_CODE)
 def _one_or_vec(args: tuple[bytes, ...]) -> bytes:
     """How the host writes a list in an event's data: nothing as void, one as itself, more as a vec."""
     return wire.SCV_VOID if not args else args[0] if len(args) == 1 else sc_vec(args)
+
+
+def _code_of(instance: LedgerEntry | None) -> bytes:
+    """The hash of the Wasm code of an instance; empty where there is none."""
+    value = instance.data.value if instance is not None and isinstance(instance.data, ContractData) else b""
+    start = wire.sc_instance(wire.executable_wasm(b""), None)[:8]
+    return value[8:40] if value.startswith(start) else b""
 
 
 def instance_key(contract: bytes) -> bytes:

@@ -15,6 +15,7 @@ from kalepool.devnet.ledger.state_view import StateView
 from kalepool.devnet.ledger.transactions import SorobanData, Transaction
 from kalepool.devnet.settings import TX_MAX_EVENTS_SIZE_BYTES
 from kalepool.devnet.soroban.authorisation import Enforcing
+from kalepool.devnet.soroban.creation import create_contract
 from kalepool.devnet.soroban.host import CallError, Contracts, Error, SorobanHost, success_hash_preimage
 from kalepool.devnet.wire import BUDGET_EXCEEDED, EventKind, sc_string, sc_symbol, sc_u64, sc_vec
 
@@ -90,9 +91,11 @@ def _metrics(host: SorobanHost) -> list[bytes]:
 def run_function(host: SorobanHost, function: xdr.HostFunction) -> bytes:
     """Calls the contract the operation names and returns its packed ScVal. HostError where it fails."""
     host.auth.open(host)
+    if function.create_contract is not None or function.create_contract_v2 is not None:
+        return create_contract(host, function)
     call = function.invoke_contract
     if call is None or call.contract_address.contract_id is None:
-        raise host.error((1, 6), "this network runs its built-in contracts only: nothing can be uploaded or deployed")
+        raise host.error((1, 6), "this network runs its own code only: nothing can be uploaded")
     args = tuple(arg.to_xdr_bytes() for arg in call.args)
     name = call.function_name.sc_symbol.decode(errors="replace")
     if name.startswith("__"):

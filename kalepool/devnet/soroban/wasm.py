@@ -87,6 +87,24 @@ KALE_CODE = _module(
     ]
 )
 
+_VAL = _plain(_Type.SC_SPEC_TYPE_VAL)
+_STRINGS = _Spec(
+    _Type.SC_SPEC_TYPE_MAP,
+    map=xdr.SCSpecTypeMap(_plain(_Type.SC_SPEC_TYPE_SYMBOL), _plain(_Type.SC_SPEC_TYPE_STRING)),
+)
+
+ACCOUNT_CODE = _module(
+    [
+        _function("__constructor", {"owner": _HASH}),
+        _function("__check_auth", {"signature_payload": _HASH, "signatures": _vec(_VAL), "auth_contexts": _vec(_VAL)}),
+        _errors("AccError", ["NotEnoughSigners", "NegativeAmount", "BadSignatureOrder", "UnknownSigner"]),
+    ]
+)
+
+WEB_AUTH_CODE = _module(
+    [_function("web_auth_verify", {"args": _STRINGS}), _errors("WebAuthError", ["MissingArgument"])]
+)
+
 TRACTOR_CODE = _module(
     [
         _function("harvest", {"farmer": _ADDRESS, "pails": _vec(_U32)}, _vec(_I128)),

@@ -26,6 +26,7 @@ from kalepool.services.farming import compensation
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.owed import read_turns
+from kalepool.tracing import traced
 
 log = structlog.get_logger()
 
@@ -83,6 +84,7 @@ class HarvestResult:
     duration_ms: int
 
 
+@traced("api harvest")
 async def harvest(
     ctx: Context,
     pooler_id: UUID,

@@ -23,6 +23,7 @@ from kalepool.services.farming.opening import Opening, open_block
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
 from kalepool.services.owed import read_turns
+from kalepool.tracing import traced
 from kalepool.units import amount
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class PlantResult:
     duration_ms: int
 
 
+@traced("api plant")
 async def plant(
     ctx: Context, block_index: int, pooler_id: UUID, max_farmers: int | None = None, stake_stroops: int | None = None
 ) -> PlantResult:

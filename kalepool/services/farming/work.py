@@ -24,6 +24,7 @@ from kalepool.services.farmers import PRESENT, farmers_of_pooler
 from kalepool.services.farming.opening import interval_end
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
+from kalepool.tracing import traced
 
 log = structlog.get_logger()
 
@@ -108,6 +109,7 @@ def choose(
     return best, refused
 
 
+@traced("api work")
 async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Sequence[Submission]) -> WorkResult:
     """Submits the best of the submissions for each farmer in block `block_index`, which must be the current one.
 

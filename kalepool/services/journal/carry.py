@@ -22,6 +22,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import Outcome, Prepared, Status
 from kalepool.database import Session, new_id
@@ -54,6 +55,18 @@ async def carry(
     Raises what refused it (a ChainError), CallTimeoutError when nothing was sent in time, InFlightError when it was and
     the outcome is not known yet, or another transaction has a claim on the same, and as gaps.require_may_pay.
     """
+    with tracing.span("transaction", action=intent.action, items=len(intent.items)) as whole:
+        return await _carry(journal, intent, prepare, deadline, timeout_seconds, whole)
+
+
+async def _carry(
+    journal: Journal,
+    intent: Intent,
+    prepare: Callable[[int], Awaitable[Prepared]],
+    deadline: datetime,
+    timeout_seconds: float,
+    whole: tracing.Spanning,
+) -> Outcome:
     await gaps.require_may_pay(journal, intent)
     open_id: UUID | None = None
     attempt = 0
@@ -62,7 +75,8 @@ async def carry(
         nonlocal attempt
         attempt = number
         async with journal.calls:
-            return await prepare(number)
+            with tracing.span("build", attempt=number):
+                return await prepare(number)
 
     async def record(prepared: Prepared) -> None:
         nonlocal open_id
@@ -71,7 +85,8 @@ async def carry(
         open_id = new_id()
         journal.following.add(open_id)
         try:
-            await _insert(journal, open_id, intent, prepared, attempt)
+            with tracing.span("write down"):
+                await _insert(journal, open_id, intent, prepared, attempt)
         except DuplicateRowError as error:
             journal.following.discard(open_id)
             open_id = None
@@ -83,10 +98,11 @@ async def carry(
 
     async def close(_: Prepared, outcome: Outcome) -> None:
         nonlocal open_id, settled
+        whole.note(transaction=outcome.transaction_hash, status=outcome.status, ledger=outcome.ledger)
         if outcome.status is Status.UNKNOWN or open_id is None:
             return
         try:
-            with fenced(None):  # it has happened, whoever leads by now
+            with fenced(None), tracing.span("settle"):  # it has happened, whoever leads by now
                 settled = await with_value(journal, intent.action, intent.items, outcome)
                 await settle(journal, open_id, intent, settled)
         except Exception as error:  # it has happened all the same: recovery tries again to record it

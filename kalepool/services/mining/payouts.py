@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import CLAIMABLE_RESERVE_STROOPS, Destination, Share, Signer
 from kalepool.config import Settings
@@ -101,18 +102,23 @@ async def pay(ctx: Context) -> int:
             return 0
         await require_whole(ctx.journal)
         await require_even(ctx.database)
-        await _claim_dues(ctx)
-        paid = 0
-        begun = await ctx.database.fetch_all("select_payouts_to_send", row=Begun)
-        ready = await _payable(ctx, begun)
-        await ctx.accounts.give_treasury(_reserve_of([each.until for each in ready]))
-        for batch in paying.batches([(each, each.memo is not None) for each in ready], MOST):
-            paid += await _send(ctx, treasury, batch)
+        with tracing.span("payout") as whole:
+            claimed = await _claim_dues(ctx)
+            paid = 0
+            begun = await ctx.database.fetch_all("select_payouts_to_send", row=Begun)
+            ready = await _payable(ctx, begun)
+            await ctx.accounts.give_treasury(_reserve_of([each.until for each in ready]))
+            for batch in paying.batches([(each, each.memo is not None) for each in ready], MOST):
+                paid += await _send(ctx, treasury, batch)
+            whole.note(claimed=claimed, sent=len(ready), paid=paid)
+            if not claimed and not begun:
+                whole.forget()
         await ctx.database.execute("close_paid_payouts")
     return paid
 
 
-async def _claim_dues(ctx: Context) -> None:
+async def _claim_dues(ctx: Context) -> int:
+    """Returns how many."""
     now, terms = datetime.now(UTC), terms_of(ctx.settings)
     dues = await ctx.database.fetch_all("select_dues", row=MinerDue, miner_id=None)
     wanted: list[tuple[MinerDue, PayoutReason]] = []
@@ -121,7 +127,7 @@ async def _claim_dues(ctx: Context) -> None:
         if reason is not None:
             wanted.append((due, reason))
     if not wanted:
-        return
+        return 0
     good, refused = await judged(ctx, wanted)
     await ctx.database.execute_many("note_payee", [noted(miner_id, error) for miner_id, error in refused])
     treasury = await read_treasury(ctx.database)
@@ -129,8 +135,10 @@ async def _claim_dues(ctx: Context) -> None:
     if count < len(good):
         log.warning("treasury_short", payouts=len(good) - count)
     for start in range(0, count, MOST):
-        async with ctx.database.transaction() as session:
-            await claim(session, good[start : min(start + MOST, count)])
+        with tracing.span("claim", payouts=min(MOST, count - start)):
+            async with ctx.database.transaction() as session:
+                await claim(session, good[start : min(start + MOST, count)])
+    return count
 
 
 async def judged(

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from kalepool import tracing
 from kalepool.clock import steady_now
 from kalepool.config import Settings
 from kalepool.database import Database
@@ -210,16 +211,21 @@ class Mining:
         Raises BannedError, SlowedError; DatabaseError when nothing can be stored now: send the same request again.
         """
         now = steady_now()
-        await self.gate.check(miner_id, now, len(offers), partial(self._active_rigs, miner_id, now))
-        seen: Counter[Offer] = Counter()
-        entries: list[Entry] = []
-        for position, offer in enumerate(offers):
-            name = request_id(request_key, offer.job_id, offer.nonce, seen[offer])
-            seen[offer] += 1
-            entries.append(await self._judge(miner_id, offer, name))
-            if position % 8 == 7:  # each is hashed here: a long batch must not hold up everybody else
-                await asyncio.sleep(0)
-        return await self.intake.record(entries)
+        with tracing.span_of_shares("shares", shares=len(offers)) as whole:
+            await self.gate.check(miner_id, now, len(offers), partial(self._active_rigs, miner_id, now))
+            seen: Counter[Offer] = Counter()
+            entries: list[Entry] = []
+            with whole.child("verify"):
+                for position, offer in enumerate(offers):
+                    name = request_id(request_key, offer.job_id, offer.nonce, seen[offer])
+                    seen[offer] += 1
+                    entries.append(await self._judge(miner_id, offer, name))
+                    if position % 8 == 7:  # each is hashed here: a long batch must not hold up everybody else
+                        await asyncio.sleep(0)
+            with whole.child("store"):
+                answers = await self.intake.record(entries)
+            whole.note(accepted=sum(answer.outcome is ShareOutcome.ACCEPTED for answer in answers))
+            return answers
 
     async def _active_rigs(self, miner_id: UUID, now: datetime) -> int:
         """How many machines of a miner there are, whichever process has them."""

@@ -8,12 +8,15 @@ import html
 import io
 import re
 from datetime import UTC, datetime
+from uuid import UUID
 
 import httpx2
 import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import deposit_envelope
+from kalepool.services.farmers import find_farmer
+from kalepool.view.farm import read_sums
 from tests.integration.api.test_farmer_way import add_wallet, balances, sign_in, wait_ready
 from tests.integration.conftest import KALE
 from tests.support.browser import Browser, signed
@@ -213,14 +216,50 @@ async def test_nobody_sees_anothers_farmer(api, browser: Browser) -> None:
         assert answer.status_code == 404, form
 
 
-async def test_every_page_is_german_for_who_reads_german(api, browser: Browser) -> None:
-    """A word that a template says past the catalogue would be English here."""
+async def test_what_a_farmer_has_adds_up(api, browser: Browser, wallet: Keypair) -> None:
+    """Deposited + earned - fee - withdrawn = what is in its wallet and planted; the tax file has it all, XLM too."""
+    farm, passphrase = api.farm, api.farm.settings.chain.passphrase
+    path = await active_farmer(api, browser)
+    for asset, typed in (("KALE", "10.5"), ("XLM", "1.5")):
+        shown = await browser.look(f"{path}/withdraw?asset={asset}&amount={typed}")
+        fields = {"asset": asset, "amount": typed, "transaction": signed(to_sign(shown), wallet, passphrase)}
+        assert (await browser.send(f"{path}/withdraw", fields, page=path)).status_code == 303
+    farmer = await find_farmer(farm.ctx.database, UUID(path.rpartition("/")[2]))
+    assert farmer is not None
+    async with asyncio.timeout(30):
+        while len(sums := dict(await read_sums(farm.ctx.database, farmer.farmer_id))) < 4 or not sums["Deposited"]:
+            await farm.wait_ledger()
+    assert sums == {"Deposited": 100 * KALE, "Earned": 0, "The pool's fee": 0, "Withdrawn": -(10 * KALE + KALE // 2)}
+    part = (await browser.look(f"{path}/parts")).json()["sums"]
+    said = " ".join(re.sub(r"<[^>]+>", " ", part).split())
+    assert "Deposited + 100.0000000" in said and "Withdrawn − 10.5000000" in said and "= 89.5000000" in said
+    assert "of it in the wallet 89.5000000 of it planted 0.0000000" in said and "On its way" not in said
+    assert "Deposits" in part and ">100</td>" in part
+    saved = await browser.look(f"{path}/books.csv?year={datetime.now(UTC).year}")
+    rows = [(row["event"], row["asset"], row["amount"]) for row in csv.DictReader(io.StringIO(saved.text))]
+    assert ("deposited", "KALE", "100") in rows and ("withdrawn", "KALE", "-10.5") in rows
+    assert rows[-1] == ("withdrawn", "XLM", "-1.5"), "after what the books have"
+
+
+async def test_sums_are_read_as_the_reader_writes_them(api, browser: Browser) -> None:
+    path = await active_farmer(api, browser)
+    browser.client.headers["Accept-Language"] = "de"
+    shown = await browser.look(f"{path}/withdraw?asset=KALE&amount=12,5")
+    assert shown.status_code == 200 and "12,5 KALE abheben" in shown.text and 'name="amount" value="12.5"' in shown.text
+    assert "Es sind 100 eigene KALE" in shown.text or "100 " in shown.text
+    for typed in ("2.5", "1.000", "1,000"):
+        shown = await browser.look(f"{path}/withdraw?asset=KALE&amount={typed}")
+        assert shown.status_code == 422 and "kann zweierlei heißen" in shown.text, typed
+
+
+async def test_a_wrong_address_for_alerts_stands_in_the_form(api, browser: Browser) -> None:
+    ctx = api.app.state.context
+    ctx.settings = ctx.settings.model_copy(update={"own_alert_origins": "https://ntfy.example"})
     path = (await join(api, browser)).headers["location"]
-    english = re.compile(r"\b(the|and|with|your|what|block by|wallet's|pays?)\b", re.IGNORECASE)
-    for page in ("/farm", "/farm/join", path, f"{path}/withdraw", f"{path}/leave"):
-        text = (await browser.look(f"{page}?lang=de")).text
-        said = re.sub(r"(?s)<textarea.*?</textarea>|<title>.*?</title>|<[^>]+>", " ", text)
-        assert not english.search(said), (page, english.search(said))
+    for form, fields in (("alerts", {"url": "https://elsewhere.example/x"}), ("alerts/test", {})):
+        wrong = await browser.send(f"{path}/{form}", fields, page=path)
+        assert wrong.status_code == 422 and 'id="alert-url"' in wrong.text, form
+        assert fields.get("url", "") in wrong.text and "https://ntfy.example" in wrong.text
 
 
 async def test_what_is_wrong_stands_in_the_form_and_the_text_stays(api, browser: Browser, wallet: Keypair) -> None:

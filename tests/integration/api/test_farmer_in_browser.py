@@ -154,7 +154,7 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
 
         # Withdraws: the wallet signs for just that.
         before = (await balances(farm, wallet.public_key))[1] or 0
-        await page.click("text=Withdraw")
+        await page.click("a[href$='/withdraw']")
         await page.fill("#amount", "1000000")
         await page.click("text=Take this amount")
         await shows(page, "[role=alert]", "more than the")

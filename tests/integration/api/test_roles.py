@@ -17,6 +17,7 @@ from stellar_sdk import Keypair
 
 from kalepool.api.limits import RateLimits
 from kalepool.database import Database, new_id
+from kalepool.networks import DEVNET
 from kalepool.services import browsing, poolers
 from kalepool.services.farmers import Farmer
 from kalepool.services.keys import Role, create_key, find_owner, key_hash
@@ -152,6 +153,8 @@ TABLE: dict[str, Call] = {
     "GET /.well-known/stellar.toml": Call(EVERYBODY),
     "GET /auth": Call(EVERYBODY, params={"account": Keypair.random().public_key}),
     "POST /auth": Call(EVERYBODY, lambda _: {"transaction": "no challenge"}),
+    "GET /auth/contracts": Call(EVERYBODY, params={"account": str(DEVNET.tractor_id)}),
+    "POST /auth/contracts": Call(EVERYBODY, lambda _: {"authorization_entries": "no challenge"}),
     # poolers
     "POST /farmers/register": Call(
         POOLERS, lambda cast: {"pooler_id": str(cast.pooler_id), "payout_wallet": cast.farmer.payout_wallet}
@@ -172,6 +175,7 @@ TABLE: dict[str, Call] = {
     "GET /farmers/{farmer_id}": Call(SEES_FARMER),
     "PATCH /farmers/{farmer_id}": Call({WALLET, OPERATOR}, lambda _: {"stake_percentage": 0.5}),
     "GET /farmers/{farmer_id}/blocks": Call(SEES_FARMER),
+    "GET /farmers/{farmer_id}/totals": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/export": Call(SEES_FARMER),
     "GET /farmers/{farmer_id}/withdrawals": Call(SEES_FARMER),
     "POST /farmers/{farmer_id}/withdrawals": Call(
@@ -192,6 +196,7 @@ TABLE: dict[str, Call] = {
     "POST /miner/shares": Call({MINER}, lambda _: {"job_id": "none", "nonce": "1"}),
     "GET /miner/me": Call({MINER}),
     "GET /miner/credits": Call({MINER}),
+    "GET /miner/rigs": Call({MINER}),
     "DELETE /miner/rigs/{searcher}": Call({MINER}),
     "PATCH /miner/me": Call({MINER}, lambda _: {"payout_threshold_stroops": "200000000"}),
     "GET /miner/balance": Call({MINER}),
@@ -239,6 +244,8 @@ TABLE: dict[str, Call] = {
     "PUT /operator/compensations/{compensation_id}/approval": Call({OPERATOR}),
     "PUT /operator/compensations/{compensation_id}/check": Call({OPERATOR}, lambda _: {"owed": True}),
     "GET /operator/actions": Call({OPERATOR}),
+    "GET /operator/invites": Call({OPERATOR}),
+    "GET /operator/waiting": Call({OPERATOR}),
     "GET /operator/webhooks": Call({OPERATOR}),
     "POST /operator/webhooks": Call(
         {OPERATOR}, lambda _: {"url": "https://receiver.example/kale", "types": ["block.closed", "payout"]}

@@ -162,6 +162,7 @@ async def test_a_browser_mines(field, database: Database, database_url: str, tmp
             farmer_id, wallet = next(iter(field.farmers)), Keypair.random().public_key
             await field.execute("UPDATE farmers SET payout_wallet = %s WHERE farmer_id = %s", wallet, farmer_id)
             owner = await miners.register(database, pool.app.state.context.custody, settings, "owner", wallet)
+            await page.click("#solo-more summary")
             await page.fill("#solo", "my farmer?")
             await start(page, owner.key, "cores")
             await says(page, "no-farmer")

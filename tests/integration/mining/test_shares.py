@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from kalepool import tracing
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.errors import ConflictError, DatabaseUnavailableError
@@ -331,3 +334,17 @@ async def test_a_rig_waits_for_jobs_a_few_times_at_most(mining: Mining, miner_id
     assert await mining.claim_rig(miner_id, "a") is rig
     for stream in streams:
         await stream.aclose()
+
+
+async def test_a_share_is_traced_from_its_coming_to_the_database(mining: Mining, miner_id: UUID) -> None:
+    rig = await mining.claim_rig(miner_id, "a", hashes_per_second=SLOW)
+    given = await given_job(mining, rig)
+    (nonce,) = find_nonces(given, 1)
+    exporter = InMemorySpanExporter()
+    with tracing.tracing(None, "test", processor=SimpleSpanProcessor(exporter)):
+        await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce))])
+    verify, store, whole = exporter.get_finished_spans()
+    assert [each.name for each in (verify, store, whole)] == ["verify", "store", "shares"]
+    assert dict(whole.attributes or {}) == {"shares": 1, "accepted": 1}
+    of, this = {each.parent.span_id for each in (verify, store) if each.parent}, whole.get_span_context()
+    assert this is not None and of == {this.span_id}

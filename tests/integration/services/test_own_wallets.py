@@ -146,7 +146,8 @@ async def test_the_pool_has_no_hand_in_its_wallet(farm, operator) -> None:
 
 
 def hand_over(farm, index: int, planter: str, wallet: str) -> None:
-    """Makes the planter's pail the wallet's. On the devnet no contract can sign, so none can plant itself."""
+    """Makes the planter's pail the wallet's. How a contract account plants by its own signature is
+    test_contract_accounts.py's."""
     entries = farm.devnet.node.ledger.entries
     kale = wire.ONE + wire.contract_hash(DEVNET.contract_id)
 

@@ -201,6 +201,7 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
                 "last": "WXYZ",
                 "grace_seconds": 60, "first_bin": 0,
                 "ledger": 0, "week_blocks": 100, "day_blocks": 100, "first": first_id(end), "end": first_id(end),
+                "events": ["deposited", "rewarded", "fee"],
                 "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30,
             }  # fmt: skip
             read[length] = {}
@@ -211,6 +212,8 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
                     known["since"] = end
                 elif query == "select_farm_entries":  # a last page: what was posted later is none of it
                     known |= {"since": end - timedelta(hours=73), "until": end - timedelta(hours=72.8), "after": 0}
+                elif query == "select_farm_xlm_entries":
+                    known["after"] = None
                 read[length][query] = await rows_read(connection, query, known)
     more = {query: (read[2][query], read[4][query]) for query in asked if read[4][query] > 1.1 * read[2][query] + 100}
     assert not more

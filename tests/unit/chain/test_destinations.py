@@ -23,7 +23,7 @@ CONTRACT = StrKey.encode_contract(bytes(32))
         (ACCOUNT, "text:" + "ä" * 14, ACCOUNT, None),
         (ACCOUNT, "hash:" + "0a" * 32, ACCOUNT, None),
         (MUXED, None, ACCOUNT, ACCOUNT),
-        (CONTRACT, None, None, None),
+        (CONTRACT, None, None, CONTRACT),
     ],
 )
 def test_what_may_be_paid(address: str, memo: str | None, account: str | None, owner: str | None) -> None:

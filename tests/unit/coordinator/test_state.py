@@ -215,7 +215,7 @@ def test_whom_most_is_owed_is_first_everywhere(state: State) -> None:
 
 def test_what_is_owed_may_be_known_before_the_farmers_are() -> None:
     state = State(block_seconds=300, nominal_ledger_seconds=5)
-    state.saw_owed(Debts({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1}))
+    state.saw_owed(Debts({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1}, {}))
     state.saw_farmers(FARMERS)
     assert list(state.farmers) == [WALLETS[2], WALLETS[0], WALLETS[1]]
 

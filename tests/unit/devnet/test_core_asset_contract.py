@@ -550,7 +550,7 @@ def test_an_allowance_ends_with_its_last_ledger(world: World) -> None:
     assert error == "HostError: Error(Contract, #9)"
 
 
-def test_a_contract_account_is_said_not_to_be_supported(world: World) -> None:
+def test_what_is_no_contract_authorises_nothing(world: World) -> None:
     fork = world.fork()
     assert _do(fork, IN_VAULT[0])[0] is None
     envelope = fork.build_call("alice", KALE, "transfer", [address("vault"), address("alice"), scval.to_int128(5)])
@@ -564,4 +564,4 @@ def test_a_contract_account_is_said_not_to_be_supported(world: World) -> None:
     envelope.sign(keypair("alice"))
     _, result, record = fork.send(envelope)
     assert record is not None and names(result) == ["INVOKE_HOST_FUNCTION_TRAPPED"]
-    assert any(b"contract accounts are not supported" in event for event in record.diagnostics)
+    assert any(b"trying to get non-existing value for contract instance" in event for event in record.diagnostics)
