@@ -68,7 +68,6 @@ WORDS: dict[str, str] = {
     "No block yet.": "Noch kein Block.",
     "of %(all)s": "von %(all)s",
     "to": "bis",
-    "bounds": "Grenzen",
     "hours": "Stunden",
     "Farmers in this block": "Farmer in diesem Block",
     "Every farmer in this block, those that lack something first": (

@@ -12,12 +12,14 @@ from uuid import UUID
 
 import schemathesis
 from hypothesis import strategies as st
+from stellar_sdk import StrKey
 
 ACCOUNTS = [
     "GBDVX4VELCDSQ54KQJYTNHXAHFLBCA77ZY2USQBM4CSHTTV7DME7KALE",
     "GCHPTWXMT3HYF4RLZHWBNRF4MPXLTJ76ISHMSYIWCCDXWUYOQG5MR2AB",
     "GB4DUS2LV6BFK2COCY6H6C5XIKX452SIWSLPISSOK6EYG3HPXXCGBAPF",
 ]
+CONTRACTS = [StrKey.encode_contract(bytes([number] * 32)) for number in range(3)]
 KEYS = json.loads(os.environ.get("FUZZ_KEYS", "{}"))
 IDS = json.loads(os.environ.get("FUZZ_IDS", "{}"))
 EXISTING = 0.7
@@ -27,6 +29,7 @@ chance = random.Random(1)
 
 schemathesis.openapi.format("stellar-account", st.sampled_from(ACCOUNTS))
 schemathesis.openapi.format("stellar-address", st.sampled_from(ACCOUNTS))
+schemathesis.openapi.format("stellar-contract", st.sampled_from(CONTRACTS))
 schemathesis.openapi.format("webhook-address", st.just("https://receiver.example/kale"))
 schemathesis.openapi.format("uint64", st.integers(0, 2**64 - 1).map(str))
 

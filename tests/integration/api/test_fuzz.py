@@ -33,11 +33,15 @@ HIGHEST = 10**6
 PARTS = (("public", "poolers", "keys", "sign-in", "miners"), ("farmers", "operators"))
 """All tags, in parts that go on at the same time."""
 
-# What SEP-10 wants answered with 400 is well-formed all the same.
+# What SEP-10 and SEP-45 want answered with 400 is well-formed all the same; and a contract may not be on the ledger.
 CONFIG = """
 [[operations]]
 include-path = "/auth"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 429, 503]
+
+[[operations]]
+include-path = "/auth/contracts"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 422, 429, 503]
 """
 
 
