@@ -46,7 +46,6 @@ GO_ON_SECONDS = 5.0
 RIGS = 10  # of one key
 SPEED = 4096.0  # hashes/s that each rig says it does
 TICK_SECONDS = 0.005
-SPARE = 1.3  # shares that are prepared for each that is due
 FULL = 0.75  # of its cores that a machine gives the pool before answers become slow
 
 
@@ -318,6 +317,13 @@ class Meter:
                 self.used[name] += now - before
                 self._last[process.pid] = name, now
 
+    def take(self) -> dict[str, float]:
+        """What each part has used since the last call."""
+        self.look()
+        used = dict(self.used)
+        self.used.clear()
+        return used
+
 
 def leader(pool: Pool) -> int:
     events = [json.loads(line) for line in pool.log.read_text().splitlines() if line.startswith("{")]
@@ -359,24 +365,25 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         while (await pool.query(alive))[0][0] < options.workers:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         await asyncio.sleep(5.0)  # each is on the list a moment before it listens
+        meter = Meter(pool)
         began = time.perf_counter()
         rigs = await follow_all(pool, options, tally)
         first_jobs = time.perf_counter() - began
-        meter = Meter(pool)
+        a_stream = {"api_cpu_ms_a_stream_opened": meter.take()["api"] / len(rigs) * 1000}
         began = time.perf_counter()
         await asyncio.sleep(options.idle)
-        meter.look()
-        idle = {part: used / (time.perf_counter() - began) for part, used in meter.used.items()}
+        idle = {part: used / (time.perf_counter() - began) for part, used in meter.take().items()}
 
         opened = time.perf_counter()
         await pool.open_block(101)
         await until(lambda: all(101 in rig.seen for rig in rigs), 60)
         told_block = [rig.seen[101] - opened for rig in rigs if 101 in rig.seen]
-        needed = int(options.rate * options.seconds / len(rigs) * SPARE) + 3
+        a_stream["api_cpu_ms_a_job_told"] = meter.take()["api"] / len(rigs) * 1000
+        needed = int(options.rate * options.seconds / len(rigs)) + 2
         for rig in rigs:
             await asyncio.to_thread(rig.prepare, needed)
-        meter.look()
-        meter.used.clear()
+        meter.take()
+        jobs = tally.jobs
 
         began = time.perf_counter()
         work = asyncio.create_task(bring_all(rigs, options.rate, options.seconds, tally))
@@ -386,6 +393,7 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             meter.look()
             if half is None and time.perf_counter() - began > options.seconds / 2:
                 half = dict(meter.used), sum(tally.sent.values()), time.perf_counter() - began, tally.late
+                jobs = tally.jobs - jobs
                 if options.kill:
                     tally.down.append((time.perf_counter(), time.perf_counter() + GO_ON_SECONDS))
                     os.kill(leader(pool), signal.SIGKILL)
@@ -425,7 +433,9 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "shares_a_second_of_n_cores": {
             cores: round(FULL * cores / (used["api"] + used["postgres"]) * shares) for cores in (2, 4, 8)
         },
+        "jobs_told_a_second": round(jobs / seconds, 1),
         "first_jobs_s": round(first_jobs, 1),
+        **{name: round(spent, 3) for name, spent in a_stream.items()},
         "block_told_p50_p99_s": [round(percentile(told_block, part), 2) for part in (0.5, 0.99)],
         "streams_that_broke": len(without),
         "without_a_job_p50_worst_s": [round(percentile(without, 0.5), 2), round(max(without, default=0.0), 2)],
