@@ -29,8 +29,9 @@ GIVEN_AT = {"Problem": 1, "ApiError": 1, "refuse": 2, "failed": 3, "Failure": 2,
 READ_AS = {"code", "codes", "problem_code"}
 """The names that a code has where it is compared."""
 
-NO_CODES = {"to-check", "sign-in", "outcome-unknown"}
-"""Named in the API's description with a hyphen, and not codes: a compensation's standing, a label, an alert."""
+NO_CODES = {"to-check", "sign-in", "outcome-unknown", "webhook-id"}
+"""Named in the API's description with a hyphen, and not codes: a compensation's standing, a label, an alert,
+a header."""
 
 
 def trees() -> Iterator[tuple[Path, ast.Module]]:

@@ -113,12 +113,11 @@ class Stopwatch:
             events.Handle._run = plain
 
 
-LARGEST: dict[str, dict[str, str]] = {
-    **{name: {"limit": "200"} for name in TABLE if name.startswith("GET ") and name.endswith("s")},
-    "GET /miner/credits": {"limit": "100"},
-    "GET /books/blocks": {"limit": "50"},
-}
-"""The most that can be asked for at once."""
+def most_at_once(api, operation: str) -> dict[str, str]:
+    """The most that can be asked for at once, by the description."""
+    method, _, path = operation.partition(" ")
+    parameters = api.app.openapi()["paths"].get(path, {}).get(method.lower(), {}).get("parameters", [])
+    return {each["name"]: str(each["schema"]["maximum"]) for each in parameters if each["name"] == "limit"}
 
 
 def newest(cast: Cast) -> dict:
@@ -184,7 +183,7 @@ async def fill(url: str) -> None:
 
 async def time_one(api, cast: Cast, operation: str, call: Call) -> None:
     ROUTE.set(operation)
-    wish = replace(call, body=BODIES.get(operation, call.body), params=call.params | LARGEST.get(operation, {}))
+    wish = replace(call, body=BODIES.get(operation, call.body), params=call.params | most_at_once(api, operation))
     who = OPERATOR if OPERATOR in call.may else min(call.may)
     answer = await asyncio.create_task(ask(api, cast, operation, wish, who, 1))
     assert answer is None or answer.status_code not in (401, 403, 422, 429, 500), answer.text

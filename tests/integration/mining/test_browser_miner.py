@@ -219,7 +219,7 @@ async def test_a_wrong_key_is_said_in_the_readers_language(
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await start(page, "kp_" + "x" * 43, "cores")
         await says(page, "refused")
-        assert (await page.inner_text("#mine-status")).startswith("Angehalten: Unauthorized: ")
+        assert (await page.inner_text("#mine-status")).startswith("Angehalten: bitte zuerst anmelden: ")
 
 
 @needs_chromium
