@@ -33,7 +33,11 @@ START_SECONDS = 60.0
 """For its first word."""
 
 STEADY_SECONDS = 10.0
-"""A worker that lived so long is started again at once."""
+"""A worker that lived so long has not failed to start."""
+
+ROOM_SECONDS = 5.0
+"""Where others run, one that ended is started again after so long: a start takes a processor for seconds, which those
+need whom its miners come to at once."""
 
 LONGEST_WAIT = 10.0
 STOP_SECONDS = 8.0
@@ -108,6 +112,8 @@ class ApiWorkers:
             return
         worker.failures = 0 if now - worker.started_at > STEADY_SECONDS else worker.failures + 1
         wait = min(0.5 * 2 ** (worker.failures - 1), LONGEST_WAIT) if worker.failures else 0.0
+        if any(other.process is not None for other in self._workers if other is not worker):
+            wait = max(wait, ROOM_SECONDS)
         worker.process, worker.start_again_at = None, now + wait
         log.error("worker_ended", worker=worker.number, status=status, starts_again_in=wait)
 

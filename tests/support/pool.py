@@ -70,6 +70,7 @@ async def running_pool(
             ray_address=ray_address,
             api_port=_free_port(),
             channel_accounts=50,
+            requests_per_minute=100_000,  # all that ask have one address
             metrics_port=(metrics_port := _free_port()),
             **(served | {"relayer_key": "bench"} if relayer else {}),
         )

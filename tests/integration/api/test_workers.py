@@ -24,6 +24,7 @@ import pytest
 from kalepool.mine.job import PoolJob
 from kalepool.mine.miner import MiningClient
 from kalepool.services.keys import Role, create_key
+from kalepool.up.workers import ROOM_SECONDS
 from kernels import find
 from tests.integration.mining.conftest import make_field
 
@@ -161,6 +162,8 @@ async def test_three_processes_serve_as_one_and_one_is_killed(farm, tmp_path: Pa
         assert len(pool.events("api_leads")) == 2
         await until(lambda: there(3, without=killed), 60, pool.log.read_text)  # and another in its place
         assert leaders[0]["pid"] not in pool.pids
+        [ended] = pool.events("worker_ended")
+        assert ended["starts_again_in"] == ROOM_SECONDS  # so long its miners had the processor for themselves
 
         page = await anybody.get("/", headers={"Accept": "text/html"})
         assert page.status_code == 200 and "date" in page.headers
