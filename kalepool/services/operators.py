@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from kalepool.chain import Status
-from kalepool.database import Database, Session, new_id
+from kalepool.database import Database, Session, first_id, new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
 from kalepool.policy import bookkeeping
 from kalepool.services import postings, wallets, withdrawals
@@ -150,7 +150,7 @@ async def revoke_key(database: Database, key_id: UUID, revoked_id: UUID) -> None
 
 async def rewards_since(database: Database, since: datetime) -> tuple[int, int]:
     """What was harvested, and the pool's part of it, rounded down for each harvest."""
-    row = await database.fetch_one("select_rewards_since", since=since)
+    row = await database.fetch_one("select_rewards_since", since=first_id(since))
     assert row is not None
     return row["rewarded_stroops"], row["fees_stroops"]
 

@@ -189,7 +189,7 @@ SELECT account, balance_stroops FROM book_accounts WHERE account = %(account)s;
 SELECT b.block_index, p.price_xlm::float8 AS price_xlm, r.*
 FROM (SELECT DISTINCT block_index FROM submission_items
       WHERE block_index < %(before)s AND block_index >= %(oldest)s ORDER BY block_index DESC LIMIT %(limit)s) b
-LEFT JOIN block_prices p USING (block_index)
+LEFT JOIN LATERAL (SELECT price_xlm FROM block_prices WHERE block_index = b.block_index LIMIT 1) p ON true
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(fee_stroops) FILTER (WHERE action = 'plant'), 0) AS plant_fee_stroops,
            coalesce(sum(fee_stroops) FILTER (WHERE action = 'work'), 0) AS work_fee_stroops,
@@ -221,12 +221,14 @@ CROSS JOIN LATERAL (
            coalesce(sum(fee_stroops) FILTER (WHERE action NOT IN ('plant', 'work', 'harvest')), 0) AS other_fee_stroops,
            coalesce(sum(won_stroops), 0) AS won_stroops, coalesce(sum(won_stroops * p.price_xlm), 0) AS worth_stroops,
            coalesce(sum(won_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
-    FROM settling_money LEFT JOIN block_prices p USING (block_index)
+    FROM settling_money m
+    LEFT JOIN LATERAL (SELECT price_xlm FROM block_prices WHERE block_index = m.block_index LIMIT 1) p ON true
     WHERE event_id >= greatest(d.first, s.until_id) AND event_id < d.until) r
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(c.stake_stroops), 0) AS lost_stroops, coalesce(sum(c.stake_stroops * p.price_xlm), 0) AS worth_stroops,
            coalesce(sum(c.stake_stroops) FILTER (WHERE p.price_xlm IS NULL), 0) AS unpriced_stroops
-    FROM pooler_compensations c LEFT JOIN block_prices p USING (block_index)
+    FROM pooler_compensations c
+    LEFT JOIN LATERAL (SELECT price_xlm FROM block_prices WHERE block_index = c.block_index LIMIT 1) p ON true
     WHERE c.standing = 'owed' AND c.compensation_id >= d.first AND c.compensation_id < d.until) l
 ORDER BY d.day DESC;
 

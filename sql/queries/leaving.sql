@@ -20,13 +20,13 @@ FROM farmers f
 LEFT JOIN LATERAL (
     SELECT encode(s.transaction_hash, 'hex') AS transaction_hash
     FROM submission_items i JOIN submissions s USING (submission_id)
-    WHERE i.farmer_id = f.farmer_id AND i.action = 'merge' AND i.status = 'applied'
+    WHERE i.farmer_id = f.farmer_id AND i.block_index IS NULL AND i.action = 'merge' AND i.status = 'applied'
     ORDER BY s.created_at DESC LIMIT 1) closed ON true
 LEFT JOIN LATERAL (
     SELECT coalesce(sum(i.amount_stroops), 0) AS kale_stroops,
            coalesce(sum(i.native_stroops) FILTER (WHERE i.action = 'merge'), 0) AS native_stroops
     FROM submission_items i JOIN submissions s USING (submission_id)
-    WHERE i.farmer_id = f.farmer_id AND i.status = 'applied' AND s.created_at >= f.leaving_at
+    WHERE i.farmer_id = f.farmer_id AND i.block_index IS NULL AND i.status = 'applied' AND s.created_at >= f.leaving_at
       AND (i.action = 'merge' OR (i.action = 'payment' AND i.withdrawal_id IS NULL))) paid ON true
 WHERE f.farmer_id = %(farmer_id)s;
 

@@ -69,11 +69,11 @@ UPDATE pooler_compensations SET standing = %(standing)s
 WHERE compensation_id = %(compensation_id)s AND standing = 'to-check';
 
 -- name: select_rewards_since
--- Rewards, and the pool's part of them: by each farmer's terms, before those by their block's.
+-- Rewards since an id, and the pool's part of them: by each farmer's terms, before those by their block's.
 SELECT coalesce(sum(h.reward_stroops), 0) AS rewarded_stroops,
        coalesce(sum(coalesce(h.fee_stroops, floor(h.reward_stroops * t.platform_fee))), 0) AS fees_stroops
 FROM harvests h LEFT JOIN block_terms t USING (block_index)
-WHERE h.outcome = 'harvested' AND h.created_at >= %(since)s;
+WHERE h.outcome = 'harvested' AND h.event_id >= %(since)s;
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The audit: every row in the order of its id, which grows with time

@@ -150,6 +150,9 @@ async def test_a_transaction_under_way_and_what_came_after_it_wait(database_url:
 LOOKED_AT = ("view", "farm", "totals", "health")
 """Files of queries that are asked while somebody waits."""
 
+ALSO = ("select_leaving", "select_rewards_since", "select_day_results", "select_block_results")
+"""Of other files."""
+
 RIGHTLY = {"select_movements": "the closing table of a run: since its start"}
 
 
@@ -176,7 +179,7 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
 ) -> None:
     monkeypatch.setattr(settling, "PAUSE_SECONDS", 0.0)
     end = datetime.now(UTC)
-    asked = sorted(name for file in LOOKED_AT for name in queries_of(file) if name not in RIGHTLY)
+    asked = sorted({name for file in LOOKED_AT for name in queries_of(file) if name not in RIGHTLY} | {*ALSO})
     assert len(asked) > 30
     read: dict[int, dict[str, int]] = {}
     async with await begin(database_url, 9) as connection, Database.open(database_url) as database:
@@ -194,7 +197,7 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
             ).fetchone()
             miner = await (await connection.execute("SELECT miner_id FROM rig_places LIMIT 1")).fetchone()
             assert ids is not None and miner is not None
-            newest = length * BLOCKS - 1
+            newest, last = length * BLOCKS - 1, end - timedelta(days=4 - length)
             known: dict[str, Any] = ids | miner | {
                 "block_index": newest - 5, "everybody": True, "from_index": 0, "to_index": newest, "limit": 20,
                 "before": newest, "before_index": newest, "bin_seconds": 60, "since": end, "called": "12", "index": 12,
@@ -202,12 +205,15 @@ async def test_no_query_of_a_page_reads_more_the_longer_the_past_is(
                 "grace_seconds": 60, "first_bin": 0,
                 "ledger": 0, "week_blocks": 100, "day_blocks": 100, "first": first_id(end), "end": first_id(end),
                 "events": ["deposited", "rewarded", "fee"],
-                "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30,
+                "bounds": list(DELAY_BOUNDS), "silent_seconds": 15, "early_seconds": 30, "oldest": 0,
+                "days": [last.date()], "firsts": [first_id(last - timedelta(hours=1))], "ends": [first_id(last)],
             }  # fmt: skip
             read[length] = {}
             for query in asked:
                 if query == "count_miner_shares":
                     known["since"] = newest - settling.SETTLING_BLOCKS
+                elif query == "select_rewards_since":
+                    known["since"] = first_id(last - timedelta(hours=1))
                 elif query == "select_hashrates":
                     known["since"] = end
                 elif query == "select_farm_entries":  # a last page: what was posted later is none of it
