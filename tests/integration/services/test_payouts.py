@@ -85,7 +85,8 @@ async def credited(farm, *amounts: int, wallets: list[Keypair] | None = None) ->
     if sum(amounts):
         await farm.give(treasury.public_key, sum(amounts))
     async with asyncio.timeout(5):
-        while await right(farm):  # an API's own look beside this one may have begun a ledger earlier
+        # An API's own look beside this one may have begun a ledger earlier.
+        while await right(farm):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     return made
 
