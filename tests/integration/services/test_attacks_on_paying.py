@@ -79,11 +79,8 @@ async def dusting(farm, victim: str, senders: list[Keypair]) -> AsyncIterator[li
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.slow(10, "15 accounts of a stranger's are made and funded first")
-async def test_dust_in_every_ledger_holds_no_departure_up(farm) -> None:
-    """15 accounts send a stroop each in every ledger. On ledgers of 5 s a minute is 12 of them."""
+async def leaves_under_dust(farm, senders: list[Keypair]) -> tuple[Farmer, leaving.Leaving]:
     farmer = await add_farmer(farm)
-    senders = await open_accounts(farm, ACCOUNTS)
     async with dusting(farm, farmer.custodial_wallet, senders) as came:
         while len(came) < 3:
             await farm.wait_ledger()
@@ -91,13 +88,22 @@ async def test_dust_in_every_ledger_holds_no_departure_up(farm) -> None:
         assert await leaving.advance(farm.ctx) == 1, await leaving.read(farm.ctx, farmer.farmer_id)
     gone = await leaving.read(farm.ctx, farmer.farmer_id)
     assert (gone.status, gone.code) == ("departed", None)
+    return farmer, gone
+
+
+@pytest.mark.slow(10, "15 accounts of a stranger's are made and funded first")
+async def test_dust_in_every_ledger_holds_no_departure_up(farm) -> None:
+    """15 accounts send a stroop each in every ledger. On ledgers of 5 s a minute is 12 of them."""
+    senders = await open_accounts(farm, ACCOUNTS)
+    await leaves_under_dust(farm, senders)  # one may be lucky, and the first of 16 in its ledger
+    farmer, gone = await leaves_under_dust(farm, senders)
     [(tries, failed)] = await farm.rows(
         "SELECT count(*), count(*) FILTER (WHERE status = 'failed') FROM submissions s "
-        "WHERE action = 'merge' OR (action IN ('payment', 'trustline') AND created_at >= %s)",
-        gone.leaving_at,
+        "WHERE action = 'merge' OR (action IN ('payment', 'trustline') "
+        "AND created_at >= (SELECT min(leaving_at) FROM farmers))"
     )
     assert failed >= 1, "nobody was in the way"
-    assert tries <= 9, f"{tries} transactions"
+    assert tries <= 2 * 9, f"{tries} transactions"
     paid = await kale_of(farm, farmer.payout_wallet)
     assert paid is not None and paid >= 100 * KALE, "what came in is the farmer's, too"
     assert gone.kale_stroops == paid, "told to the stroop"
