@@ -125,7 +125,7 @@ class Rivals:
             staked=staked,
             following=following,
             seen=max(p.stake_range for p in past),
-            most=_most(late),
+            most=_most(past),
             our_gap=fmean(gaps) if gaps else PRIOR_GAP,
             left=fmean(p.block.staked_total for p in late),
             lower=lower,
@@ -160,16 +160,13 @@ def _split(seen: Sequence[PastBlock]) -> tuple[float, float]:
 
 def _most(past: Sequence[PastBlock]) -> int:
     """The largest stake of a rival: a block's bound is the largest stake of the block before, so it tells where it is
-    not the pool's own. Where the pool's stakes hid it, what other blocks told; else nothing."""
+    not the pool's own. As lately known; where the pool's stakes hid it in all blocks, no more than the lowest bound."""
     known = [
         after.block.max_stake
         for before, after in pairwise(past)
         if after.block.max_stake > max((pail.stake for pail in before.ours), default=0)
     ]
-    if known:
-        return max(known)
-    first = past[0]
-    return first.block.max_stake if not first.ours else 0
+    return max(known[-PAST_BLOCKS:], default=min(p.block.max_stake for p in past))
 
 
 def paying_zeros(hashes: float, farmers: int, block: Block) -> float:

@@ -27,9 +27,9 @@ from kalepool.units import part_of
 LADDER = 1.25
 """The factor between two stakes that are looked at."""
 
-WORTH_A_CHANGE = 0.01
-"""A stake that brings no more than this part above what keeping the present bound brings is not changed to: what a
-block's stakes exceed its bound by is worth nothing until the next."""
+WORTH_LESS = 0.01
+"""A stake below the present bound has to bring this part more than the best one above: less counts less at once, while
+what exceeds the bound only counts from the next block on."""
 
 MOST_CEILINGS = 32
 """So many of the ceilings are looked at; of more farmers evenly chosen ones."""
@@ -75,11 +75,12 @@ def common_stake(question: StakeQuestion) -> int:
     if question.rivals.are_none:
         # Where somebody staked, what counts is enough for a start; else the pool is alone, whatever it stakes.
         return min(question.bound or most, most)
-    worth = _Worth(question)
-    best = max(_candidates(question), key=lambda stake: (worth(stake), -stake))
+    value = _Worth(question)
+    worth = {stake: value(stake) for stake in _candidates(question)}
     kept = min(question.bound, most)
-    gain = worth(best) - worth(kept)
-    return kept if 0 < gain <= WORTH_A_CHANGE * abs(worth(kept)) else best
+    best = max(worth, key=lambda stake: (worth[stake], -stake))
+    above = max((stake for stake in worth if stake >= kept), key=lambda stake: (worth[stake], -stake))
+    return above if worth[best] - worth[above] <= WORTH_LESS * abs(worth[above]) else best
 
 
 def _candidates(question: StakeQuestion) -> set[int]:

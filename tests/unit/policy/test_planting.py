@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.foresight import PRIOR_GAP, PastBlock, Rivals, _served, paying_zeros
+from kalepool.policy.foresight import PAST_BLOCKS, PRIOR_GAP, PastBlock, Rivals, _served, paying_zeros
 from kalepool.policy.planting import PlantingQuestion, SitOut, budget_left, plan_block
 from kalepool.policy.price_gate import UNPRICED, PailFees, PriceGate
-from kalepool.policy.stake import StakeQuestion, _Worth, ceiling_of, common_stake, stake_of
+from kalepool.policy.stake import WORTH_LESS, StakeQuestion, _Worth, ceiling_of, common_stake, stake_of
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
 from kalepool.protocol.rewards import normalise, scale
 from kalepool.view.sitting_out import in_words
@@ -63,8 +63,15 @@ def test_what_nobody_saw_is_not_made_up() -> None:
     past = [replace(block_with(6_500_000, [], 1000.0, 300 * KALE), others_staked=None)]
     rivals = Rivals.foresee(past)
     assert rivals.staked == 0 and rivals.fixed == pytest.approx(1000 + 300 / 0.65, rel=1e-6)
-    hidden = [block_with(9 * KALE, [Pail(0, 5, 9 * KALE, 6)], 1.0, KALE)] * 2
-    assert Rivals.foresee(hidden).most == 0, "the bound is our own"
+
+
+def test_what_rivals_stake_at_most_stays_known_while_ours_hides_it() -> None:
+    hidden = [block_with(9 * KALE, [Pail(0, 5, 9 * KALE, 6)], 1.0, 3 * KALE)] * PAST_BLOCKS
+    assert Rivals.foresee(hidden).most == 9 * KALE, "the bound is our own: no more than it"
+    told = [block_with(bound, [Pail(0, 5, 0, 6)], 1.0, 3 * KALE) for bound in (2 * KALE, 3 * KALE)]
+    assert Rivals.foresee([*told, *hidden]).most == 9 * KALE, "somebody staked 9 in the block before ours did"
+    raising = block_with(3 * KALE, [Pail(0, 5, 9 * KALE, 6)], 1.0, 3 * KALE)
+    assert Rivals.foresee([*told, raising, *hidden]).most == 3 * KALE
 
 
 def zeros_from(min_zeros: int, max_zeros: int, others_points: float) -> PastBlock:
@@ -147,7 +154,7 @@ def test_no_simpler_stake_is_worth_more(question: StakeQuestion) -> None:
     worth, most = _Worth(question), max(question.ceilings)
     chosen = worth(common_stake(question))
     for simpler in (0, most, min(question.bound, most)):
-        assert chosen >= worth(simpler) - 0.0101 * abs(worth(min(question.bound, most))) - 1e-6
+        assert chosen >= worth(simpler) - 1.01 * WORTH_LESS * abs(chosen) - 1e-6
 
 
 def test_one_rich_farmer_does_not_raise_the_bar_for_the_others() -> None:
@@ -160,10 +167,24 @@ def test_one_rich_farmer_does_not_raise_the_bar_for_the_others() -> None:
     assert common_stake(replace(question, ceilings=[])) == 0
 
 
-def test_a_bound_is_kept_unless_another_stake_is_worth_the_change() -> None:
-    question = StakeQuestion([100 * KALE] * 50, RIVALS, 65.0, 900 * KALE, 0.001, 17 * KALE)
-    assert common_stake(question) == 17 * KALE
-    assert common_stake(replace(question, bound=2 * KALE)) > 10 * KALE
+@given(QUESTIONS)
+def test_more_is_staked_for_any_gain_and_less_only_for_a_clear_one(question: StakeQuestion) -> None:
+    if question.rivals.are_none:
+        return
+    worth, most = _Worth(question), max(question.ceilings)
+    common, kept = common_stake(question), min(question.bound, most)
+    assert worth(common) >= max(worth(kept), worth(most)) - 1e-6
+    if common < kept:
+        assert worth(common) > worth(kept) + 0.99 * WORTH_LESS * abs(worth(kept))
+
+
+def test_a_bound_is_not_left_downwards_for_little() -> None:
+    question = StakeQuestion([100 * KALE] * 50, RIVALS, 65.0, 900 * KALE, 0.001, 25 * KALE)
+    worth = _Worth(question)
+    best = common_stake(replace(question, bound=0))
+    assert 10 * KALE < best < 20 * KALE and worth(best) > worth(25 * KALE)
+    assert common_stake(question) == 25 * KALE
+    assert common_stake(replace(question, bound=100 * KALE)) == best, "which costs more than a hundredth"
 
 
 # How many
