@@ -276,8 +276,8 @@ async def test_who_reads_no_more_and_breaks_off_is_not_counted_as_there(
         async with asyncio.timeout(10):
             while not (rigs := [rig for rig in pool.app.state.mining.dealer.rigs.values() if rig.streams]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            [connection] = [each for each in pool.server.server_state.connections if not each.cycle.response_complete]
-            assert connection.transport is not None
+            open_: list[Any] = list(pool.server.server_state.connections)
+            [connection] = [each for each in open_ if not each.cycle.response_complete]
             connection.transport.set_write_buffer_limits(1 << 12)
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             while not connection.flow.write_paused:  # noqa: ASYNC110
