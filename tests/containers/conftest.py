@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STORE = ROOT / "build" / "containers"
+STORE = (ROOT / "build" / "containers").resolve()
 """Images stay here from one run to the next: a base and three stages are 3 GB."""
 
 PROGRAMS = ("podman", "netavark", "aardvark-dns", "debootstrap", "unshare", "nsenter", "ip")

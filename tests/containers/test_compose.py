@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -83,6 +85,41 @@ def test_a_block_is_planted_searched_worked_and_harvested(compose: Compose) -> N
             break
         assert time.monotonic() < give_up_at, f"{said}\n{compose.logs()}"
         time.sleep(2.0)
+
+
+def test_one_coordinator_is_killed_and_the_other_leads(podman: Podman, compose: Compose) -> None:
+    """With its Ray node, as a machine loses power. No stake is lost by it, and the killed one comes back."""
+
+    def rows(query: str) -> list[str]:
+        psql = ("psql", "-h", "/tmp", "-U", "postgres", "-d", "kalepool", "-Atc")
+        return compose.execute("database", *psql, query).splitlines()
+
+    def until(done: Callable[[], object], seconds: float) -> float:
+        began = time.monotonic()
+        while not done():
+            assert time.monotonic() - began < seconds, f"{rows(there)} {rows(leads)}\n{compose.logs()}"
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    place = "split_part(place, '/', 1)"
+    there = f"SELECT DISTINCT {place} FROM coordinators WHERE seen_at > now() - interval '5 s' ORDER BY 1"
+    leads = f"SELECT {place} FROM coordinator_leases WHERE expires_at > now()"
+    both = ["coordinator", "coordinator-2"]
+    until(lambda: rows(there) == both, 60)
+    [killed] = rows(leads)
+    [other] = {*both} - {killed}
+    [begun] = rows("SELECT max(block_index) FROM block_operations")
+    os.kill(int(podman("inspect", "--format={{.State.Pid}}", compose.container(killed))), signal.SIGKILL)
+    led = until(lambda: rows(leads) == [other], 30)
+    back = until(lambda: rows(there) == both, 60)
+    searched = until(
+        lambda: re.search(r"\b1 workers?\b", compose.execute("api", "kalepool", "status")), 2 * BLOCK_SECONDS
+    )
+    print(f"{other} led {led:.1f} s after {killed} was killed, had workers {back + searched:.1f} s later")
+    worked = f"SELECT count(*) FROM works WHERE outcome = 'worked' AND block_index > {begun}"
+    until(lambda: int(rows(worked)[0]) >= 2 * FARMERS, 4 * BLOCK_SECONDS)
+    assert rows(leads) == [other]
+    assert rows(f"SELECT block_index FROM pooler_compensations WHERE block_index >= {begun}") == []
 
 
 def test_no_process_is_roots_and_workers_reach_the_head_alone(compose: Compose) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "deploy" / "locks").glob("*.lock"))
@@ -36,3 +37,20 @@ def test_the_pools_image_has_no_tools_of_developers() -> None:
     )
     assert "opentelemetry-sdk" in pins(ROOT / "deploy/locks/pool.lock"), "docs/traces.md promises it"
     assert pins(ROOT / "deploy/locks/worker.lock").keys() < pins(ROOT / "deploy/locks/pool.lock").keys()
+
+
+def test_compose_starts_as_many_coordinators_as_it_says_there_are() -> None:
+    """One of them leads; operators are told when one is missing. Each has a name of its own among Ray's nodes."""
+    composed, on_devnet = (
+        yaml.safe_load((ROOT / "deploy" / name).read_text())["services"]
+        for name in ("compose.yaml", "compose.devnet.yaml")
+    )
+    coordinators = {name: each for name, each in composed.items() if "coordinate" in each.get("entrypoint", [])}
+    assert len(coordinators) == 2
+    for told in (composed["api"], *coordinators.values()):
+        assert told["environment"]["KALEPOOL_COORDINATORS"] == str(len(coordinators))
+    for each in coordinators.values():
+        assert each["networks"]["search"]["aliases"] == [each["environment"]["RAY_NODE_HOST"]]
+    assert len({each["environment"]["RAY_NODE_HOST"] for each in coordinators.values()}) == len(coordinators)
+    told = {name for name, each in on_devnet.items() if each.get("environment", {}).get("KALEPOOL_NETWORK") == "devnet"}
+    assert {*coordinators, "api", "setup"} <= told
