@@ -40,11 +40,13 @@ def follow() -> None:
 
 
 def bring(share: dict) -> None:
-    """A share without an answer is sent again: the pool counts it once."""
+    """A share without an answer, or that has to wait, is sent again: the pool counts it once."""
     while True:
         try:
             answer = requests.post(f"{pool}/miner/shares", json=share, headers=headers, timeout=15)
-            return print(answer.text)
+            if answer.status_code not in (429, 503):
+                return print(answer.text)
+            time.sleep(float(answer.headers.get("Retry-After", 5)))
         except requests.RequestException:
             time.sleep(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -126,11 +126,20 @@ def _trouble(error: KalepoolError) -> str:
 def of_invalid(error: RequestValidationError) -> Problem:
     """The answer to values that are missing or wrong. What was sent is not repeated: it may be secret, or no text."""
     errors = [
-        {"where": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
+        {"where": ".".join(str(part) for part in found["loc"]), "message": _message(found)}
         for found in error.errors()[:20]
     ]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:3])
     return Problem(422, "invalid-input", detail, fault="pooler", errors=errors)
+
+
+UNREAD = "what is sent is read as JSON with Content-Type: application/json alone"
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    """What is wrong. Of a body that was sent as something else than JSON FastAPI takes the bytes for the value."""
+    unread = found["loc"] == ("body",) and isinstance(found.get("input"), bytes)
+    return UNREAD if unread else found["msg"]
 
 
 def install(

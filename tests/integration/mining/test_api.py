@@ -293,6 +293,16 @@ async def test_who_reads_no_more_and_breaks_off_is_not_counted_as_there(
     assert not [record for record in caplog.records if record.exc_info], caplog.text
 
 
+async def test_json_that_is_sent_as_something_else_is_told_so(pool: Pool):
+    """As `curl -d` alone sends it."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with pool.client() as anybody:
+        answer = await anybody.post("/miner/register", content=b'{"name": "x"}', headers=form)
+        wrong = await anybody.post("/miner/register", json=["x"])
+    assert answer.status_code == 422 and answer.json()["detail"].endswith("Content-Type: application/json alone")
+    assert wrong.status_code == 422 and "Content-Type" not in wrong.text
+
+
 async def test_shares_go_past_the_routing_and_everything_else_through_it(pool: Pool, monkeypatch: pytest.MonkeyPatch):
     """Hundreds of shares come a second, and finding their route costs as much as the rest of the call."""
     routed: list[tuple[str, str]] = []
