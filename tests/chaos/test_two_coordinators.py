@@ -151,11 +151,11 @@ async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now
                 fence, leader = ask("SELECT fence, place FROM coordinator_leases")[0]
                 crew.freeze(int(leader.rpartition("/")[2]))
                 begun = time.monotonic()
-                await until(f"SELECT true FROM coordinator_leases WHERE fence > {fence}", 10.0)
+                await until(f"SELECT true FROM coordinator_leases WHERE fence > {fence}", 30.0)
                 print(f"{phase} of block {block}: taken over after {time.monotonic() - begun:.2f} s")
-                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 3.0  # of a busy machine
+                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 10.0  # of a busy machine
             await crew.wake()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30):
                 while not all("leadership_lost" in crew.log(pid) for pid in crew.frozen):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             for pid in crew.frozen:

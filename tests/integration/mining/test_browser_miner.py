@@ -154,7 +154,7 @@ async def test_a_browser_mines(field, database: Database, database_url: str, tmp
             await page.click("#go")
             await says(page, "stopped")
             await page.wait_for_function("() => document.getElementById('rate').innerText === '0 H/s'")
-            async with asyncio.timeout(5):  # the browser tells of a worker's end when it likes
+            async with asyncio.timeout(30):  # the browser tells of a worker's end when it likes
                 while page.workers:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
