@@ -62,9 +62,13 @@ async def test_a_start_waits_for_the_rpc_server_and_says_so(
     begun = asyncio.create_task(
         patiently(lambda: Books.open(farm.ctx.database, farm.ctx.chain, farm.pooler_id), Voice())
     )
-    await asyncio.sleep(0.3)
+    said = ""
+    while "waiting for" not in said:
+        await asyncio.sleep(0.05)
+        said += capsys.readouterr().out
+    await asyncio.sleep(0.2)
+    said += capsys.readouterr().out
     assert not begun.done()
-    said = capsys.readouterr().out
     assert said.count("waiting for the RPC server (KALEPOOL_RPC_URL): getLedgerEntries: 127.0.0.1 answered 503") == 1
     farm.devnet.node.faults.clear()
     async with asyncio.timeout(30):

@@ -30,7 +30,7 @@ from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
-GO_ON_SECONDS = 5.0
+GO_ON_SECONDS = 15.0
 """Within which miners go on elsewhere."""
 
 

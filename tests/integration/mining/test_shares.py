@@ -195,6 +195,7 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
     rig = await mining.claim_rig(miner_id, "a", hashes_per_second=1e9)
     await given_job(mining, rig)
     now = datetime.now(UTC)
+    rig.pace = replace(rig.pace, since_at=now - timedelta(seconds=50))
     rig.streams += 1  # as an open stream
     mining.dealer.places = {}
     mining.dealer.deal(now)
@@ -203,7 +204,7 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
     while rig.given is None:
         await rig.changed.wait()
     before = rig.pace
-    mining.dealer.adjust_paces(before.since_at + timedelta(seconds=59))
+    mining.dealer.adjust_paces(now + timedelta(seconds=30))
     assert rig.pace == before
     mining.dealer.adjust_paces(before.since_at + timedelta(seconds=61))
     assert rig.pace.difficulty < before.difficulty, "silence does"
