@@ -31,7 +31,6 @@ from tests.support.installed import Home
 pytestmark = [
     pytest.mark.acceptance,
     pytest.mark.ray,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc"),
 ]
 

@@ -15,7 +15,7 @@ import pytest
 from kalepool.postgres import Postgres
 from tests.support.installed import Home
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.acceptance
 
 FARMERS = 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "miner.py"

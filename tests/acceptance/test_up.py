@@ -20,7 +20,7 @@ from kalepool.postgres import Postgres
 from kalepool.processes import wait_until_gone
 from tests.support.installed import Home, Installed
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.ray]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
 FARMERS = 10

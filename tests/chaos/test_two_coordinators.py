@@ -118,7 +118,6 @@ async def crew_of(pool: Pool, folder: Path) -> AsyncIterator[Crew]:
 
 
 @pytest.mark.slow(120, "the leader is frozen for 30 s in each phase of a block, and all has to be harvested after")
-@pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="a stopped process is Linux's")
 async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now(tmp_path: Path) -> None:
     async with running_pool(FARMERS, LEDGER_SECONDS, BLOCK_SECONDS, rivals=1) as pool, crew_of(pool, tmp_path) as crew:

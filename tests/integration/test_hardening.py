@@ -15,7 +15,6 @@ import pytest
 from tests.support.ports import free_port
 
 pytestmark = [
-    pytest.mark.timeout(60),
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and prctl"),
 ]
 

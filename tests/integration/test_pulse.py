@@ -185,7 +185,6 @@ PARTS = ("api", "coordinator", "postgres", "devnet")
 
 
 @pytest.mark.slow(40, "four parts of a real pool are stopped, one after the other, and have to come back")
-@pytest.mark.timeout(240)
 @pytest.mark.pool
 async def test_every_part_of_a_pool_that_hangs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"ANSWER_SECONDS": 4.0, "PATIENCE_SECONDS": 4.0, "STEADY_SECONDS": 0.5}.items():

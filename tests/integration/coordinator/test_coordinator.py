@@ -22,7 +22,7 @@ from kalepool.policy.price_gate import PriceGate
 from tests.support.pool import Pool, running_pool
 from tests.support.thread_fleet import ThreadFleet
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.anyio
 
 FARMERS = 4
 BLOCK_SECONDS = 15

@@ -461,7 +461,6 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
     assert block.final, "the pail was lost: nothing is to come any more"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow(8, "the API starts twice, and shares have to be found")
 async def test_the_client_survives_kill_9_of_the_pool(field, database: Database, database_url: str, tmp_path: Path):
     """`kalepool mine` as a user starts it, against `kalepool api` as an operator does."""

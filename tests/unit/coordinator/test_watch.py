@@ -18,7 +18,7 @@ from kalepool.coordinator.watch import ChainWatch
 from kalepool.errors import RpcUnavailableError
 from kalepool.protocol.model import Block
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BLOCK = Block(int(NOW.timestamp()), 0, 0, 0, 10, 0, 6, bytes([7]) * 32, 0, 10)
