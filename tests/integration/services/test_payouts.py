@@ -84,7 +84,7 @@ async def credited(farm, *amounts: int, wallets: list[Keypair] | None = None) ->
     assert treasury is not None
     if sum(amounts):
         await farm.give(treasury.public_key, sum(amounts))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         # An API's own look beside this one may have begun a ledger earlier.
         while await right(farm):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
