@@ -162,7 +162,7 @@ def test_status_waits_for_no_silent_chain(kalepool: Run, monkeypatch: pytest.Mon
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/secret-key"
         began = time.monotonic()
         done = kalepool("status", KALEPOOL_RPC_URL=url)
-    assert time.monotonic() - began < 8, "the database's start and end are among it"
+    assert time.monotonic() - began < 30, "the database's start and end are among it"
     assert done.status == 1 and "this is what the database knows" in done.output
     assert done.errors.count("\n") == 1 and "127.0.0.1 did not answer within 1 s" in done.errors
     assert "secret-key" not in done.errors

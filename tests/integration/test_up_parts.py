@@ -33,7 +33,6 @@ from kalepool.up.parts import Parts, shares_user
 from kalepool.up.run import _start_api
 from kalepool.up.supervisor import Service, Supervisor
 
-pytestmark = pytest.mark.timeout(60)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and prctl")
 
 
