@@ -251,7 +251,7 @@ async def test_a_stream_without_news_says_that_it_is_there(pool: Pool, monkeypat
         async def refused(*_: object) -> bool:
             raise AssertionError("a ping asked whose the key is")
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for line in stream.aiter_lines():
                 lines.append(line)
                 if line == ": ping":
@@ -274,7 +274,7 @@ async def test_who_reads_no_more_and_breaks_off_is_not_counted_as_there(
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect((host, int(port)))
         deaf.sendall(head.encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (rigs := [rig for rig in pool.app.state.mining.dealer.rigs.values() if rig.streams]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             open_: list[Any] = list(pool.server.server_state.connections)
@@ -286,7 +286,7 @@ async def test_who_reads_no_more_and_breaks_off_is_not_counted_as_there(
     [rig] = rigs
     gc.disable()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while rig.streams:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     finally:
