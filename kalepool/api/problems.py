@@ -25,6 +25,7 @@ from kalepool.errors import (
 )
 from kalepool.marking import mark
 from kalepool.services.failures import BlockNotOpenError
+from kalepool.units import unprefixed
 
 log = structlog.get_logger()
 
@@ -139,7 +140,7 @@ UNREAD = "what is sent is read as JSON with Content-Type: application/json alone
 def _message(found: Mapping[str, Any]) -> str:
     """What is wrong. Of a body that was sent as something else than JSON FastAPI takes the bytes for the value."""
     unread = found["loc"] == ("body",) and isinstance(found.get("input"), bytes)
-    return UNREAD if unread else found["msg"]
+    return UNREAD if unread else unprefixed(found["msg"])
 
 
 def install(

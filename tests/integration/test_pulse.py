@@ -26,6 +26,7 @@ from kalepool.up.pulse import NotServingError, Pulse, Pulses, ask_database, ask_
 from kalepool.up.supervisor import Service, Supervisor
 from tests.integration.services.test_alerts import Receiver, receiving
 from tests.support.pool import Pool, running_pool
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.anyio,
@@ -47,7 +48,7 @@ while True:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"ASK_SECONDS": 0.05, "STEADY_SECONDS": 0.3, "BEAT_SECONDS": 0.3}.items():
+    for name, seconds in {"ASK_SECONDS": 0.05, "STEADY_SECONDS": 0.3, "BEAT_SECONDS": 1.0}.items():
         monkeypatch.setattr(module, name, seconds)
 
 
@@ -64,7 +65,7 @@ def told_to(receiver: Receiver) -> Alarms:
     return Alarms(Settings.load(alert_webhook=SecretStr(f"http://127.0.0.1:{receiver.port}/x"), _env_file=None))
 
 
-async def until(condition: Callable[[], object], supervisor: Supervisor, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], supervisor: Supervisor, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             supervisor.check()
@@ -91,9 +92,9 @@ async def test_a_server_that_hangs_is_told_of_and_replaced(
     port = free_port()
     service = child(tmp_path, "server", SERVER, str(port))
     supervisor.add(service)
-    async with receiving() as receiver, httpx2.AsyncClient(timeout=0.3) as client:
+    async with receiving() as receiver, httpx2.AsyncClient(timeout=1.0) as client:
         pulse = Pulse(
-            "server", lambda: ask_http(client, f"http://127.0.0.1:{port}/"), answer_seconds=0.3, patience_seconds=0.6
+            "server", lambda: ask_http(client, f"http://127.0.0.1:{port}/"), answer_seconds=1.0, patience_seconds=1.2
         )
         async with asked(supervisor, receiver, pulse):
             await until(lambda: is_open(port), supervisor)
@@ -103,7 +104,7 @@ async def test_a_server_that_hangs_is_told_of_and_replaced(
             await until(lambda: {"raised", "resolved"} <= {one["state"] for one in receiver.taken}, supervisor)
     assert any("has not answered for" in line and "it is killed" in line for line in said)
     assert [one["key"] for one in receiver.taken] == ["part-down:server"] * 2
-    assert pulse.patience_seconds == 1.2, "the next time it is given twice as long"
+    assert pulse.patience_seconds == 2.4, "the next time it is given twice as long"
 
 
 @pytest.mark.usefixtures("quick")
@@ -112,7 +113,7 @@ async def test_a_child_whose_heart_stops_is_replaced(supervisor: Supervisor, tmp
         assert heartbeats.address
         supervisor.add(child(tmp_path, "heart", BEATING, **{ADDRESS: heartbeats.address}))
         async with receiving() as receiver:
-            pulse = Pulse("heart", lambda: ask_heart(heartbeats, supervisor, "heart"), 0.3, 0.3)
+            pulse = Pulse("heart", lambda: ask_heart(heartbeats, supervisor, "heart"), 1.0, 1.0)
             async with asked(supervisor, receiver, pulse):
                 first = supervisor.pid("heart")
                 await until(lambda: heartbeats.silent_seconds(first) is not None, supervisor)
@@ -129,7 +130,7 @@ async def test_another_s_beats_count_for_nobody() -> None:
         environment = {**os.environ, ADDRESS: heartbeats.address or ""}
         stranger = subprocess.Popen([sys.executable, "-c", BEATING], env=environment)  # noqa: ASYNC220
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while heartbeats.silent_seconds(stranger.pid) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert heartbeats.silent_seconds(os.getpid()) is None
@@ -184,7 +185,6 @@ PARTS = ("api", "coordinator", "postgres", "devnet")
 
 
 @pytest.mark.slow(40, "four parts of a real pool are stopped, one after the other, and have to come back")
-@pytest.mark.timeout(240)
 @pytest.mark.pool
 async def test_every_part_of_a_pool_that_hangs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"ANSWER_SECONDS": 4.0, "PATIENCE_SECONDS": 4.0, "STEADY_SECONDS": 0.5}.items():
@@ -221,8 +221,3 @@ async def serves(pool: Pool) -> bool:
 def is_open(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
