@@ -241,7 +241,7 @@ async def test_who_sits_a_block_out_is_told_with_the_reason(api) -> None:
     )
     for reason, why in (
         ("price", "at 0.005 XLM for a KALE another pail brings less than the 0.008 XLM it costs"),
-        ("budget", "the XLM of this day are spent"),
+        ("budget", "what 24 hours may cost is spent (KALEPOOL_XLM_PER_DAY)"),
     ):
         await farm.rows(f"UPDATE block_plans SET reason = '{reason}'")
         (block,) = (await api.pooler.get(f"/poolers/{farm.pooler_id}/blocks")).json()["items"]
