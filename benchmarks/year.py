@@ -45,10 +45,11 @@ from kalepool.config import Settings
 from kalepool.database import Database, migrate
 from kalepool.postgres import Postgres
 from kalepool.services.farmers import Farmer
+from kalepool.services.holdings import Holdings
 from kalepool.services.keys import Role, create_key
 from kalepool.services.retention import prune
 from kalepool.services.settling import settle
-from kalepool.view.farm import read_farm
+from kalepool.view.farm import read_farm, read_sums
 
 BLOCKS_A_DAY = 288
 MOST_MS = 50.0
@@ -439,7 +440,9 @@ async def ask(url: str, folder: Path) -> tuple[Timed, dict[str, float]]:
         db, id = app.state.context.database, UUID(known["farmer_id"])
         farmer = await db.fetch_one("select_farmer_of_any_pooler", row=Farmer, farmer_id=id)
         for _ in range(5):
-            await read_farm(db, farmer, None, is_silent=True, owed_stroops=0, min_spare_stroops=0, block_seconds=300)
+            await db.fetch_all("select_holdings", farmer_id=id)
+            sums = await read_sums(db, id)
+            await read_farm(db, farmer, Holdings(None, True, 0, 0, 0), sums, min_spare_stroops=0, block_seconds=300)
         waits.set(None)
     return timed, took
 

@@ -23,7 +23,18 @@ from stellar_sdk.soroban_rpc import (
 from kalepool.chain import entries
 from kalepool.chain.destinations import MEMO_REQUIRED, Destination
 from kalepool.chain.gathering import GatheredReads, Keys
-from kalepool.chain.records import Account, Farm, FeeBids, Fees, Ledger, Limits, Payee, Receiver, RpcHealth
+from kalepool.chain.records import (
+    Account,
+    Farm,
+    FeeBids,
+    Fees,
+    HeldAndPlanted,
+    Ledger,
+    Limits,
+    Payee,
+    Receiver,
+    RpcHealth,
+)
 from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError
 from kalepool.chain.servers import HealthAnswer, Params, RpcServers
 from kalepool.config import Settings
@@ -262,6 +273,25 @@ class ChainReader:
         return held | {
             each: self._decoded(entries.holding, found[key]) if key in found else 0 for each, key in keys.items()
         }
+
+    async def read_holding(self, address: str, indexes: Iterable[int]) -> HeldAndPlanted:
+        """The KALE of an account (G…) or a contract (C…) and its pails in these blocks, the newest of them where they
+        are more than one request takes: all of one ledger."""
+        line, native = entries.holding_key(self.network.asset_contract_id, address), None
+        if not address.startswith("C"):
+            line, native = entries.trustline_key(address, self.asset), entries.account_key(address)
+        newest = sorted(indexes)[2 - entries.MAX_KEYS :]
+        pails = {index: entries.pail_entry_key(self.network.contract_id, address, index) for index in newest}
+        found, ledger = await self._read_entries([each for each in (native, line, *pails.values()) if each])
+        account, kale = None, 0
+        if native is None:
+            kale = self._decoded(entries.holding, found[line]) if line in found else 0
+        elif native in found:
+            account = self._decoded(lambda entry: entries.account(entry, found.get(line)), found[native])
+            kale = account.kale_stroops or 0
+            self._saw_accounts({address: account}, ledger)
+        there = {index: self._decoded(entries.pail, found[key]) for index, key in pails.items() if key in found}
+        return HeldAndPlanted(account, kale, there)
 
     def _saw_accounts(self, accounts: Mapping[str, Account], ledger: int) -> None:
         """What was read of accounts, as of a ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from kalepool.chain.destinations import Destination
 from kalepool.errors import KalepoolError
-from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block
+from kalepool.protocol.model import TEMPORARY_TTL_LEDGERS, Block, Pail
 
 BASE_RESERVE_STROOPS = 5_000_000
 """What an account must keep per entry it owns, and twice for itself."""
@@ -82,6 +83,16 @@ class Account:
     kale_limit_stroops: int | None = None
     sponsoring: int = 0  # reserves it pays of others' entries
     sponsored: int = 0  # of its own reserves, those that another pays
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAndPlanted:
+    """Where somebody's KALE is, as of one ledger: in the wallet, and in pails by their blocks. `account`: None for a
+    contract, and where there is none."""
+
+    account: Account | None
+    kale_stroops: int
+    pails: Mapping[int, Pail]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ prepaying.py      what these have paid ahead
 farmers.py        farmers: registered, let in once funded
 wallets.py        farmers' wallets: numbered, and brought back by the master key alone
 wallet_turns.py   whose turn it is at a farmer's wallet: plants before payments
+holdings.py       where a farmer's KALE is: wallet and pails, as of one ledger
 withdrawals.py    paid out to a farmer while it stays
 seals.py          payout wallets against whoever writes to the database
 leaving.py        a farmer goes, with everything that is its own

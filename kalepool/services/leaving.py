@@ -3,6 +3,9 @@
 No new plants (the database refuses them), the last harvests, then one transaction that pays all KALE and XLM to the
 payout wallet and closes the account; several where somebody sends it dust to hold that up (policy/departing.py), or a
 contract is to be paid. Whatever stops it is told as `code` and `message`, and it goes on when mended.
+
+One that plants itself is gone once the pool is done with what was planted when it began to leave, which is within the
+life of a pail: what its wallet plants later holds nothing up.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from kalepool.chain import Account, Prepared, Receiver, Signer
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.policy import departing
+from kalepool.services import own_wallets
 from kalepool.services.books import collecting
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus
@@ -85,8 +89,11 @@ class Leaving:
 
 
 async def leave(ctx: Context, farmer: Farmer) -> Leaving:
-    """Begins to leave; again changes nothing. One who departed begins again where its account is there once more."""
+    """Begins to leave; again changes nothing. One who departed begins again where its account is there once more. Of
+    one that plants itself a plant that is on the ledger by now counts still. Raises ChainError."""
     gone = farmer.status == FarmerStatus.DEPARTED
+    if farmer.plants_itself and farmer.status == FarmerStatus.ACTIVE:
+        await own_wallets.note_plants(ctx)
     if not gone or (not farmer.plants_itself and await ctx.chain.read_accounts([farmer.custodial_wallet])):
         async with ctx.database.transaction() as tx:
             if await tx.execute("start_leaving", farmer_id=farmer.farmer_id):
@@ -146,19 +153,23 @@ async def _settle(ctx: Context, farmer: Farmer) -> None:
 
 
 async def _harvest(ctx: Context, farmer: Farmer) -> None:
-    """Harvests what is left, by the journal and by the ledger. PailOpenError, HarvestWaitsError where it must wait."""
+    """Harvests what is left, by the journal and by the ledger; of one that plants itself, by the pool's record alone.
+    PailOpenError, HarvestWaitsError where it must wait."""
     wallet = farmer.custodial_wallet
     current = (await ctx.chain.read_farm()).index or 0
-    rows = await ctx.database.fetch_all("select_pails_left", farmer_id=farmer.farmer_id)
     oldest = max(current - await harvest.living_blocks(ctx), 0)
-    pails = await ctx.chain.read_pails([(wallet, index) for index in range(oldest, current + 2)])
-    worked = {index for (_, index), pail in pails.items() if pail.zeros is not None or index >= current}
+    asked = {"farmer_id": farmer.farmer_id, "first": oldest, "current": current}
+    rows = await ctx.database.fetch_all("select_pails_left", **asked)
+    worked: set[int] = set()
+    if not farmer.plants_itself:
+        pails = await ctx.chain.read_pails([(wallet, index) for index in range(oldest, current + 2)])
+        worked = {index for (_, index), pail in pails.items() if pail.zeros is not None or index >= current}
     left = sorted({row["block_index"] for row in rows} | worked)
     if past := [index for index in left if index < current]:
         targets = [harvest.Target(index, farmer.farmer_id) for index in past]
         result = await harvest.harvest(ctx, farmer.pooler_id, targets=targets, by_pool=True)
         # A stake that is lost is recorded as owed, and holds nobody back.
-        rows = await ctx.database.fetch_all("select_pails_left", farmer_id=farmer.farmer_id)
+        rows = await ctx.database.fetch_all("select_pails_left", **asked)
         unsettled = worked | {row["block_index"] for row in rows}
         if waiting := [failure for failure in result.failed if failure.block_index in unsettled]:
             raise HarvestWaitsError(

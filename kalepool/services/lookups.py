@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kalepool.chain import Account, ChainReader, Destination
+from kalepool.chain import Account, ChainReader, Destination, HeldAndPlanted
 
 MOST_KEPT = 10_000
 """Answers kept at once."""
@@ -40,13 +40,10 @@ class Lookups:
 
         return await self._once(("account", wallet), read)
 
-    async def kale(self, wallet: str) -> int | None:
-        """Stroops of an account (G…) or a contract (C…); None without a trustline. Raises RpcUnavailableError."""
-
-        async def read() -> int | None:
-            return (await self._chain.read_kale([wallet])).get(wallet)
-
-        return await self._once(("kale", wallet), read)
+    async def holding(self, wallet: str, indexes: Sequence[int]) -> HeldAndPlanted:
+        """KALE of an account (G…) or a contract (C…) and its pails in these blocks. Raises RpcUnavailableError."""
+        name = f"{wallet} {','.join(map(str, indexes))}"
+        return await self._once(("holding", name), lambda: self._chain.read_holding(wallet, indexes))
 
     async def is_there(self, contract: str) -> bool:
         """Whether a contract (C…) is on the ledger. Raises RpcUnavailableError."""

@@ -5,7 +5,8 @@ stake and reward to the wallet. Nothing of theirs is in the pool's custody, in i
 costs the pool is a price for each harvested pail, taken off what was prepaid in KALE to the treasury; while less is
 left than the price they are not searched for. A price of 0 is the operator's word that the pool pays.
 
-An operator registers them, or the wallet's owner does, and is let in once it has prepaid (prepaying.py).
+An operator registers them, or the wallet's owner does, and is let in once it has prepaid (prepaying.py). For one that
+leaves, what it had planted by then is worked and harvested; what it plants later is none of the pool's.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from kalepool.policy.bookkeeping import BookEvent
 from kalepool.protocol.model import U32_MAX
 from kalepool.services.blocks import blocks_of_farmer
 from kalepool.services.farmers import Farmer, FarmerStatus, Lacking, missing_funds
+from kalepool.services.holdings import Holdings
 from kalepool.view.reasons import reason
 from kalepool.view.words import mark
 
@@ -43,28 +44,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class FarmView:
-    """What is shown of a farmer. `account`: its wallet, None where it is not on the ledger, or where the chain does not
-    answer (`is_silent`). `kale_stroops`: of its own, without the fee that it owes. `holds_stroops`: KALE of one that
-    plants itself. `sums`: what made up what is its own by the books, each with its name; what went is less than 0.
-    Amounts in stroops."""
+    """What is shown of a farmer. `sums`: what made up what is its own by the books, each with its name; what went is
+    less than 0. Amounts in stroops."""
 
     farmer: Farmer
-    account: Account | None
-    is_silent: bool
+    holdings: Holdings
     missing: Lacking
     totals: Row
-    planted: Sequence[Row]
     blocks: Sequence[Row]
-    owed_stroops: int
     steps: Sequence[Step]
-    holds_stroops: int = 0
     sums: Sequence[tuple[str, int]] = ()
     deposits: Sequence[Row] = ()
 
     @property
+    def account(self) -> Account | None:
+        """Its wallet: None where it is not on the ledger, or the chain does not answer."""
+        return self.holdings.account
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the chain does not answer."""
+        return self.holdings.is_silent
+
+    @property
     def kale_stroops(self) -> int:
-        held = (self.account.kale_stroops or 0) if self.account else self.holds_stroops
-        return max(held - self.owed_stroops, 0)
+        """Of its own in its wallet, without the fee that it owes."""
+        return self.holdings.kale_stroops
+
+    @property
+    def owed_stroops(self) -> int:
+        return self.holdings.owed_stroops
 
     @property
     def booked_stroops(self) -> int:
@@ -82,7 +91,7 @@ class FarmView:
 
     @property
     def planted_stroops(self) -> int:
-        return sum(row["stake_stroops"] for row in self.planted)
+        return self.holdings.planted_stroops
 
     @property
     def lacks_xlm(self) -> bool:
@@ -208,46 +217,31 @@ def steps_of_own(
 async def read_farm(
     database: Database,
     farmer: Farmer,
-    account: Account | None,
+    holdings: Holdings,
+    sums: Sequence[tuple[str, int]],
     *,
-    is_silent: bool,
-    owed_stroops: int,
     min_spare_stroops: int,
     block_seconds: float,
     sponsored: bool = False,
-    holds_stroops: int = 0,
     deposit_stroops: int = 0,
 ) -> FarmView:
-    """`sponsored`: the pool pays the reserve of a wallet that is not on the ledger yet. `holds_stroops`: KALE of one
-    that plants itself; `deposit_stroops`: what it has to have where nothing is prepaid. Raises DatabaseError."""
-    totals, planted = await read_totals(database, farmer.farmer_id, block_seconds)
+    """`sums`: from before the holdings, which then have all that the books had. `sponsored`: the pool pays the reserve
+    of a wallet that is not on the ledger yet. `deposit_stroops`: the KALE that one that plants itself has to have where
+    nothing is prepaid. Raises DatabaseError."""
+    totals = await read_totals(database, farmer.farmer_id, block_seconds)
     place = await database.fetch_one("select_farm_place", farmer_id=farmer.farmer_id)
     blocks = await blocks_of_farmer(database, farmer.farmer_id, before=U32_MAX + 1, limit=BLOCKS)
     assert place is not None
     tried = sum(block["stake_stroops"] is not None for block in blocks)
     if farmer.plants_itself:
         missing = Lacking(0, trustline=False)
-        steps = steps_of_own(farmer, holds_stroops, deposit_stroops, has_place=place["has_place"], blocks=tried)
+        steps = steps_of_own(farmer, holdings.held_stroops, deposit_stroops, has_place=place["has_place"], blocks=tried)
     else:
         deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-        missing = missing_funds(account, min_spare_stroops, deposit, sponsored=sponsored)
-        steps = steps_in(farmer, account, missing, has_place=place["has_place"], blocks=tried)
-    sums = await read_sums(database, farmer.farmer_id)
+        missing = missing_funds(holdings.account, min_spare_stroops, deposit, sponsored=sponsored)
+        steps = steps_in(farmer, holdings.account, missing, has_place=place["has_place"], blocks=tried)
     deposits = await database.fetch_all("select_farm_deposits", farmer_id=farmer.farmer_id, limit=DEPOSITS)
-    return FarmView(
-        farmer,
-        account,
-        is_silent,
-        missing,
-        totals,
-        planted,
-        blocks,
-        owed_stroops,
-        steps,
-        holds_stroops,
-        sums,
-        deposits,
-    )
+    return FarmView(farmer, holdings, missing, totals, blocks, steps, sums, deposits)
 
 
 SUMS = {
@@ -276,12 +270,12 @@ async def read_sums(database: Database, farmer_id: UUID) -> list[tuple[str, int]
     return [(name, found[event]) for event, name in names.items() if event in SUMS or found[event]]
 
 
-async def read_totals(database: Database, farmer_id: UUID, block_seconds: float) -> tuple[Row, Sequence[Row]]:
-    """What a farmer earned, lost and paid, and what it has planted now. Raises DatabaseError."""
+async def read_totals(database: Database, farmer_id: UUID, block_seconds: float) -> Row:
+    """What a farmer earned, lost and paid. Raises DatabaseError."""
     week_blocks = ceil(WEEK_AND_A_DAY.total_seconds() / block_seconds)
     totals = await database.fetch_one("select_farm_totals", farmer_id=farmer_id, week_blocks=week_blocks)
     assert totals is not None
-    return totals, await database.fetch_all("select_farm_planted", farmer_id=farmer_id)
+    return totals
 
 
 async def read_entries(database: Database, farmer_id: UUID, year: int, *, after: int, limit: int) -> Sequence[Row]:

@@ -80,8 +80,9 @@ WORDS: dict[str, str] = {
     "The pool is done": "Der Pool ist fertig",
     "What was paid ahead is used up: the pool does not work for it now.": "Das im Voraus Bezahlte ist aufgebraucht: der Pool arbeitet gerade nicht dafür.",
     "All is in place: the pool works for it whenever you have planted.": "Alles ist bereit: der Pool arbeitet, wann immer gepflanzt ist.",
-    "Plant no more: the pool is done once no block is open that you have planted in.": "Bitte nichts mehr pflanzen: der Pool ist fertig, sobald kein Block offen ist, in dem gepflanzt wurde.",
-    "What was worked is harvested when its block is over; it goes to your wallet, as ever.": "Was gearbeitet wurde, wird geerntet, wenn der Block vorbei ist; es geht wie immer an die Wallet.",
+    "What you have planted by now is worked, and harvested when its block is over; it goes to your wallet, as ever.": "Was bis jetzt gepflanzt ist, wird gearbeitet und geerntet, wenn der Block vorbei ist; es geht wie immer an die Wallet.",
+    "What you plant later is yours alone: the pool does nothing for it.": "Später Gepflanztes geht den Pool nichts an: er tut dafür nichts.",
+    "What you plant now is yours alone": "Was jetzt gepflanzt wird, geht den Pool nichts an",
     "What you paid ahead (%(sum)s KALE) is not paid back: it is there if you join again.": "Im Voraus Bezahltes (%(sum)s KALE) wird nicht zurückgezahlt: nach einem neuen Beitritt ist es wieder da.",
     "%(sum)s %(asset)s from %(wallet)s to the pool's treasury %(to)s, paid ahead.": "%(sum)s %(asset)s von %(wallet)s an die Kasse des Pools %(to)s, im Voraus bezahlt.",
     # what figures mean

@@ -2,12 +2,15 @@
 
 -- name: select_coordinated_farmers
 -- The pooler's farmers that take part: active ones plant, leaving and paused ones only end what they began. Who plants
--- itself and has not prepaid is not searched for.
+-- itself is not searched for where it has not prepaid, nor, when it leaves, in blocks that it planted in after that.
 SELECT farmer_id, custodial_wallet AS wallet, status = 'active' AND NOT paused AND NOT plants_itself AS may_plant,
        stake_percentage, stake_most_stroops, plants_itself
 FROM farmers
 WHERE pooler_id = %(pooler_id)s AND status IN ('active', 'leaving')
   AND (NOT plants_itself OR price_stroops = 0 OR prepaid_stroops >= price_stroops)
+  AND (NOT plants_itself OR status = 'active'
+       OR EXISTS (SELECT FROM plantings p WHERE p.farmer_id = farmers.farmer_id AND p.outcome = 'planted'
+                  AND p.block_index >= (SELECT max(o.block_index) FROM block_operations o WHERE o.pooler_id = farmers.pooler_id)))
 ORDER BY registered_at, farmer_id;
 
 -- name: open_block_operation

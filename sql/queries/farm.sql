@@ -24,13 +24,6 @@ CROSS JOIN LATERAL (
     FROM pooler_compensations WHERE farmer_id = f.farmer_id AND standing = 'owed') lost
 WHERE f.farmer_id = %(farmer_id)s;
 
--- name: select_farm_planted
--- Stakes that are out: planted, neither harvested nor lost.
-SELECT p.block_index, p.stake_stroops, p.created_at
-FROM pails_out(%(farmer_id)s) o JOIN plantings p USING (block_index, farmer_id)
-WHERE p.outcome = 'planted'
-ORDER BY p.block_index;
-
 -- name: select_farm_place
 -- Whether the pooler of a farmer has a place for one more.
 SELECT p.max_farmers > (SELECT count(*) FROM farmers o

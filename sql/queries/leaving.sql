@@ -42,16 +42,17 @@ SELECT (SELECT count(*) FROM submission_items WHERE farmer_id = %(farmer_id)s AN
        (SELECT count(*) FROM withdrawals WHERE farmer_id = %(farmer_id)s AND closed_at IS NULL) AS withdrawals;
 
 -- name: select_pails_left
--- Blocks in which a farmer is planted and that are neither harvested nor given up as lost; of one that plants itself, if
--- they were worked.
+-- Blocks in which a farmer is planted and that are neither harvested nor given up as lost. Of one that plants itself: those
+-- since `first`, the oldest whose pails live, that are not over at `current`, or were worked.
 SELECT p.block_index FROM plantings p JOIN farmers f USING (farmer_id)
 WHERE p.farmer_id = %(farmer_id)s AND p.outcome = 'planted'
   AND NOT EXISTS (SELECT FROM harvests h
                   WHERE h.block_index = p.block_index AND h.farmer_id = p.farmer_id AND h.outcome = 'harvested')
   AND NOT EXISTS (SELECT FROM pooler_compensations c
                   WHERE c.block_index = p.block_index AND c.farmer_id = p.farmer_id)
-  AND (NOT f.plants_itself OR EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index AND w.farmer_id = p.farmer_id
-                                     AND w.outcome = 'worked'))
+  AND (NOT f.plants_itself OR p.block_index >= %(current)s
+       OR p.block_index >= %(first)s AND EXISTS (SELECT FROM works w WHERE w.block_index = p.block_index
+                                                 AND w.farmer_id = p.farmer_id AND w.outcome = 'worked'))
 ORDER BY p.block_index;
 
 -- name: note_leaving

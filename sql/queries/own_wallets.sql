@@ -47,9 +47,9 @@ UPDATE farmers SET price_stroops = %(price_stroops)s, prepaid_stroops = %(prepai
 WHERE farmer_id = %(farmer_id)s AND plants_itself;
 
 -- name: select_served_self_planters
--- Those that are searched and worked for: for nothing, or as long as something is prepaid.
+-- Those whose plants count from now on: for nothing, or as long as something is prepaid. Who leaves plants for itself alone.
 SELECT farmer_id, pooler_id, custodial_wallet AS wallet FROM farmers
-WHERE plants_itself AND status IN ('active', 'leaving') AND (price_stroops = 0 OR prepaid_stroops >= price_stroops)
+WHERE plants_itself AND status = 'active' AND (price_stroops = 0 OR prepaid_stroops >= price_stroops)
   AND NOT EXISTS (SELECT FROM plantings p WHERE p.block_index = %(block_index)s AND p.farmer_id = farmers.farmer_id
                   AND p.outcome = 'planted')
 ORDER BY farmer_id;

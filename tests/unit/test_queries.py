@@ -24,6 +24,7 @@ OWNERS = {
     "farmers": ["services/farmers.py"],
     "farming": ["services/farming/"],
     "health": ["services/health.py"],
+    "holdings": ["services/holdings.py"],
     "journal": ["services/journal/"],
     "keys": ["services/keys.py"],
     "leaving": ["services/leaving.py"],

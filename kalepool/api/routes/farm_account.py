@@ -23,16 +23,17 @@ from kalepool.api.routes.sep10 import sign_in
 from kalepool.api.sessions import PageForm, WalletVisitor
 from kalepool.api.typed import FormError, percent, stroops_of
 from kalepool.chain import Status, deposit_envelope, send_deposit
-from kalepool.errors import ChainError, InputError
+from kalepool.errors import InputError
 from kalepool.marking import Sum
-from kalepool.services import farmers, leaving, postings, withdrawals
+from kalepool.services import farmers, leaving, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.farmers import Farmer, FarmerStatus, Wishes
+from kalepool.services.holdings import read_holdings
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
 from kalepool.services.withdrawals import Asset
 from kalepool.units import amount
-from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, read_xlm_entries, tell
+from kalepool.view.farm import LEAVING_WHY, FarmView, read_entries, read_farm, read_sums, read_xlm_entries, tell
 from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
@@ -54,25 +55,15 @@ PREPAID_PAILS = 100
 
 async def _farm(request: Request, farmer: Farmer) -> FarmView:
     ctx = context(request)
-    account, holds, is_silent = None, 0, False
-    try:
-        if not farmer.custodial_wallet.startswith("C"):
-            account = await ctx.lookups.account(farmer.custodial_wallet)
-        if farmer.plants_itself:
-            holds = await ctx.lookups.kale(farmer.custodial_wallet) or 0
-    except ChainError:
-        is_silent = True
-    owed = await postings.owed_by(ctx.database, farmer.farmer_id)
+    sums = await read_sums(ctx.database, farmer.farmer_id)
     return await read_farm(
         ctx.database,
         farmer,
-        account,
-        is_silent=is_silent,
-        owed_stroops=owed,
+        await read_holdings(ctx, farmer),
+        sums,
         min_spare_stroops=ctx.settings.min_spare_stroops,
         block_seconds=ctx.settings.chain.block_seconds,
         sponsored=ctx.accounts.sponsors > 0,
-        holds_stroops=holds,
         deposit_stroops=ctx.settings.farmer_deposit_stroops,
     )
 

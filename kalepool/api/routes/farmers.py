@@ -31,8 +31,9 @@ from kalepool.api.models import (
 )
 from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
-from kalepool.errors import ChainError
 from kalepool.services import farmers, postings
+from kalepool.services.context import Context
+from kalepool.services.holdings import Holdings, read_holdings
 from kalepool.services.keys import Role
 from kalepool.units import rate_text
 
@@ -112,11 +113,13 @@ class RegisteredFarmer(FarmerView):
 
 
 class Balances(Described):
-    """What the custodial wallet holds. `kale_stroops` is null without a trustline."""
+    """What the custodial wallet holds, and what the farmer has at stake, both as of one ledger. `kale_stroops` is null
+    without a trustline; together with `planted_stroops`, and without `fee_owed_stroops`, it is the farmer's own."""
 
     native_stroops: Stroops
     spendable_stroops: Stroops
     kale_stroops: Stroops | None
+    planted_stroops: Stroops
 
 
 class Performance(Described):
@@ -204,26 +207,36 @@ async def show_farmer(request: Request, farmer_id: UUID, caller: Anyone) -> Farm
     farmer = await visible_farmer(request, caller, farmer_id)
     performance = await farmers.read_performance(ctx.database, farmer_id)
     rates = await postings.fee_rates(ctx.database, [farmer_id])
-    owed = await postings.owed_by(ctx.database, farmer_id)
-    try:
-        account = None if farmer.plants_itself else await ctx.lookups.account(farmer.custodial_wallet)
-        deposit = 0 if farmer.activated_at else farmer.deposit_stroops
-        missing = farmers.missing_funds(
-            account, ctx.settings.min_spare_stroops, deposit, sponsored=ctx.accounts.sponsors > 0
-        )
-        if farmer.plants_itself or farmer.status in (
-            Status.LEAVING,
-            Status.DEPARTED,
-        ):  # it is to be sent nothing any more
-            missing = farmers.Lacking(0, trustline=False)
-    except ChainError:
-        account = missing = None
+    holdings = await read_holdings(ctx, farmer)
     return FarmerDetails(
         **FarmerView.model_validate(farmer).model_dump(),
-        needs_funding=None if missing is None else bool(missing),
-        missing=None if missing is None else Missing.model_validate(missing),
-        balances=None if account is None else Balances.model_validate(account),
+        **_needs(ctx, farmer, holdings),
+        balances=_balances(farmer, holdings),
         performance=Performance.model_validate(performance),
         fee_rate=rate_text(rates[farmer_id]),
-        fee_owed_stroops=owed,
+        fee_owed_stroops=holdings.owed_stroops,
+    )
+
+
+def _needs(ctx: Context, farmer: farmers.Farmer, holdings: Holdings) -> dict[str, Any]:
+    """needs_funding and missing."""
+    if holdings.is_silent:
+        return {"needs_funding": None, "missing": None}
+    deposit, sponsored = 0 if farmer.activated_at else farmer.deposit_stroops, ctx.accounts.sponsors > 0
+    missing = farmers.missing_funds(holdings.account, ctx.settings.min_spare_stroops, deposit, sponsored=sponsored)
+    if farmer.plants_itself or farmer.status in (Status.LEAVING, Status.DEPARTED):
+        missing = farmers.Lacking(0, trustline=False)  # it is to be sent nothing any more
+    return {"needs_funding": bool(missing), "missing": Missing.model_validate(missing)}
+
+
+def _balances(farmer: farmers.Farmer, holdings: Holdings) -> Balances | None:
+    """None where nothing of it is in the pool's hands, and where the chain does not answer."""
+    account = holdings.account
+    if account is None or farmer.plants_itself:
+        return None
+    return Balances(
+        native_stroops=account.native_stroops,
+        spendable_stroops=account.spendable_stroops,
+        kale_stroops=account.kale_stroops,
+        planted_stroops=holdings.planted_stroops,
     )

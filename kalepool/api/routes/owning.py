@@ -14,6 +14,7 @@ from kalepool.api.calls import context, visible_farmer
 from kalepool.api.models import Described, Stroops
 from kalepool.api.problems import documented
 from kalepool.api.routes.books import DifferenceView
+from kalepool.services.holdings import read_holdings
 from kalepool.services.mining import miners
 from kalepool.view.farm import read_totals
 from kalepool.view.mining import rigs_seen
@@ -47,10 +48,11 @@ class FarmerTotals(Described):
 )
 async def show_totals(request: Request, farmer_id: UUID, caller: Anyone) -> FarmerTotals:
     """Together; GET /farmers/{farmer_id}/blocks has each block."""
-    await visible_farmer(request, caller, farmer_id)
+    farmer = await visible_farmer(request, caller, farmer_id)
     ctx = context(request)
-    totals, planted = await read_totals(ctx.database, farmer_id, ctx.chain.network.block_seconds)
-    return FarmerTotals.model_validate({**totals, "planted_stroops": sum(row["stake_stroops"] for row in planted)})
+    totals = await read_totals(ctx.database, farmer_id, ctx.chain.network.block_seconds)
+    holdings = await read_holdings(ctx, farmer)
+    return FarmerTotals.model_validate({**totals, "planted_stroops": holdings.planted_stroops})
 
 
 class RigSeenView(Described):

@@ -378,7 +378,8 @@ class LeavingView(Described):
 )
 async def leave(request: Request, farmer_id: UUID, caller: Anyone) -> LeavingView:
     """No new plants from now on; after the last harvests everything goes to the payout wallet and the account is
-    closed. There is no way back. For the payout wallet, signed in, and operators.
+    closed. There is no way back. For one that plants itself, what it has planted by now is worked and harvested, and
+    nothing that it plants later. For the payout wallet, signed in, and operators.
     """
     farmer = await visible_farmer(request, caller, farmer_id, not_pooler=True)
     require_sign_in(caller)

@@ -20,7 +20,7 @@ from kalepool.protocol.model import Pail
 from kalepool.services import poolers
 from kalepool.services.context import Context
 from kalepool.services.failures import BlockNotOpenError, BlockOverError, Failure, Refused
-from kalepool.services.farmers import PRESENT, farmers_of_pooler
+from kalepool.services.farmers import PRESENT, Farmer, FarmerStatus, farmers_of_pooler
 from kalepool.services.farming.opening import interval_end
 from kalepool.services.journal.carry import carry, events
 from kalepool.services.journal.intents import Intent, Item
@@ -120,7 +120,8 @@ async def work(ctx: Context, block_index: int, pooler_id: UUID, submissions: Seq
     begun = time.monotonic()
     await poolers.active_pooler(ctx.database, pooler_id)
     rows = await farmers_of_pooler(ctx.database, pooler_id, PRESENT)
-    wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows}
+    done_with = await _done_with(ctx, block_index, pooler_id, rows)
+    wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in rows if farmer.farmer_id not in done_with}
     farm = await ctx.chain.read_farm()
     current = farm.index or 0
     if block_index < current:
@@ -173,6 +174,15 @@ class _Found:
     def worked(self) -> set[UUID]:
         on_chain = {farmer_id for farmer_id, pail in self.pails.items() if pail.zeros is not None}
         return on_chain | {farmer_id for farmer_id, _ in self.done}
+
+
+async def _done_with(ctx: Context, block_index: int, pooler_id: UUID, farmers: Iterable[Farmer]) -> set[UUID]:
+    """Of those that plant themselves who leaves, and had not planted in this block when it began to."""
+    leave = {each.farmer_id for each in farmers if each.plants_itself and each.status == FarmerStatus.LEAVING}
+    if not leave:
+        return leave
+    rows = await ctx.database.fetch_all("select_planted", block_index=block_index, pooler_id=pooler_id)
+    return leave - {row["farmer_id"] for row in rows}
 
 
 async def _look(ctx: Context, block_index: int, pooler_id: UUID, candidates: Iterable[Candidate]) -> _Found:

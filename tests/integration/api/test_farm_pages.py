@@ -235,6 +235,9 @@ async def test_what_a_farmer_has_adds_up(api, browser: Browser, wallet: Keypair)
     assert "Deposited + 100.0000000" in said and "Withdrawn − 10.5000000" in said and "= 89.5000000" in said
     assert "of it in the wallet 89.5000000 of it planted 0.0000000" in said and "On its way" not in said
     assert "Deposits" in part and ">100</td>" in part
+    client = api.client((await sign_in(api, wallet)).json()["token"])
+    has = (await client.get(f"/farmers/{farmer.farmer_id}")).json()["balances"]
+    assert (int(has["kale_stroops"]), int(has["planted_stroops"])) == (895 * KALE // 10, 0)
     saved = await browser.look(f"{path}/books.csv?year={datetime.now(UTC).year}")
     rows = [(row["event"], row["asset"], row["amount"]) for row in csv.DictReader(io.StringIO(saved.text))]
     assert ("deposited", "KALE", "100") in rows and ("withdrawn", "KALE", "-10.5") in rows

@@ -65,12 +65,14 @@ async def test_a_life_with_ones_own_wallet_by_pages_alone(api, wallet: Keypair) 
     assert "waits for 0.1 KALE" in (await browser.look(f"{path}/parts")).json()["state"]
 
     # It pays ahead with what its wallet signs, and to the treasury alone.
+    treasury = farm.ctx.accounts.treasury.public_key
+    form = (await browser.look(f"{path}/parts")).json()["fund"]
+    assert f'value="{treasury}"' in form and 'data-of="address"' in form and form.count("deposit-amount") == 2
     assert (await browser.look(f"{path}/deposit?asset=XLM&amount=1")).status_code == 422
     asked = to_sign(await browser.look(f"{path}/deposit?asset=KALE&amount=0.15"))
     assert (await browser.send(f"{path}/deposit", {"transaction": asked}, page=path)).status_code == 422
     sent = signed(asked, wallet, passphrase)
     assert (await browser.send(f"{path}/deposit", {"transaction": sent}, page=path)).status_code == 303
-    treasury = farm.ctx.accounts.treasury.public_key
     assert (await balances(farm, treasury))[1] == 1_500_000
     async with asyncio.timeout(30):
         while await farm.rows("SELECT 1 FROM farmers WHERE status <> 'active'"):

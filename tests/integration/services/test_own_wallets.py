@@ -145,6 +145,40 @@ async def test_the_pool_has_no_hand_in_its_wallet(farm, operator) -> None:
     assert await balance(farm, key.public_key) == before
 
 
+async def take_part(farm, index: int) -> None:
+    """As a coordinator writes down that its pooler does."""
+    query = "INSERT INTO block_operations (block_index, pooler_id, entropy, started_at) VALUES (%s, %s, %s, now())"
+    await farm.rows(query, index, farm.pooler_id, bytes(32))
+
+
+async def test_who_leaves_and_plants_on_is_gone_all_the_same(farm, operator) -> None:
+    """What it had planted is worked and harvested; what it plants from elsewhere after that is none of the pool's."""
+    key = await owner(farm)
+    farmer = await own_wallets.register(farm.ctx, operator, farm.pooler_id, key.public_key, {}, price_stroops=0)
+    await take_part(farm, 0)
+    await plant_oneself(farm, key)
+    await leaving.leave(farm.ctx, farmer)  # nobody had noted the plant before
+    leaver = replace(farmer, status="leaving")
+    assert await served(farm) == {farmer.farmer_id}
+    assert await leaving.advance(farm.ctx) == 0
+    assert (await leaving.read(farm.ctx, farmer.farmer_id)).code == "pail-open"
+    done = await work.work(farm.ctx, 0, farm.pooler_id, [Submission(leaver.farmer_id, await farm.nonce(leaver, 0))])
+    assert len(done.accepted) == 1, done.refused
+
+    await farm.end_block()
+    before = await balance(farm, key.public_key)
+    await plant_oneself(farm, key, stake=KALE)
+    await take_part(farm, 1)
+    assert await farm.current_index() == 1
+    assert await own_wallets.note_plants(farm.ctx) == 0 and await served(farm) == set()
+    late = await work.work(farm.ctx, 1, farm.pooler_id, [Submission(leaver.farmer_id, await farm.nonce(leaver, 1))])
+    assert [each.failure.code for each in late.refused] == ["unknown-farmer"]
+    await farm.rows("UPDATE farmers SET leaving_retry_at = NULL")
+    assert await leaving.advance(farm.ctx) == 1, await leaving.read(farm.ctx, farmer.farmer_id)
+    [(reward,)] = await farm.rows("SELECT reward_stroops::bigint FROM harvests WHERE outcome = 'harvested'")
+    assert await balance(farm, key.public_key) == before - KALE + 10 * KALE + reward
+
+
 def hand_over(farm, index: int, planter: str, wallet: str) -> None:
     """Makes the planter's pail the wallet's. How a contract account plants by its own signature is
     test_contract_accounts.py's."""

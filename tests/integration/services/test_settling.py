@@ -46,7 +46,11 @@ async def everything(database: Database, farmer: UUID) -> dict[str, Any]:
     found: dict[str, Any] = {
         "performance": await database.fetch_one("select_farmer_performance", farmer_id=farmer),
         "farm": await database.fetch_one("select_farm_totals", farmer_id=farmer, week_blocks=2304),
-        "out": await database.fetch_all("select_farm_planted", farmer_id=farmer),
+        "out": [
+            row
+            for row in await database.fetch_all("select_holdings", farmer_id=farmer)
+            if row["stake_stroops"] is not None
+        ],
         "forgotten": await database.fetch_all("select_forgotten", newest_index=10**6, blocks=0),
         "miner": await database.fetch_one("select_page_miner", miner_id=miner),
         "days": await results.of_days(database, await results.days_before(database, results.today(), 9)),
