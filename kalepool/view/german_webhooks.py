@@ -26,6 +26,7 @@ WORDS: dict[str, str] = {
         "prüfen."
     ),
     "Tell it when": "Melden, wenn",
+    "Told of everything.": "Gemeldet wird alles.",
     "Told when:": "Gemeldet wird, wenn:",
     "Make the webhook": "Den Webhook anlegen",
     "The secret of the new webhook": "Das Geheimnis des neuen Webhooks",

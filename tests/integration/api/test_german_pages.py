@@ -193,8 +193,10 @@ async def of_webhooks(api, reader: Reader, home: str) -> None:
     assert 'role="alert"' in await reader.read(f"{paths[0]}/test", {}, page=home)
     await reader.read(f"{paths[0]}/end", {}, page=home)
     if "/operator/" not in home:
-        ctx.settings = ctx.settings.model_copy(update={"own_webhooks": 2})
+        before, ctx.settings = ctx.settings, ctx.settings.model_copy(update={"own_webhooks": 2})
         assert 'name="url"' not in await reader.read(home)
+        assert 'role="alert"' in await reader.read(home, whole, page=home)
+        ctx.settings = before
 
 
 async def of_a_farmer(api, wallet: Keypair) -> Reader:

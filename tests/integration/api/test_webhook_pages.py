@@ -12,13 +12,16 @@ import pytest
 from kalepool.api.routes.operating import UNDER
 from kalepool.services import webhooks
 from kalepool.services.keys import Role, create_key
-from kalepool.services.webhooks import OPERATORS, OWN_TYPES, EventType
+from kalepool.services.mining import miners
+from kalepool.services.webhooks import OPERATORS, OWN_TYPES, EventType, Keeper
 from tests.integration.api.test_browser_sessions import HOSTILE
 from tests.integration.api.test_farmer_way import add_wallet, signed_in, wait_ready
 from tests.integration.api.test_miner_pages import join
 from tests.integration.api.test_operator_pages import entered
 from tests.support.browser import Browser
+from tests.support.browsing import chromium, needs_chromium, open_window
 from tests.support.receiver import Receiver, documented_verify, receiving
+from tests.support.served import served
 
 pytestmark = pytest.mark.anyio
 
@@ -222,4 +225,50 @@ async def test_a_pool_without_own_webhooks_offers_none(open_pool) -> None:
     assert home not in (await browser.look(page)).text
     assert 'name="url"' not in (await browser.look(home)).text
     sent = {"url": "https://receiver.example/", "type.key.ended": "1"}
-    assert (await browser.send(home, sent, page=page)).status_code == 409
+    refused = await browser.send(home, sent, page=page)
+    assert refused.status_code == 409 and 'role="alert"' in refused.text
+
+
+@needs_chromium
+@pytest.mark.slow(10, "a browser looks at three pages, wide and narrow, light and dark")
+async def test_the_pages_fit_a_phone_and_can_be_read_by_everybody(farm) -> None:
+    """With one webhook that fails and has a long address, one that is paused, and a secret that is shown; in both
+    languages."""
+    settings = farm.settings.model_copy(update={"miner_registration": "open"})
+    long = "https://receiver.example/" + "kale/" * 40
+    async with served(settings) as (url, server), chromium() as browser:
+        ctx = server._app.state.context
+        made = await miners.register(ctx.database, ctx.custody, ctx.settings, "ann")
+        for keeper in (Keeper(Role.MINER, made.miner.miner_id), OPERATORS):
+            hooks = [await webhooks.add(ctx.database, ctx.custody, ctx.settings, keeper, long, []) for _ in range(2)]
+            for hook in hooks:
+                await webhooks.send_test(ctx.database, keeper, hook.webhook_id)
+            await webhooks.pause(ctx.database, keeper, hooks[1].webhook_id, paused=True)
+        key = await create_key(ctx.database, Role.OPERATOR)
+        window = await open_window(browser, url, path="/operator")
+        page = window.page
+        await page.fill("#key", key.key)
+        await page.click("form:has(#key) button")
+        await page.goto(f"{url}/mine")
+        await page.fill("#key", made.key)
+        await page.click("form:has(#key) button")
+        await window.shows("h1", "ann")
+        await page.click("a[href$='/webhooks']")
+        await page.fill("#hook-url", "https://receiver.example/third")
+        await page.click("#add button")
+        await window.shows("#made-title", "secret")
+        for path in ("", f"{UNDER}/webhooks", f"{UNDER}/webhooks?lang=de", f"/mine/{made.miner.miner_id}/webhooks"):
+            if path:
+                await page.goto(url + path)
+            await farm.rows("UPDATE webhooks SET failures = 3, trouble = 'HTTP status 503' WHERE paused_at IS NULL")
+            for width in (1440, 390):
+                await page.set_viewport_size({"width": width, "height": 844})
+                await page.screenshot(
+                    path=f"/tmp/mine9/shot-{path.replace('/', '_').replace('?', '_') or 'made'}-{width}.png",
+                    full_page=True,
+                )
+                for scheme in ("light", "dark"):
+                    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                    assert await window.violations() == [], (path, width, scheme)
+                assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+        assert window.complaints == []
