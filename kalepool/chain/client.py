@@ -237,6 +237,7 @@ class Chain(PastReader):
         deadline: datetime,
         attempt: int = 1,
         also: tuple[str, int] | None = None,
+        action: ActionName = ActionName.PAYMENT,
     ) -> Prepared:
         """Pay KALE, XLM or both to one destination, all or nothing; `pool` pays the fee where given. `also`: KALE to
         one more account (address, stroops), unless a contract is paid.
@@ -252,9 +253,7 @@ class Chain(PastReader):
             contract = self.network.asset_contract_id if kale_stroops else self._native_contract_id
             amount = kale_stroops or native_stroops
             call = building.transfer_call(contract, source.public_key, to.address, amount)
-            return await self._prepare_call(
-                ActionName.PAYMENT, call, source, payer=pool, deadline=deadline, attempt=attempt
-            )
+            return await self._prepare_call(action, call, source, payer=pool, deadline=deadline, attempt=attempt)
         operations = [
             building.payment(to.address, asset, stroops)
             for asset, stroops in ((self.asset, kale_stroops), (building.NATIVE, native_stroops))
@@ -262,9 +261,7 @@ class Chain(PastReader):
         ]
         if also is not None:
             operations.append(building.payment(also[0], self.asset, also[1]))
-        return await self._prepare_classic(
-            ActionName.PAYMENT, operations, source, pool, deadline, attempt, memo=to.as_memo()
-        )
+        return await self._prepare_classic(action, operations, source, pool, deadline, attempt, memo=to.as_memo())
 
     async def prepare_shares(
         self,

@@ -43,6 +43,11 @@ class Destination:
         return MuxedAccount.from_account(self.address).account_id if self.is_muxed else self.address
 
     @property
+    def credited(self) -> str:
+        """The G… account or C… contract that is credited."""
+        return self.account or self.address
+
+    @property
     def tells_whose(self) -> bool:
         """Whether who keeps many people's money in one account sees whose this is."""
         return self.memo is not None or self.is_muxed

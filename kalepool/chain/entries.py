@@ -15,6 +15,9 @@ from kalepool.protocol.model import FARM_BLOCK, FARM_INDEX, FARM_PAUSED, Block, 
 MAX_KEYS = 200
 """Keys one getLedgerEntries takes."""
 
+MOST_HELD = 2**127 - 1
+"""Stroops that an asset's contract can keep for a contract."""
+
 Contents = dict[str, stellar_xdr.LedgerEntryData]
 """Entries by their base64 key, as getLedgerEntries names them."""
 
@@ -105,6 +108,15 @@ def payee(
         room_stroops=max(found.limit.int64 - found.balance.int64 - buying, 0),
         memo_required=memo is not None and data_value(memo) == b"1",
     )
+
+
+def contract_payee(instance: stellar_xdr.LedgerEntryData | None, kept: stellar_xdr.LedgerEntryData | None) -> Payee:
+    """What a contract can be paid, by its instance and what the asset's contract keeps for it. That has no limit, and
+    begins with the first payment."""
+    fields: Any = scval.to_native(kept.contract_data.val) if kept is not None and kept.contract_data is not None else {}
+    is_there = instance is not None
+    authorised = bool(fields.get("authorized", True))
+    return Payee(is_there, trusts=is_there, authorised=authorised, room_stroops=MOST_HELD - fields.get("amount", 0))
 
 
 def limit_keys() -> list[str]:

@@ -310,9 +310,10 @@ class ChainReader:
         return Receiver(key in found, line in found or account == self.network.asset_issuer, wants_memo)
 
     async def read_payees(self, accounts: Iterable[str]) -> dict[str, Payee]:
-        """What each account (G…) can be paid in KALE."""
-        payees: dict[str, Payee] = {}
-        for some in entries.batches(list(accounts), entries.MAX_KEYS // 3):
+        """What each account (G…) or contract (C…) can be paid in KALE."""
+        wanted = list(accounts)
+        payees = await self._read_contract_payees([each for each in wanted if each.startswith("C")])
+        for some in entries.batches([each for each in wanted if each not in payees], entries.MAX_KEYS // 3):
             keys = {
                 address: (
                     entries.account_key(address),
@@ -325,6 +326,17 @@ class ChainReader:
             for address, (key, line, memo) in keys.items():
                 there = (found.get(key), found.get(line), found.get(memo))
                 payees[address] = self._decoded(lambda parts: entries.payee(*parts), there)
+        return payees
+
+    async def _read_contract_payees(self, contracts: Sequence[str]) -> dict[str, Payee]:
+        payees: dict[str, Payee] = {}
+        asset = self.network.asset_contract_id
+        for some in entries.batches(contracts, entries.MAX_KEYS // 2):
+            keys = {each: (entries.instance_key(each), entries.holding_key(asset, each)) for each in some}
+            found, _ = await self._read_entries([key for pair in keys.values() for key in pair])
+            for address, (instance, kept) in keys.items():
+                there = (found.get(instance), found.get(kept))
+                payees[address] = self._decoded(lambda parts: entries.contract_payee(*parts), there)
         return payees
 
     async def read_claimables(self, balance_ids: Iterable[bytes]) -> tuple[set[bytes], int]:

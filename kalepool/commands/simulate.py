@@ -16,6 +16,7 @@ from kalepool.protocol.model import STROOPS_PER_KALE, Block
 from kalepool.units import STROOPS, counted, kale, rate
 
 DAY_BLOCKS = 284
+MOST_HASHES = 1e15
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
@@ -31,8 +32,10 @@ class Present:
 def simulate(
     farmers: Annotated[int, typer.Option(min=1, max=1000, help="How many farmers the pool has.")] = 50,
     hashrate: Annotated[str, typer.Option(help="Hashes a second of all who search for it: 500k, 40M, 1.5G.")] = "40M",
-    price: Annotated[float | None, typer.Option(min=0, help="XLM for a KALE; all are planted without one.")] = None,
-    balance: Annotated[float, typer.Option(min=0, help="KALE of each farmer.")] = 100.0,
+    price: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="XLM for a KALE; all are planted without one.")
+    ] = None,
+    balance: Annotated[float, typer.Option(min=0, max=1e9, help="KALE of each farmer.")] = 100.0,
     blocks: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks to play: 284 are a day.")] = DAY_BLOCKS,
     seed: Annotated[int, typer.Option(min=0, help="Another number, other luck.")] = 0,
 ) -> None:
@@ -50,9 +53,10 @@ def simulate(
 def hashes_per_second(text: str) -> float:
     """`40M` and the like. InputError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:h/s)?", text.strip().lower())
-    if found is None or float(found[1]) <= 0:
-        raise InputError(f"{text!r} is no hashrate: write 500k, 40M or 1.5G")
-    return float(found[1]) * UNITS[found[2]]
+    speed = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if not 1 <= speed <= MOST_HASHES:
+        raise InputError(f"--hashrate {text!r} is no hashrate: write 500k, 40M or 1.5G, from 1 to 1000T")
+    return speed
 
 
 def _present(settings: Settings) -> Present | None:

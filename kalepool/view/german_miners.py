@@ -18,7 +18,7 @@ WORDS: dict[str, str] = {
     "Join as a miner": "Als Miner beitreten",
     "A name for your miner, which everybody sees": "Ein Name für den Miner, den alle sehen",
     "Payout wallet (G…)": "Auszahlungs-Wallet (G…)",
-    "Payout wallet (G… or M…)": "Auszahlungs-Wallet (G… oder M…)",
+    "Payout wallet (G…, M… or C…)": "Auszahlungs-Wallet (G…, M… oder C…)",
     "Where your earnings go. It can be set later, too.": "Wohin der Verdienst geht. Sie lässt sich auch später setzen.",
     "Invitation": "Einladung",
     "This pool is open to whom its operator invites: ask there for the code.": "Dieser Pool ist offen für alle, die sein Betreiber einlädt: den Code gibt es dort.",

@@ -100,6 +100,8 @@ REASONS: dict[str, str] = {
     "payout-wallet-missing": mark("no payout wallet is set"),
     "payee-refused": mark("the network refused the payment to this wallet"),
     "payee-account-missing": mark("the payout wallet is not on the ledger: create it, with 1 XLM or more"),
+    "payee-contract-missing": mark("the contract that is to be paid is not on the ledger"),
+    "contract-too-little": mark("too little is due to be paid to a contract"),
     "payee-trustline-missing": mark("the payout wallet has no KALE trustline: add it"),
     "payee-not-authorised": mark("KALE's issuer has not authorised the wallet's trustline"),
     "payee-line-full": mark("the trustline of the payout wallet has too little room"),

@@ -18,7 +18,7 @@ from tests.support.installed import Installed
 from tests.support.pool import Pool, running_pool
 from tests.support.ray_nodes import kill_node, ray_nodes
 
-pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.acceptance]
 
 FARMERS = 8
 BLOCK_SECONDS = 40

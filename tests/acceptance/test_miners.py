@@ -15,7 +15,7 @@ import pytest
 from kalepool.postgres import Postgres
 from tests.support.installed import Home
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.acceptance
 
 FARMERS = 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "miner.py"
@@ -56,7 +56,7 @@ def test_miners_alone_get_every_farmer_worked(home: Home) -> None:
     finally:
         for process in miners:
             process.terminate()
-        said = [process.communicate(timeout=10)[0] for process in miners]
+        said = [process.communicate(timeout=60)[0] for process in miners]
         pool.kill()
         pool.wait()
     assert pool.returncode == 0, output  # every planted farmer was worked and harvested

@@ -41,7 +41,6 @@ async def blocks(pool: Pool, query: LiteralString) -> set[int]:
 
 
 @pytest.mark.slow(40, "blocks of 12 s, until one is harvested")
-@pytest.mark.timeout(200)
 @pytest.mark.pool
 async def test_a_card_mines_a_block_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KALEPOOL_MINER_REGISTRATION", "open")

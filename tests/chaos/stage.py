@@ -10,7 +10,6 @@ import mmap
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import psutil
 import psycopg
 
 from kalepool.postgres import running_url
+from tests.support.ports import free_port
 
 NOT_READY = (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)
 MARK = "CHAOS_STAGE"
@@ -54,8 +54,8 @@ class Stage:
     def __init__(self, folder: Path, times: Times, *, farmers: int, ray: bool) -> None:
         self.folder, self.times, self.farmers, self.ray = folder, times, farmers, ray
         self.data = folder / "pool"
-        self.rpc_url = f"http://127.0.0.1:{_free_port()}"
-        self.api_url = f"http://127.0.0.1:{_free_port()}"
+        self.rpc_url = f"http://127.0.0.1:{free_port()}"
+        self.api_url = f"http://127.0.0.1:{free_port()}"
         self.log = folder / "up.log"
         self.http = httpx2.Client(timeout=5.0)
         self._clock = _WrongClock.make(folder)
@@ -318,11 +318,6 @@ def family(process: psutil.Process) -> Iterator[psutil.Process]:
     yield process
     with contextlib.suppress(psutil.NoSuchProcess):
         yield from process.children(recursive=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class _WrongClock:

@@ -15,7 +15,6 @@ CELLS = ["kill postgres/searching", "kill api/working", "rpc hangs/planting"]
 
 
 @pytest.mark.slow(50, "a fault in each of three blocks of 8 s, and the blocks until all is harvested")
-@pytest.mark.timeout(200)
 @pytest.mark.pool
 @pytest.mark.acceptance
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")

@@ -118,7 +118,6 @@ async def crew_of(pool: Pool, folder: Path) -> AsyncIterator[Crew]:
 
 
 @pytest.mark.slow(120, "the leader is frozen for 30 s in each phase of a block, and all has to be harvested after")
-@pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="a stopped process is Linux's")
 async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now(tmp_path: Path) -> None:
     async with running_pool(FARMERS, LEDGER_SECONDS, BLOCK_SECONDS, rivals=1) as pool, crew_of(pool, tmp_path) as crew:
@@ -151,11 +150,11 @@ async def test_whoever_wakes_from_a_freeze_does_nothing_that_another_does_by_now
                 fence, leader = ask("SELECT fence, place FROM coordinator_leases")[0]
                 crew.freeze(int(leader.rpartition("/")[2]))
                 begun = time.monotonic()
-                await until(f"SELECT true FROM coordinator_leases WHERE fence > {fence}", 10.0)
+                await until(f"SELECT true FROM coordinator_leases WHERE fence > {fence}", 30.0)
                 print(f"{phase} of block {block}: taken over after {time.monotonic() - begun:.2f} s")
-                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 3.0  # of a busy machine
+                assert time.monotonic() - begun < LEASE_SECONDS + THROWN_OUT_SECONDS + 10.0  # of a busy machine
             await crew.wake()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30):
                 while not all("leadership_lost" in crew.log(pid) for pid in crew.frozen):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             for pid in crew.frozen:

@@ -239,7 +239,7 @@ async def test_notifications_arrive_after_the_commit_and_not_without(database: D
             raise RuntimeError
     async with database.transaction() as session:
         await session.notify("news", "done")
-    assert await asyncio.wait_for(anext(heard), 5) == "done"
+    assert await asyncio.wait_for(anext(heard), 30) == "done"
     await heard.aclose()  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -257,9 +257,9 @@ async def test_queries_and_listeners_survive_a_kill_of_the_server(tmp_path: Path
         try:
             row = await database.fetch_one("select_pooler_by_name", name="kept")  # committed: still there
             assert row and row["max_farmers"] == 1
-            assert await asyncio.wait_for(anext(heard), 10) == ""  # again: something may have been missed
+            assert await asyncio.wait_for(anext(heard), 30) == ""  # again: something may have been missed
             await database.notify("news", "back")
-            assert await asyncio.wait_for(anext(heard), 5) == "back"
+            assert await asyncio.wait_for(anext(heard), 30) == "back"
             await heard.aclose()  # pyright: ignore[reportAttributeAccessIssue]
         finally:
             server.stop()
@@ -289,7 +289,7 @@ async def test_the_pool_is_back_with_the_server_however_long_it_was_away(
         asked = asyncio.create_task(database.fetch_one("select_paused"))
         await asyncio.sleep(3.5)  # a pause that doubles has it wait until the seventh second
         door.symlink_to(Path(str(parts["host"])) / name)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(3.0):
             assert await asked == {"planting_paused": False}
             await asyncio.gather(*(database.fetch_one("select_paused") for _ in range(10)))
 
@@ -361,16 +361,16 @@ async def test_a_listener_whose_connection_died_without_a_word_finds_out(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(module, "BEAT_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(module, "BEAT_ANSWER_SECONDS", 2.0)
     with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
         async with relay(database_url, Path(folder)) as (url, lose), Database.open(url) as far:
             heard = aiter(far.listen("news"))
             assert await anext(heard) == ""
             await asyncio.sleep(0.5)  # it lives through heartbeats
             await database.notify("news", "1")
-            assert await asyncio.wait_for(anext(heard), 5) == "1"
+            assert await asyncio.wait_for(anext(heard), 30) == "1"
             lose()
             await database.notify("news", "2")
-            assert await asyncio.wait_for(anext(heard), 20) == "", "look at the tables: something was missed"
+            assert await asyncio.wait_for(anext(heard), 30) == "", "look at the tables: something was missed"
             await database.notify("news", "3")
-            assert await asyncio.wait_for(anext(heard), 5) == "3"
+            assert await asyncio.wait_for(anext(heard), 30) == "3"

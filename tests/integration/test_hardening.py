@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.ports import free_port
+
 pytestmark = [
-    pytest.mark.timeout(60),
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and prctl"),
 ]
 
@@ -81,32 +81,30 @@ def look(pid: int, *ports: int) -> dict[str, object]:
 
 
 def test_no_process_of_its_user_looks_into_the_api_and_up_still_sees_its_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as free:
-        port, others = free.getsockname()[1], other.getsockname()[1]
-        free.close()
-        command = [sys.executable, "-c", API, str(port)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as api:
-            try:
-                assert api.stdin and api.stdout and api.stdout.readline() == "opened its keys\n"
-                before = look(api.pid, port)
-                assert before["environ"] and before["maps"], "this test would see nothing either way"
-                assert before["listens"] == [False]
-                print("go on", file=api.stdin, flush=True)
-                ends_at = time.monotonic() + 30
-                while True:
-                    try:
-                        httpx2.get(f"http://127.0.0.1:{port}/docs").raise_for_status()
-                        break
-                    except httpx2.TransportError:
-                        assert time.monotonic() < ends_at
-                        time.sleep(0.05)
-                after = look(api.pid, port, port + 1 if port + 1 != others else port + 2)
-                assert after == {
-                    "environ": False, "mem": False, "maps": False, "attach": False, "listens": [True, False]
-                }  # fmt: skip
-            finally:
-                api.kill()
-        assert look(api.pid, port)["listens"] == [False]
+    port = free_port()
+    command = [sys.executable, "-c", API, str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as api:
+        try:
+            assert api.stdin and api.stdout and api.stdout.readline() == "opened its keys\n"
+            before = look(api.pid, port)
+            assert before["environ"] and before["maps"], "this test would see nothing either way"
+            assert before["listens"] == [False]
+            print("go on", file=api.stdin, flush=True)
+            ends_at = time.monotonic() + 30
+            while True:
+                try:
+                    httpx2.get(f"http://127.0.0.1:{port}/docs").raise_for_status()
+                    break
+                except httpx2.TransportError:
+                    assert time.monotonic() < ends_at
+                    time.sleep(0.05)
+            after = look(api.pid, port, port + 1)
+            assert after == {
+                "environ": False, "mem": False, "maps": False, "attach": False, "listens": [True, False]
+            }  # fmt: skip
+        finally:
+            api.kill()
+    assert look(api.pid, port)["listens"] == [False]
 
 
 def test_a_process_leaves_no_core_dump_and_no_file_for_others(tmp_path: Path) -> None:

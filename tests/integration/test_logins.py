@@ -205,7 +205,7 @@ async def test_the_coordinator_does_its_part(server: Postgres) -> None:
         heard = database.listen("shares")
         assert await anext(heard) == ""
         await database.execute("notify_shares", payloads=["{}"])
-        assert await asyncio.wait_for(anext(heard), 5) == "{}"
+        assert await asyncio.wait_for(anext(heard), 30) == "{}"
         await heard.aclose()  # pyright: ignore[reportAttributeAccessIssue]
 
 

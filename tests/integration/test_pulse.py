@@ -26,6 +26,7 @@ from kalepool.up.pulse import NotServingError, Pulse, Pulses, ask_database, ask_
 from kalepool.up.supervisor import Service, Supervisor
 from tests.integration.services.test_alerts import Receiver, receiving
 from tests.support.pool import Pool, running_pool
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.anyio,
@@ -64,7 +65,7 @@ def told_to(receiver: Receiver) -> Alarms:
     return Alarms(Settings.load(alert_webhook=SecretStr(f"http://127.0.0.1:{receiver.port}/x"), _env_file=None))
 
 
-async def until(condition: Callable[[], object], supervisor: Supervisor, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], supervisor: Supervisor, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             supervisor.check()
@@ -129,7 +130,7 @@ async def test_another_s_beats_count_for_nobody() -> None:
         environment = {**os.environ, ADDRESS: heartbeats.address or ""}
         stranger = subprocess.Popen([sys.executable, "-c", BEATING], env=environment)  # noqa: ASYNC220
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while heartbeats.silent_seconds(stranger.pid) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert heartbeats.silent_seconds(os.getpid()) is None
@@ -184,7 +185,6 @@ PARTS = ("api", "coordinator", "postgres", "devnet")
 
 
 @pytest.mark.slow(40, "four parts of a real pool are stopped, one after the other, and have to come back")
-@pytest.mark.timeout(240)
 @pytest.mark.pool
 async def test_every_part_of_a_pool_that_hangs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"ANSWER_SECONDS": 4.0, "PATIENCE_SECONDS": 4.0, "STEADY_SECONDS": 0.5}.items():
@@ -221,8 +221,3 @@ async def serves(pool: Pool) -> bool:
 def is_open(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

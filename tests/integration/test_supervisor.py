@@ -31,7 +31,8 @@ time.sleep(600)
 """
 
 
-def service(folder: Path, *words: str, name: str = "child", seconds: float = 0.3) -> Service:
+def service(folder: Path, *words: str, name: str = "child") -> Service:
+    seconds = 0.3 if "stubborn" in words else 30.0
     log = folder / f"{name}.log"
 
     def start() -> subprocess.Popen[bytes]:
@@ -40,7 +41,7 @@ def service(folder: Path, *words: str, name: str = "child", seconds: float = 0.3
     return Service(name, start, log, mark=str(folder), seconds=seconds)
 
 
-def until(condition: Callable[[], object], supervisor: Supervisor | None = None, seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], supervisor: Supervisor | None = None, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -89,7 +90,7 @@ def test_stopping_ends_a_child_and_all_it_started(
     assert child.process and is_alive(grandchild)
     supervisor.stop_all()
     assert child.process.returncode == (-signal.SIGKILL if "stubborn" in words else -signal.SIGTERM)
-    assert wait_until_gone([grandchild], 2)
+    assert wait_until_gone([grandchild], 20)
 
 
 @linux
@@ -101,7 +102,7 @@ def test_what_a_dead_child_left_is_ended_before_it_starts_again(supervisor: Supe
     assert child.process
     child.process.kill()
     until(lambda: child.start_again_at is not None, supervisor)
-    assert wait_until_gone([grandchild], 2)
+    assert wait_until_gone([grandchild], 20)
 
 
 def test_children_end_in_the_opposite_order(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_a_log_does_not_grow_for_ever(
         until(lambda: log.stat().st_size > 5000, supervisor)
         until(lambda: log.stat().st_size < 5000, supervisor)
         largest = max(largest, log.stat().st_size + log.with_suffix(".log.old").stat().st_size)
-    assert largest < 100_000
+    assert largest < 1_000_000  # a second of it is 50 kB
     with log.open("ab") as file:  # what comes after is still heard
         file.write(b'\n{"event": "stake_lost", "level": "error"}\n')
     until(lambda: said == ["child: stake lost "], supervisor)
@@ -170,7 +171,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     assert is_alive(pid)
     starter.kill()
     starter.communicate()
-    assert wait_until_gone([pid], 5)
+    assert wait_until_gone([pid], 20)
 
 
 # The data folder

@@ -20,6 +20,7 @@ import pytest
 
 import kalepool
 from kalepool.api import serve
+from kalepool.api.server import require_free
 from kalepool.config import Settings, local_url
 from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError
@@ -32,7 +33,6 @@ from kalepool.up.parts import Parts, shares_user
 from kalepool.up.run import _start_api
 from kalepool.up.supervisor import Service, Supervisor
 
-pytestmark = pytest.mark.timeout(60)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and prctl")
 
 
@@ -166,7 +166,10 @@ def test_a_taken_port_is_told_only_where_it_was_chosen(folder: DataFolder) -> No
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError, match="KALEPOOL_API_PORT"):
             Parts.plan(Settings.load(api_port=port), folder)
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port} .*KALEPOOL_API_PORT"):
+            require_free("127.0.0.1", port)
         assert listens(os.getpid(), port)
+    require_free("127.0.0.1", port)
     assert not listens(os.getpid(), port)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from kalepool.up.demo import ensure_farmers, ensure_pooler
 from kalepool.up.folder import DataFolder
 from kalepool.up.parts import DatabaseUrls, Parts
 from kalepool.up.supervisor import Service, Supervisor
+from tests.support.ports import free_port
 
 
 @dataclass
@@ -59,7 +59,7 @@ async def running_pool(
 ) -> AsyncIterator[Pool]:
     """Starts all but the coordinator, and has `farmers` farmers active. Everything ends with the context. `relayer`:
     the devnet serves Stellar Channels, and faults, and the pool has it pay. `rivals`: others who plant."""
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     served = {"rpc_url": url, "friendbot_url": f"{url}/friendbot", "relayer_url": f"{url}/channels"}
     with tempfile.TemporaryDirectory(prefix="kalepool-bench-") as name:
         settings = Settings.load(
@@ -68,10 +68,10 @@ async def running_pool(
             ledger_seconds=ledger_seconds,
             block_seconds=block_seconds,
             ray_address=ray_address,
-            api_port=_free_port(),
+            api_port=free_port(),
             channel_accounts=50,
             requests_per_minute=100_000,  # all that ask have one address
-            metrics_port=(metrics_port := _free_port()),
+            metrics_port=(metrics_port := free_port()),
             **(served | {"relayer_key": "bench"} if relayer else {}),
         )
         with DataFolder(settings.data_dir) as folder:
@@ -104,8 +104,3 @@ async def _answers(url: str) -> None:
                 if (await client.get(url)).status_code < 500:
                     return
             await asyncio.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

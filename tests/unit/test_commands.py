@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import typer
+from stellar_sdk import Keypair
 
-from kalepool.__main__ import COMMANDS, app
+from kalepool.__main__ import COMMANDS, app, main
 from kalepool.commands import pool
 from kalepool.commands.custody import rotate
 from kalepool.commands.farmer import farmer_list, farmer_set, farmer_show, stake_limit
@@ -92,3 +93,26 @@ def test_what_is_called_wrongly_is_named_whole(name: str) -> None:
         said = _explain(wrong.value, "kalepool")
         called = " ".join(("kalepool", *words[:-1]))
         assert said == (f"{called}: Option '{words[-1]}' requires an argument. See `{called} --help`.", 2)
+
+
+def test_what_goes_wrong_inside_a_command_begins_with_its_name_too() -> None:
+    whole: Any = typer.main.get_command(app)
+    with pytest.raises(ConfigError) as wrong:
+        whole.main(["farmer", "show", "me"], prog_name="kalepool", standalone_mode=False)
+    said = _explain(wrong.value, "kalepool")
+    assert said is not None and said[0].startswith("kalepool farmer show: no pool here: ") and said[1] == 2
+
+
+def test_a_wrong_value_is_repeated_and_a_secret_key_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["kalepool", *words])
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().err
+
+    assert said("simulate", "--farmers", "0").startswith("kalepool simulate: Invalid value '0' for '--farmers': ")
+    for secret in (Keypair.random().secret, "kp_" + "x" * 43):
+        for words in (["compensation", "pay", secret], ["devnet", "--log-level", secret], [secret]):
+            assert secret not in (found := said(*words)) and "hidden" in found

@@ -29,7 +29,7 @@ async def test_a_task_that_loses_a_cancellation_ends_all_the_same() -> None:
 
     tasks = [asyncio.create_task(loses_the_first()), asyncio.create_task(fails_at_its_end())]
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await end_tasks(tasks)
     assert lost.is_set() and all(task.done() for task in tasks)
     await end_tasks([])

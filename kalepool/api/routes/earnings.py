@@ -74,7 +74,8 @@ class PayoutChange(Sent):
     )
     sign_in_token: Annotated[str, StringConstraints(max_length=4000)] | None = Field(
         default=None,
-        description="Of the old payout wallet, by SEP-10 (POST /auth): then the new one counts at once.",
+        description="Of the old payout wallet, by SEP-10 (POST /auth) or, for a contract, SEP-45 (POST "
+        "/auth/contracts): then the new one counts at once.",
     )
 
 
@@ -105,8 +106,6 @@ async def change_payouts(request: Request, caller: PaidMiner, body: PayoutChange
     wallet = None
     if body.payout_wallet is not None:
         wallet = require_destination(body.payout_wallet, body.payout_memo)
-        if wallet.is_contract:
-            raise ConflictError("miners are paid to an account, G… or M…, not to a contract")
     elif body.payout_memo is not None:
         raise ConflictError("a memo is set together with its payout_wallet")
     if wallet is not None:

@@ -29,7 +29,7 @@ from kalepool.api.sessions import AnyVisitor, PageForm
 from kalepool.api.typed import FormError, stroops_of
 from kalepool.chain import Destination, require_destination
 from kalepool.clock import steady_now
-from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.errors import InputError, NotFoundError
 from kalepool.marking import Sum
 from kalepool.services.keys import Role, add_own_key, own_keys
 from kalepool.services.mining import Mining, miners, payout_records, payout_wallets
@@ -219,8 +219,6 @@ async def change_wallet(request: Request, miner_id: UUID, caller: OwnMiner, form
 async def _change_wallet(request: Request, miner_id: UUID, form: PageForm) -> Response:
     ctx = context(request)
     wanted = require_destination(form.get("payout_wallet", "").strip(), form.get("payout_memo", "").strip() or None)
-    if wanted.is_contract:
-        raise ConflictError(mark("miners are paid to an account, G… or M…, not to a contract"))
     balance = await payout_records.balance(ctx.database, miner_id)
     old = balance["payout_wallet"]
     if (wanted.address, wanted.memo) == (old, balance["payout_memo"]):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
 from kalepool.api.auth import PaidMiner, Principal, bearer, costs, principal, record, require, still_valid
@@ -32,7 +32,7 @@ from kalepool.services.mining import Mining, miners
 from kalepool.services.mining.credits import credited_blocks
 from kalepool.services.mining.dealer import GivenJob, Rig
 from kalepool.services.mining.gate import BannedError, WaitError
-from kalepool.services.mining.service import Offer
+from kalepool.services.mining.service import Offer, Silence
 from kalepool.services.mining.solo import own_farmer
 
 router = APIRouter(prefix="/miner", tags=["miners"])
@@ -264,27 +264,43 @@ async def job(
     return _view(given) if given else Response(status_code=204)
 
 
+PING_SECONDS = 15.0
+"""Without news for so long a stream says that it is there: else it is taken for dead."""
+
+_FIELDS: dict[str, Any] = {name: {"type": "string"} for name in ("data", "event", "id")}
+_EVENTS = {"itemSchema": {"type": "object", "properties": _FIELDS | {"retry": {"type": "integer", "minimum": 0}}}}
+
+
 @router.get(
     "/jobs/stream",
     summary="Jobs as they come",
-    response_class=EventSourceResponse,
-    responses=JOB_PROBLEMS,
+    response_class=StreamingResponse,
+    responses=JOB_PROBLEMS | {200: {"content": {"text/event-stream": _EVENTS}}},
 )
-async def stream(request: Request, rig: CallersRig) -> AsyncIterator[ServerSentEvent]:
+async def stream(request: Request, rig: CallersRig) -> StreamingResponse:
     """Server-sent events: `job` with a job as JSON, now and at each change; `idle` when there is nothing to hash.
     `banned`, with a problem, is the last one. With a key that was ended no more are sent.
     """
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(request, rig), media_type="text/event-stream", headers=headers)
+
+
+async def _events(request: Request, rig: Rig) -> AsyncGenerator[str]:
+    # Thousands come back within a second: FastAPI's own events would take two tasks and two queues for each.
     try:
-        async with aclosing(_mining(request).jobs(rig)) as jobs:
+        async with aclosing(_mining(request).jobs(rig, PING_SECONDS)) as jobs:
             async for given in jobs:
+                if given is Silence.LASTS:  # asks nobody: it is to outlast a database that is away
+                    yield ": ping\n\n"
+                    continue
                 if not await still_valid(request):
                     return
                 if given is None:
-                    yield ServerSentEvent(event="idle", raw_data="{}")
+                    yield "event: idle\ndata: {}\n\n"
                 else:
-                    yield ServerSentEvent(event="job", id=given.job.job_id, raw_data=_view(given).model_dump_json())
+                    yield f"event: job\ndata: {_view(given).model_dump_json()}\nid: {given.job.job_id}\n\n"
     except BannedError as error:
-        yield ServerSentEvent(event="banned", raw_data=bytes(_wait_problem(error).response().body).decode())
+        yield f"event: banned\ndata: {bytes(_wait_problem(error).response().body).decode()}\n\n"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

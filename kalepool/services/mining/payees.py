@@ -59,8 +59,9 @@ def refusal(to: Destination | None, payee: Payee | None, stroops: int) -> PayeeE
     if to is None:
         return PayeeError("payout-wallet-missing", "no payout wallet is set: PATCH /miner/me")
     name = to.address
-    if to.account is None or payee is None or not payee.exists:
-        return PayeeError("payee-account-missing", f"{name} is not on the ledger")
+    if payee is None or not payee.exists:
+        reason = "payee-contract-missing" if to.is_contract else "payee-account-missing"
+        return PayeeError(reason, f"{name} is not on the ledger")
     if not payee.trusts:
         return PayeeError("payee-trustline-missing", f"{name} has no KALE trustline: add it")
     if not payee.authorised:
@@ -72,6 +73,14 @@ def refusal(to: Destination | None, payee: Payee | None, stroops: int) -> PayeeE
             "payee-memo-required", f"{name} takes nothing without a memo (SEP-29): set one, or an M… address"
         )
     return None
+
+
+def too_little(to: Destination | None, stroops: int, least_stroops: int) -> PayeeError | None:
+    """Why so much is not worth the call of a contract, which costs the pool many times a payment's fee; None: it is.
+    Pure."""
+    if to is None or not to.is_contract or stroops >= least_stroops:
+        return None
+    return PayeeError("contract-too-little", f"less than {least_stroops} stroops are not paid to a contract")
 
 
 def unsealed(custody: Custody, row: payout_wallets.Wallets) -> PayeeError | None:
@@ -97,13 +106,13 @@ def lies_down(to: Destination, error: PayeeError, due: MinerDue, least_stroops: 
 
 
 async def read_payees(ctx: Context, destinations: Sequence[Destination | None]) -> dict[str, Payee]:
-    """By their G… accounts. Raises ChainError."""
-    accounts = {to.account for to in destinations if to is not None and to.account is not None}
-    return await ctx.chain.read_payees(sorted(accounts))
+    """By who is credited: G… accounts, C… contracts. Raises ChainError."""
+    credited = {to.credited for to in destinations if to is not None}
+    return await ctx.chain.read_payees(sorted(credited))
 
 
 def payee_of(payees: dict[str, Payee], to: Destination | None) -> Payee | None:
-    return payees.get(to.account or "") if to is not None else None
+    return payees.get(to.credited) if to is not None else None
 
 
 def noted(miner_id: UUID, error: PayeeError | None) -> dict[str, Any]:

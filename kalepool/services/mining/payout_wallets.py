@@ -46,8 +46,8 @@ def changed(miner_id: UUID) -> WalletChangedError:
 
 
 async def miners_paid_to(database: Database, custody: Custody, wallet: str) -> list[UUID]:
-    """The miners that are paid to this account of their own. An exchange's, which is many people's, is nobody's
-    sign-in: none with a memo, or an M… address. Raises DatabaseError."""
+    """The miners that are paid to this account or contract of their own. An exchange's, which is many people's, is
+    nobody's sign-in: none with a memo, or an M… address. Raises DatabaseError."""
     rows = await database.fetch_all("select_miners_paid_to", wallet=wallet)
     return [row["miner_id"] for row in rows if is_sealed(custody, row)]
 
@@ -77,7 +77,7 @@ async def change(
         sealed, old = is_sealed(custody, row), row["payout_wallet"]
         if not sealed and (old is not None or row["next_wallet"] is not None or row["payout_seal"] is not None):
             raise changed(miner_id)
-        at_once = sealed if old is None else signed_by == Destination(old).account
+        at_once = sealed if old is None else signed_by is not None and signed_by == Destination(old).credited
         if at_once:
             new = {"payout_wallet": wallet.address, "payout_memo": wallet.memo}
         else:

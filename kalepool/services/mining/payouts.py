@@ -2,7 +2,8 @@
 
 A payout is claimed in the books before it is sent, and settled by the journal, so it is paid once, whatever dies in
 between. Payees are looked at first: one that cannot be paid waits with its reason, and the others are paid. Who wishes
-it is put its KALE down to be claimed where its wallet cannot take it: see claimables.py.
+it is put its KALE down to be claimed where its wallet cannot take it: see claimables.py. A contract is paid by
+`transfer` of the asset's, in a transaction of its own, from the pool's threshold on: a call costs more than a payment.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kalepool.actions import ActionName
 from kalepool.chain import CLAIMABLE_RESERVE_STROOPS, Destination, Share, Signer
 from kalepool.config import Settings
 from kalepool.database import Database, Session, new_id
-from kalepool.errors import ChainError, TransactionFailedError
+from kalepool.errors import AssetContractError, ChainError, TransactionFailedError
 from kalepool.policy import bookkeeping, paying
 from kalepool.policy.paying import PayoutReason, PayoutTerms
 from kalepool.services import postings
@@ -40,6 +41,7 @@ from kalepool.services.mining.payees import (
     payee_of,
     read_payees,
     refusal,
+    too_little,
     unsealed,
 )
 
@@ -80,6 +82,11 @@ class Begun:
     def to(self) -> Destination:
         return Destination(self.destination, self.memo)
 
+    @property
+    def goes_alone(self) -> bool:
+        """A memo is the whole transaction's, and a contract's call is its only operation."""
+        return self.memo is not None or self.to.is_contract
+
 
 def terms_of(settings: Settings) -> PayoutTerms:
     return PayoutTerms(settings.payout_threshold_stroops, settings.payout_days)
@@ -108,7 +115,7 @@ async def pay(ctx: Context) -> int:
             begun = await ctx.database.fetch_all("select_payouts_to_send", row=Begun)
             ready = await _payable(ctx, begun)
             await ctx.accounts.give_treasury(_reserve_of([each.until for each in ready]))
-            for batch in paying.batches([(each, each.memo is not None) for each in ready], MOST):
+            for batch in paying.batches([(each, each.goes_alone) for each in ready], MOST):
                 paid += await _send(ctx, treasury, batch)
             whole.note(claimed=claimed, sent=len(ready), paid=paid)
             if not claimed and not begun:
@@ -151,7 +158,11 @@ async def judged(
     refused: list[tuple[UUID, PayeeError]] = []
     for due, reason in wanted:
         to = due.destination
-        error = unsealed(ctx.custody, asdict(due)) or refusal(to, payee_of(payees, to), due.due_stroops)
+        error = (
+            unsealed(ctx.custody, asdict(due))
+            or refusal(to, payee_of(payees, to), due.due_stroops)
+            or too_little(to, due.due_stroops, ctx.settings.payout_threshold_stroops)
+        )
         if error is None:
             good.append(Wanted(due, reason, None))
         elif to is not None and (error := lies_down(to, error, due, ctx.settings.payout_threshold_stroops)) is None:
@@ -218,11 +229,11 @@ async def _payable(ctx: Context, begun: Sequence[Begun]) -> list[Begun]:
         if each.until is not None:
             error = None if error is None or error.reason in NO_LINE else error
         else:
-            account = each.to.account or ""
-            if error is None and room[account] < each.amount_stroops:  # two miners may have one wallet
+            credited = each.to.credited
+            if error is None and room[credited] < each.amount_stroops:  # two miners may have one wallet
                 error = PayeeError("payee-line-full", f"the trustline of {each.destination} has too little room")
             if error is None:
-                room[account] -= each.amount_stroops
+                room[credited] -= each.amount_stroops
         if error is None:
             ready.append(each)
         else:
@@ -255,6 +266,12 @@ async def _send(ctx: Context, treasury: Signer, batch: Sequence[Begun]) -> int:
         await _submit(ctx, treasury, batch)
     except TransactionFailedError as error:
         return await _without_the_bad(ctx, treasury, batch, error)
+    except AssetContractError as error:  # of a contract, which is paid alone
+        if error.number == BALANCE_TOO_LOW:
+            log.warning("payouts_wait", payouts=len(batch), code=error.code, reason=str(error))
+        else:
+            await _give_up(ctx.database, batch[0], PayeeError("payee-refused", str(error)))
+        return 0
     except ChainError as error:  # not known yet, or not sent: it goes on
         log.warning("payouts_wait", payouts=len(batch), code=error.code, reason=str(error))
         return 0
@@ -282,6 +299,10 @@ WAITING = {"PAYMENT_UNDERFUNDED", "CREATE_CLAIMABLE_BALANCE_UNDERFUNDED", "CREAT
 """The treasury has less KALE than its books say, which the next look at the chain finds, or too little XLM."""
 
 
+BALANCE_TOO_LOW = 10
+"""The same, of the asset's contract: nothing is wrong with who is paid."""
+
+
 async def _submit(ctx: Context, treasury: Signer, batch: Sequence[Begun]) -> None:
     items = [
         Item(
@@ -294,7 +315,18 @@ async def _submit(ctx: Context, treasury: Signer, batch: Sequence[Begun]) -> Non
         )
         for each in batch
     ]
-    shares = [Share(each.to, each.amount_stroops, each.until) for each in batch]
-    prepare = partial(ctx.chain.prepare_shares, treasury, shares, pool=ctx.accounts.payer)
+    pool, first = ctx.accounts.payer, batch[0]
+    if first.to.is_contract:
+        prepare = partial(
+            ctx.chain.prepare_payment,
+            treasury,
+            first.to,
+            kale_stroops=first.amount_stroops,
+            pool=pool,
+            action=ActionName.PAYOUT,
+        )
+    else:
+        shares = [Share(each.to, each.amount_stroops, each.until) for each in batch]
+        prepare = partial(ctx.chain.prepare_shares, treasury, shares, pool=pool)
     intent = Intent(ActionName.PAYOUT, None, items)
     await carry_within(ctx.journal, intent, prepare, ctx.settings.plant_timeout_seconds)

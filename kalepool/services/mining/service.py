@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -45,6 +46,12 @@ MOST_STREAMS = 4
 
 CROWDED_SECONDS = 5.0
 """When to come back where too many wait."""
+
+
+class Silence(Enum):
+    """A rig's job has been the same for a while."""
+
+    LASTS = "lasts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +188,9 @@ class Mining:
             rig.streams -= 1
             rig.seen_at = steady_now()
 
-    async def jobs(self, rig: Rig) -> AsyncGenerator[GivenJob | None]:
-        """The rig's job now and whenever it changes; None when there is nothing to hash. Raises BannedError."""
+    async def jobs(self, rig: Rig, silence_seconds: float | None = None) -> AsyncGenerator[GivenJob | Silence | None]:
+        """The rig's job now and whenever it changes; None when there is nothing to hash; Silence each time that has
+        been so for so many seconds. Raises BannedError."""
         rig.streams += 1
         told: str | None = ""
         try:
@@ -192,8 +200,9 @@ class Mining:
                 if rig.job_id != told:
                     told = rig.job_id
                     yield rig.given
-                else:
-                    await changed.wait()
+                    continue
+                while not await _happens(changed, silence_seconds):
+                    yield Silence.LASTS
         finally:
             rig.streams -= 1
             rig.seen_at = steady_now()
@@ -412,6 +421,15 @@ _REASONS = {
     ShareOutcome.LOW_DIFFICULTY: "the hash is not below the target of the job",
     ShareOutcome.MALFORMED: "the nonce is not a decimal number of 64 bits",
 }
+
+
+async def _happens(event: asyncio.Event, seconds: float | None) -> bool:
+    """Whether it does within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 async def _keep_up(loop: Callable[[], Awaitable[None]]) -> None:

@@ -35,7 +35,6 @@ async def said(*command: Path | str, folder: Path, **secrets: str) -> list[str]:
 
 @pytest.mark.skipif(not clients.READY.exists(), reason="no generators of clients: `make generators`")
 @pytest.mark.slow(30, "both clients are generated and compiled")
-@pytest.mark.timeout(300)
 async def test_generated_clients_compile_and_carry_a_share_and_a_withdrawal(farm, tmp_path: Path) -> None:
     await asyncio.to_thread(clients.main, str(tmp_path))
     wallet = await add_wallet(farm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -95,16 +96,21 @@ async def test_heads_and_bodies_that_dribble_are_cut_off(start, monkeypatch: pyt
     post = b"POST /miner/register HTTP/1.1\r\nHost: pool\r\nContent-Type: application/json\r\n"
     whole = b"GET /info HTTP/1.1\r\nHost: pool\r\n\r\n"
     attacks = {
-        "nothing at all": (b"", b"", b"408"),
-        "a head, line by line": (head, b"X-a: b\r\n", b"408"),
-        "a second head": (whole + head, b"X-a: b\r\n", b"408"),
-        "a body, byte by byte": (post + b"Content-Length: 1000\r\n\r\n", b"x", b"408"),
-        "a body in chunks": (post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", b"408"),
+        "nothing at all": (b"", b"", b""),
+        "a head, line by line": (b"", head, b"X-a: b\r\n"),
+        "a second head": (whole, head, b"X-a: b\r\n"),
+        "a body, byte by byte": (b"", post + b"Content-Length: 1000\r\n\r\n", b"x"),
+        "a body in chunks": (b"", post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     }
     async with start() as served, served.client("127.0.0.9") as honest:
 
-        async def dribble(first: bytes, again: bytes) -> bytes:
+        async def dribble(whole: bytes, first: bytes, again: bytes) -> bytes:
             reader, writer = await served.connect()
+            if whole:  # answered before more is begun: an answer that is under way when time is up is broken off
+                writer.write(whole)
+                answered = await reader.readuntil(b"\r\n\r\n")
+                [length] = re.findall(rb"(?i)content-length: (\d+)", answered)
+                await reader.readexactly(int(length))
             writer.write(first)
             answer = asyncio.create_task(ended(reader))
             while not answer.done():
@@ -115,13 +121,13 @@ async def test_heads_and_bodies_that_dribble_are_cut_off(start, monkeypatch: pyt
             writer.close()
             return await answer
 
-        tries = [asyncio.create_task(dribble(*attack[:2])) for attack in attacks.values() for _ in range(5)]
+        tries = [asyncio.create_task(dribble(*attack)) for attack in attacks.values() for _ in range(5)]
         await asyncio.sleep(0.3)
         assert (await honest.get("/info")).status_code == 200
         answers = await asyncio.gather(*tries)
         for number, answer in enumerate(answers):
             name = list(attacks)[number // 5]
-            assert attacks[name][2] in answer, (name, answer)
+            assert answer.startswith(b"HTTP/1.1 408 "), (name, answer)
             assert b"urn:kalepool:problem:request-timeout" in answer, name
         # who waits between two whole requests is not cut off
         for _ in range(2):

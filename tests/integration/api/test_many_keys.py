@@ -75,7 +75,7 @@ async def test_a_farmers_balances_are_asked_for_once_a_ledger(api, monkeypatch: 
     assert 1 <= reads() <= 2 + lasted + chain.newest_ledger - first
     assert answers[0].json()["balances"] is None
     await chain.fund(made.farmer.custodial_wallet)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await api.pooler.get(path)).json()["balances"] is None:
             await farm.wait_ledger()
 

@@ -101,7 +101,7 @@ async def test_a_block_turns_over_under_it(farm) -> None:
         begun = asyncio.get_running_loop().time()
         tell_to_stop(server)
         await desk.shows("#link", "connection lost")
-        assert asyncio.get_running_loop().time() - begun < 5
+        assert asyncio.get_running_loop().time() - begun < 15
         assert await desk.page.title() == "Connection lost · kalepool"
         await desk.shows("#gone", "Connection lost What is shown was read at")
         await desk.shows("#gone", "when it was: Starting. It may be over.")
@@ -208,8 +208,10 @@ async def test_news_that_stay_away_are_not_shown_as_news(farm) -> None:
         await window.shows("#link", "live")
         await window.shows("#verdict", "Starting")
         await farm.rows("ALTER TABLE block_plans RENAME TO gone")
-        await asyncio.sleep(3 * TICK_SECONDS)
-        before = await window.page.evaluate("readAt")
+        before, now = None, await window.page.evaluate("readAt")
+        while now != before:  # what was on its way still comes
+            await asyncio.sleep(2 * TICK_SECONDS)
+            before, now = now, await window.page.evaluate("readAt")
         await window.page.clock.fast_forward(11_000)
         await window.shows("#link", "no news; this is from ")
         await window.shows("#gone", "The pool gives no news")

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from stellar_sdk import Keypair
 
+from kalepool.chain import Status
 from kalepool.custody import Binding
 from kalepool.services.farming import plant
 from kalepool.services.keys import Role, create_key
@@ -257,17 +258,19 @@ async def test_a_pool_that_runs_out_of_xlm_is_not_well(api) -> None:
         while ctx.accounts.treasury is None:  # noqa: ASYNC110  nothing says so
             await asyncio.sleep(0.05)
     address = ctx.accounts.payer.public_key
-    account = (await chain.read_accounts([address]))[address]
     async with chain.pool_lock:
+        account = (await chain.read_accounts([address]))[address]
         prepared = await chain.prepare_payment(
             ctx.accounts.payer,
             ISSUER.public_key,
             native_stroops=account.spendable_stroops - 5_000_000,
             deadline=await chain.now() + timedelta(seconds=30),
         )
-        await chain.submit(prepared)
+        assert (await chain.submit(prepared)).status is Status.APPLIED
     await ctx.accounts.ensure()
-    answer = await until(api.anybody, "/health", lambda answer: answer.status_code == 503)
+    answer = await until(  # a part that is slow to answer makes 503 as well
+        api.anybody, "/health", lambda answer: answer.json()["components"]["accounts"]["state"] == "waiting"
+    )
+    assert answer.status_code == 503
     part = answer.json()["components"]["accounts"]
-    assert part["state"] == "waiting"
     assert re.fullmatch(rf"send 0\.\d+ XLM to the pool's account {address}", part["detail"])

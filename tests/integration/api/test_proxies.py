@@ -17,15 +17,11 @@ import httpx2
 import pytest
 
 from tests.integration.api.test_connections import serving, until
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def listens(port: int) -> bool:

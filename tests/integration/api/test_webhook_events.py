@@ -94,7 +94,7 @@ async def test_all_that_happens_is_told_as_the_api_shows_it(api) -> None:
         assert {row["type"] for row in rows} == set(types)
         again = await operator.post(f"{deliveries}/{data_id(found['payout'])}/again")
         assert again.json()["status"] == "waiting"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while receiver.types().count("payout") < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert (await operator.post(f"{deliveries}/{UUID(int=1)}/again")).status_code == 404

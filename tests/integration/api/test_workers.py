@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,10 +26,11 @@ from kalepool.services.keys import Role, create_key
 from kalepool.up.workers import ROOM_SECONDS
 from kernels import find
 from tests.integration.mining.conftest import make_field
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
-GO_ON_SECONDS = 5.0
+GO_ON_SECONDS = 15.0
 """Within which miners go on elsewhere."""
 
 
@@ -78,8 +78,7 @@ class Workers:
 
 @asynccontextmanager
 async def workers(settings, folder: Path, count: int = 3) -> AsyncIterator[Workers]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     environment = os.environ | settings.as_environment() | {"KALEPOOL_API_PORT": str(port), "KALEPOOL_ENV_FILE": ""}
     log = folder / "workers.log"
     arguments = [sys.executable, "-m", "kalepool", "api", "--workers", str(count)]

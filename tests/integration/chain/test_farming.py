@@ -433,7 +433,7 @@ async def test_what_a_full_ledger_asks_for_is_bid_at_once(village: Village):
     trying = asyncio.create_task(
         chain.submit_retrying(prepare, deadline=deadline, record=journal.record, close=journal.close)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await refused.wait()  # no ledger closes before
     assert (await village.drive(trying)).status is Status.APPLIED
     first, second = journal.prepared

@@ -13,7 +13,7 @@ from kalepool.cluster.fleet import RayFleet, connect
 from kalepool.cluster.members import Cluster, FalseReportError, WorkerError
 from kalepool.cluster.messages import MOST_BYTES
 
-pytestmark = [pytest.mark.anyio, pytest.mark.ray, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.anyio, pytest.mark.ray]
 
 
 def changed_worker(taken: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -19,6 +18,7 @@ from kalepool.database import Database, new_id
 from kalepool.notices import Channel, FarmerNotice, ShareNotice, tell
 from kalepool.protocol.model import Block
 from kalepool.services import poolers
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -27,15 +27,14 @@ MALFORMED = ('{"block_index": ', "[" * 7000, '{"pooler_id": 1}', "-1")
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def test_malformed_notices_are_said_and_the_coordinator_goes_on(database: Database, database_url: str) -> None:
     pooler = await poolers.add_pooler(database, "ours", 100)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = Settings.load(
         network="devnet",
         rpc_url="http://127.0.0.1:9",  # neither chain nor API: nothing here needs them
@@ -54,7 +53,7 @@ async def test_malformed_notices_are_said_and_the_coordinator_goes_on(database: 
                 return [entry["channel"] for entry in logs if entry["event"] == "notice_malformed"]
 
             async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while set(said()) != HEARD:  # until it listens on both
                         for channel in Channel:
                             await connection.execute("SELECT pg_notify(%s, 'x')", (channel,))

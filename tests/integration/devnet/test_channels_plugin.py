@@ -97,7 +97,7 @@ async def test_it_pays_for_what_it_is_given_and_follows_it(devnet: RunningDevnet
         answer = await ask(devnet, {"xdr": envelope, "skipWait": True}, path=path)
         assert answer["data"]["status"] == "pending" and answer["data"]["hash"] is None
     name = answer["data"]["transactionId"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (found := (await ask(devnet, {"getTransaction": {"transactionId": name}}))["data"])["status"] in (
             "submitted",
             "pending",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ from kalepool.services.keys import Role, create_key
 from kalepool.services.mining import credits, miners
 from kernels import Template, find
 from tests.integration.mining.conftest import CUSTODY
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -237,6 +239,59 @@ async def test_shares_one_or_many_and_the_same_again(pool: Pool):
         assert rate["hashes_per_second"] == pytest.approx(2 * MIN_DIFFICULTY / 60)
         assert 0 < rate["low"] < rate["hashes_per_second"] < rate["high"]
         assert [rig["name"] for rig in me["rigs"]] == [""]
+
+
+async def test_a_stream_without_news_says_that_it_is_there(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    """Else who follows it takes it for dead. Its pings are no job told again, and ask no database."""
+    monkeypatch.setattr("kalepool.api.routes.miner.PING_SECONDS", 0.2)
+    async with await pool.miner() as miner, miner.stream("GET", "/miner/jobs/stream") as stream:
+        assert (stream.headers["cache-control"], stream.headers["x-accel-buffering"]) == ("no-cache", "no")
+        lines: list[str] = []
+
+        async def refused(*_: object) -> bool:
+            raise AssertionError("a ping asked whose the key is")
+
+        async with asyncio.timeout(10):
+            async for line in stream.aiter_lines():
+                lines.append(line)
+                if line == ": ping":
+                    monkeypatch.setattr("kalepool.api.routes.miner.still_valid", refused)
+                if lines.count(": ping") == 3:
+                    break
+    told = [line.partition(":")[0] for line in lines if line and line != ": ping"]
+    assert told == ["event", "data", "id"]
+
+
+async def test_who_reads_no_more_and_breaks_off_is_not_counted_as_there(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Four streams of a rig may be open: those that are gone must not shut out the next, nor fill the log."""
+    monkeypatch.setattr("kalepool.api.routes.miner.PING_SECONDS", 0)
+    host, _, port = pool.url.removeprefix("http://").partition(":")
+    async with await pool.miner() as miner:
+        head = f"GET /miner/jobs/stream HTTP/1.1\r\nHost: x\r\nAuthorization: {miner.headers['Authorization']}\r\n\r\n"
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.sendall(head.encode())
+        async with asyncio.timeout(10):
+            while not (rigs := [rig for rig in pool.app.state.mining.dealer.rigs.values() if rig.streams]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            open_: list[Any] = list(pool.server.server_state.connections)
+            [connection] = [each for each in open_ if not each.cycle.response_complete]
+            connection.transport.set_write_buffer_limits(1 << 12)
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            while not connection.flow.write_paused:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    [rig] = rigs
+    gc.disable()
+    try:
+        async with asyncio.timeout(5):
+            while rig.streams:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+    assert not [record for record in caplog.records if record.exc_info], caplog.text
 
 
 async def test_shares_go_past_the_routing_and_everything_else_through_it(pool: Pool, monkeypatch: pytest.MonkeyPatch):
@@ -464,8 +519,7 @@ async def test_a_setting_changes_no_past_blocks_credits(field, database: Databas
 async def test_the_client_survives_kill_9_of_the_pool(field, database: Database, database_url: str, tmp_path: Path):
     """`kalepool mine` as a user starts it, against `kalepool api` as an operator does."""
     await field.open_block(41)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("KALEPOOL_", "DATABASE_"))}
     environment = clean | {
         "KALEPOOL_DATABASE_URL": database_url,
@@ -485,35 +539,40 @@ async def test_the_client_survives_kill_9_of_the_pool(field, database: Database,
         return subprocess.Popen([*python, "api"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def until_shares(block: int, count: int) -> None:
-        async with asyncio.timeout(40):
-            while True:
-                [(shares,)] = await field.execute("SELECT count(*) FROM shares WHERE block_index = %s", block)
-                if shares >= count:
-                    return
-                await asyncio.sleep(0.1)
+        while True:
+            [(shares,)] = await field.execute("SELECT count(*) FROM shares WHERE block_index = %s", block)
+            if shares >= count:
+                return
+            assert mine.poll() is None, said.read_text()
+            await asyncio.sleep(0.1)
 
     api = start_api()
     options = ["--url", f"http://127.0.0.1:{port}", "--threads", "1", "--rig", "r"]
-    mine = subprocess.Popen(  # noqa: ASYNC220
-        [*python, "mine", *options], env=clean | {"KALEPOOL_API_KEY": key}, stdout=subprocess.PIPE, text=True
-    )
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        mine = subprocess.Popen(  # noqa: ASYNC220
+            [*python, "mine", *options], env=clean | {"KALEPOOL_API_KEY": key, "PYTHONUNBUFFERED": "1"}, stdout=output
+        )
     try:
-        await until_shares(41, 2)
+        async with asyncio.timeout(180):
+            await until_shares(41, 2)
+            api.kill()
+            api.wait()
+            while "no connection to the pool" not in said.read_text():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await field.open_block(42)
+            api = start_api()
+            await until_shares(42, 2)
+        mine.send_signal(signal.SIGINT)
+        mine.wait(60)
+    finally:  # whatever became of the miner, nothing is left behind
+        mine.kill()
+        mine.wait()
         api.kill()
         api.wait()
-        await field.open_block(42)
-        api = start_api()
-        await until_shares(42, 2)
-    finally:
-        mine.send_signal(signal.SIGINT)
-        try:
-            output = mine.communicate(timeout=15)[0]
-        finally:  # whatever became of the miner, nothing is left behind
-            mine.kill()
-            api.terminate()
-            api.wait()
+    output = said.read_text()
     assert mine.returncode == 0, output
-    assert "no connection to the pool" in output and "accepted" in output and key not in output
+    assert "accepted" in output and key not in output
     counts = await field.execute(
         "SELECT sum(shares), (SELECT count(*) FROM shares) FROM share_counts WHERE outcome = 'accepted'"
     )

@@ -68,7 +68,7 @@ async def two(field, database_url: str, tmp_path: Path) -> AsyncIterator[tuple[S
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(serving(settings))
         second = await stack.enter_async_context(serving(settings))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (first.app.state.peers.siblings.others and second.app.state.peers.siblings.leader):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         yield first, second
@@ -184,7 +184,7 @@ async def test_who_is_told_that_another_leads_ends(field, database: Database, da
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid() "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not woken.server.should_exit:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert woken.server.has_failed

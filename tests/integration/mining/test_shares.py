@@ -195,6 +195,7 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
     rig = await mining.claim_rig(miner_id, "a", hashes_per_second=1e9)
     await given_job(mining, rig)
     now = datetime.now(UTC)
+    rig.pace = replace(rig.pace, since_at=now - timedelta(seconds=50))
     rig.streams += 1  # as an open stream
     mining.dealer.places = {}
     mining.dealer.deal(now)
@@ -203,9 +204,9 @@ async def test_a_pause_does_not_make_a_miner_slow(mining: Mining, field, miner_i
     while rig.given is None:
         await rig.changed.wait()
     before = rig.pace
-    mining.dealer.adjust_paces(datetime.now(UTC) + timedelta(seconds=59))
+    mining.dealer.adjust_paces(now + timedelta(seconds=30))
     assert rig.pace == before
-    mining.dealer.adjust_paces(datetime.now(UTC) + timedelta(seconds=61))
+    mining.dealer.adjust_paces(before.since_at + timedelta(seconds=61))
     assert rig.pace.difficulty < before.difficulty, "silence does"
 
 
@@ -215,7 +216,7 @@ async def test_what_a_worker_found_moves_miners_on(mining: Mining, field, databa
     farmer_id = given.place.farmer_id
     await database.notify("shares", "not JSON")
     following = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while following is None:  # told again until the pool listens, which it may not do yet
             await tell(database, ShareNotice(41, field.pooler_id, farmer_id, nonce=1, zeros=5, searcher=1))
             following = await mining.next_job(rig, given.job.job_id, 0.2)
@@ -258,7 +259,7 @@ async def test_more_shares_than_anybody_may_bring(database: Database, field, set
         await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonce)) for nonce in nonces[:10]])
         with pytest.raises(SlowedError) as slowed:
             await mining.take_shares(miner_id, [Offer(given.job.job_id, str(nonces[10]))])
-        assert 5 < slowed.value.retry_after_seconds <= 6
+        assert 0 < slowed.value.retry_after_seconds <= 6
 
 
 async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordinator_says_so(
@@ -275,7 +276,7 @@ async def test_a_block_that_is_past_gives_no_jobs_and_no_credit_while_no_coordin
     mining.dealer.places.clear()  # what this process counted itself goes before what the database says now
     await field.execute("NOTIFY blocks")
     rig.streams += 1  # as an open stream
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while rig.given is not None:
             changed = rig.changed
             await changed.wait()

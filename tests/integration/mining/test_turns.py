@@ -145,7 +145,7 @@ async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database
     async with Mining.open(database, settings) as mining:
 
         async def served(wanted: set[UUID]) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while set(mining.dealer.places) != wanted:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
@@ -166,7 +166,7 @@ async def test_nobody_hashes_for_whom_the_plan_leaves_out(field: Field, database
         await served(left_out | set(planted))
         # What all are raised to is heard of as well.
         await field.execute("UPDATE block_plans SET least_zeros = 5")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while {place.least_zeros for place in mining.dealer.places.values()} != {5}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         for place in mining.dealer.places.values():

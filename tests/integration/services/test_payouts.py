@@ -8,11 +8,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from stellar_sdk import Keypair, Operation
+from stellar_sdk import Keypair, Operation, StrKey
 from stellar_sdk.operation import AccountMerge, ChangeTrust, ManageData
 
 from kalepool.chain import Destination, Status, building
-from kalepool.errors import KalepoolError
+from kalepool.errors import AssetContractError, KalepoolError
 from kalepool.services import leaving, postings, upkeep, withdrawals
 from kalepool.services.books import collecting, held, ledgers
 from kalepool.services.books.held import BooksOffError
@@ -84,7 +84,7 @@ async def credited(farm, *amounts: int, wallets: list[Keypair] | None = None) ->
     assert treasury is not None
     if sum(amounts):
         await farm.give(treasury.public_key, sum(amounts))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         # An API's own look beside this one may have begun a ledger earlier.
         while await right(farm):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -247,6 +247,82 @@ async def test_a_fee_is_collected_once_wherever_the_process_dies(farm, point: st
         await collecting.collect_from(ctx, [one.farmer_id])
         assert await kale_of(farm, Keypair.from_public_key(treasury.public_key)) == [fees]
         assert await right(farm) == []
+
+
+async def paid_by_contract(farm, made: tuple[UUID, Keypair], to: str) -> None:
+    """The miner's wallet is a contract from now on, by word of the old one."""
+    wallets = (farm.ctx.database, farm.ctx.custody, farm.settings)
+    await payout_wallets.change(*wallets, made[0], Destination(to), signed_by=made[1].public_key)
+
+
+async def kept_for(farm, contract: str) -> int:
+    return (await farm.ctx.chain.read_kale([contract]))[contract]
+
+
+@pytest.mark.parametrize("point", ["claim", "before send", "after send", "before settle"])
+async def test_a_contract_is_paid_once_wherever_the_process_dies(farm, point: str, monkeypatch) -> None:
+    [made] = await credited(farm, 30 * KALE)
+    contract = farm.settings.chain.tractor_id
+    await paid_by_contract(farm, made, contract)
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            arm_payment(farm, point, patch)
+            with pytest.raises(CrashError):
+                await payouts.pay(farm.ctx)
+        ctx = await farm.restart(stack)
+        await ctx.accounts.ensure()
+        await ctx.accounts.ensure_treasury()
+        await farm.wait_ledger()
+        await recover(ctx.journal)
+        await ctx.accounts.ensure()
+        await payouts.pay(ctx)
+        await payouts.pay(ctx)
+        assert await kept_for(farm, contract) == 30 * KALE
+        assert await farm.rows("SELECT count(*) FROM payouts WHERE closed_at IS NULL") == [(0,)]
+        assert await right(farm) == []
+
+
+async def test_contracts_are_paid_alone_and_what_is_none_waits(farm) -> None:
+    made = await credited(farm, 20 * KALE, 21 * KALE, 22 * KALE, 23 * KALE, KALE)
+    contract, nobody = farm.settings.chain.tractor_id, StrKey.encode_contract(bytes(32))
+    for each, to in ((made[0], contract), (made[1], contract), (made[2], nobody), (made[4], contract)):
+        await paid_by_contract(farm, each, to)
+    farm.ctx.settings = farm.settings.model_copy(update={"payout_days": 0.0})  # an account would be paid the least
+    assert await payouts.pay(farm.ctx) == 3
+    assert await kept_for(farm, contract) == 41 * KALE and await kale_of(farm, made[3][1]) == [23 * KALE]
+    assert await farm.rows("SELECT count(*) FROM submissions WHERE action = 'payout'") == [(3,)]
+    codes = dict(await farm.rows("SELECT name, payout_code FROM miners WHERE payout_code IS NOT NULL"))
+    assert codes == {"m2": "payee-contract-missing", "m4": "contract-too-little"}
+    assert await right(farm) == []
+
+    # Whose wallet is a contract signs with that: no account's word moves it at once, and nobody's does not.
+    wallets, other = (farm.ctx.database, farm.ctx.custody, farm.settings), Destination(made[0][1].public_key)
+    for word in (None, other.address):
+        await payout_wallets.change(*wallets, made[0][0], other, signed_by=word)
+        assert (await payout_records.balance(farm.ctx.database, made[0][0]))["payout_wallet"] == contract, word
+    await payout_wallets.change(*wallets, made[0][0], other, signed_by=contract)
+    assert (await payout_records.balance(farm.ctx.database, made[0][0]))["payout_wallet"] == other.address
+
+
+async def test_a_contract_that_refuses_is_not_tried_again_and_again(farm, monkeypatch) -> None:
+    [made] = await credited(farm, 20 * KALE)
+    await paid_by_contract(farm, made, farm.settings.chain.tractor_id)
+
+    async def refuse(number: int) -> int:
+        async def prepare(*_, **__) -> None:
+            raise AssetContractError(number)
+
+        await farm.rows("UPDATE miners SET payout_retry_at = NULL")
+        with monkeypatch.context() as patch:
+            patch.setattr(farm.ctx.chain, "prepare_payment", prepare)
+            return await payouts.pay(farm.ctx)
+
+    assert await refuse(10) == 0
+    assert await farm.rows("SELECT count(*) FROM payouts WHERE closed_at IS NULL") == [(1,)], "the treasury's lack"
+    assert await refuse(11) == 0
+    assert await farm.rows("SELECT code FROM payouts") == [("payee-refused",)]
+    assert (await payout_records.balance(farm.ctx.database, made[0]))["due_stroops"] == 20 * KALE
+    assert await right(farm) == []
 
 
 async def test_who_cannot_be_paid_waits_with_its_reason_and_the_others_are_paid(farm) -> None:

@@ -17,6 +17,7 @@ from kalepool.api.webhook_shapes import shaped
 from kalepool.custody import rotate
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, NotFoundError
+from kalepool.policy.delivering import PATIENCE_SECONDS
 from kalepool.services import outgoing, retention, webhooks
 from kalepool.services.keys import Role, create_key
 from kalepool.services.outgoing import INNER
@@ -189,7 +190,7 @@ async def test_a_receiver_that_never_answers_holds_up_nobody(
         for index in range(5):
             await open_blocks(farm, index)
             await hooks.look()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(0.8 * PATIENCE_SECONDS):
                 while len(well.taken) <= index:
                     await hooks.send_due()
                     await asyncio.sleep(0.01)

@@ -207,3 +207,16 @@ def test_the_price_of_a_kale_is_that_of_the_pools_reserves() -> None:
     assert key.liquidity_pool_id.pool_id.hash == hashlib.sha256(parameters.to_xdr_bytes()).digest()
     assert entries.pool_price(liquidity_pool(4_000 * 10**7, 1_000_000 * 10**7)) == 0.004
     assert entries.pool_price(liquidity_pool(0, 10**7)) is None is entries.pool_price(liquidity_pool(10**7, 0))
+
+
+def test_what_a_contract_can_be_paid() -> None:
+    kept = data_entry(
+        scval.to_vec([scval.to_symbol("Balance"), scval.to_address(CONTRACT)]),
+        scval.to_struct({"amount": scval.to_int128(5), "authorized": scval.to_bool(False)}),
+    )
+    there = instance({})
+    assert not entries.contract_payee(None, None).exists
+    fresh = entries.contract_payee(there, None)
+    assert fresh.exists and fresh.trusts and fresh.authorised and fresh.room_stroops == entries.MOST_HELD
+    frozen = entries.contract_payee(there, kept)
+    assert (frozen.authorised, frozen.room_stroops) == (False, entries.MOST_HELD - 5)

@@ -323,7 +323,7 @@ async def test_it_stays_unknown_when_no_ledger_closes_and_its_account_is_not_use
         await asyncio.sleep(0.2)
         assert not lent.done()
         world.stuck = False
-        assert await asyncio.wait_for(lent, 5) > 101
+        assert await asyncio.wait_for(lent, 30) > 101
 
 
 async def test_a_cancelled_submission_leaves_its_account_unsettled(world: World, network: Network):
@@ -334,7 +334,7 @@ async def test_a_cancelled_submission_leaves_its_account_unsettled(world: World,
         await world.was_sent.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await asyncio.wait_for(chain.settle(SOURCE.public_key), 5)
+        await asyncio.wait_for(chain.settle(SOURCE.public_key), 30)
         assert world.sequence > 103
 
 

@@ -10,7 +10,7 @@ import pytest
 from kalepool.cluster import fleet
 from kalepool.errors import ConfigError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)

@@ -228,7 +228,7 @@ async def test_a_fleet_that_is_gone_for_good_ends_the_run_at_once() -> None:
             raise FleetLostError("its only node has died")
 
     with pytest.raises(FleetLostError):
-        await asyncio.wait_for(Running(Gone()).cluster.run(), 5)
+        await asyncio.wait_for(Running(Gone()).cluster.run(), 30)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from kalepool.coordinator.watch import ChainWatch
 from kalepool.errors import RpcUnavailableError
 from kalepool.protocol.model import Block
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BLOCK = Block(int(NOW.timestamp()), 0, 0, 0, 10, 0, 6, bytes([7]) * 32, 0, 10)
@@ -74,7 +74,7 @@ async def test_the_last_block_is_final_only_when_it_was_read_as_it_ended(monkeyp
     monkeypatch.setattr(watch_module, "RETRY_SECONDS", 0.01)
     chain, told = Played(), []
     state = State(block_seconds=300, nominal_ledger_seconds=LEDGER_SECONDS)
-    async with watching(chain, state, told), asyncio.timeout(5):
+    async with watching(chain, state, told), asyncio.timeout(30):
         await until(lambda: bool(told))
         assert told == [None]  # evicted: there is nothing to read, and it is not asked for again
         chain.answers, chain.index = False, 8

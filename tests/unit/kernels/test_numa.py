@@ -95,7 +95,7 @@ def test_it_stops_when_it_is_told_to(node: NodeProcess) -> None:
     began = time.monotonic()
     with pytest.raises(SearchStoppedError) as stopped:
         node.call(1, "find", TEMPLATE, 0, 2**40, 1, stop=stop, backend="python")
-    assert 0.2 <= time.monotonic() - began < 5 and stopped.value.progress.tried > 0
+    assert 0.2 <= time.monotonic() - began < 30 and stopped.value.progress.tried > 0
     answer, _ = node.call(1, "search_until", TEMPLATE, 0, 10, backend="python")
     assert answer.tried == 10, "the next call is not stopped by the last one's"
 

@@ -35,7 +35,7 @@ async def test_it_is_told_to_end(windows: bool, number: signal.Signals, monkeypa
     try:
         platforms.on_end(loop, told.set)
         os.kill(os.getpid(), number)
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(told.wait(), 30)
     finally:
         for each, handler in before.items():
             loop.remove_signal_handler(each)
