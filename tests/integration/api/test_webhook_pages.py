@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from uuid import UUID
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_a_miner_s_webhook_from_its_making_to_its_end(
         await browser.send(f"{path}/pause", {"paused": "yes"}, page=home)
         refused = await browser.send(f"{path}/test", {}, page=home)
         assert refused.status_code == 409 and "resume it first" in refused.text
-        made = await create_key(api.farm.ctx.database, Role.MINER, subject_id=page.rpartition("/")[2])
+        made = await create_key(api.farm.ctx.database, Role.MINER, subject_id=UUID(page.rpartition("/")[2]))
         await api.client(made.key).delete(f"/keys/{made.key_id}")
         await browser.send(f"{path}/pause", {"paused": "no"}, page=home)
         await come(receiver, 2)
