@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -62,18 +62,21 @@ class EventType(StrEnum):
     KEY_ENDED = "key.ended"
 
 
+FarmersOwn = Literal[
+    EventType.PLANTING,
+    EventType.HARVEST,
+    EventType.STAKE_LOST,
+    EventType.WITHDRAWAL,
+    EventType.WITHDRAWAL_REFUSED,
+    EventType.FARMER_LEFT,
+    EventType.KEY_ENDED,
+]
+MinersOwn = Literal[EventType.PAYOUT, EventType.PAYOUT_REFUSED, EventType.KEY_ENDED]
+
 OWN_TYPES: dict[Role, tuple[EventType, ...]] = {
     Role.OPERATOR: tuple(EventType),
-    Role.FARMER: (
-        EventType.PLANTING,
-        EventType.HARVEST,
-        EventType.STAKE_LOST,
-        EventType.WITHDRAWAL,
-        EventType.WITHDRAWAL_REFUSED,
-        EventType.FARMER_LEFT,
-        EventType.KEY_ENDED,
-    ),
-    Role.MINER: (EventType.PAYOUT, EventType.PAYOUT_REFUSED, EventType.KEY_ENDED),
+    Role.FARMER: get_args(FarmersOwn),
+    Role.MINER: get_args(MinersOwn),
 }
 """Whose webhook is told of what."""
 

@@ -18,7 +18,7 @@ from kalepool.api.paging import Page, Paging, next_cursor
 from kalepool.api.problems import documented
 from kalepool.services import webhooks
 from kalepool.services.keys import Role
-from kalepool.services.webhooks import MOST_CHARACTERS, DeliveryStatus, EventType, Keeper
+from kalepool.services.webhooks import MOST_CHARACTERS, DeliveryStatus, EventType, FarmersOwn, Keeper, MinersOwn
 
 router = APIRouter()
 
@@ -67,7 +67,23 @@ class WebhookOrder(Sent):
 
     url: WebhookAddress
     types: Annotated[list[EventType], Field(max_length=len(EventType))] = Field(
-        default=[], description="What it is told of; everything that is the caller's to know where none is named."
+        default=[], description="What it is told of; everything where none is named."
+    )
+
+
+class FarmerWebhookOrder(WebhookOrder):
+    """A farmer's own webhook to be made."""
+
+    types: Annotated[list[FarmersOwn], Field(max_length=len(EventType))] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=[], description="What it is told of; all of these where none is named."
+    )
+
+
+class MinerWebhookOrder(WebhookOrder):
+    """A miner's own webhook to be made."""
+
+    types: Annotated[list[MinersOwn], Field(max_length=len(EventType))] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=[], description="What it is told of; all of these where none is named."
     )
 
 
@@ -118,7 +134,9 @@ async def of_farmer(request: Request, farmer_id: UUID, caller: SignedIn) -> Keep
     return Keeper(Role.FARMER, (await visible_farmer(request, caller, farmer_id)).farmer_id)
 
 
-def offer(prefix: str, tag: str, whose: Callable[..., Awaitable[Keeper]], *refusals: int) -> None:
+def offer(
+    prefix: str, tag: str, whose: Callable[..., Awaitable[Keeper]], order: type[WebhookOrder], *refusals: int
+) -> None:
     """The operations on an audience's webhooks. refusals: statuses that finding out whose they are may end with."""
     kept = Depends(whose)
 
@@ -131,12 +149,15 @@ def offer(prefix: str, tag: str, whose: Callable[..., Awaitable[Keeper]], *refus
         found = await webhooks.all_webhooks(context(request).database, keeper)
         return WebhookList(items=[WebhookView.model_validate(each) for each in found])
 
-    @router.post(prefix, summary="Make a webhook", tags=[tag], status_code=201, responses=told(409, 413))
     async def add_webhook(request: Request, body: WebhookOrder, keeper: Keeper = kept) -> NewWebhookView:
         """It is told of what happens from now on. 409 `too-many-webhooks`."""
         ctx = context(request)
         new = await webhooks.add(ctx.database, ctx.custody, ctx.settings, keeper, body.url, body.types)
         return NewWebhookView(webhook_id=new.webhook_id, secret=new.secret)
+
+    add_webhook.__annotations__["body"] = order
+    made = router.post(prefix, summary="Make a webhook", tags=[tag], status_code=201, responses=told(409, 413))
+    made(add_webhook)
 
     one = f"{prefix}/{{webhook_id}}"
 
@@ -185,6 +206,6 @@ def offer(prefix: str, tag: str, whose: Callable[..., Awaitable[Keeper]], *refus
         return DeliveryView.model_validate(found)
 
 
-offer("/operator/webhooks", "operators", of_operators)
-offer("/miner/webhooks", "miners", of_miner, 404, 409)
-offer("/farmers/{farmer_id:uuid}/webhooks", "farmers", of_farmer, 404)
+offer("/operator/webhooks", "operators", of_operators, WebhookOrder)
+offer("/miner/webhooks", "miners", of_miner, MinerWebhookOrder, 404, 409)
+offer("/farmers/{farmer_id:uuid}/webhooks", "farmers", of_farmer, FarmerWebhookOrder, 404)
