@@ -50,6 +50,11 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} s"
 
 
+def lasting(hours: float) -> str:
+    """How long something will do: in hours while that is soon, else in days."""
+    return counted(round(hours), "hour") if hours < 72 else counted(round(hours / 24), "day")
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """So many of something: `1 worker`, `2 workers`. `many`: where an s is not enough."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

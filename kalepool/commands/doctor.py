@@ -211,13 +211,18 @@ async def _api(settings: Settings) -> list[Finding]:
                 parts = (await client.get("/health")).json()["components"]
             except (httpx2.TransportError, ValueError, KeyError) as error:
                 raise ConfigError(f"no pool's API at {settings.own_api_url} ({type(error).__name__})") from None
-        return [Finding("api", Severity.WELL, f"answers at {settings.own_api_url}")] + [
-            Finding(name, Severity.LOOK if part["state"] == "starting" else Severity.WRONG, part["detail"])
-            for name, part in parts.items()
-            if part["state"] not in ("up", "none")
-        ]
+        return [Finding("api", Severity.WELL, f"answers at {settings.own_api_url}"), *of_parts(parts)]
 
     return await _asked("api", look, "start `kalepool up`, or set KALEPOOL_API_URL")
+
+
+def of_parts(parts: dict[str, dict[str, str]]) -> list[Finding]:
+    """What the API's health says of parts that are not well, and of a price that is not set where it should be."""
+    return [
+        Finding(name, Severity.LOOK if part["state"] in ("starting", "none") else Severity.WRONG, part["detail"])
+        for name, part in parts.items()
+        if part["state"] not in ("up", "none") or (name == "price" and part["state"] == "none" and part["detail"])
+    ]
 
 
 async def _asked(what: str, look: Callable[[], Awaitable[list[Finding]]], way_out: str) -> list[Finding]:

@@ -96,20 +96,28 @@ def _play(
     from kalepool.coordinator.process import rules_of
     from kalepool.policy.price_gate import PriceGate
     from kalepool.simulation import mainnet
+    from kalepool.simulation.block import Tally
     from kalepool.simulation.planned import Planned
     from kalepool.simulation.player import ScheduledBlock, by_schedule
     from kalepool.simulation.seasons import Setup, on_mainnet
     from kalepool.simulation.summary import spread, summarise
     from kalepool.view.sitting_out import in_words
 
-    gate = PriceGate(mainnet.FEES, price)
     world = present or Present(mainnet.BOUNDS, mainnet.FIRST_INDEX, mainnet.PAILS)
-    setup = Setup(
-        farmers, speed, rules_of(settings), gate=gate, bounds=world.bounds, pails=world.pails, first_index=world.index
-    )
     ceiling = int(balance * settings.stake_percentage * STROOPS_PER_KALE)
-    planned = Planned([ceiling] * farmers, gate)
-    tallies = list(on_mainnet(setup, lambda *block: ScheduledBlock(*block).play(by_schedule), planned, blocks, seed))
+
+    def play(gate: PriceGate) -> tuple[Planned, list[Tally]]:
+        setup = Setup(
+            farmers, speed, rules_of(settings),
+            gate=gate, bounds=world.bounds, pails=world.pails, first_index=world.index,
+        )  # fmt: skip
+        planned = Planned([ceiling] * farmers, gate)
+        return planned, list(
+            on_mainnet(setup, lambda *block: ScheduledBlock(*block).play(by_schedule), planned, blocks, seed)
+        )
+
+    gate = PriceGate(mainnet.FEES, price)
+    planned, tallies = play(gate)
     found, fair = summarise(tallies), spread(tallies)
     bounds, whose = world.bounds, f"block {world.index}" if present else "autumn 2026"
     fee = gate.fees.pail / STROOPS
@@ -129,7 +137,12 @@ def _play(
     if found.won > 0:
         lines.append(f"  even at     {found.spent / found.won:12.4f} XLM for a KALE")
     if not found.worked:
-        return [*lines, f"  {in_words(planned.plans[-1])}"]
+        at_all = summarise(play(PriceGate(mainnet.FEES, None))[1])
+        lines.append(f"  {in_words(planned.plans[-1])}")
+        if at_all.won > 0:
+            cost = f"{at_all.won * blocks:,.1f} KALE for {at_all.spent * blocks:,.2f} XLM"
+            lines.append(f"  all planted {cost}: even at {at_all.spent / at_all.won:.4f} XLM for a KALE")
+        return lines
     return [
         *lines,
         f"  sat out     {found.sat_out:12.1%} of pails",

@@ -89,6 +89,8 @@ def test_database_poolers_and_keys_without_a_running_pool(kalepool: Run, tmp_pat
     """Each command starts the embedded server for itself and ends it again."""
     assert "applied 0001_pool.sql" in kalepool("migrate").output
     assert kalepool("migrate").output == "nothing to do\n"
+    chainless = kalepool("books", "check")
+    assert chainless.status == 2 and "no RPC server for devnet: start `kalepool up`, or set" in chainless.errors
     added = kalepool("pooler", "add", "north", "--max-farmers", "7")
     assert added.status == 0 and re.search(r"^key +kp_\S{43}$", added.output, re.MULTILINE)
     again = kalepool("pooler", "add", "north")

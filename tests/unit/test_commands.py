@@ -14,6 +14,7 @@ from stellar_sdk import Keypair
 from kalepool.__main__ import COMMANDS, app, main
 from kalepool.commands import pool
 from kalepool.commands.custody import rotate
+from kalepool.commands.doctor import of_parts
 from kalepool.commands.farmer import farmer_list, farmer_set, farmer_show, stake_limit
 from kalepool.commands.pool import database_url, read_settings
 from kalepool.commands.pooler import pooler_add
@@ -116,3 +117,16 @@ def test_a_wrong_value_is_repeated_and_a_secret_key_is_not(
     for secret in (Keypair.random().secret, "kp_" + "x" * 43):
         for words in (["compensation", "pay", secret], ["devnet", "--log-level", secret], [secret]):
             assert secret not in (found := said(*words)) and "hidden" in found
+
+
+def test_a_price_that_nobody_set_is_worth_a_look() -> None:
+    unset = "no price of KALE is set"
+    parts = {
+        "price": {"state": "none", "detail": unset},
+        "relayer": {"state": "none", "detail": ""},
+        "chain": {"state": "down", "detail": "no answer"},
+        "database": {"state": "up", "detail": ""},
+    }
+    assert [(each.what, each.state.value) for each in of_parts(parts)] == [("price", "look"), ("chain", "wrong")]
+    parts["price"] = {"state": "none", "detail": ""}
+    assert [each.what for each in of_parts(parts)] == ["chain"]

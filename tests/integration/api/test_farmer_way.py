@@ -57,7 +57,7 @@ async def until(api, client, path: str, good) -> dict:
 
 
 async def wait_ready(api) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.anybody.get("/health")).status_code != 200:
             await api.farm.wait_ledger()
 

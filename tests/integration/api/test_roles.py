@@ -286,7 +286,7 @@ async def cast(api) -> Cast:
     """One of each, with something to look at."""
     farm = api.farm
     database = farm.ctx.database
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.anybody.get("/health")).status_code != 200:
             await farm.wait_ledger()
     (farmer,) = await farm.add_farmers(1, kale_stroops=0)

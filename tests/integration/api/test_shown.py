@@ -11,7 +11,7 @@ from jinja2 import Environment, nodes
 from kalepool.api.rendering import FOLDER
 from tests.integration.api.test_roles import FORMS, PAGE, TABLE, Cast, cast  # noqa: F401  a fixture
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_day")]
 
 SHOWN: dict[str, dict[str, str]] = {
     "pool.html": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def test_it_says_that_nobody_would_be_planted(capsys: pytest.CaptureFixture[str]
     simulate(farmers=10, hashrate="40M", price=0.002, balance=100, blocks=3, seed=0)
     said = capsys.readouterr().out
     assert "nobody is planted: at 0.002 XLM for a KALE a pail brings less than the 0.008 XLM it costs" in said
+    anyway = re.search(r"all planted ([\d.]+) KALE for 0\.24 XLM: even at (0\.\d+) XLM for a KALE", said)
+    assert anyway is not None and float(anyway[2]) == pytest.approx(0.24 / float(anyway[1]), rel=0.02)
 
 
 def test_a_networks_present_bounds_are_played_with() -> None:
