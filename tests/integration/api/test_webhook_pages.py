@@ -264,10 +264,6 @@ async def test_the_pages_fit_a_phone_and_can_be_read_by_everybody(farm) -> None:
             await farm.rows("UPDATE webhooks SET failures = 3, trouble = 'HTTP status 503' WHERE paused_at IS NULL")
             for width in (1440, 390):
                 await page.set_viewport_size({"width": width, "height": 844})
-                await page.screenshot(
-                    path=f"/tmp/mine9/shot-{path.replace('/', '_').replace('?', '_') or 'made'}-{width}.png",
-                    full_page=True,
-                )
                 for scheme in ("light", "dark"):
                     await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                     assert await window.violations() == [], (path, width, scheme)
