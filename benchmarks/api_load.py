@@ -341,6 +341,22 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else float("nan")
 
 
+async def hold_against(pool: Pool, tally: Tally) -> Counter[str]:
+    """What the database counts, by outcome; notes where that is not what the miners were told."""
+    counted = Counter(dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")))
+    [(rows, different, credited)] = await pool.query(
+        "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
+    )
+    [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
+    if counted != tally.told:
+        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
+    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
+        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
+    if credited != summed:
+        tally.wrong.append(f"credited {credited} by shares, {summed} by counts")
+    return counted
+
+
 async def load(folder: Path, miners: int, rate: float, seconds: float, *, kill: bool) -> dict[str, Any]:
     """One run of `shares` or `kill`."""
     tally = Tally()
@@ -379,19 +395,7 @@ async def load(folder: Path, miners: int, rate: float, seconds: float, *, kill: 
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
 
-        counts = await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")
-        counted = Counter(dict(counts))
-        [(rows, different)] = await pool.query(
-            "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)) FROM shares"
-        )
-        [(credited,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM shares")
-        [(credited_counts,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
-    if counted != tally.told:
-        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
-    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
-        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
-    if credited != credited_counts:
-        tally.wrong.append(f"credited {credited} by shares, {credited_counts} by counts")
+        counted = await hold_against(pool, tally)
     p99 = percentile(tally.seconds, 0.99) * 1000
     if p99 > SHARE_P99_MS:
         tally.wrong.append(f"p99 {p99:.0f} ms is above {SHARE_P99_MS:.0f} ms")

@@ -27,7 +27,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import psutil
 import uvloop
-from api_load import KINDS, Job, Pool, Tally, percentile, running_pool, until
+from api_load import KINDS, Job, Pool, Tally, hold_against, percentile, running_pool, until
 
 from kalepool.policy.ranges import COUNTERS
 from kernels import Template, find, keccak
@@ -328,22 +328,6 @@ class Meter:
 def leader(pool: Pool) -> int:
     events = [json.loads(line) for line in pool.log.read_text().splitlines() if line.startswith("{")]
     return [each["pid"] for each in events if each["event"] == "api_leads"][-1]
-
-
-async def hold_against(pool: Pool, tally: Tally) -> Counter[str]:
-    """What the database counts, by outcome; notes where that is not what the miners were told."""
-    counted = Counter(dict(await pool.query("SELECT outcome, sum(shares)::bigint FROM share_counts GROUP BY outcome")))
-    [(rows, different, credited)] = await pool.query(
-        "SELECT count(*), count(DISTINCT (block_index, farmer_id, nonce)), sum(credited_hashes)::bigint FROM shares"
-    )
-    [(summed,)] = await pool.query("SELECT sum(credited_hashes)::bigint FROM share_counts")
-    if counted != tally.told:
-        tally.wrong.append(f"the database counts {dict(counted)}, the miners {dict(tally.told)}")
-    if not rows == different == len(tally.accepted) == tally.told["accepted"]:
-        tally.wrong.append(f"{rows} rows, {different} different; the miners know {len(tally.accepted)} accepted shares")
-    if credited != summed:
-        tally.wrong.append(f"credited {credited} by shares, {summed} by counts")
-    return counted
 
 
 async def follow_all(pool: Pool, options: argparse.Namespace, tally: Tally) -> list[Rig]:

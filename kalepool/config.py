@@ -16,11 +16,12 @@ from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kalepool.errors import ConfigError
 from kalepool.networks import NETWORKS, Network
+from kalepool.units import plain, unprefixed, without_secrets
 
 ENV_FILE = "KALEPOOL_ENV_FILE"
 """Names another file than `.env` in the working directory, or none if it is empty: so for the children of `up`."""
@@ -29,6 +30,9 @@ NOT_OURS = re.compile(
     r"KALEPOOL_(BACKEND|OPENCL_CPU|ENV_FILE|FUZZ_EXAMPLES|(.*_)?SERVICE_(HOST|PORT.*)|(.*_)?PORT_\d+_.*)"
 )
 """Names that others read: the kernels, the tests; and those that Kubernetes sets for a service called kalepool."""
+
+OF_ENVIRONMENT = ("KALEPOOL_BACKEND", "KALEPOOL_OPENCL_CPU")
+"""What the kernels read, who know of no file."""
 
 Positive = Annotated[float, Field(gt=0)]
 KalePrice = Literal["pool"] | Positive
@@ -60,6 +64,29 @@ def _require_web_addresses(value: str) -> str:
 
 
 WebAddresses = Annotated[str, AfterValidator(_require_web_addresses)]
+
+
+def _require_strkey(value: str, kind: str) -> str:
+    from stellar_sdk import StrKey
+
+    is_one = StrKey.is_valid_contract if kind == "C" else StrKey.is_valid_ed25519_public_key
+    if not is_one(value):
+        raise ValueError(f"not a {kind}… address of 56 characters, of which the last confirm the others")
+    return value
+
+
+ContractId = Annotated[str, AfterValidator(lambda value: _require_strkey(value, "C"))]
+AccountId = Annotated[str, AfterValidator(lambda value: _require_strkey(value, "G"))]
+
+
+def _require_path(value: object) -> object:
+    """An empty one would be the working directory."""
+    if value == "":
+        raise ValueError("empty: write a path, or leave the setting out")
+    return value
+
+
+NamedPath = Annotated[Path, BeforeValidator(_require_path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +130,10 @@ class Settings(BaseSettings):
     """Requests a second that each RPC server is sent at most, by all of the pool. Without one there is no limit but the
     server's."""
 
-    network_passphrase: str | None = None
+    network_passphrase: Annotated[str, Field(min_length=1)] | None = None
     """The network's passphrase, which every signature covers."""
 
-    contract_id: str | None = None
+    contract_id: ContractId | None = None
     """Id of the KALE contract, which is planted, worked and harvested at."""
 
     contract_wasm: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -116,19 +143,19 @@ class Settings(BaseSettings):
     """Whether nothing is planted while the KALE contract's code is another than the pool knows. Operators are told in
     any case."""
 
-    asset_code: str | None = None
+    asset_code: Annotated[str, Field(pattern="^[A-Za-z0-9]{1,12}$")] | None = None
     """Code of the asset that is farmed."""
 
-    asset_issuer: str | None = None
+    asset_issuer: AccountId | None = None
     """Account that issues the asset."""
 
-    asset_contract_id: str | None = None
+    asset_contract_id: ContractId | None = None
     """Id of the asset's Stellar asset contract."""
 
-    web_auth_id: str | None = None
+    web_auth_id: ContractId | None = None
     """Id of the web authentication contract (SEP-45), by which contract accounts sign in. Without one they cannot."""
 
-    tractor_id: str | None = None
+    tractor_id: ContractId | None = None
     """Id of the contract that harvests several pails in one transaction. Without one each pail is harvested alone."""
 
     friendbot_url: WebAddress | None = None
@@ -155,7 +182,7 @@ class Settings(BaseSettings):
     channel_accounts: Annotated[int, Field(ge=1, le=100)] = 20
     """Accounts of the pool that send works and harvests: so many of them can land in one ledger."""
 
-    data_dir: Annotated[Path, Heading("Where things are")] = Path(".kalepool")
+    data_dir: Annotated[NamedPath, Heading("Where things are")] = Path(".kalepool")
     """Folder for all the pool keeps: the embedded database, the devnet's chain, keys, logs."""
 
     min_free_mb: Annotated[int, Field(ge=0)] = 500
@@ -174,7 +201,7 @@ class Settings(BaseSettings):
     migrate_database_url: SecretStr | None = None
     """Address of the same database for who owns its tables: for migrations, and for `kalepool custody`."""
 
-    postgres_bin: Path | None = None
+    postgres_bin: NamedPath | None = None
     """Folder of another PostgreSQL's programs, for the embedded server."""
 
     api_host: str = "127.0.0.1"
@@ -264,7 +291,7 @@ class Settings(BaseSettings):
     master_key: Annotated[SecretStr | None, Heading("Custody")] = None
     """The key that seals the farmers' secret keys: 32 bytes in hex. Without it the key is read from a file."""
 
-    master_key_file: Path | None = None
+    master_key_file: NamedPath | None = None
     """File that holds the master key, of mode 0600. It is made where there is none."""
 
     pooler_farmers: Annotated[int, Field(ge=1), Heading("Limits")] = 100
@@ -430,6 +457,13 @@ class Settings(BaseSettings):
     """Servers of inner networks that webhooks may go to, as http://10.0.0.5:8080, separated by commas. Others have to
     be https addresses on the internet."""
 
+    own_webhooks: Annotated[int, Field(ge=0, le=10)] = 3
+    """How many webhooks a farmer or a miner may have, for what is its own; 0 for none."""
+
+    own_webhook_origins: str = ""
+    """Servers of inner networks that farmers' and miners' own webhooks may go to: for a pool among friends. Anybody who
+    joins has requests sent there. Others have to be https addresses on the internet."""
+
     otlp_url: Annotated[WebAddress | None, Heading("What is shown")] = None
     """Address of an OpenTelemetry collector (OTLP over HTTP), as http://localhost:4318: spans of blocks, shares and
     payouts go there. It takes the extra `traces`."""
@@ -453,6 +487,8 @@ class Settings(BaseSettings):
             named += names_in(Path(str(given["_env_file"])))
         for place, name in named:
             upper = name.upper()
+            if place and upper in OF_ENVIRONMENT:
+                raise ConfigError(f"{place}: {name} is read from the environment alone: export it there")
             if upper.startswith("KALEPOOL_") and upper not in known and not NOT_OURS.fullmatch(upper):
                 meant = get_close_matches(upper, known, 1)
                 raise ConfigError(
@@ -465,8 +501,24 @@ class Settings(BaseSettings):
         try:
             return cls(**given)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
-            wrong = "; ".join(f"KALEPOOL_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"wrong settings: {wrong}") from None
+            raise ConfigError(f"wrong settings: {'; '.join(cls._told(error))}") from None
+
+    @classmethod
+    def _told(cls, error: ValidationError) -> Iterator[str]:
+        """Each wrong setting with its value, unless that may be secret, and all that it may be instead."""
+        reasons: dict[str, list[str]] = {}
+        values: dict[str, object] = {}
+        for each in error.errors():
+            field = str(each["loc"][0])
+            values[field] = each["input"]
+            said = unprefixed(each["msg"]).removeprefix("Input ")
+            known = reasons.setdefault(field, [])
+            known.append(said.removeprefix("should be ") if known else said)
+        for field, said in reasons.items():
+            name = f"KALEPOOL_{field.upper()}"
+            hidden = name in cls._secrets() or field.endswith("_url")  # an address may hold a key
+            shown = "" if hidden else f"={without_secrets(plain(str(values[field])))}"
+            yield f"{name}{shown}: {' or '.join(said)}"
 
     @classmethod
     def _secrets(cls) -> set[str]:

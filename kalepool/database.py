@@ -118,7 +118,7 @@ async def migrate(url: str, *, lock_seconds: float = 60.0) -> list[str]:
     text has changed since, or the database knows one that this version does not.
     """
     applied: list[str] = []
-    with _translated(_place(url)):
+    with _translated(place_of(url)):
         async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
             await _lock_migrations(connection, lock_seconds)
             await connection.execute(
@@ -277,7 +277,7 @@ class Database:
         role: what to step down to where the address's login may do more. connections: the most at once. wait_seconds:
         how long a query waits for a free or returning connection.
         """
-        with _translated(_place(url)):
+        with _translated(place_of(url)):
             # One plain connection first: it fails with the reason, which a pool keeps to itself.
             async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10) as connection:
                 cursor = await connection.execute("SELECT to_regclass('migrations') IS NOT NULL")
@@ -431,7 +431,7 @@ async def _configure(connection: psycopg.AsyncConnection[Any], role: Login | Non
 
 async def answers(url: str) -> None:
     """Returns when the server has written something for somebody new, however long that takes. Raises DatabaseError."""
-    with _translated(_place(url)):
+    with _translated(place_of(url)):
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             await _write(connection)
 
@@ -474,21 +474,21 @@ def _translated(where: str) -> Iterator[None]:
 
 def _ours(error: psycopg.Error, where: str) -> KalepoolError:
     if isinstance(error, psycopg.errors.UniqueViolation):
-        return DuplicateRowError(_say(error), constraint=error.diag.constraint_name or "")
+        return DuplicateRowError(on_a_line(error), constraint=error.diag.constraint_name or "")
     if isinstance(error, NO_ROOM):
-        return DatabaseFullError(f"the database cannot write, its disk is full ({where}): {_say(error)}")
+        return DatabaseFullError(f"the database cannot write, its disk is full ({where}): {on_a_line(error)}")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout):
-        return DatabaseUnavailableError(f"the database does not answer ({where}): {_say(error)}")
+        return DatabaseUnavailableError(f"the database does not answer ({where}): {on_a_line(error)}")
     if error.sqlstate == NOT_LEADING:
-        return NotLeadingError(_say(error).partition(";")[0])
-    return DatabaseError(f"{where}: {_say(error)}")
+        return NotLeadingError(on_a_line(error).partition(";")[0])
+    return DatabaseError(f"{where}: {on_a_line(error)}")
 
 
-def _say(error: Exception) -> str:
+def on_a_line(error: Exception) -> str:
     return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
 
 
-def _place(url: str) -> str:
+def place_of(url: str) -> str:
     """Which database an address means, without its password. Raises ConfigError for what is no address."""
     try:
         parts = conninfo_to_dict(url)

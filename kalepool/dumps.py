@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from kalepool.errors import ConflictError, DatabaseError
+from kalepool.database import on_a_line, place_of
+from kalepool.errors import ConflictError, DatabaseError, DatabaseUnavailableError, InputError
 
 OF_LIBPQ = {
     "host": "PGHOST",
@@ -36,16 +37,18 @@ TABLES = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamesp
 def dump(url: str, file: Path, programs: Path) -> None:
     """Write the database to a new file of mode 0600, as it is at this moment; others go on meanwhile.
 
-    Raises ConflictError where the file is there already, and DatabaseError with pg_dump's last words.
+    Raises ConflictError where the file is there already, InputError where it cannot be written, and DatabaseError with
+    pg_dump's last words.
     """
-    beside = file.with_name(f"{file.name}.part")
     if file.exists():
-        raise ConflictError(f"{file} is there already: choose another name")
+        what = "a folder: name a file in it" if file.is_dir() else "there already: choose another name"
+        raise ConflictError(f"{file} is {what}")
+    beside = file.with_name(f"{file.name}.part")
     try:
         beside.unlink(missing_ok=True)
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
-        raise DatabaseError(f"{beside} cannot be written: {error.strerror}") from None
+        raise InputError(f"{file} cannot be written: {error.strerror}") from None
     try:
         _run(programs / "pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={beside}")
         with beside.open("rb") as written:
@@ -64,7 +67,7 @@ def require_unused(url: str) -> None:
 
 
 def is_empty(url: str) -> bool:
-    """Whether there are no tables. Raises DatabaseError."""
+    """Whether there are no tables. Raises DatabaseError, and ConfigError for what is no address."""
     with _connected(url) as connection:
         row = connection.execute(TABLES).fetchone()
     return not row or not row[0]
@@ -108,7 +111,8 @@ def _variables(url: str) -> Mapping[str, str]:
 
 
 def _connected(url: str) -> psycopg.Connection:
+    place = place_of(url)
     try:
         return psycopg.connect(url, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        raise DatabaseError(f"the database does not answer: {str(error).strip().splitlines()[-1]}") from None
+    except psycopg.Error as error:
+        raise DatabaseUnavailableError(f"the database does not answer ({place}): {on_a_line(error)}") from None

@@ -1,11 +1,11 @@
-"""How a command line ends: what went wrong in one line, and the exit status."""
+"""How a command line ends: what went wrong in one line, begun by the command's whole name, and the exit status."""
 
 from __future__ import annotations
 
 import io
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -29,7 +29,9 @@ def run(app: typer.Typer, name: str) -> NoReturn:
             raise
         message, status = said
         if message:
-            typer.echo(message, err=True)
+            from kalepool.units import without_secrets
+
+            typer.echo(without_secrets(message), err=True)
     except KeyboardInterrupt:
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -37,35 +39,48 @@ def run(app: typer.Typer, name: str) -> NoReturn:
 
 def _explain(error: Exception, name: str) -> tuple[str, int] | None:
     """The line and exit status for an error that a user can cause; None for one that only a programmer can."""
+    from kalepool.units import plain_lines, unprefixed  # what an RPC server said may be in it
+
     if hasattr(error, "format_message"):  # a wrong option or argument; the class moved between releases of typer
-        context = _context_of(error)
-        message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        message = unprefixed(_with_value(error.format_message(), error))  # pyright: ignore[reportAttributeAccessIssue]
         if type(error).__name__ == "NoArgsIsHelpError":
             return message, 2
-        command = context.command_path if context else name
+        command = _command_of(error, name)
         end = "" if message.endswith(("?", ".")) else "."
         return f"{command}: {message}{end} See `{command} --help`.", 2
     if isinstance(error, typer.Abort):
         return "", 1
     if "kalepool.errors" in sys.modules:
         from kalepool.errors import ConfigError, InputError, KalepoolError
-        from kalepool.units import plain_lines  # what an RPC server said may be in it
 
         if isinstance(error, KalepoolError):
-            return plain_lines(f"{name}: {error}"), 2 if isinstance(error, ConfigError | InputError) else 1
+            status = 2 if isinstance(error, ConfigError | InputError) else 1
+            return plain_lines(f"{_command_of(error, name)}: {error}"), status
     if isinstance(error, BrokenPipeError):
         return "", 1
     return None
 
 
-def _context_of(error: Exception) -> Any:
-    """The command that was called wrongly. What its parser raises does not say: it is the innermost one on the way."""
+def _command_of(error: Exception, name: str) -> str:
+    """The whole name of the command that failed. An error need not know it: it is the innermost one on the way."""
     found = getattr(error, "ctx", None)
     if found is None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
             ctx = frame.f_locals.get("ctx")
             found = ctx if hasattr(ctx, "command_path") else found
-    return found
+    return found.command_path if found is not None else name
+
+
+def _with_value(message: str, error: Exception) -> str:
+    """The message with the value that was wrong, as it was typed, where the parser leaves that out."""
+    typed = [
+        frame.f_locals.get("value")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "process_value"
+    ]
+    if not typed or not isinstance(typed[-1], str) or repr(typed[-1]) in message:
+        return message
+    return message.replace("Invalid value for ", f"Invalid value {typed[-1]!r} for ", 1)
 
 
 def show_version(wanted: bool, name: str) -> None:

@@ -34,7 +34,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from kalepool.errors import DatabaseError
+from kalepool.errors import ConfigError, DatabaseError
 from kalepool.logins import Login
 from kalepool.processes import end, spawn, wait_until_gone, working_in
 
@@ -109,6 +109,8 @@ class Postgres:
         """
         data_dir = data_dir.absolute()
         programs = programs or bundled_programs()
+        if not (programs / "postgres").is_file():
+            raise ConfigError(f"there is no {programs}/postgres: set KALEPOOL_POSTGRES_BIN to PostgreSQL's programs")
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         prefix = _prefix(data_dir, programs)
         if not (data_dir / "PG_VERSION").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -49,6 +50,11 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} s"
 
 
+def lasting(hours: float) -> str:
+    """How long something will do: in hours while that is soon, else in days."""
+    return counted(round(hours), "hour") if hours < 72 else counted(round(hours / 24), "day")
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """So many of something: `1 worker`, `2 workers`. `many`: where an s is not enough."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -57,6 +63,20 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def plain(text: str) -> str:
     """Text that somebody else chose, on one line and without what a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def unprefixed(message: str) -> str:
+    """What pydantic says of a wrong value, without its own words before ours."""
+    return message.replace("Value error, ", "")
+
+
+SECRETS = re.compile(r"\bS[A-Z2-7]{55}\b|\bkp_[A-Za-z0-9_-]{20,}")
+"""Secret keys of accounts, and keys of the API."""
+
+
+def without_secrets(text: str) -> str:
+    """Text that may repeat what somebody typed, with the secrets in it hidden."""
+    return SECRETS.sub("(a secret key, hidden)", text)
 
 
 def plain_lines(text: str) -> str:

@@ -25,6 +25,7 @@ from kalepool.errors import (
 )
 from kalepool.marking import mark
 from kalepool.services.failures import BlockNotOpenError
+from kalepool.units import unprefixed
 
 log = structlog.get_logger()
 
@@ -126,7 +127,7 @@ def _trouble(error: KalepoolError) -> str:
 def of_invalid(error: RequestValidationError) -> Problem:
     """The answer to values that are missing or wrong. What was sent is not repeated: it may be secret, or no text."""
     errors = [
-        {"where": ".".join(str(part) for part in found["loc"]), "message": found["msg"]}
+        {"where": ".".join(str(part) for part in found["loc"]), "message": unprefixed(found["msg"])}
         for found in error.errors()[:20]
     ]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in errors[:3])

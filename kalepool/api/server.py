@@ -157,6 +157,8 @@ def serve(settings: Settings, *, shares_port: bool = False) -> None:
         host, port = siblings.getsockname()[:2]
         app.state.sibling_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         server = CustodyServer(app, configured(app, settings, holders), metrics_socket, siblings)
+        if not shares_port:
+            require_free(settings.api_host, settings.api_port)
         server.run(shared_sockets(settings.api_host, settings.api_port) if shares_port else None)
     if server.has_failed:
         raise KalepoolError("this API process cannot go on; its log says why: start it again")
@@ -199,10 +201,24 @@ def shared_sockets(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in bound:
             each.close()
-        raise ConfigError(
-            f"the API cannot listen on {host}:{port} ({error.strerror}): set KALEPOOL_API_HOST and KALEPOOL_API_PORT"
-        ) from None
+        raise _cannot_listen(host, port, error) from None
     return bound
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ConfigError where the API cannot listen there: uvicorn would find it out late, and in its own words."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, (name, _, *rest) in found:
+            socket.create_server((name, port, *rest), family=family).close()  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the API cannot listen on {host}:{port} ({error.strerror}): set KALEPOOL_API_HOST and KALEPOOL_API_PORT"
+    )
 
 
 def _siblings_socket(settings: Settings) -> socket.socket:

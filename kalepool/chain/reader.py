@@ -39,7 +39,7 @@ from kalepool.chain.rpc import MAX_RETRY_AFTER_SECONDS, RateLimitedError
 from kalepool.chain.servers import HealthAnswer, Params, RpcServers
 from kalepool.config import Settings
 from kalepool.errors import ChainError, ConfigError, RpcUnavailableError
-from kalepool.networks import Network
+from kalepool.networks import DEVNET, Network
 from kalepool.policy.timing import LedgerPace
 from kalepool.protocol.model import Block, Pail
 
@@ -78,7 +78,8 @@ class ChainReader:
         self, network: Network, *, timeout_seconds: float = 10.0, requests_per_second: float | None = None
     ) -> None:
         if not network.rpc_urls:
-            raise ConfigError(f"no RPC server for {network.name}: set KALEPOOL_RPC_URL")
+            start = "start `kalepool up`, or " if network.name == DEVNET.name else ""
+            raise ConfigError(f"no RPC server for {network.name}: {start}set KALEPOOL_RPC_URL")
         self.network = network
         """With `ledger_seconds` as the chain says, once `read_limits` was asked."""
         self._nominal_seconds = network.ledger_seconds

@@ -23,7 +23,7 @@ from kalepool.cluster.claims import read_hello, read_report
 from kalepool.cluster.members import FalseReportError, FleetLostError, Handle, WorkerError
 from kalepool.cluster.messages import MOST_FAILURE_CHARACTERS, Hello, WorkerFailure, WorkerReport
 from kalepool.cluster.placement import WorkerPlace, places_on, resources_for
-from kalepool.cluster.worker import WorkerActor, drop_secrets
+from kalepool.cluster.worker import WorkerActor, drop_secrets, require_backend
 from kalepool.errors import ConfigError
 from kalepool.units import plain
 
@@ -152,6 +152,7 @@ async def connect(address: str | None, *, cpus: int, gpus: int) -> AsyncIterator
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a question asked while we leave Ray must not start another one
     logging.getLogger("ray").setLevel(logging.ERROR)
     if address is None:
+        require_backend()
         _remove_leftovers()
         # Ray opens the folder it is given, and all below it, to everybody, and writes through links found there:
         # it gets one inside a folder that nobody else can enter (mkdtemp's mode is 0700).

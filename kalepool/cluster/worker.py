@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import kernels
 from kalepool.cluster.messages import MOST_FINDS, Find, Hello, WorkerFailure, WorkerJob, WorkerReport, code_version
+from kalepool.errors import ConfigError
 from kalepool.platforms import NICENESS
 from kalepool.policy.ranges import NonceRange, RangeExhaustedError, Searcher
 from kalepool.policy.search import pick
@@ -50,6 +51,13 @@ def _backend_of_cores() -> str:
     if wished and not wished.startswith("cuda"):
         return wished
     return next(name for name in kernels.backends() if not kernels.is_of_cards(name))
+
+
+def require_backend() -> None:
+    """Raises ConfigError where KALEPOOL_BACKEND names none of this machine's: nobody would hash for who is planted."""
+    wished, there = _backend_of_cores(), kernels.backends()
+    if wished.partition(":")[0] not in there:
+        raise ConfigError(f"KALEPOOL_BACKEND={wished}: this machine has {', '.join(there)}")
 
 
 @dataclass(frozen=True, slots=True)

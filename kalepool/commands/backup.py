@@ -11,7 +11,7 @@ import typer
 
 from kalepool.commands.pool import AsJson, Yes, confirm, database_url, read_settings, show_json
 from kalepool.config import Settings
-from kalepool.errors import ConfigError
+from kalepool.errors import ConfigError, InputError
 from kalepool.logins import Login
 from kalepool.postgres import bundled_programs, running_url
 from kalepool.units import counted
@@ -87,9 +87,14 @@ def move(
     For another machine: `kalepool backup` here, copy the file and the master key, `kalepool restore` there.
     """
     from kalepool import dumps
+    from kalepool.database import place_of
 
     settings = read_settings()
     _require_stopped(settings)
+    try:
+        place_of(to)
+    except ConfigError:  # the address may hold a password
+        raise InputError("that is no address of a database: write it as postgresql://user:password@host/name") from None
     if not dumps.is_empty(to):
         raise ConfigError("the other database has tables already: give the address of an empty one")
     copy = settings.data_dir / "move.dump"

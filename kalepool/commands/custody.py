@@ -27,10 +27,15 @@ def rotate() -> None:
     With a key file the new key is made here, in front of those before. With KALEPOOL_MASTER_KEY, set it to NEW,OLD
     first and to NEW afterwards. Keep old keys in a safe: only they bring back the wallets that were made under them.
     """
+    from kalepool.custody import key_file_path
     from kalepool.custody import rotate as seal_again
 
     settings = read_settings()
     typer.echo(f"{with_database_open(settings, lambda database: seal_again(settings, database))} secrets sealed again")
+    kept = "KALEPOOL_MASTER_KEY with all its keys" if settings.master_key else key_file_path(settings)
+    typer.echo(
+        f"Keep a copy of {kept} again, in a safe place: it has the new key, and the old ones, which wallets hang on."
+    )
 
 
 @custody.command()

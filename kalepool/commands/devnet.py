@@ -17,7 +17,7 @@ app = typer.Typer(help="A Stellar network with KALE's contracts on this machine.
 def devnet(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     ledger_seconds: Annotated[
         float, typer.Option(help="Time between ledgers; the networks' is 5. 0: by POST /ledgers (--faults).", min=0)
     ] = DEVNET.ledger_seconds,
@@ -93,5 +93,4 @@ def replay(
                 typer.echo(f"{path}: {replay_trace(path)} calls agree")
         except (KalepoolError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error) if isinstance(error, KalepoolError) else f"malformed: {error!r}"
-            typer.echo(reason if str(path) in reason else f"{path}: {reason}", err=True)
-            raise typer.Exit(1) from None
+            raise KalepoolError(reason if str(path) in reason else f"{path}: {reason}") from None

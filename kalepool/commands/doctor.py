@@ -149,8 +149,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
     async def look(url: str) -> list[Finding]:
         found = []
         async with Database.open(url, role=None, connections=1) as database:
-            await open_custody(settings, database)
-            found.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
+            with _said("seals", "put that key's master.key back from its copy, of mode 0600") as opened:
+                await open_custody(settings, database)
+                opened.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
+            found += opened
             found += [Finding("alert", Severity.WRONG, alert.message) for alert in await open_alerts(database)]
             if count := await count_to_check(database):
                 said = f"{counted(count, 'stake')} may have come back"
@@ -211,13 +213,18 @@ async def _api(settings: Settings) -> list[Finding]:
                 parts = (await client.get("/health")).json()["components"]
             except (httpx2.TransportError, ValueError, KeyError) as error:
                 raise ConfigError(f"no pool's API at {settings.own_api_url} ({type(error).__name__})") from None
-        return [Finding("api", Severity.WELL, f"answers at {settings.own_api_url}")] + [
-            Finding(name, Severity.LOOK if part["state"] == "starting" else Severity.WRONG, part["detail"])
-            for name, part in parts.items()
-            if part["state"] not in ("up", "none")
-        ]
+        return [Finding("api", Severity.WELL, f"answers at {settings.own_api_url}"), *of_parts(parts)]
 
     return await _asked("api", look, "start `kalepool up`, or set KALEPOOL_API_URL")
+
+
+def of_parts(parts: dict[str, dict[str, str]]) -> list[Finding]:
+    """What the API's health says of parts that are not well, and of a price that is not set where it should be."""
+    return [
+        Finding(name, Severity.LOOK if part["state"] in ("starting", "none") else Severity.WRONG, part["detail"])
+        for name, part in parts.items()
+        if part["state"] not in ("up", "none") or (name == "price" and part["state"] == "none" and part["detail"])
+    ]
 
 
 async def _asked(what: str, look: Callable[[], Awaitable[list[Finding]]], way_out: str) -> list[Finding]:

@@ -161,6 +161,10 @@ async def ask_api(
         detail = answer.json()["detail"]
     except (ValueError, KeyError):
         detail = answer.text[:300]
+    if answer.status_code == 401:
+        raise ConfigError(
+            f"the API at {url} is another pool's: it knows no key of this database; set KALEPOOL_API_URL to this pool's"
+        )
     if answer.status_code < 500:
         raise InputError(f"the API says {answer.status_code}: {detail}")
     raise KalepoolError(f"the API says {answer.status_code}: {detail}")

@@ -31,7 +31,7 @@ Name = Annotated[str, typer.Argument(help="The pooler's name.")]
 def pooler_add(
     name: Annotated[str, typer.Argument(help="A name of its own.")],
     max_farmers: Annotated[
-        int | None, typer.Option(min=1, help="How many farmers it may have (KALEPOOL_POOLER_FARMERS).")
+        int | None, typer.Option(min=1, max=1_000_000, help="How many farmers it may have (KALEPOOL_POOLER_FARMERS).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

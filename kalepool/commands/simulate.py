@@ -12,10 +12,12 @@ import typer
 from kalepool.commands.pool import read_settings
 from kalepool.config import Settings
 from kalepool.errors import ChainError, InputError
+from kalepool.log import configure
 from kalepool.protocol.model import STROOPS_PER_KALE, Block
 from kalepool.units import STROOPS, counted, kale, rate
 
 DAY_BLOCKS = 284
+MOST_HASHES = 1e15
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
@@ -31,8 +33,10 @@ class Present:
 def simulate(
     farmers: Annotated[int, typer.Option(min=1, max=1000, help="How many farmers the pool has.")] = 50,
     hashrate: Annotated[str, typer.Option(help="Hashes a second of all who search for it: 500k, 40M, 1.5G.")] = "40M",
-    price: Annotated[float | None, typer.Option(min=0, help="XLM for a KALE; all are planted without one.")] = None,
-    balance: Annotated[float, typer.Option(min=0, help="KALE of each farmer.")] = 100.0,
+    price: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="XLM for a KALE; all are planted without one.")
+    ] = None,
+    balance: Annotated[float, typer.Option(min=0, max=1e9, help="KALE of each farmer.")] = 100.0,
     blocks: Annotated[int, typer.Option(min=1, max=10_000, help="Blocks to play: 284 are a day.")] = DAY_BLOCKS,
     seed: Annotated[int, typer.Option(min=0, help="Another number, other luck.")] = 0,
 ) -> None:
@@ -41,6 +45,7 @@ def simulate(
     The pool's own decisions are played against some 1,800 others as they were in autumn 2026; where the settings name
     another network than the devnet and its server answers, with the bounds of its present block. It takes seconds.
     """
+    configure("warning")
     speed = hashes_per_second(hashrate)
     settings = read_settings()
     present = _present(settings)
@@ -50,9 +55,10 @@ def simulate(
 def hashes_per_second(text: str) -> float:
     """`40M` and the like. InputError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:h/s)?", text.strip().lower())
-    if found is None or float(found[1]) <= 0:
-        raise InputError(f"{text!r} is no hashrate: write 500k, 40M or 1.5G")
-    return float(found[1]) * UNITS[found[2]]
+    speed = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if not 1 <= speed <= MOST_HASHES:
+        raise InputError(f"--hashrate {text!r} is no hashrate: write 500k, 40M or 1.5G, from 1 to 1000T")
+    return speed
 
 
 def _present(settings: Settings) -> Present | None:
@@ -92,20 +98,28 @@ def _play(
     from kalepool.coordinator.process import rules_of
     from kalepool.policy.price_gate import PriceGate
     from kalepool.simulation import mainnet
+    from kalepool.simulation.block import Tally
     from kalepool.simulation.planned import Planned
     from kalepool.simulation.player import ScheduledBlock, by_schedule
     from kalepool.simulation.seasons import Setup, on_mainnet
     from kalepool.simulation.summary import spread, summarise
     from kalepool.view.sitting_out import in_words
 
-    gate = PriceGate(mainnet.FEES, price)
     world = present or Present(mainnet.BOUNDS, mainnet.FIRST_INDEX, mainnet.PAILS)
-    setup = Setup(
-        farmers, speed, rules_of(settings), gate=gate, bounds=world.bounds, pails=world.pails, first_index=world.index
-    )
     ceiling = int(balance * settings.stake_percentage * STROOPS_PER_KALE)
-    planned = Planned([ceiling] * farmers, gate)
-    tallies = list(on_mainnet(setup, lambda *block: ScheduledBlock(*block).play(by_schedule), planned, blocks, seed))
+
+    def play(gate: PriceGate) -> tuple[Planned, list[Tally]]:
+        setup = Setup(
+            farmers, speed, rules_of(settings),
+            gate=gate, bounds=world.bounds, pails=world.pails, first_index=world.index,
+        )  # fmt: skip
+        planned = Planned([ceiling] * farmers, gate)
+        return planned, list(
+            on_mainnet(setup, lambda *block: ScheduledBlock(*block).play(by_schedule), planned, blocks, seed)
+        )
+
+    gate = PriceGate(mainnet.FEES, price)
+    planned, tallies = play(gate)
     found, fair = summarise(tallies), spread(tallies)
     bounds, whose = world.bounds, f"block {world.index}" if present else "autumn 2026"
     fee = gate.fees.pail / STROOPS
@@ -125,7 +139,12 @@ def _play(
     if found.won > 0:
         lines.append(f"  even at     {found.spent / found.won:12.4f} XLM for a KALE")
     if not found.worked:
-        return [*lines, f"  {in_words(planned.plans[-1])}"]
+        at_all = summarise(play(PriceGate(mainnet.FEES, None))[1])
+        lines.append(f"  {in_words(planned.plans[-1])}")
+        if at_all.won > 0:
+            cost = f"{at_all.won * blocks:,.1f} KALE for {at_all.spent * blocks:,.2f} XLM"
+            lines.append(f"  all planted {cost}: even at {at_all.spent / at_all.won:.4f} XLM for a KALE")
+        return lines
     return [
         *lines,
         f"  sat out     {found.sat_out:12.1%} of pails",

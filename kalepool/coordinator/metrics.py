@@ -15,6 +15,7 @@ from kalepool.coordinator.finds import Finds
 from kalepool.coordinator.leadership import Leadership
 from kalepool.coordinator.state import State
 from kalepool.errors import ConfigError
+from kalepool.policy.planting import SitOut
 from kalepool.units import STROOPS
 
 
@@ -63,6 +64,12 @@ class CoordinatorMetrics(Collector):
         yield _gauge("farmers_worked", "Farmers worked in this block", worked)
         if plan := state.plan:
             yield _gauge("farmers_sitting_out", "Farmers that the newest plan leaves out of its block", plan.sat_out)
+            reasons = GaugeMetricFamily(
+                "kalepool_farmers_sitting_out_by_reason", "The same, by what leaves them out", labels=["reason"]
+            )
+            for reason in SitOut:
+                reasons.add_metric([reason], plan.sat_out if plan.reason == reason else 0)
+            yield reasons
             yield _gauge("stake_kale", "Stake of all farmers that can afford it, in KALE", plan.stake_stroops / STROOPS)
             yield _gauge("pail_fee_xlm", "What a pail is taken to cost, in XLM", plan.pail_fee_stroops / STROOPS)
             if plan.price is not None:

@@ -17,7 +17,7 @@ from kalepool.services.context import Context
 from kalepool.services.coordinators import LEADERLESS_SECONDS, coordinating, who_leads
 from kalepool.services.journal import gaps
 from kalepool.services.siblings import read_siblings
-from kalepool.units import amount, counted, rate
+from kalepool.units import amount, counted, kale, lasting, rate
 
 PATIENCE_SECONDS = 3.0
 """A part that does not answer in this time is down."""
@@ -151,7 +151,7 @@ class Health:
         said, lasts = f"{ready} of {counted(wanted, 'channel account')}", self._ctx.accounts.endurance
         if lasts is None or lasts.hours is None:
             return "up", said
-        said = f"{said}; XLM for {lasts.hours:,.0f} hours at {amount(lasts.daily_stroops)} a day"
+        said = f"{said}; XLM for {lasting(lasts.hours)} at {kale(lasts.daily_stroops)} a day"
         if lasts.short_of is not None:
             said = f"{said}: send some to the pool's account {self._ctx.accounts.payer.public_key}"
         return "waiting" if lasts.short_of == min(WARN_HOURS) else "up", said

@@ -37,13 +37,16 @@ class Luck:
         self.zeros = [-1] * farmers
 
     def to_go(self, farmer: int) -> float:
-        """How many more hashes until its best share is a better one."""
+        """How many more hashes until its best share is a better one; no number of them after the last record."""
+        if self._next[farmer] == RECORDS:
+            return math.inf
         return self._at[farmer][self._next[farmer]] - self.spent[farmer]
 
     def spend(self, farmer: int, hashes: float) -> int:
         """The zeros of its best share after so many more hashes."""
         self.spent[farmer] += hashes
-        while self._at[farmer][self._next[farmer]] <= self.spent[farmer] + HASH_ROUNDING:
+        at, reached = self._at[farmer], self.spent[farmer] + HASH_ROUNDING
+        while self._next[farmer] < RECORDS and at[self._next[farmer]] <= reached:
             self.zeros[farmer] = self._zeros[farmer][self._next[farmer]]
             self._next[farmer] += 1
         return self.zeros[farmer]

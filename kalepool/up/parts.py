@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from kalepool.cluster.worker import require_backend
 from kalepool.config import ENV_FILE, Settings, local_url, require_public_url, require_relayer_key
 from kalepool.errors import ConfigError
 from kalepool.heartbeat import ADDRESS, NOT_INHERITED
@@ -77,9 +78,11 @@ class Parts:
     @classmethod
     def plan(cls, settings: Settings, folder: DataFolder) -> Parts:
         """Choose ports for what is to be started here. Raises ConfigError when the API's is taken, or open to others
-        without an address."""
+        without an address, or nothing would hash."""
         require_public_url(settings)
         require_relayer_key(settings)
+        if settings.ray_address is None:
+            require_backend()
         network = settings.chain
         if needs_devnet(settings):
             url = f"http://127.0.0.1:{_free_port('127.0.0.1', 0)}"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kalepool.units import kale, plain
 from kalepool.view.moment import BlockSummary
+from kalepool.view.screen import block_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +111,7 @@ def blocks_table(report: RunReport) -> Table:
     for heading in ("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward"):
         table.add_column(heading, justify="right", no_wrap=True)
     for block in report.blocks:
-        table.add_row(
-            str(block.block_index),
-            str(block.planted),
-            str(block.worked),
-            str(block.harvested),
-            "-" if block.best_zeros is None else str(block.best_zeros),
-            kale(block.staked_stroops),
-            kale(block.forecast_stroops),
-            kale(block.rewarded_stroops),
-        )
+        table.add_row(str(block.block_index), *block_cells(block))
     return table
 
 

@@ -214,9 +214,10 @@ def _words(event: object) -> str:
 
 
 def _details(record: dict[str, object]) -> str:
-    """What a record of the log says beside its event."""
+    """What a record of the log says beside its event, on one line: psycopg's errors have three."""
     left_out = ("event", "level", "at", "exception", "color_message")
-    return " ".join(f"{key}={value}" for key, value in record.items() if key not in left_out)
+    told = (f"{key}={value}" for key, value in record.items() if key not in left_out)
+    return " ".join(" ".join(told).split())
 
 
 def _ending(status: int) -> str:

@@ -200,12 +200,13 @@ WORDS: dict[str, str] = {
     "Amount": "Betrag",
     "To": "An",
     # money
-    "Harvested today": "Heute geerntet",
     "The pool's part": "Anteil des Pools",
     "To miners of it": "Davon an Miner",
     "Network fees, XLM": "Netzgebühren, XLM",
     "Treasury": "Kasse",
-    "Of the last 24 hours.": "Der letzten 24 Stunden.",
+    "Harvests, the pool's part and fees are of the last 24 hours; the treasury is as it is now.": (
+        "Ernten, Anteil des Pools und Gebühren sind die der letzten 24 Stunden; die Kasse ist die von jetzt."
+    ),
     "The treasury is": "Die Kasse ist",
     "Lost stakes that are not settled": "Verlorene Einsätze, die nicht geklärt sind",
     "Why": "Warum",

@@ -53,7 +53,7 @@ WORDS: dict[str, str] = {
     "nobody is planted": "niemand wird gepflanzt",
     "%(who)s: at %(price)s XLM for a KALE a pail brings less than the %(cost)s XLM it costs": "%(who)s: bei %(price)s XLM für ein KALE bringt ein Eimer weniger als die %(cost)s XLM, die er kostet",
     "%(who)s: at %(price)s XLM for a KALE another pail brings less than the %(cost)s XLM it costs": "%(who)s: bei %(price)s XLM für ein KALE bringt ein weiterer Eimer weniger als die %(cost)s XLM, die er kostet",
-    "%(who)s: the XLM of this day are spent": "%(who)s: die XLM dieses Tages sind ausgegeben",
+    "%(who)s: what 24 hours may cost is spent (KALEPOOL_XLM_PER_DAY)": "%(who)s: was 24 Stunden kosten dürfen, ist ausgegeben (KALEPOOL_XLM_PER_DAY)",
     "Block %(index)s: %(sum)s KALE": "Block %(index)s: %(sum)s KALE",
     "not known": "nicht bekannt",
     "inactive": "nicht aktiv",

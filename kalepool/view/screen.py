@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kalepool.units import counted, kale, plain, rate
-from kalepool.view.moment import ActiveSearcher, FarmerProgress, Moment, trouble_first
+from kalepool.view.moment import ActiveSearcher, BlockSummary, FarmerProgress, Moment, trouble_first
 from kalepool.view.verdict import PAUSED, SAFE_TO_STOP, PoolVerdict, judge
 
 BAR_WIDTH = 24
@@ -128,19 +128,23 @@ def _farmer(farmer: FarmerProgress) -> list[RenderableType]:
     ]
 
 
+def block_cells(block: BlockSummary) -> list[str]:
+    """What became of a block's farmers, and the KALE of it: from `planted` to `reward`."""
+    return [
+        str(block.planted),
+        str(block.worked),
+        str(block.harvested),
+        "-" if block.best_zeros is None else str(block.best_zeros),
+        kale(block.staked_stroops),
+        kale(block.forecast_stroops),
+        kale(block.rewarded_stroops),
+    ]
+
+
 def _blocks(moment: Moment) -> Table:
     table = _table("block", "planted", "worked", "harvested", "zeros", "staked", "forecast", "reward")
     for block in moment.blocks[:4]:
-        table.add_row(
-            f"{block.block_index} {block.status}",
-            str(block.planted),
-            str(block.worked),
-            str(block.harvested),
-            "-" if block.best_zeros is None else str(block.best_zeros),
-            kale(block.staked_stroops),
-            kale(block.forecast_stroops),
-            kale(block.rewarded_stroops),
-        )
+        table.add_row(f"{block.block_index} {block.status}", *block_cells(block))
     return table
 
 

@@ -21,7 +21,7 @@ def in_words(plan: PlantingPlan, words: Language = ENGLISH) -> str:
             all=words.number(plan.farmers),
         )
     if plan.reason == SitOut.BUDGET:
-        return words.say("%(who)s: the XLM of this day are spent", who=who)
+        return words.say("%(who)s: what 24 hours may cost is spent (KALEPOOL_XLM_PER_DAY)", who=who)
     why = (
         mark("%(who)s: at %(price)s XLM for a KALE a pail brings less than the %(cost)s XLM it costs")
         if plan.places == 0

@@ -124,7 +124,7 @@ class Run:
         os.kill(pid, signal.SIGKILL)
         killed_at = time.monotonic()
         while self.parts().get(name, pid) == pid:
-            assert self.process.poll() is None and time.monotonic() < killed_at + 20, self.output
+            assert self.process.poll() is None and time.monotonic() < killed_at + 60, self.output
             time.sleep(0.02)
         return Kill(name, blocks[0][0], time.monotonic() - killed_at)
 
@@ -152,7 +152,7 @@ class OnChain:
 async def chain_history(folder: Path) -> list[OnChain]:
     """Everything the network ever did to pails, as its RPC server tells it, in order."""
     found: list[OnChain] = []
-    async with running_devnet(folder) as devnet, httpx2.AsyncClient() as client:
+    async with running_devnet(folder) as devnet, httpx2.AsyncClient(timeout=30) as client:
 
         async def ask(method: str, **params: object) -> dict[str, Any]:
             answer = await client.post(devnet.url, json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
@@ -283,7 +283,7 @@ def test_every_part_dies_in_mid_block_and_database_and_chain_agree(run: Run) -> 
     kills: list[Kill] = []
     for name, phase in KILLS:
         kills.append(run.kill(name, phase, kills[-1].block if kills else -1))
-    status = run.process.wait(BLOCK_SECONDS * 4)
+    status = run.process.wait(BLOCK_SECONDS * 8)
     print(*kills, run.output, sep="\n")
     assert wait_until_gone(run.home.left(), 20), "something outlived it"
     assert run.output.count("(killed by SIGKILL)") == len(KILLS)
@@ -305,11 +305,11 @@ def test_even_kill_9_leaves_nothing_behind(home: Home) -> None:
     for line in run.stdout:
         if line.startswith(b"block "):
             break
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not any("raylet" in title for title in home.titles().values()):
         assert time.monotonic() < deadline, "Ray never came"
         time.sleep(0.1)
     run.kill()
     run.communicate()
     # All but Ray's agents are gone at once. Those that were about to start look for its head for half a minute, or two.
-    assert wait_until_gone(home.left(), 90), home.titles()
+    assert wait_until_gone(home.left(), 150), home.titles()

@@ -117,7 +117,7 @@ def run(options: Options, console: Console) -> ChaosReport:
         stage.end_extra()
         stage.end()
         devnet = {stage.process("devnet").pid}
-        if not wait_for(lambda: not set(stage.left()) - devnet, 5.0):
+        if not wait_for(lambda: not set(stage.left()) - devnet, 20.0):
             report.left = [str(pid) for pid in set(stage.left()) - devnet]
         if (stage.data / "up.json").exists():
             report.left.append("up.json")

@@ -20,7 +20,7 @@ CELLS = ["kill postgres/searching", "kill api/working", "rpc hangs/planting"]
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 def test_a_few_faults_break_no_promise() -> None:
     times = Times(ledger=0.5, block=8)
-    options = Options(seconds=120, seed=1, times=times, farmers=3, miner=False, only=CELLS, cells=len(CELLS))
+    options = Options(seconds=200, seed=1, times=times, farmers=3, miner=False, only=CELLS, cells=len(CELLS))
     console = Console(width=140)
     report = run(options, console)
     show(report, console)

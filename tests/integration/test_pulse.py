@@ -48,7 +48,7 @@ while True:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"ASK_SECONDS": 0.05, "STEADY_SECONDS": 0.3, "BEAT_SECONDS": 0.3}.items():
+    for name, seconds in {"ASK_SECONDS": 0.05, "STEADY_SECONDS": 0.3, "BEAT_SECONDS": 1.0}.items():
         monkeypatch.setattr(module, name, seconds)
 
 
@@ -92,9 +92,9 @@ async def test_a_server_that_hangs_is_told_of_and_replaced(
     port = free_port()
     service = child(tmp_path, "server", SERVER, str(port))
     supervisor.add(service)
-    async with receiving() as receiver, httpx2.AsyncClient(timeout=0.3) as client:
+    async with receiving() as receiver, httpx2.AsyncClient(timeout=1.0) as client:
         pulse = Pulse(
-            "server", lambda: ask_http(client, f"http://127.0.0.1:{port}/"), answer_seconds=0.3, patience_seconds=0.6
+            "server", lambda: ask_http(client, f"http://127.0.0.1:{port}/"), answer_seconds=1.0, patience_seconds=1.2
         )
         async with asked(supervisor, receiver, pulse):
             await until(lambda: is_open(port), supervisor)
@@ -104,7 +104,7 @@ async def test_a_server_that_hangs_is_told_of_and_replaced(
             await until(lambda: {"raised", "resolved"} <= {one["state"] for one in receiver.taken}, supervisor)
     assert any("has not answered for" in line and "it is killed" in line for line in said)
     assert [one["key"] for one in receiver.taken] == ["part-down:server"] * 2
-    assert pulse.patience_seconds == 1.2, "the next time it is given twice as long"
+    assert pulse.patience_seconds == 2.4, "the next time it is given twice as long"
 
 
 @pytest.mark.usefixtures("quick")
@@ -113,7 +113,7 @@ async def test_a_child_whose_heart_stops_is_replaced(supervisor: Supervisor, tmp
         assert heartbeats.address
         supervisor.add(child(tmp_path, "heart", BEATING, **{ADDRESS: heartbeats.address}))
         async with receiving() as receiver:
-            pulse = Pulse("heart", lambda: ask_heart(heartbeats, supervisor, "heart"), 0.3, 0.3)
+            pulse = Pulse("heart", lambda: ask_heart(heartbeats, supervisor, "heart"), 1.0, 1.0)
             async with asked(supervisor, receiver, pulse):
                 first = supervisor.pid("heart")
                 await until(lambda: heartbeats.silent_seconds(first) is not None, supervisor)

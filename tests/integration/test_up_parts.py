@@ -20,6 +20,7 @@ import pytest
 
 import kalepool
 from kalepool.api import serve
+from kalepool.api.server import require_free
 from kalepool.config import Settings, local_url
 from kalepool.database import Database, migrate
 from kalepool.errors import ConfigError
@@ -165,7 +166,10 @@ def test_a_taken_port_is_told_only_where_it_was_chosen(folder: DataFolder) -> No
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError, match="KALEPOOL_API_PORT"):
             Parts.plan(Settings.load(api_port=port), folder)
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port} .*KALEPOOL_API_PORT"):
+            require_free("127.0.0.1", port)
         assert listens(os.getpid(), port)
+    require_free("127.0.0.1", port)
     assert not listens(os.getpid(), port)
 
 

@@ -19,6 +19,7 @@ thread_fleet.py  workers that are threads of this process instead of Ray actors
 rpc_fronts.py    several RPC servers in front of one devnet, each with faults of its own
 pocl.py          OpenCL without a card: PoCL as the card of this process
 node.py          the search in WebAssembly as a backend: Node runs it
+random_searches.py  searches at random that two backends have to agree on
 backwards.py     Keccak run backwards: digests that no search would meet
 """
 

@@ -94,7 +94,7 @@ class Home:
         pipe = subprocess.PIPE
         process = self.start(*arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         try:
-            output, errors = process.communicate(answer, timeout=60)
+            output, errors = process.communicate(answer, timeout=120)
         finally:
             process.kill()
         assert process.returncode == status, errors

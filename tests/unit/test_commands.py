@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import typer
+from stellar_sdk import Keypair
 
-from kalepool.__main__ import COMMANDS, app
+from kalepool.__main__ import COMMANDS, app, main
 from kalepool.commands import pool
 from kalepool.commands.custody import rotate
+from kalepool.commands.doctor import of_parts
 from kalepool.commands.farmer import farmer_list, farmer_set, farmer_show, stake_limit
 from kalepool.commands.pool import database_url, read_settings
 from kalepool.commands.pooler import pooler_add
@@ -92,3 +94,39 @@ def test_what_is_called_wrongly_is_named_whole(name: str) -> None:
         said = _explain(wrong.value, "kalepool")
         called = " ".join(("kalepool", *words[:-1]))
         assert said == (f"{called}: Option '{words[-1]}' requires an argument. See `{called} --help`.", 2)
+
+
+def test_what_goes_wrong_inside_a_command_begins_with_its_name_too() -> None:
+    whole: Any = typer.main.get_command(app)
+    with pytest.raises(ConfigError) as wrong:
+        whole.main(["farmer", "show", "me"], prog_name="kalepool", standalone_mode=False)
+    said = _explain(wrong.value, "kalepool")
+    assert said is not None and said[0].startswith("kalepool farmer show: no pool here: ") and said[1] == 2
+
+
+def test_a_wrong_value_is_repeated_and_a_secret_key_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["kalepool", *words])
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().err
+
+    assert said("simulate", "--farmers", "0").startswith("kalepool simulate: Invalid value '0' for '--farmers': ")
+    for secret in (Keypair.random().secret, "kp_" + "x" * 43):
+        for words in (["compensation", "pay", secret], ["devnet", "--log-level", secret], [secret]):
+            assert secret not in (found := said(*words)) and "hidden" in found
+
+
+def test_a_price_that_nobody_set_is_worth_a_look() -> None:
+    unset = "no price of KALE is set"
+    parts = {
+        "price": {"state": "none", "detail": unset},
+        "relayer": {"state": "none", "detail": ""},
+        "chain": {"state": "down", "detail": "no answer"},
+        "database": {"state": "up", "detail": ""},
+    }
+    assert [(each.what, each.state.value) for each in of_parts(parts)] == [("price", "look"), ("chain", "wrong")]
+    parts["price"] = {"state": "none", "detail": ""}
+    assert [each.what for each in of_parts(parts)] == ["chain"]

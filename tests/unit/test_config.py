@@ -74,3 +74,30 @@ def test_a_file_with_a_secret_is_closed_to_others(name: str) -> None:
     file.write_text("KALEPOOL_NETWORK=testnet\n")
     file.chmod(0o644)
     assert Settings.load().network == "testnet", "nothing secret is in it"
+
+
+SECRET = "SBQWY3DNPFWGSQZ7I4WFRNAFHIVSL6JYBPMZHV4MRFS4HCNLKWQRX7NS"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PLATFORM_FEE", "5", "=5: should be less than 1"),
+        ("KALE_PRICE_XLM", "0,004", "=0,004: should be 'pool' or a valid number, unable to parse string as a number"),
+        ("RPC_URL", "rpc.example/hunter2", ": no web address: write it as https://host or https://host:port/path"),
+        ("CONTRACT_ID", "xyz", "=xyz: not a C… address of 56 characters, of which the last confirm the others"),
+        ("ASSET_ISSUER", SECRET, "=(a secret key, hidden): not a G… address"),
+        ("MASTER_KEY_FILE", "", "=: empty: write a path, or leave the setting out"),
+        ("NETWORK_PASSPHRASE", "", "=: String should have at least 1 character"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_it_may_be(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"KALEPOOL_{name}", value)
+    assert told().startswith(f"wrong settings: KALEPOOL_{name}{said}")
+
+
+def test_a_kernel_named_in_the_file_would_be_named_to_nobody() -> None:
+    Path(".env").write_text("KALEPOOL_BACKEND=avx2\n")
+    assert told() == ".env, line 1: KALEPOOL_BACKEND is read from the environment alone: export it there"

@@ -23,6 +23,7 @@ def record(event: str, **more: object) -> str:
         ([], "it said nothing"),
         (["started", "", "kalepool: no database"], "kalepool: no database"),
         ([record("first"), record("lost", error="gone", farms=3)], "lost error=gone farms=3"),
+        ([record("lost", error="gone\n\tfor good\n")], "lost error=gone for good"),
         ([record("ended", exception="Traceback (most recent call last):\nValueError: 7")], "ValueError: 7"),
         ([record(TRACEBACK), record("Application startup failed. Exiting.")], SENTENCE),
         ([TRACEBACK], SENTENCE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kalepool.units import amount, counted, kale, rate, seconds
+from kalepool.units import amount, counted, kale, lasting, rate, seconds
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,7 @@ def test_one_of_something_is_said_as_one() -> None:
         "1 account has",
         "2 accounts have",
     ]
+
+
+def test_how_long_it_lasts_is_said_in_days_once_it_is_long() -> None:
+    assert [lasting(hours) for hours in (0.6, 71, 10_511.0)] == ["1 hour", "71 hours", "438 days"]

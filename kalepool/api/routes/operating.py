@@ -4,6 +4,8 @@ operating_forms.py."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -48,6 +50,7 @@ PLACES = {
     f"{UNDER}/keys": mark("Keys"),
     f"{UNDER}/journal": mark("Journal"),
     f"{UNDER}/money": mark("Money"),
+    f"{UNDER}/webhooks": mark("Webhooks"),
     f"{UNDER}/settings": mark("Settings"),
     f"{UNDER}/audit": mark("Audit"),
 }
@@ -182,7 +185,9 @@ async def show_money(request: Request, caller: Operating, after: After = None) -
 @router.get(f"{UNDER}/settings")
 async def show_settings(request: Request, _: Operating) -> Response:
     """Every setting as this process has it. Secrets stay hidden."""
-    return await show(request, "settings", rows=shown_settings.of(context(request).settings))
+    found = shown_settings.of(context(request).settings)
+    groups = [(heading, list(group)) for heading, group in groupby(found, attrgetter("heading"))]
+    return await show(request, "settings", groups=groups)
 
 
 @router.get(f"{UNDER}/audit")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from kalepool.commands.pool import ask_api
+from kalepool.database import Database
+from kalepool.errors import ConfigError
+from kalepool.postgres import Postgres
 from kalepool.services.farming import plant, work
 from kalepool.services.farming.work import Submission
 from tests.support.command_line import Done
@@ -132,3 +137,21 @@ async def test_webhooks_are_made_tried_and_deleted(farm, commands: Commands) -> 
         assert (await commands.json("webhook", "delete", made["webhook_id"], "--yes"))["deleted"]
         refused = await commands("webhook", "add", "http://10.0.0.1/")
         assert refused.status == 2 and "KALEPOOL_WEBHOOK_ORIGINS" in refused.errors
+
+
+async def test_the_doctor_blames_the_key_and_not_the_database(farm, commands: Commands) -> None:
+    await farm.add_farmers(1)
+    (farm.settings.data_dir / "master.key").write_text("ab" * 32)
+    said = (await commands("doctor")).output
+    assert re.search(r"^wrong +seals +the secrets .*\n +put that key's master\.key back", said, re.MULTILINE), said
+    assert re.search(r"^ok +database +answers", said, re.MULTILINE), said
+
+
+async def test_an_api_of_another_pool_is_named_as_that(farm, postgres: Postgres) -> None:
+    """It knows nobody's key of this database: `401` alone told nothing."""
+    async with (
+        served(farm.settings) as (url, _),
+        Database.open(postgres.create_database("other", template="base")) as db,
+    ):
+        with pytest.raises(ConfigError, match=r"the API at http://\S+ is another pool's: .* set KALEPOOL_API_URL"):
+            await ask_api(farm.settings.model_copy(update={"api_url": url}), db, "GET", "/operator/fees")

@@ -22,7 +22,7 @@ from tests.integration.api.test_farmer_way import add_wallet, balances, sign_in,
 from tests.integration.conftest import KALE
 from tests.support.browser import Browser, signed
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_day")]
 
 HOSTILE = "<script>alert(1)</script>"
 UNSIGNED = re.compile(r'id="unsigned"[^>]*>([^<]+)<')
@@ -59,7 +59,7 @@ async def active_farmer(api, browser: Browser) -> str:
     path = answer.headers["location"]
     found = await api.farm.rows("SELECT custodial_wallet FROM farmers ORDER BY registered_at DESC LIMIT 1")
     await api.farm.ctx.chain.fund(found[0][0])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await api.farm.rows("SELECT 1 FROM farmers WHERE status = 'active'"):
             await api.farm.wait_ledger()
     await api.farm.give(found[0][0], 100 * KALE)

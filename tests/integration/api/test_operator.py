@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def wait_ready(api) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.anybody.get("/health")).status_code != 200:
             await api.farm.wait_ledger()
 
@@ -35,7 +35,7 @@ async def add_farmer(api, pooler_id: str, client) -> dict:
     wish = {"pooler_id": pooler_id, "payout_wallet": Keypair.random().public_key}
     made = (await client.post("/farmers/register", json=wish)).json()
     await api.farm.ctx.chain.fund(made["custodial_wallet"])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await client.get(f"/farmers/{made['farmer_id']}")).json()["status"] != "active":
             await api.farm.wait_ledger()
     await api.farm.give(made["custodial_wallet"], 100 * KALE)

@@ -31,7 +31,7 @@ async def wallet(api) -> Keypair:
     made = await add_wallet(api.farm)
     await api.farm.give(made.public_key, 100 * KALE)
     await open_pooler(api)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while api.farm.ctx.accounts.treasury is None:
             await api.farm.wait_ledger()
     return made
@@ -82,7 +82,7 @@ async def test_a_life_with_ones_own_wallet_by_pages_alone(api, wallet: Keypair) 
     chain = farm.ctx.chain
     planted = await chain.prepare_plant(wallet, 10 * KALE, pool=wallet, deadline=await chain.now() + PATIENCE)
     assert (await chain.submit(planted)).error is None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await farm.rows("SELECT 1 FROM plantings WHERE outcome = 'planted'"):
             await farm.wait_ledger()
     before = (await balances(farm, wallet.public_key))[1] or 0
@@ -102,7 +102,7 @@ async def test_a_life_with_ones_own_wallet_by_pages_alone(api, wallet: Keypair) 
     assert (await browser.send(f"{path}/leave", {"transaction": leaving}, page=path)).status_code == 422
     fields = {"transaction": signed(leaving, wallet, passphrase)}
     assert (await browser.send(f"{path}/leave", fields, page=path)).status_code == 303
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await farm.rows("SELECT 1 FROM farmers WHERE status <> 'departed'"):
             await farm.wait_ledger()
     again = await browser.send("/farm/own-wallet", wish, page="/farm/join")
@@ -180,6 +180,6 @@ async def test_the_owner_is_refused_as_others_are(api, wallet: Keypair, monkeypa
     assert await farm.rows(poor) == [("registered",)]
     [(address,)] = await farm.rows("SELECT custodial_wallet FROM farmers WHERE plants_itself AND price_stroops = 0")
     await farm.give(address, 5 * KALE)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await farm.rows(poor) != [("active",)]:
             await farm.wait_ledger()

@@ -17,7 +17,7 @@ from kalepool.services.farming.work import Submission
 
 from .test_metrics import samples
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_day")]
 
 FEES = ("plant", "work", "harvest", "other")
 

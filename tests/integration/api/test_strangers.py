@@ -164,7 +164,7 @@ async def test_places_are_not_taken_by_those_who_bring_nothing(api) -> None:
     for client, made in honest:
         await until(api, client, f"/farmers/{made['farmer_id']}", lambda found: not found["missing"]["trustline"])
         await farm.give(made["custodial_wallet"], DEPOSIT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.operator.get(f"/poolers/{pooler}")).json()["active"] < 3:
             await farm.wait_ledger()
     await farmers.activate(farm.ctx)

@@ -118,6 +118,9 @@ async def test_whom_to_plant_hangs_on_what_a_kale_is_worth(pool: Pool, monkeypat
             assert said in (await pool.client.get(f"{pool.parts.api_url}/")).text
             metrics = await pool.metrics()
             assert metrics["kalepool_farmers_sitting_out"] == FARMERS and metrics["kalepool_kale_price_xlm"] == 0.002
+            text = (await pool.client.get(f"http://127.0.0.1:{pool.metrics_port}/metrics")).text
+            assert f'kalepool_farmers_sitting_out_by_reason{{reason="price"}} {float(FARMERS)}' in text
+            assert 'kalepool_farmers_sitting_out_by_reason{reason="budget"} 0.0' in text
         async with running(pool, kale_price_xlm=0.05, xlm_per_day=0.0):
             await until(lambda: _has(rows, "SELECT reason FROM block_plans", ("budget",)), 30)
             assert await rows(planted) == [(0,)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import kernels
 from kernels import Best, KernelError, Template, driver, machine
 from kernels.model import SlicePace
 from tests.support.backwards import lanes_leading_to
+from tests.support.random_searches import require_agreement
 
 pytest.importorskip("pyopencl")
 pytest.importorskip("pocl_binary_distribution", reason="PoCL's wheel is for Linux on x86-64")
@@ -85,20 +85,7 @@ def test_recorded_searches() -> None:
 
 @pytest.mark.usefixtures("card")
 def test_200_random_jobs() -> None:
-    numbers = random.Random(7)
-    for job in range(200):
-        template = Template(numbers.getrandbits(32), numbers.randbytes(32), numbers.randbytes(32))
-        start = numbers.getrandbits(64)
-        if job % 4 == 0:  # around the end of a window, or of all nonces
-            start = (numbers.randrange(1, 2**32 + 1) << 32) - numbers.randrange(1, 90)
-        if job % 4 == 1:
-            start = numbers.randrange(40)
-        count = min(numbers.randrange(1, 3000), 2**64 - start)
-        above, below = numbers.randrange(-1, 4), 2 ** numbers.randrange(52, 65) - 3
-        best = kernels.search(template, start, count, above, backend="opencl")
-        assert best == kernels.search(template, start, count, above, backend=CPU), (job, start, count, above)
-        first = kernels.find(template, start, count, below, backend="opencl")
-        assert first == kernels.find(template, start, count, below, backend=CPU), (job, start, count, below)
+    require_agreement("opencl", CPU, 3000)
 
 
 @pytest.mark.parametrize("low", [0, 5, 77, 2**32 - 1])

@@ -17,6 +17,7 @@ from kernels import Best, Template, card_text, driver, keccak, machine, wasm
 from kernels.vector import Layout
 from tests.support.backwards import lanes_leading_to
 from tests.support.node import HOST, NodeBackend, running
+from tests.support.random_searches import require_agreement
 
 VECTORS = json.loads((Path(__file__).parents[2] / "conformance/hash.json").read_text())
 CPU = machine.cpu_backends()[0]
@@ -70,20 +71,7 @@ def test_recorded_searches(backend: str) -> None:
 
 
 def test_200_random_jobs(backend: str) -> None:
-    numbers = random.Random(7)
-    for job in range(200):
-        template = Template(numbers.getrandbits(32), numbers.randbytes(32), numbers.randbytes(32))
-        start = numbers.getrandbits(64)
-        if job % 4 == 0:  # around the end of a window, or of all nonces
-            start = (numbers.randrange(1, 2**32 + 1) << 32) - numbers.randrange(1, 90)
-        if job % 4 == 1:
-            start = numbers.randrange(40)
-        count = min(numbers.randrange(1, 2000), 2**64 - start)
-        above, below = numbers.randrange(-1, 4), 2 ** numbers.randrange(52, 65) - 3
-        best = kernels.search(template, start, count, above, backend=backend)
-        assert best == kernels.search(template, start, count, above, backend=CPU), (job, start, count, above)
-        first = kernels.find(template, start, count, below, backend=backend)
-        assert first == kernels.find(template, start, count, below, backend=CPU), (job, start, count, below)
+    require_agreement(backend, CPU, 2000)
 
 
 Job = tuple[Template, int, int, int, bool]  # and start, count, limit, lowest of a scan

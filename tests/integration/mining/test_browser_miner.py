@@ -176,7 +176,7 @@ async def test_a_browser_mines(field, database: Database, database_url: str, tmp
             await page.click("#go")
             await page.wait_for_function("() => document.getElementById('block').innerText === '42 SOLO'")
             brought = "SELECT DISTINCT solo, farmer_id FROM shares WHERE miner_id = %s"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (found := await field.execute(brought, owner.miner.miner_id)):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert found == [(True, farmer_id)]

@@ -18,7 +18,7 @@ from kalepool.services.books import results
 from kalepool.services.settling import settle
 from kalepool.services.totals import DELAY_BOUNDS, read_totals
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_day")]
 
 FARMERS, BLOCKS = 2, 288
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)

@@ -11,6 +11,7 @@ from kalepool.chain import Status
 from kalepool.config import Settings
 from kalepool.services.farming import plant
 from kalepool.services.health import Health
+from kalepool.units import kale, lasting
 from kalepool.view.history import HistoryReader
 from kalepool.view.moment import MomentReader
 from tests.integration.conftest import ISSUER
@@ -58,7 +59,10 @@ async def test_hours_left_are_shown_and_said(farm) -> None:
     [(burned,)] = await farm.rows("SELECT sum(fee_stroops)::bigint FROM submissions")
     assert lasts is not None and lasts.hourly_stroops == pytest.approx(burned * 4, rel=0.01)
     accounts = (await Health(farm.ctx).report()).components["accounts"]
-    assert accounts.state == "up" and f"XLM for {lasts.hours:,.0f} hours" in accounts.detail
+    assert (
+        accounts.state == "up"
+        and f"XLM for {lasting(lasts.hours)} at {kale(lasts.daily_stroops)} a day" in accounts.detail
+    )
 
     # As after the pool has burned ten times as much as it has left in a day.
     spare = lasts.spare_stroops

@@ -241,7 +241,7 @@ def test_a_budget_ends_plants_whatever_they_would_bring() -> None:
         plan = plan_block(replace(QUESTION, gate=PriceGate(FEES, 0.05), budget_stroops=left))
         assert plan.places == places and plan.reason == (None if places == 50 else SitOut.BUDGET)
     assert in_words(plan_block(replace(QUESTION, gate=PriceGate(FEES, 0.05), budget_stroops=0))) == (
-        "nobody is planted: the XLM of this day are spent"
+        "nobody is planted: what 24 hours may cost is spent (KALEPOOL_XLM_PER_DAY)"
     )
     free = replace(QUESTION, gate=PriceGate(PailFees(0, 0, 0), 0.01), budget_stroops=0)
     assert plan_block(free).places == 50, "what costs nothing needs no budget"

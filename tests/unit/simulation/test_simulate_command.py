@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kalepool.commands import pool
+from kalepool.commands import simulate as simulating
 from kalepool.commands.simulate import Present, _play, hashes_per_second, simulate
 from kalepool.config import Settings
 from kalepool.errors import InputError
@@ -20,7 +21,7 @@ from kalepool.simulation.mainnet import BOUNDS, Mainnet, pails_behind
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pool, "configure", lambda level: None)  # logging is the whole process's
+    monkeypatch.setattr(simulating, "configure", lambda level: None)  # logging is the whole process's
 
 
 def test_a_hashrate_is_read_as_people_write_it() -> None:
@@ -44,6 +45,8 @@ def test_it_says_that_nobody_would_be_planted(capsys: pytest.CaptureFixture[str]
     simulate(farmers=10, hashrate="40M", price=0.002, balance=100, blocks=3, seed=0)
     said = capsys.readouterr().out
     assert "nobody is planted: at 0.002 XLM for a KALE a pail brings less than the 0.008 XLM it costs" in said
+    anyway = re.search(r"all planted ([\d.]+) KALE for 0\.24 XLM: even at (0\.\d+) XLM for a KALE", said)
+    assert anyway is not None and float(anyway[2]) == pytest.approx(0.24 / float(anyway[1]), rel=0.02)
 
 
 def test_a_networks_present_bounds_are_played_with() -> None:

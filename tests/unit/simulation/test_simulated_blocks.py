@@ -122,3 +122,9 @@ def test_equal_farmers_fare_alike_on_mainnet() -> None:
     held = [100 * STROOPS_PER_KALE] * 10
     fared = spread(list(on_mainnet(Setup(10, 8e6, RULES), search, percent_of(held), 60, seed=1)))
     assert fared.zeros <= 4 and fared.rewards < 0.03
+
+
+def test_more_hashes_than_the_last_record_takes_find_no_other() -> None:
+    luck = Luck(np.random.default_rng(1), 1)
+    assert luck.spend(0, 1e40) == luck.zeros[0] > 14
+    assert luck.to_go(0) == math.inf and luck.spend(0, 1.0) == luck.zeros[0]

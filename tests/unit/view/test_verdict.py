@@ -70,7 +70,9 @@ def test_who_sits_out_is_said_and_why() -> None:
     for farmers in ((farmer(), empty), (farmer(None), empty)):
         one = judge(moment(farmers=farmers, plans=(some,)))
         assert one.level in ("good", "busy")
-        assert one.detail.endswith(" 1 of 2 farmers sits it out, by turns: the XLM of this day are spent.")
+        assert one.detail.endswith(
+            " 1 of 2 farmers sits it out, by turns: what 24 hours may cost is spent (KALEPOOL_XLM_PER_DAY)."
+        )
     assert judge(moment(farmers=(empty, empty), plans=(some,))).title == "Not planted"
 
 
