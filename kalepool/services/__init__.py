@@ -37,7 +37,8 @@ absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
 own_alerts.py     tells farmers and miners of what is theirs, where each of them says
-webhooks.py       tells programs of others what happens
+webhooks.py       addresses at which programs of others are told what happens: operators', farmers', miners'
+webhook_sending.py  makes what happens into deliveries to these, and sends them
 outgoing.py       the one door out for messages
 retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs
