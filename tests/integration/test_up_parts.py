@@ -312,7 +312,7 @@ def test_what_runs_in_ray_reads_neither_key_nor_database_files(
         finally:
             assert service.process
             service.process.send_signal(signal.SIGINT)
-            service.process.wait(10)
+            service.process.wait(60)
 
 
 def test_a_user_for_ray_that_does_not_separate_is_told(
