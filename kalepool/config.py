@@ -457,6 +457,13 @@ class Settings(BaseSettings):
     """Servers of inner networks that webhooks may go to, as http://10.0.0.5:8080, separated by commas. Others have to
     be https addresses on the internet."""
 
+    own_webhooks: Annotated[int, Field(ge=0, le=10)] = 3
+    """How many webhooks a farmer or a miner may have, for what is its own; 0 for none."""
+
+    own_webhook_origins: str = ""
+    """Servers of inner networks that farmers' and miners' own webhooks may go to: for a pool among friends. Anybody who
+    joins has requests sent there. Others have to be https addresses on the internet."""
+
     otlp_url: Annotated[WebAddress | None, Heading("What is shown")] = None
     """Address of an OpenTelemetry collector (OTLP over HTTP), as http://localhost:4318: spans of blocks, shares and
     payouts go there. It takes the extra `traces`."""

@@ -96,9 +96,11 @@ class Binding:
         )
 
     @classmethod
-    def of_webhook(cls, webhook_id: UUID, url: str) -> Self:
-        """A webhook's signing secret. Its address may be a secret, too: no error has it."""
-        return cls(webhook_id, Purpose.WEBHOOK, f"webhook {webhook_id}", name=url)
+    def of_webhook(cls, webhook_id: UUID, url: str, subject_id: UUID | None) -> Self:
+        """A webhook's signing secret. Its address may be a secret, too: no error has it. subject_id: of the farmer or
+        miner whose own it is; a row that was given to somebody else is sent nothing of them."""
+        whose = f" of {subject_id}" if subject_id else ""
+        return cls(webhook_id, Purpose.WEBHOOK, f"webhook {webhook_id}{whose}", name=url)
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
@@ -527,7 +529,7 @@ async def _rotate_webhooks(session: Session, custody: Custody) -> int:
     """Those that do not open stay as they are: nothing is sent there any more."""
     count = 0
     for row in await session.fetch_all("lock_sealed_webhooks"):
-        binding = Binding.of_webhook(row["webhook_id"], row["url"])
+        binding = Binding.of_webhook(row["webhook_id"], row["url"], row["subject_id"])
         try:
             secret = custody.open_secret(binding, row["secret_sealed"])
         except CustodyError as error:

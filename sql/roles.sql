@@ -54,7 +54,7 @@ BEGIN
                 ('claimable_balances', ARRAY['balance_id', 'payout_id', 'made_ledger', 'made_at']),
                 ('api_keys', ARRAY['key_id', 'key_hash', 'role', 'subject_id', 'subject_wallet', 'created_at']),
                 ('browser_sessions', ARRAY['session_id', 'token_hash', 'key_id', 'created_at', 'expires_at']),
-                ('webhooks', ARRAY['webhook_id', 'url', 'types', 'created_at']),
+                ('webhooks', ARRAY['webhook_id', 'url', 'types', 'created_at', 'role', 'subject_id']),
                 ('webhook_deliveries', ARRAY['webhook_id', 'event_id', 'type', 'body', 'created_at'])
             ) AS t (table_name, columns)
         LOOP

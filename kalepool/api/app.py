@@ -46,6 +46,7 @@ from kalepool.api.routes import (
     sep10,
     sep45,
     showing,
+    webhook_pages,
     webhooks,
 )
 from kalepool.api.routes.public import VERSION
@@ -158,6 +159,7 @@ def create_app(settings: Settings) -> FastAPI:
         operating,
         operating_forms,
         operating_keys,
+        webhook_pages,
         metrics,
     )
     for audience in audiences:

@@ -149,8 +149,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
     async def look(url: str) -> list[Finding]:
         found = []
         async with Database.open(url, role=None, connections=1) as database:
-            await open_custody(settings, database)
-            found.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
+            with _said("seals", "put that key's master.key back from its copy, of mode 0600") as opened:
+                await open_custody(settings, database)
+                opened.append(Finding("seals", Severity.WELL, "the master key opens what it sealed"))
+            found += opened
             found += [Finding("alert", Severity.WRONG, alert.message) for alert in await open_alerts(database)]
             if count := await count_to_check(database):
                 said = f"{counted(count, 'stake')} may have come back"

@@ -12,6 +12,7 @@ import typer
 from kalepool.commands.pool import read_settings
 from kalepool.config import Settings
 from kalepool.errors import ChainError, InputError
+from kalepool.log import configure
 from kalepool.protocol.model import STROOPS_PER_KALE, Block
 from kalepool.units import STROOPS, counted, kale, rate
 
@@ -44,6 +45,7 @@ def simulate(
     The pool's own decisions are played against some 1,800 others as they were in autumn 2026; where the settings name
     another network than the devnet and its server answers, with the bounds of its present block. It takes seconds.
     """
+    configure("warning")
     speed = hashes_per_second(hashrate)
     settings = read_settings()
     present = _present(settings)

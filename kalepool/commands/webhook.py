@@ -26,7 +26,7 @@ TRY_SECONDS = 15.0
 
 WebhookId = Annotated[UUID, typer.Argument(help="Its id: see `webhook list`.")]
 
-COLUMNS = ("webhook_id", "url", "types", "waiting", "given_up", "delivered_at", "retry_at", "trouble")
+COLUMNS = ("webhook_id", "url", "types", "waiting", "given_up", "delivered_at", "retry_at", "paused_at", "trouble")
 
 
 @webhook.command("add")
@@ -47,9 +47,9 @@ def webhook_add(
 @webhook.command("list")
 def webhook_list(as_json: AsJson = False) -> None:
     """List webhooks: what waits for each, what was given up, and why the last delivery was not taken."""
-    from kalepool.services.webhooks import all_webhooks
+    from kalepool.services.webhooks import OPERATORS, all_webhooks
 
-    rows = [asdict(each) for each in operate(lambda _, database: all_webhooks(database))]
+    rows = [asdict(each) for each in operate(lambda _, database: all_webhooks(database, OPERATORS))]
     show_rows(rows if as_json else [_shown(row) for row in rows], COLUMNS, as_json=as_json)
 
 
@@ -68,6 +68,28 @@ def webhook_delete(webhook_id: WebhookId, yes: Yes = False, as_json: AsJson = Fa
         typer.echo("It is told nothing any more.")
 
 
+@webhook.command("pause")
+def webhook_pause(webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    """Send nothing there until it is resumed; what happens meanwhile waits, and is given up after a day."""
+    _pause(webhook_id, paused=True, as_json=as_json)
+
+
+@webhook.command("resume")
+def webhook_resume(webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    """Send there again, and at once what waits."""
+    _pause(webhook_id, paused=False, as_json=as_json)
+
+
+def _pause(webhook_id: UUID, *, paused: bool, as_json: bool) -> None:
+    change = {"paused": paused}
+    path = f"/operator/webhooks/{webhook_id}"
+    now = operate(lambda settings, database: ask_api(settings, database, "PATCH", path, change))
+    if as_json:
+        show_json(now)
+    else:
+        typer.echo("Nothing is sent there until it is resumed." if paused else "It is told again.")
+
+
 @webhook.command("test")
 def webhook_test(webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Send it something to try it with, and say what came of it. Ends with status 1 where it was not taken."""
@@ -82,9 +104,9 @@ def webhook_deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List what was sent there, or waits to be, the newest first."""
-    from kalepool.services.webhooks import deliveries
+    from kalepool.services.webhooks import OPERATORS, deliveries
 
-    found = operate(lambda _, database: deliveries(database, webhook_id, status, after=None, limit=most))
+    found = operate(lambda _, database: deliveries(database, OPERATORS, webhook_id, status, after=None, limit=most))
     columns = ("event_id", "type", "status", "attempts", "created_at", "due_at", "closed_at", "trouble")
     show_rows([asdict(each) for each in found], columns, as_json=as_json)
 
@@ -101,14 +123,14 @@ def webhook_again(
 
 def _send(path: str, webhook_id: UUID, *, as_json: bool) -> None:
     """Orders it, and waits until it was tried."""
-    from kalepool.services.webhooks import read_delivery
+    from kalepool.services.webhooks import OPERATORS, read_delivery
 
     async def order(settings: Settings, database: Database) -> Any:
         ordered = await ask_api(settings, database, "POST", path)
         loop = asyncio.get_running_loop()
         until = loop.time() + TRY_SECONDS
         while True:
-            now = await read_delivery(database, webhook_id, UUID(ordered["event_id"]))
+            now = await read_delivery(database, OPERATORS, webhook_id, UUID(ordered["event_id"]))
             tried = now.attempts > ordered["attempts"]
             if tried or loop.time() > until:
                 return now

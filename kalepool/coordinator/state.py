@@ -165,7 +165,7 @@ class State:
             self._order()
 
     def saw_owed(self, owed: Debts[UUID]) -> None:
-        """What each farmer is owed of the last day's points. It may come before the farmers themselves."""
+        """What each farmer is owed of the last day's zeros and gap. It may come before the farmers themselves."""
         self.owed = owed
         self._order()
 

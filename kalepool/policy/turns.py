@@ -1,8 +1,8 @@
 """Equals take turns: one order among farmers that are worth the same, the most owed first.
 
-What a farmer is owed is its equal part of the points that all the pool's pails had over the last day, less what it had
-itself: of those for zeros, which decide for whom is searched and who sits a block out; and of those for gap, which
-decide whose plant leaves first and whose work last. So luck evens out by debt. A block weighs the less the older it
+What a farmer is owed is its equal part of what all the pool's pails had over the last day, less what it had itself: of
+zeros that pay, which decide for whom is searched and who sits a block out; and of points for gap, which decide whose
+plant leaves first and whose work last. So luck evens out by debt. A block weighs the less the older it
 is: were it forgotten at once after a day, what was evened out then would be luck again. It counts for whom it had a
 pail of, and for whom the pool left out of it though it could have been planted: not for who was away (new, without
 funds, leaving), so nobody comes back with a claim to what others farmed meanwhile. The first blocks, where nobody is
@@ -20,31 +20,41 @@ from typing import Generic, TypeVar
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 
 ONE = 1_000_000
-"""Debts are in millionths of the most that a block gives a pail for zeros, or for gap."""
+"""Debts are in millionths of a zero that pays, or of the most that a block gives a pail for gap."""
+
+FIRST = 0.5
+"""So much more the first zero of a pail that pays counts than the others. Farmers compare how many they have, and in
+how many blocks they have any: one is worth as much as the other, so both are evened out."""
 
 WASTE = 0.1
 """The part of the hash power that may go on for farmers that have their zero already, while the news travel."""
 
 
-def points_part(value: int | None, least: int, most: int) -> float:
-    """Which part of the points that a block gives for zeros, or for gap, at most, a pail has: 0 to 1. None is a pail
-    without work. The bounds are the block's, as in protocol/rewards.py."""
+def zeros_had(zeros: int | None, least: int, most: int) -> float:
+    """What a pail with so many zeros had of those that pay. None is a pail without work. The bounds are the block's, as
+    in protocol/rewards.py."""
+    paying = min(max((zeros or 0) - least, 0), max(most - least, 0))
+    return paying + FIRST * (paying > 0)
+
+
+def gap_had(gap: int | None, least: int, most: int) -> float:
+    """Which part of the points that a block gives for gap at most a pail had: 0 to 1."""
     span = max(most - least, 0)
-    return min(max((value or 0) - least, 0), span) / max(span, 1)
+    return min(max((gap or 0) - least, 0), span) / max(span, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Debts(Generic[FarmerT]):
-    """What each farmer is owed, as `owed` has it, of the points for zeros and of those for gap."""
+    """What each farmer is owed, as `owed` has it, of zeros that pay and of points for gap."""
 
     zeros: Mapping[FarmerT, int]
     gap: Mapping[FarmerT, int]
 
 
 def owed(blocks: Mapping[int, Mapping[FarmerT, float]], index: int, day: int) -> dict[FarmerT, int]:
-    """By farmer, in block `index`: given the points of all that a block counts for, by block, as `points_part` has
-    them; 0 for who was left out of it. Of the `day` blocks before this one; the one before weighs 1, each older one a
-    `day`-th less.
+    """By farmer, in block `index`: given what all had that a block counts for, by block, as `zeros_had` or `gap_had`
+    have it; 0 for who was left out of it. Of the `day` blocks before this one; the one before weighs 1, each older one
+    a `day`-th less.
 
     As services/owed.py reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
     """

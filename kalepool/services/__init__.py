@@ -24,7 +24,7 @@ poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
 seeking.py        farmers, miners and actions as operators seek them
 operator_wallets.py  operators who sign in with a wallet
-owed.py           what each farmer is owed of the last day's paying zeros
+owed.py           what each farmer is owed of the last day's zeros and gap
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 contract_signin.py  the same with contract accounts (SEP-45)
@@ -37,7 +37,8 @@ absences.py       when it is believed that something is gone from the ledger
 health.py         each part of the pool, with its state
 alerts.py         tells operators of trouble by webhook
 own_alerts.py     tells farmers and miners of what is theirs, where each of them says
-webhooks.py       tells programs of others what happens
+webhooks.py       addresses at which programs of others are told what happens: operators', farmers', miners'
+webhook_sending.py  makes what happens into deliveries to these, and sends them
 outgoing.py       the one door out for messages
 retention.py      what is kept for how long
 upkeep.py         what is done again and again while the API runs

@@ -28,7 +28,8 @@ MOST_ANSWER_BYTES = 4096
 MOST_ADDRESSES = 3
 """Of a name, that are tried."""
 
-INNER = "its name leads to an address that is not on the internet"
+INNER = "its name leads to no address, or to one that is not on the internet"
+"""Said of both: who names an address learns nothing of which names the inner network has."""
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as an IPv6 network's translator (NAT64) reaches them."""
@@ -38,6 +39,9 @@ _UNICAST = IPv6Network("2000::/3")
 
 _RESOLVING = ThreadPoolExecutor(16, "resolve")
 """Its own threads: a name server that is silent holds up nothing else."""
+
+_RESOLVING_OWN = ThreadPoolExecutor(16, "resolve-own")
+"""For addresses that farmers and miners name: theirs hold up nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,10 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-async def resolve(host: str, port: int) -> list[str]:
+async def resolve(host: str, port: int, threads: ThreadPoolExecutor = _RESOLVING) -> list[str]:
     """The addresses of a name, or the one that it is. Raises OSError, UnicodeError."""
     found = await asyncio.get_running_loop().run_in_executor(
-        _RESOLVING, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     )
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
@@ -113,9 +117,10 @@ class Door:
     leads elsewhere the second time leads nowhere. No proxy of the environment's is used, which would look it up itself.
     """
 
-    def __init__(self, url: str, client: httpx2.AsyncClient, *, is_inner: bool) -> None:
+    def __init__(self, url: str, client: httpx2.AsyncClient, *, is_inner: bool, is_own: bool) -> None:
         parts = urlsplit(url)
         self._client, self._is_inner = client, is_inner
+        self._threads = _RESOLVING_OWN if is_own else _RESOLVING
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._netloc = parts.netloc
@@ -123,19 +128,22 @@ class Door:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, inner_origins: Collection[str] = ()) -> AsyncIterator[Door]:
-        """inner_origins: scheme and host of servers that may be on inner networks. Raises ValueError or
-        httpx2.InvalidURL for what is no address."""
+    async def open(cls, url: str, *, inner_origins: Collection[str] = (), is_own: bool = False) -> AsyncIterator[Door]:
+        """inner_origins: scheme and host of servers that may be on inner networks. is_own: a farmer or miner has named
+        it. Raises ValueError or httpx2.InvalidURL for what is no address."""
         parts = urlsplit(url)
         is_inner = f"{parts.scheme}://{parts.netloc}".lower() in inner_origins
         async with httpx2.AsyncClient(timeout=POST_SECONDS, trust_env=False, verify=_certificates()) as client:
-            yield cls(url, client, is_inner=is_inner)
+            yield cls(url, client, is_inner=is_inner, is_own=is_own)
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Posted:
         """Sends it once, and follows no redirect. Never raises."""
         try:
             async with asyncio.timeout(POST_SECONDS):
-                addresses = await resolve(self._host, self._port)
+                try:
+                    addresses = await resolve(self._host, self._port, self._threads)
+                except socket.gaierror:
+                    return Posted(is_taken=False, reason=INNER)
                 if not self._is_inner and not all(is_public(ip_address(each)) for each in addresses):
                     return Posted(is_taken=False, reason=INNER)
                 return await self._post(addresses[:MOST_ADDRESSES], body, headers)

@@ -1,4 +1,4 @@
-"""What each farmer is owed of the last day's points, from works and blocks: the order among equals."""
+"""What each farmer is owed of the last day's zeros and gap, from works and blocks: the order among equals."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.errors import ChainError, DatabaseError, KalepoolError
-from kalepool.services import farmers, leaving, own_wallets, presence, seals, webhooks, withdrawals
+from kalepool.services import farmers, leaving, own_wallets, presence, seals, webhook_sending, withdrawals
 from kalepool.services.alerts import LOOK_SECONDS, TELL_SECONDS, Alerts
 from kalepool.services.books import collecting, compensating, held
 from kalepool.services.context import Context
@@ -51,7 +51,7 @@ REFILL_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def running(ctx: Context, shape: webhooks.Shape) -> AsyncIterator[None]:
+async def running(ctx: Context, shape: webhook_sending.Shape) -> AsyncIterator[None]:
     """Does the chores in the background, each in its own time, until the block ends. `shape`: what webhooks are sent of
     the records behind events.
 
@@ -101,10 +101,10 @@ async def running(ctx: Context, shape: webhooks.Shape) -> AsyncIterator[None]:
     own = OwnAlerts(ctx)
     tasks.append(asyncio.create_task(_repeat("own alerts", own.look, LOOK_SECONDS)))
     tasks.append(asyncio.create_task(_repeat("own telling", own.tell, TELL_SECONDS)))
-    hooks = webhooks.Webhooks(ctx, shape)
-    tasks.append(asyncio.create_task(_repeat("webhook events", hooks.look, webhooks.LOOK_SECONDS)))
-    tasks.append(asyncio.create_task(_repeat("webhooks", hooks.send_due, webhooks.LOOK_SECONDS)))
-    tasks.append(asyncio.create_task(_repeat("old webhook events", hooks.give_up, webhooks.GIVE_UP_SECONDS)))
+    hooks = webhook_sending.Webhooks(ctx, shape)
+    tasks.append(asyncio.create_task(_repeat("webhook events", hooks.look, webhook_sending.LOOK_SECONDS)))
+    tasks.append(asyncio.create_task(_repeat("webhooks", hooks.send_due, webhook_sending.LOOK_SECONDS)))
+    tasks.append(asyncio.create_task(_repeat("old webhook events", hooks.give_up, webhook_sending.GIVE_UP_SECONDS)))
     if alerts is not None:
         tasks.append(asyncio.create_task(_repeat("alerts", alerts.look, LOOK_SECONDS)))
         tasks.append(asyncio.create_task(_repeat("telling", alerts.tell, TELL_SECONDS)))

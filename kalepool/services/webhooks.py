@@ -1,56 +1,43 @@
-"""Tells programs of others what happens: blocks, harvests, lost stakes, payments; at addresses that operators name.
+"""Addresses at which programs of others are told what happens: kept, tried, paused and removed by whose they are.
 
-The database notes what happens in the transaction that makes it so (triggers of the schema). From there it is made
-into a delivery for each webhook, whose body stays as it is, and sent until it is taken or given up: at least once, the
-oldest first, signed as https://www.standardwebhooks.com says. Each webhook has a task of its own: one that is dead
-holds up nobody.
+Operators' are told of the whole pool: blocks, harvests, lost stakes, payments. A farmer's or a miner's own is told of
+what is its own alone. The database notes what happens in the transaction that makes it so (triggers of the schema);
+webhook_sending.py makes it into deliveries, whose bodies stay as they are, and sends them: at least once, the oldest
+first, signed as https://www.standardwebhooks.com says.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hashlib
-import hmac
 import json
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import structlog
-
 from kalepool.config import Settings
 from kalepool.custody import Binding, Custody
-from kalepool.database import Database, new_id
-from kalepool.errors import ConflictError, CustodyError, InputError, NotFoundError
-from kalepool.policy.delivering import PATIENCE_SECONDS, after_failure
-from kalepool.services import operators, withdrawals
-from kalepool.services.blocks import blocks_of_farmer, blocks_of_pooler
-from kalepool.services.context import Context
-from kalepool.services.mining import payout_records
-from kalepool.services.outgoing import Door, Posted
-from kalepool.tasks import end_tasks
-
-LOOK_SECONDS = 1.0
-"""Between two looks for what has happened, and for whose turn it is."""
-
-GIVE_UP_SECONDS = 30.0
-
-LEASE_SECONDS = 30.0
-"""For so long a webhook is nobody else's while something is sent there: longer than that may take."""
-
-AT_ONCE = 200
-"""Events that are made into deliveries in one look."""
-
-BATCH = 1000
+from kalepool.database import Database, Session, new_id
+from kalepool.errors import ConflictError, InputError, NotFoundError
+from kalepool.marking import mark
+from kalepool.services import operators
+from kalepool.services.keys import Role
 
 MOST_WEBHOOKS = 20
+"""Of operators."""
+
+MOST_OWN_AN_HOUR = 10
+"""A farmer or a miner makes no more, however many it removes: one that is made anew is tried at once."""
+
+BY_HAND_SECONDS = 10.0
+"""Between two deliveries that a farmer or miner has sent to a webhook by hand: tests, and those sent again."""
+
+HTTPS_PORT, FIRST_FREE_PORT = 443, 1024
+"""A farmer's or a miner's own goes to the first, or to this one and above: those in between are other services'."""
 
 MOST_CHARACTERS = 500
 
@@ -58,19 +45,40 @@ SECRET_BYTES = 32
 
 API_VERSION = "v1"
 
-log = structlog.get_logger()
-
 
 class EventType(StrEnum):
     """What can be told of."""
 
     BLOCK_OPENED = "block.opened"
     BLOCK_CLOSED = "block.closed"
+    PLANTING = "planting"
     HARVEST = "harvest"
     STAKE_LOST = "stake.lost"
     PAYOUT = "payout"
+    PAYOUT_REFUSED = "payout.refused"
     WITHDRAWAL = "withdrawal"
+    WITHDRAWAL_REFUSED = "withdrawal.refused"
+    FARMER_LEFT = "farmer.left"
+    KEY_ENDED = "key.ended"
 
+
+FarmersOwn = Literal[
+    EventType.PLANTING,
+    EventType.HARVEST,
+    EventType.STAKE_LOST,
+    EventType.WITHDRAWAL,
+    EventType.WITHDRAWAL_REFUSED,
+    EventType.FARMER_LEFT,
+    EventType.KEY_ENDED,
+]
+MinersOwn = Literal[EventType.PAYOUT, EventType.PAYOUT_REFUSED, EventType.KEY_ENDED]
+
+OWN_TYPES: dict[Role, tuple[EventType, ...]] = {
+    Role.OPERATOR: tuple(EventType),
+    Role.FARMER: get_args(FarmersOwn),
+    Role.MINER: get_args(MinersOwn),
+}
+"""Whose webhook is told of what."""
 
 TEST = "test"
 """The type of what is sent to try a webhook."""
@@ -90,6 +98,40 @@ class TooManyWebhooksError(ConflictError):
     code = "too-many-webhooks"
 
 
+class WebhookPausedError(ConflictError):
+    """Nothing is sent there as long as it is paused."""
+
+    code = "webhook-paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Whose webhooks are meant: operators' (subject_id is None), or those of one farmer or miner. key_id: whose key
+    asks, for what operators do is written down."""
+
+    role: Role
+    subject_id: UUID | None = None
+    key_id: UUID | None = None
+
+    @property
+    def types(self) -> tuple[EventType, ...]:
+        """What its webhooks may be told of."""
+        return OWN_TYPES[self.role]
+
+    def most(self, settings: Settings) -> int:
+        """How many it may have."""
+        return MOST_WEBHOOKS if self.subject_id is None else settings.own_webhooks
+
+    async def record(self, session: Session, action: str, webhook_id: UUID, **detail: Any) -> None:
+        """Notes for good what an operator did; what anybody else did to its own is no operator's action."""
+        if self.subject_id is None and self.key_id is not None:
+            await operators.record(session, self.key_id, action, webhook_id, **detail)
+
+
+OPERATORS = Keeper(Role.OPERATOR)
+"""To look at theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookState:
     """Where somebody is told. failures in a row, `trouble`: why the last one was not taken, `retry_at`: until when it
@@ -103,6 +145,7 @@ class WebhookState:
     failures: int
     trouble: str | None
     retry_at: datetime | None
+    paused_at: datetime | None
     waiting: int
     given_up: int
 
@@ -141,36 +184,57 @@ class PoolEvent:
     happened_at: datetime
 
 
-Shape = Callable[[EventType, Mapping[str, Any]], dict[str, Any]]
-"""What the API shows of the record behind an event, as JSON has it."""
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # Pure
 
 
-def origins(settings: Settings) -> list[str]:
-    """Servers of inner networks that webhooks may go to: scheme and host."""
-    return [each.strip().rstrip("/").lower() for each in settings.webhook_origins.split(",") if each.strip()]
+def inner_origins(settings: Settings, *, is_own: bool) -> list[str]:
+    """Servers of inner networks that operators' webhooks, or farmers' and miners' own, may go to: scheme and host."""
+    named = settings.own_webhook_origins if is_own else settings.webhook_origins
+    return [each.strip().rstrip("/").lower() for each in named.split(",") if each.strip()]
 
 
-def checked(text: str, inner: Sequence[str]) -> str:
+def checked(text: str, inner: Sequence[str], *, is_own: bool = False) -> str:
     """The address, if webhooks may go there. Raises InputError, which does not show it."""
     text = text.strip()
     try:
         parts = urlsplit(text)
         origin, host, port = f"{parts.scheme}://{parts.netloc}".lower(), parts.hostname or "", parts.port
     except ValueError:
-        raise InputError("this is no address: write it as https://host/path") from None
+        raise InputError(mark("this is no address: write it as https://host/path")) from None
     if len(text) > MOST_CHARACTERS or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        raise InputError(f"an address has at most {MOST_CHARACTERS} characters, of ASCII, without blanks")
-    if not host or port == 0 or "@" in parts.netloc or parts.fragment:
-        raise InputError("this is no address for a webhook: write it as https://host/path, without user, password or #")
-    if origin not in inner and parts.scheme != "https":
         raise InputError(
-            "a webhook is an https address: or let KALEPOOL_WEBHOOK_ORIGINS name its server, where it is an inner one"
+            mark("an address has at most %(most)s characters, of ASCII, without blanks"), most=MOST_CHARACTERS
+        )
+    if not host or port == 0 or "@" in parts.netloc or parts.fragment:
+        raise InputError(
+            mark("this is no address for a webhook: write it as https://host/path, without user, password or #")
+        )
+    if origin in inner:
+        return text
+    if is_own and (parts.scheme != "https" or (port or HTTPS_PORT) not in (HTTPS_PORT, *range(FIRST_FREE_PORT, 65536))):
+        raise InputError(
+            mark("a webhook is an https address on the internet, at port 443 or at one from %(first)s on"),
+            first=FIRST_FREE_PORT,
+        )
+    if parts.scheme != "https":
+        raise InputError(
+            mark("a webhook is an https address: or let %(setting)s name its server, where it is an inner one"),
+            setting="KALEPOOL_WEBHOOK_ORIGINS",
         )
     return text
+
+
+def wanted_types(keeper: Keeper, types: Sequence[str]) -> list[EventType]:
+    """What it is to be told of: all that it may be, where none is named. Raises InputError."""
+    for each in types:
+        if each not in keeper.types:
+            raise InputError(
+                mark("a webhook of yours is not told of %(type)s; it may be told of: %(types)s"),
+                type=each[:40],
+                types=", ".join(keeper.types),
+            )
+    return [each for each in keeper.types if not types or each in types]
 
 
 def body_of(event_id: UUID, type: str, at: datetime, data: Mapping[str, Any]) -> str:
@@ -180,103 +244,147 @@ def body_of(event_id: UUID, type: str, at: datetime, data: Mapping[str, Any]) ->
     return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
 
 
-def signed(secret: bytes, event_id: UUID, at: int, body: bytes) -> dict[str, str]:
-    """The headers of a delivery that leaves at a Unix time: HMAC-SHA256 over id, time and body."""
-    digest = hmac.digest(secret, f"{event_id}.{at}.".encode() + body, hashlib.sha256)
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": "kalepool",
-        "webhook-id": str(event_id),
-        "webhook-timestamp": str(at),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-    }
-
-
 # ----------------------------------------------------------------------------------------------------------------------
-# What operators do
+# What those do whose they are
 
 
 async def add(
-    database: Database, custody: Custody, settings: Settings, key_id: UUID, text: str, types: Sequence[EventType]
+    database: Database, custody: Custody, settings: Settings, keeper: Keeper, text: str, types: Sequence[str]
 ) -> NewWebhook:
     """A webhook for these types, all where none is named. Raises InputError, TooManyWebhooksError."""
-    url = checked(text, origins(settings))
+    is_own = keeper.subject_id is not None
+    url = checked(text, inner_origins(settings, is_own=is_own), is_own=is_own)
     webhook_id, secret = new_id(), secrets.token_bytes(SECRET_BYTES)
-    wanted = [str(each) for each in EventType if not types or each in types]
+    wanted = [str(each) for each in wanted_types(keeper, types)]
     async with database.transaction() as tx:
         await tx.execute("lock_webhooks")
-        found = await tx.fetch_one("count_webhooks")
-        if found is not None and found["webhooks"] >= MOST_WEBHOOKS:
-            raise TooManyWebhooksError(f"there are {MOST_WEBHOOKS} webhooks, the most there can be: delete one first")
+        await _require_room(tx, settings, keeper)
         await tx.execute(
             "insert_webhook",
             webhook_id=webhook_id,
+            role=keeper.role if is_own else None,
+            subject_id=keeper.subject_id,
             url=url,
             types=wanted,
-            secret_sealed=custody.seal_secret(Binding.of_webhook(webhook_id, url), secret),
+            secret_sealed=custody.seal_secret(Binding.of_webhook(webhook_id, url, keeper.subject_id), secret),
         )
-        await operators.record(tx, key_id, "add-webhook", webhook_id, host=urlsplit(url).netloc, types=wanted)
+        await keeper.record(tx, "add-webhook", webhook_id, host=urlsplit(url).netloc, types=wanted)
     return NewWebhook(webhook_id, f"whsec_{base64.b64encode(secret).decode()}")
 
 
-async def remove(database: Database, key_id: UUID, webhook_id: UUID) -> None:
+async def _require_room(session: Session, settings: Settings, keeper: Keeper) -> None:
+    found = await session.fetch_one("count_webhooks", subject_id=keeper.subject_id)
+    assert found is not None
+    most = keeper.most(settings)
+    if found["webhooks"] >= most:
+        raise TooManyWebhooksError(
+            mark("there are %(count)s webhooks, and may be %(most)s: end one first"),
+            count=found["webhooks"],
+            most=most,
+        )
+    if keeper.subject_id is not None and found["lately"] >= MOST_OWN_AN_HOUR:
+        raise TooManyWebhooksError(
+            mark("%(count)s webhooks were made within an hour, the most there can be: try again later"),
+            count=found["lately"],
+        )
+
+
+async def remove(database: Database, keeper: Keeper, webhook_id: UUID) -> None:
     """Nothing is sent there any more, also of what waits. Raises NotFoundError."""
     async with database.transaction() as tx:
-        if not await tx.execute("remove_webhook", webhook_id=webhook_id):
+        if not await tx.execute("remove_webhook", webhook_id=webhook_id, subject_id=keeper.subject_id):
             raise NotFoundError(f"no webhook {webhook_id}")
-        await operators.record(tx, key_id, "delete-webhook", webhook_id)
+        await keeper.record(tx, "delete-webhook", webhook_id)
 
 
-async def all_webhooks(database: Database) -> list[WebhookState]:
+async def pause(database: Database, keeper: Keeper, webhook_id: UUID, *, paused: bool) -> None:
+    """Nothing is sent there until it is resumed; what happens meanwhile waits, for its day. Raises NotFoundError."""
+    async with database.transaction() as tx:
+        asked = {"webhook_id": webhook_id, "subject_id": keeper.subject_id, "paused": paused}
+        if not await tx.execute("pause_webhook", **asked):
+            raise NotFoundError(f"no webhook {webhook_id}")
+        await keeper.record(tx, "pause-webhook" if paused else "resume-webhook", webhook_id)
+
+
+async def all_webhooks(database: Database, keeper: Keeper) -> list[WebhookState]:
     """In the order of their making. Raises DatabaseError."""
-    return await database.fetch_all("select_webhooks", row=WebhookState, webhook_id=None)
+    return await database.fetch_all("select_webhooks", row=WebhookState, webhook_id=None, subject_id=keeper.subject_id)
 
 
-async def read(database: Database, webhook_id: UUID) -> WebhookState:
+async def read(database: Database | Session, keeper: Keeper, webhook_id: UUID) -> WebhookState:
     """Raises NotFoundError."""
-    found = await database.fetch_one("select_webhooks", row=WebhookState, webhook_id=webhook_id)
+    found = await database.fetch_one(
+        "select_webhooks", row=WebhookState, webhook_id=webhook_id, subject_id=keeper.subject_id
+    )
     if found is None:
         raise NotFoundError(f"no webhook {webhook_id}")
     return found
 
 
 async def deliveries(
-    database: Database, webhook_id: UUID, status: DeliveryStatus | None, *, after: UUID | None, limit: int
+    database: Database,
+    keeper: Keeper,
+    webhook_id: UUID,
+    status: DeliveryStatus | None,
+    *,
+    after: UUID | None,
+    limit: int,
 ) -> list[Delivery]:
     """A page of what was, or is to be, sent there, the newest first. Raises NotFoundError."""
-    await read(database, webhook_id)
+    await read(database, keeper, webhook_id)
     return await database.fetch_all(
         "select_webhook_deliveries", row=Delivery, webhook_id=webhook_id, status=status, after=after, limit=limit
     )
 
 
-async def read_delivery(database: Database, webhook_id: UUID, event_id: UUID) -> Delivery:
+async def read_delivery(database: Database, keeper: Keeper, webhook_id: UUID, event_id: UUID) -> Delivery:
     """Raises NotFoundError."""
-    await read(database, webhook_id)
+    await read(database, keeper, webhook_id)
     found = await database.fetch_one("select_webhook_delivery", row=Delivery, webhook_id=webhook_id, event_id=event_id)
     if found is None:
         raise NotFoundError(f"no delivery of event {event_id} to webhook {webhook_id}")
     return found
 
 
-async def send_test(database: Database, key_id: UUID, webhook_id: UUID) -> Delivery:
-    """Something to try it with, which goes the way of everything else. Raises NotFoundError."""
+async def send_test(database: Database, keeper: Keeper, webhook_id: UUID) -> Delivery:
+    """Something to try it with, which goes the way of everything else. Raises NotFoundError, ConflictError."""
     event_id = new_id()
     body = body_of(event_id, TEST, datetime.now(UTC), {"webhook_id": str(webhook_id)})
     async with database.transaction() as tx:
-        if not await tx.execute("insert_webhook_test", webhook_id=webhook_id, event_id=event_id, body=body):
-            raise NotFoundError(f"no webhook {webhook_id}")
-        await operators.record(tx, key_id, "test-webhook", webhook_id)
-    return await read_delivery(database, webhook_id, event_id)
+        await _require_turn_by_hand(tx, keeper, webhook_id)
+        await tx.execute("insert_webhook_test", webhook_id=webhook_id, event_id=event_id, body=body)
+        await keeper.record(tx, "test-webhook", webhook_id)
+    return await read_delivery(database, keeper, webhook_id, event_id)
 
 
-async def send_again(database: Database, key_id: UUID, webhook_id: UUID, event_id: UUID) -> Delivery:
-    """Whatever became of it, it waits again, for another day. Raises NotFoundError."""
-    await read_delivery(database, webhook_id, event_id)
+async def send_again(database: Database, keeper: Keeper, webhook_id: UUID, event_id: UUID) -> Delivery:
+    """Whatever became of it, it waits again, for another day. Raises NotFoundError, ConflictError."""
+    await read_delivery(database, keeper, webhook_id, event_id)
     async with database.transaction() as tx:
+        await _require_turn_by_hand(tx, keeper, webhook_id)
         await tx.execute("send_webhook_delivery_again", webhook_id=webhook_id, event_id=event_id)
-        await operators.record(tx, key_id, "resend-webhook", webhook_id, event_id=str(event_id))
-    return await read_delivery(database, webhook_id, event_id)
+        await keeper.record(tx, "resend-webhook", webhook_id, event_id=str(event_id))
+    return await read_delivery(database, keeper, webhook_id, event_id)
+
+
+async def _require_turn_by_hand(session: Session, keeper: Keeper, webhook_id: UUID) -> None:
+    """Takes it. Raises NotFoundError, WebhookPausedError, ConflictError where an own one had its turn just now."""
+    if (await read(session, keeper, webhook_id)).paused_at is not None:
+        raise WebhookPausedError(mark("this webhook is paused: resume it first"))
+    seconds = 0.0 if keeper.subject_id is None else BY_HAND_SECONDS
+    if not await session.execute("take_webhook_turn_by_hand", webhook_id=webhook_id, seconds=seconds):
+        raise ConflictError(
+            mark("something was sent there by hand less than %(seconds)s s ago: try again later"),
+            seconds=f"{seconds:g}",
+        )
+
+
+async def read_ended_key(database: Database, key_id: UUID) -> dict[str, Any]:
+    """A key that has ended, without the secret. Raises NotFoundError."""
+    found = await database.fetch_one("select_ended_key", key_id=key_id)
+    if found is None:
+        raise NotFoundError(f"no key {key_id} that has ended")
+    return found
 
 
 async def count(database: Database) -> tuple[int, int]:
@@ -284,136 +392,3 @@ async def count(database: Database) -> tuple[int, int]:
     found = await database.fetch_one("count_webhook_deliveries")
     assert found is not None
     return found["waiting"], found["given_up"]
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Do
-
-
-class Webhooks:
-    """Of the process that leads. `look`, `send_due` and `give_up` are called again and again; `end` at the end."""
-
-    def __init__(self, ctx: Context, shape: Shape) -> None:
-        self._ctx = ctx
-        self._shape = shape
-        self._sending: dict[UUID, asyncio.Task[None]] = {}
-
-    async def look(self) -> int:
-        """Makes what has happened into deliveries. Returns how many. Raises DatabaseError."""
-        database, made = self._ctx.database, 0
-        for event in await database.fetch_all("select_webhook_events", row=PoolEvent, limit=AT_ONCE):
-            event_id = new_id()
-            try:
-                body = await self._body(event_id, event)
-            except (NotFoundError, ValueError) as error:  # else it would hold up all that follow
-                log.error("webhook_event_lost", type=event.type, owner=str(event.owner_id), reason=str(error))
-                await database.execute("delete_webhook_event", number=event.number)
-                continue
-            made += await database.execute(
-                "insert_webhook_deliveries", number=event.number, event_id=event_id, type=event.type, body=body
-            )
-        return made
-
-    async def _body(self, event_id: UUID, event: PoolEvent) -> str:
-        """Raises NotFoundError, and ValueError for what the API could not show."""
-        kind = EventType(event.type)
-        return body_of(event_id, kind, event.happened_at, self._shape(kind, await self._record(kind, event)))
-
-    async def _record(self, kind: EventType, event: PoolEvent) -> dict[str, Any]:
-        """What the database has of it by now, with whose it is. Raises NotFoundError."""
-        database, owner, index, subject = self._ctx.database, event.owner_id, event.block_index, event.subject_id
-        if index is not None and subject is None:
-            if kind is EventType.HARVEST:
-                rows = await blocks_of_farmer(database, owner, before=index + 1, oldest=index, limit=1)
-                name = "farmer_id"
-            else:
-                rows = await blocks_of_pooler(database, owner, before=index + 1, limit=1)
-                name = "pooler_id"
-            if not rows or rows[0]["block_index"] != index:
-                raise NotFoundError(f"no block {index} of {owner}")
-            return rows[0] | {name: owner}
-        assert subject is not None
-        match kind:
-            case EventType.STAKE_LOST:
-                found = await operators.read_compensation(database, subject)
-            case EventType.PAYOUT:
-                found = await payout_records.read(database, owner, subject)
-            case _:
-                found = await withdrawals.read(self._ctx, owner, subject)
-        return asdict(found)
-
-    async def send_due(self) -> int:
-        """Has a task send to each webhook whose turn it is, unless one does. Returns how many do now. Raises
-        DatabaseError."""
-        self._sending = {each: task for each, task in self._sending.items() if not task.done()}
-        for row in await self._ctx.database.fetch_all("select_webhook_turns"):
-            if row["webhook_id"] not in self._sending:
-                task = asyncio.create_task(self._send_all(row["webhook_id"], row["url"]))
-                self._sending[row["webhook_id"]] = task
-        return len(self._sending)
-
-    async def end(self) -> None:
-        """Breaks off what is being sent: it is sent again."""
-        await end_tasks(self._sending.values())
-
-    async def _send_all(self, webhook_id: UUID, url: str) -> None:
-        """One delivery after another, until none is due or the webhook is left alone."""
-        try:
-            async with Door.open(url, inner_origins=origins(self._ctx.settings)) as door:
-                while await self._send_next(webhook_id, url, door):
-                    pass
-        except Exception:
-            log.exception("webhook_broken", webhook=str(webhook_id))
-
-    async def _send_next(self, webhook_id: UUID, url: str, door: Door) -> bool:
-        database = self._ctx.database
-        turn = await database.fetch_one("take_webhook_turn", webhook_id=webhook_id, seconds=LEASE_SECONDS)
-        if turn is None or turn["url"] != url:
-            return False
-        event_id, body = turn["event_id"], turn["body"].encode()
-        try:
-            checked(url, origins(self._ctx.settings))  # the operator may have changed its mind
-            secret = self._ctx.custody.open_secret(Binding.of_webhook(webhook_id, url), turn["secret_sealed"])
-        except InputError:
-            posted = Posted(is_taken=False, reason="this pool sends nothing there any more")
-        except CustodyError:
-            log.error("webhook_seal_broken", webhook=str(webhook_id))
-            posted = Posted(is_taken=False, reason="its row in the database was changed: delete it and make another")
-        else:
-            posted = await door.post(body, signed(secret, event_id, int(time.time()), body))
-        if posted.is_taken:
-            await database.execute("note_webhook_delivered", webhook_id=webhook_id, event_id=event_id)
-            return True
-        attempts, asked = turn["attempts"] + 1, posted.wait_seconds
-        step = after_failure(posted.status, attempts=attempts, failures=turn["failures"], asked_seconds=asked)
-        log.info(
-            "webhook_not_taken",
-            webhook=str(webhook_id),
-            event_id=str(event_id),
-            reason=posted.reason,
-            attempts=attempts,
-            wait_seconds=step.delivery_seconds,
-        )
-        await database.execute(
-            "note_webhook_failure",
-            webhook_id=webhook_id,
-            event_id=event_id,
-            trouble=posted.reason,
-            failures=step.failures,
-            delivery_seconds=step.delivery_seconds,
-            webhook_seconds=step.webhook_seconds,
-        )
-        return not step.webhook_seconds
-
-    async def give_up(self) -> int:
-        """What was tried for a day. Returns how many. Raises DatabaseError."""
-        given_up = 0
-        while (
-            batch := await self._ctx.database.execute(
-                "give_webhook_deliveries_up", seconds=PATIENCE_SECONDS, batch=BATCH
-            )
-        ) == BATCH:
-            given_up += batch
-        if given_up := given_up + batch:
-            log.warning("webhook_deliveries_given_up", deliveries=given_up)
-        return given_up

@@ -16,7 +16,7 @@ from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.turns import in_turn, owed, points_part
+from kalepool.policy.turns import gap_had, in_turn, owed, zeros_had
 from kalepool.protocol.model import Block
 from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
@@ -58,7 +58,7 @@ class Pool:
     lost: int = 0
     previous_block: Block | None = None
     past: dict[int, dict[str, float]] = field(default_factory=dict)
-    """Each farmer's points for zeros in the blocks of the last day, as policy/turns.py counts them; 0 for who sat one
+    """What each farmer had of zeros in the blocks of the last day, as policy/turns.py counts it; 0 for who sat one
     out."""
     past_gaps: dict[int, dict[str, float]] = field(default_factory=dict)
     """The same for gap."""
@@ -74,10 +74,10 @@ class Pool:
         zeros = [pail.zeros if pail else None for pail in contract.pails]
         gaps = [pail.gap if pail else None for pail in contract.pails]
         self.past[contract.index] = {
-            name_of(n): points_part(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)
+            name_of(n): zeros_had(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)
         }
         self.past_gaps[contract.index] = {
-            name_of(n): points_part(gap, block.min_gap, block.max_gap) for n, gap in enumerate(gaps)
+            name_of(n): gap_had(gap, block.min_gap, block.max_gap) for n, gap in enumerate(gaps)
         }
         self.past.pop(contract.index - DAY, None)
         self.past_gaps.pop(contract.index - DAY, None)

@@ -10,6 +10,7 @@ wellbeing.py    how the pool is in one sentence, and what waits for an operator'
 meanings.py     what the page's figures mean
 sitting_out.py  whom a block leaves out, and why
 reasons.py      why something did not happen: a sentence for each code
+webhook_words.py  what pages say of webhooks: types of events, troubles
 words.py        pages in the reader's language
 german.py       what they say in German
 german_page.py  the pages for everybody
@@ -17,6 +18,7 @@ german_operators.py  the operators' pages
 german_miners.py  the miners'
 german_farm.py  the farmers'
 german_books.py  the books
+german_webhooks.py  webhooks
 german_reasons.py  and why something did not happen
 screen.py       Moment -> a picture for a terminal                              (pure)
 lines.py        Moment, Moment -> what to say about it without a terminal       (pure)

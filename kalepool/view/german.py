@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from kalepool.view import german_books, german_farm, german_miners, german_operators, german_page, german_reasons
+from kalepool.view import (
+    german_books,
+    german_farm,
+    german_miners,
+    german_operators,
+    german_page,
+    german_reasons,
+    german_webhooks,
+)
 
 WORDS: dict[str, str] = {
     # every page
@@ -113,7 +121,6 @@ WORDS: dict[str, str] = {
     "done": "erledigt",
     "now": "jetzt",
     "later": "später",
-    "not yet": "noch nicht",
     "not funded yet": "noch ohne Guthaben",
     "active": "aktiv",
     "paused": "pausiert",
@@ -268,7 +275,7 @@ WORDS: dict[str, str] = {
 
 COUNTED: dict[str, tuple[str, str]] = {}
 
-PARTS = (german_farm, german_miners, german_page, german_operators, german_books, german_reasons)
+PARTS = (german_farm, german_miners, german_page, german_webhooks, german_operators, german_books, german_reasons)
 WORDS = {english: said for part in PARTS for english, said in part.WORDS.items()} | WORDS
-for part in (german_books, german_page, german_operators, german_reasons):
+for part in (german_books, german_page, german_operators, german_reasons, german_webhooks):
     COUNTED |= part.COUNTED

@@ -92,6 +92,7 @@ REASONS: dict[str, str] = {
     "invite-needed": mark("an invitation is needed here, one that is known and not used up"),
     "last-key": mark("it is the last key, and there is no payout wallet to sign in with"),
     "too-many-keys": mark("there are as many keys as there may be: end one first"),
+    "webhook-paused": mark("this webhook is paused: resume it first"),
     "too-many-webhooks": mark("there are as many webhooks as there may be: end one first"),
     "nothing-due": mark("too little is due to be paid"),
     "payout-open": mark("a payout is on its way, or waits for the treasury: try again in some minutes"),

@@ -53,7 +53,7 @@ ORDER BY miner_id FOR UPDATE;
 UPDATE miners SET payout_seal = %(payout_seal)s WHERE miner_id = %(miner_id)s;
 
 -- name: lock_sealed_webhooks
-SELECT webhook_id, url, secret_sealed FROM webhooks ORDER BY webhook_id FOR UPDATE;
+SELECT webhook_id, url, subject_id, secret_sealed FROM webhooks ORDER BY webhook_id FOR UPDATE;
 
 -- name: update_webhook_secret
 UPDATE webhooks SET secret_sealed = %(secret_sealed)s WHERE webhook_id = %(webhook_id)s;

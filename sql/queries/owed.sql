@@ -2,8 +2,8 @@
 
 -- name: select_owed
 -- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of what the pooler's
--- pails had of the points for zeros and for gap, less what it had; in millionths of the most that the block gives for each,
--- and the less the older the block (policy/turns.py).
+-- pails had of zeros that pay, the first half a zero more, and of the points for gap, less what it had; in millionths of a
+-- zero and of the most gap, and the less the older the block (policy/turns.py).
 -- A block counts for its pails, and for whom the pool left out of it: who is active and not paused since, had been planted
 -- before, and was not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
 WITH tried AS MATERIALIZED (
@@ -14,8 +14,8 @@ WITH tried AS MATERIALIZED (
     WHERE outcome = 'worked' AND block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, farmer_id
 ), pails AS MATERIALIZED (
     SELECT t.farmer_id, t.pooler_id, t.block_index,
-           least(greatest(coalesce(w.zeros, 0) - b.min_zeros, 0), greatest(b.max_zeros - b.min_zeros, 0))::float8
-               / greatest(b.max_zeros - b.min_zeros, 1) AS zeros,
+           least(greatest(coalesce(w.zeros, 0) - b.min_zeros, 0), greatest(b.max_zeros - b.min_zeros, 0))
+               + CASE WHEN w.zeros > b.min_zeros AND b.max_zeros > b.min_zeros THEN 0.5 ELSE 0 END AS zeros,
            least(greatest(coalesce(w.gap, 0) - b.min_gap, 0), greatest(b.max_gap - b.min_gap, 0))::float8
                / greatest(b.max_gap - b.min_gap, 1) AS gap
     FROM tried t JOIN blocks b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)

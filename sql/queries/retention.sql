@@ -55,4 +55,5 @@ DELETE FROM webhook_deliveries WHERE ctid IN (
 -- name: delete_removed_webhooks
 DELETE FROM webhooks WHERE webhook_id IN (
     SELECT webhook_id FROM webhooks w WHERE removed_at IS NOT NULL
+    AND (subject_id IS NULL OR created_at < now() - interval '1 hour') -- for so long own ones count: who makes too many waits
     AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id) LIMIT %(batch)s);

@@ -1,27 +1,52 @@
--- services/webhooks.py: programs of others that are told what happens.
+-- services/webhooks.py, services/webhook_sending.py: programs of others that are told what happens. subject_id: whose own
+-- webhook, null for operators'.
 
 -- name: lock_webhooks
 -- Nobody else adds one within the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('webhooks', 0));
 
 -- name: count_webhooks
-SELECT count(*) AS webhooks FROM webhooks WHERE removed_at IS NULL;
+-- Of an owner: those that are there; and how many were made within an hour, removed or not.
+SELECT count(*) FILTER (WHERE removed_at IS NULL) AS webhooks,
+       count(*) FILTER (WHERE created_at > now() - interval '1 hour') AS lately
+FROM webhooks WHERE subject_id = %(subject_id)s OR (%(subject_id)s::uuid IS NULL AND subject_id IS NULL);
 
 -- name: insert_webhook
-INSERT INTO webhooks (webhook_id, url, types, secret_sealed)
-VALUES (%(webhook_id)s, %(url)s, %(types)s, %(secret_sealed)s);
+INSERT INTO webhooks (webhook_id, role, subject_id, url, types, secret_sealed)
+VALUES (%(webhook_id)s, %(role)s, %(subject_id)s, %(url)s, %(types)s, %(secret_sealed)s);
 
 -- name: remove_webhook
-UPDATE webhooks SET removed_at = now() WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL;
+UPDATE webhooks SET removed_at = now()
+WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL AND subject_id IS NOT DISTINCT FROM %(subject_id)s::uuid;
+
+-- name: pause_webhook
+-- Or resumes it: at once, also where it was left alone.
+UPDATE webhooks SET paused_at = CASE WHEN %(paused)s THEN coalesce(paused_at, now()) END,
+                    retry_at = CASE WHEN %(paused)s OR paused_at IS NULL THEN retry_at ELSE now() END,
+                    failures = CASE WHEN %(paused)s OR paused_at IS NULL THEN failures ELSE 0 END
+WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL AND subject_id IS NOT DISTINCT FROM %(subject_id)s::uuid;
+
+-- name: pause_dead_own_webhooks
+-- Farmers' and miners' that took nothing for so many days, and were tried so often.
+UPDATE webhooks SET paused_at = now()
+WHERE subject_id IS NOT NULL AND removed_at IS NULL AND paused_at IS NULL AND failures >= %(failures)s
+  AND coalesce(delivered_at, created_at) < now() - make_interval(days => %(days)s);
+
+-- name: take_webhook_turn_by_hand
+-- Unless it was taken within so many seconds.
+UPDATE webhooks SET asked_at = now()
+WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL
+  AND (asked_at IS NULL OR asked_at <= now() - make_interval(secs => %(seconds)s::float));
 
 -- name: select_webhooks
--- All that are there, or the one of an id, the oldest first.
+-- All of an owner's that are there, or the one of an id, the oldest first.
 SELECT w.webhook_id, w.url, w.types, w.created_at, w.delivered_at, w.failures, w.trouble,
-       CASE WHEN w.failures > 0 AND w.retry_at > now() THEN w.retry_at END AS retry_at,
+       CASE WHEN w.failures > 0 AND w.retry_at > now() THEN w.retry_at END AS retry_at, w.paused_at,
        (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id AND d.status = 'waiting') AS waiting,
        (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id AND d.status = 'given_up') AS given_up
 FROM webhooks w
 WHERE w.removed_at IS NULL AND (%(webhook_id)s::uuid IS NULL OR w.webhook_id = %(webhook_id)s)
+  AND (w.subject_id = %(subject_id)s OR (%(subject_id)s::uuid IS NULL AND w.subject_id IS NULL))
 ORDER BY w.webhook_id;
 
 -- name: select_webhook_events
@@ -29,11 +54,14 @@ ORDER BY w.webhook_id;
 SELECT number, type, block_index, owner_id, subject_id, happened_at FROM webhook_events ORDER BY number LIMIT %(limit)s;
 
 -- name: insert_webhook_deliveries
--- Makes an event into deliveries to all who want it and were there. Nothing where another process did so before.
+-- Makes an event into deliveries to all who may know of it, want it and were there. Nothing where another process did so
+-- before.
 WITH made AS (DELETE FROM webhook_events WHERE number = %(number)s RETURNING happened_at)
 INSERT INTO webhook_deliveries (webhook_id, event_id, type, body)
-SELECT w.webhook_id, %(event_id)s, %(type)s, %(body)s FROM made, webhooks w
-WHERE w.removed_at IS NULL AND w.created_at <= made.happened_at AND %(type)s = ANY (w.types);
+SELECT w.webhook_id, %(event_id)s, %(type)s, CASE WHEN w.subject_id IS NULL THEN %(body)s ELSE %(own_body)s END
+FROM made, webhooks w
+WHERE w.removed_at IS NULL AND w.created_at <= made.happened_at AND %(type)s = ANY (w.types)
+  AND (w.subject_id IS NULL OR w.subject_id = %(owner_id)s);
 
 -- name: delete_webhook_event
 -- Of which nothing is there to tell any more.
@@ -44,22 +72,24 @@ INSERT INTO webhook_deliveries (webhook_id, event_id, type, body)
 SELECT webhook_id, %(event_id)s, 'test', %(body)s FROM webhooks WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL;
 
 -- name: select_webhook_turns
--- Those whose turn it is and that something waits for.
-SELECT w.webhook_id, w.url FROM webhooks w
-WHERE w.removed_at IS NULL AND w.retry_at <= now()
-  AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id AND d.status = 'waiting' AND d.due_at <= now());
+-- Those whose turn it is and that something waits for: operators', then the others', who had none for longest first.
+SELECT w.webhook_id, w.url, w.subject_id IS NOT NULL AS is_own FROM webhooks w
+WHERE w.removed_at IS NULL AND w.paused_at IS NULL AND w.retry_at <= now()
+  AND EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.webhook_id AND d.status = 'waiting' AND d.due_at <= now())
+ORDER BY is_own, w.retry_at LIMIT %(limit)s;
 
 -- name: take_webhook_turn
 -- The oldest delivery that is due; and the webhook is nobody else's for so long. No row where it is not its turn.
 WITH turn AS (
-    SELECT webhook_id FROM webhooks WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL AND retry_at <= now()
+    SELECT webhook_id FROM webhooks WHERE webhook_id = %(webhook_id)s AND removed_at IS NULL AND paused_at IS NULL
+      AND retry_at <= now()
     FOR UPDATE SKIP LOCKED),
 next AS (
     SELECT d.webhook_id, d.event_id, d.body, d.attempts FROM webhook_deliveries d JOIN turn USING (webhook_id)
     WHERE d.status = 'waiting' AND d.due_at <= now() ORDER BY d.event_id LIMIT 1)
 UPDATE webhooks w SET retry_at = now() + make_interval(secs => %(seconds)s::float)
 FROM next WHERE w.webhook_id = next.webhook_id
-RETURNING w.url, w.secret_sealed, w.failures, next.event_id, next.body, next.attempts;
+RETURNING w.url, w.subject_id, w.secret_sealed, w.failures, next.event_id, next.body, next.attempts;
 
 -- name: note_webhook_delivered
 WITH closed AS (
@@ -111,3 +141,8 @@ WHERE w.webhook_id = again.webhook_id AND w.removed_at IS NULL AND w.failures > 
 -- What waits, and what was given up, at all that are there.
 SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting, count(*) FILTER (WHERE status = 'given_up') AS given_up
 FROM webhook_deliveries JOIN webhooks USING (webhook_id) WHERE status <> 'delivered' AND removed_at IS NULL;
+
+-- name: select_ended_key
+-- Of a farmer, a miner or a pooler; without the secret.
+SELECT key_id, role, subject_id, label, created_at, revoked_at AS ended_at FROM api_keys
+WHERE key_id = %(key_id)s AND revoked_at IS NOT NULL AND subject_id IS NOT NULL;

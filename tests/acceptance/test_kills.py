@@ -152,7 +152,7 @@ class OnChain:
 async def chain_history(folder: Path) -> list[OnChain]:
     """Everything the network ever did to pails, as its RPC server tells it, in order."""
     found: list[OnChain] = []
-    async with running_devnet(folder) as devnet, httpx2.AsyncClient() as client:
+    async with running_devnet(folder) as devnet, httpx2.AsyncClient(timeout=30) as client:
 
         async def ask(method: str, **params: object) -> dict[str, Any]:
             answer = await client.post(devnet.url, json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params})

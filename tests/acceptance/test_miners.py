@@ -40,7 +40,7 @@ def test_miners_alone_get_every_farmer_worked(home: Home) -> None:
         assert url is not None, output
         keys = []
         for name in ("kalepool mine", "example"):
-            answer = httpx2.post(f"{url}/miner/register", json={"name": name})
+            answer = httpx2.post(f"{url}/miner/register", json={"name": name}, timeout=60)
             assert answer.status_code == 201, answer.text
             keys.append(answer.json()["api_key"])
         ours, examples = ({"KALEPOOL_API_KEY": key} for key in keys)

@@ -93,7 +93,7 @@ def test_no_process_of_its_user_looks_into_the_api_and_up_still_sees_its_port() 
             ends_at = time.monotonic() + 30
             while True:
                 try:
-                    httpx2.get(f"http://127.0.0.1:{port}/docs").raise_for_status()
+                    httpx2.get(f"http://127.0.0.1:{port}/docs", timeout=30).raise_for_status()
                     break
                 except httpx2.TransportError:
                     assert time.monotonic() < ends_at

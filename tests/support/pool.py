@@ -88,7 +88,7 @@ async def running_pool(
                 async with (
                     Database.open(urls.api) as database,
                     Chain(parts.network, fee_cap_stroops=settings.fee_cap_stroops) as chain,
-                    httpx2.AsyncClient() as client,
+                    httpx2.AsyncClient(timeout=30) as client,
                 ):
                     pooler_id, key = await ensure_pooler(database, settings)
                     await ensure_farmers(database, chain, parts.api_url, pooler_id, farmers, print)

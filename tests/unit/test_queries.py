@@ -46,7 +46,7 @@ OWNERS = {
     "upkeep": ["services/upkeep.py"],
     "view": ["view/", "up/books.py"],
     "wallets": ["services/wallets.py"],
-    "webhooks": ["services/webhooks.py"],
+    "webhooks": ["services/webhooks.py", "services/webhook_sending.py"],
     "withdrawals": ["services/withdrawals.py"],
 }
 """Who may call the queries of a file of sql/queries: a module, or the modules of a folder. Others ask these."""

@@ -29,6 +29,7 @@ earnings.py      external miners: what they have earned, and how they are paid
 operator.py      operators
 self_planters.py  operators: farmers that plant themselves
 owning.py        farmers, miners, operators: what their pages show besides, as JSON
-webhooks.py      operators: where programs of others are told what happens
+webhooks.py      operators, farmers, miners: where programs of theirs are told what happens
+webhook_pages.py  the same, in a browser
 metrics.py       Prometheus
 """

@@ -50,6 +50,7 @@ PLACES = {
     f"{UNDER}/keys": mark("Keys"),
     f"{UNDER}/journal": mark("Journal"),
     f"{UNDER}/money": mark("Money"),
+    f"{UNDER}/webhooks": mark("Webhooks"),
     f"{UNDER}/settings": mark("Settings"),
     f"{UNDER}/audit": mark("Audit"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,14 @@ async def test_webhooks_are_made_tried_and_deleted(farm, commands: Commands) -> 
         assert (await commands.json("webhook", "delete", made["webhook_id"], "--yes"))["deleted"]
         refused = await commands("webhook", "add", "http://10.0.0.1/")
         assert refused.status == 2 and "KALEPOOL_WEBHOOK_ORIGINS" in refused.errors
+
+
+async def test_the_doctor_blames_the_key_and_not_the_database(farm, commands: Commands) -> None:
+    await farm.add_farmers(1)
+    (farm.settings.data_dir / "master.key").write_text("ab" * 32)
+    said = (await commands("doctor")).output
+    assert re.search(r"^wrong +seals +the secrets .*\n +put that key's master\.key back", said, re.MULTILINE), said
+    assert re.search(r"^ok +database +answers", said, re.MULTILINE), said
 
 
 async def test_an_api_of_another_pool_is_named_as_that(farm, postgres: Postgres) -> None:

@@ -49,10 +49,12 @@ async def prepare_classic(farm, source: Keypair, operations: list) -> None:
 
 
 async def until(api, client, path: str, good) -> dict:
-    """The answer once it is good; the ledgers go on meanwhile."""
-    async with asyncio.timeout(30):
+    """The answer once it is good; the ledgers go on meanwhile. It asks less and less often: there is a limit."""
+    pause = 0.1
+    async with asyncio.timeout(60):
         while not good(found := (await client.get(path)).json()):
-            await api.farm.wait_ledger()
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 3.0)
     return found
 
 
@@ -335,9 +337,11 @@ async def test_errors_have_the_member_that_wallets_read(api) -> None:
     for answer, status in refused:
         problem = answer.json()
         assert (answer.status_code, problem["error"]) == (status, problem["detail"])
-    for _ in range(api.farm.settings.requests_per_minute):
-        await api.anybody.get("/auth", params={"account": "GNOBODY"})
     answer = await api.anybody.get("/auth", params={"account": "GNOBODY"})
+    for _ in range(3 * api.farm.settings.requests_per_minute):  # one more is allowed each second
+        if answer.status_code == 429:
+            break
+        answer = await api.anybody.get("/auth", params={"account": "GNOBODY"})
     assert (answer.status_code, answer.json()["error"]) == (429, answer.json()["detail"])
 
 

@@ -139,6 +139,8 @@ async def people(farm, settings: Settings) -> tuple[dict[str, str], dict[str, st
         url="https://receiver.example/kale",
         types=["harvest"],
         secret_sealed=b"",
+        role=None,
+        subject_id=None,
     )
     await database.execute("insert_webhook_test", **hook, body="{}")
     keys = {tag: operator.key for part in PARTS for tag in part} | {"farmers": token.key, "miners": miner.key}

@@ -169,6 +169,36 @@ async def of_strangers(api, seen) -> Reader:
     return reader
 
 
+async def of_webhooks(api, reader: Reader, home: str) -> None:
+    """The page without one, with one that fails and one that is paused, and what is wrong with a form."""
+    await reader.read(home)
+    ctx = api.app.state.context
+    whole = {"url": "https://receiver.example/kale", "type.key.ended": "1"}
+    made = await reader.read(home, whole, page=home)  # one in each language
+    assert "whsec_" in made
+    paths = re.findall(rf'action="({home}/[0-9a-f-]+)/test"', (await reader.browser.look(home)).text)
+    for path in paths:
+        assert (await reader.browser.send(f"{path}/test", {}, page=home)).status_code == 303
+    delivered = "UPDATE webhook_deliveries SET status = %s, trouble = %s, closed_at = CASE WHEN %s THEN now() END"
+    for status, trouble in (("given_up", "HTTP status 503"), ("waiting", "TimeoutError"), ("delivered", None)):
+        await api.farm.rows(delivered, status, trouble, status != "waiting")
+        await api.farm.rows(
+            "UPDATE webhooks SET failures = 3, trouble = %s, retry_at = now() + interval '1 hour'", trouble
+        )
+        await reader.read(home)
+    await reader.browser.send(f"{paths[0]}/pause", {"paused": "yes"}, page=home)
+    await reader.read(home)
+    for fields in (whole | {"url": "x"}, {"url": "x"}, whole | {"url": "http://x.example/"}):
+        assert 'role="alert"' in await reader.read(home, fields, page=home)
+    assert 'role="alert"' in await reader.read(f"{paths[0]}/test", {}, page=home)
+    await reader.read(f"{paths[0]}/end", {}, page=home)
+    if "/operator/" not in home:
+        before, ctx.settings = ctx.settings, ctx.settings.model_copy(update={"own_webhooks": 2})
+        assert 'name="url"' not in await reader.read(home)
+        assert 'role="alert"' in await reader.read(home, whole, page=home)
+        ctx.settings = before
+
+
 async def of_a_farmer(api, wallet: Keypair) -> Reader:
     reader = Reader(browser := Browser.of(api.app))
     await browser.sign_in(wallet, api.farm.settings.chain.passphrase)
@@ -202,6 +232,7 @@ async def of_a_farmer(api, wallet: Keypair) -> Reader:
     ):
         shown = await reader.read(f"{path}/{form}", fields, page=path)
         assert 'role="alert"' in shown and "<form" in shown, (form, "what is wrong stands in the form")
+    await of_webhooks(api, reader, f"{path}/webhooks")
     return reader
 
 
@@ -226,6 +257,7 @@ async def of_a_miner(api) -> Reader:
         ("rigs/999/retire", {}),
     ):
         await reader.read(f"{path}/{form}", fields, page=path)
+    await of_webhooks(api, reader, f"{path}/webhooks")
     return reader
 
 
@@ -237,6 +269,7 @@ async def of_an_operator(api) -> Reader:
         await reader.read(path)
         if path in SPOKEN_BY_CODE:
             reader.left.pop(f"{path} ", None)
+    await of_webhooks(api, reader, f"{UNDER}/webhooks")
     return reader
 
 

@@ -64,7 +64,7 @@ async def end_blocks(farm: FarmUnderTest) -> int:
 async def install(url: str, command: str, folder: Path) -> None:
     """What the shown command installs, without an index: the package that it names, and this environment's numpy."""
     [package] = re.findall(rf"pip install ({re.escape(url)}/mine/package/kalepool_miner-\S+\.whl)$", command)
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=30) as client:
         content = (await client.get(package)).content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder / "site")

@@ -102,7 +102,12 @@ class Cast:
         hook = {"webhook_id": new_id(), "event_id": new_id()}
         if "{webhook_id}" in template:  # so may the one that each call deletes
             address = "https://receiver.example/kale"
-            about: dict[str, Any] = {"url": address, "types": ["harvest"], "secret_sealed": b""}
+            whose: dict[str, Any] = {"role": None, "subject_id": None}
+            if template.startswith(("/miner/", "/mine/")):
+                whose = {"role": "miner", "subject_id": self.miner_id}
+            elif template.startswith(("/farmers/", "/farm/")):
+                whose = {"role": "farmer", "subject_id": self.farmer.farmer_id}
+            about: dict[str, Any] = {"url": address, "types": ["harvest"], "secret_sealed": b"", **whose}
             await self.database.execute("insert_webhook", webhook_id=hook["webhook_id"], **about)
             await self.database.execute("insert_webhook_test", **hook, body="{}")
         names = {
@@ -184,6 +189,15 @@ TABLE: dict[str, Call] = {
     "GET /farmers/{farmer_id}/withdrawals/{withdrawal_id}": Call(SEES_FARMER),
     "POST /farmers/{farmer_id}/leave": Call({WALLET, OPERATOR}),
     "GET /farmers/{farmer_id}/leave": Call(SEES_FARMER),
+    "GET /farmers/{farmer_id}/webhooks": Call({WALLET}),
+    "POST /farmers/{farmer_id}/webhooks": Call(
+        {WALLET}, lambda _: {"url": "https://receiver.example/kale", "types": ["key.ended"]}
+    ),
+    "PATCH /farmers/{farmer_id}/webhooks/{webhook_id}": Call({WALLET}, lambda _: {"paused": True}),
+    "DELETE /farmers/{farmer_id}/webhooks/{webhook_id}": Call({WALLET}),
+    "POST /farmers/{farmer_id}/webhooks/{webhook_id}/test": Call({WALLET}),
+    "GET /farmers/{farmer_id}/webhooks/{webhook_id}/deliveries": Call({WALLET}),
+    "POST /farmers/{farmer_id}/webhooks/{webhook_id}/deliveries/{event_id}/again": Call({WALLET}),
     "GET /farmer/poolers": Call(SIGNED_IN),
     "GET /farmer/farmers": Call(SIGNED_IN),
     "POST /farmer/own-wallets": Call(SIGNED_IN, lambda cast: {"pooler_id": str(cast.pooler_id)}),
@@ -203,6 +217,13 @@ TABLE: dict[str, Call] = {
     "GET /miner/statement": Call({MINER}),
     "GET /miner/payouts": Call({MINER}),
     "POST /miner/payouts": Call({MINER}, headers={"Idempotency-Key": "roles"}),
+    "GET /miner/webhooks": Call({MINER}),
+    "POST /miner/webhooks": Call({MINER}, lambda _: {"url": "https://receiver.example/kale", "types": ["key.ended"]}),
+    "PATCH /miner/webhooks/{webhook_id}": Call({MINER}, lambda _: {"paused": True}),
+    "DELETE /miner/webhooks/{webhook_id}": Call({MINER}),
+    "POST /miner/webhooks/{webhook_id}/test": Call({MINER}),
+    "GET /miner/webhooks/{webhook_id}/deliveries": Call({MINER}),
+    "POST /miner/webhooks/{webhook_id}/deliveries/{event_id}/again": Call({MINER}),
     "GET /miner/blocks/{block_index}": Call(EVERYBODY, found=False),
     "GET /miner/blocks/{block_index}/closing": Call(EVERYBODY, found=False),
     "GET /miner/blocks/{block_index}/shares": Call(EVERYBODY, found=False),
@@ -250,6 +271,7 @@ TABLE: dict[str, Call] = {
     "POST /operator/webhooks": Call(
         {OPERATOR}, lambda _: {"url": "https://receiver.example/kale", "types": ["block.closed", "payout"]}
     ),
+    "PATCH /operator/webhooks/{webhook_id}": Call({OPERATOR}, lambda _: {"paused": True}),
     "DELETE /operator/webhooks/{webhook_id}": Call({OPERATOR}),
     "POST /operator/webhooks/{webhook_id}/test": Call({OPERATOR}),
     "GET /operator/webhooks/{webhook_id}/deliveries": Call({OPERATOR}),
@@ -376,6 +398,14 @@ FORMS: dict[str, Call] = {
     "POST /farm/{farmer_id:uuid}/leave": Call({WALLET}, lambda _: {"transaction": "none"}),
     "POST /farm/{farmer_id:uuid}/alerts": Call({WALLET}, lambda _: {"url": ""}),
     "POST /farm/{farmer_id:uuid}/alerts/test": Call({WALLET}),
+    "/farm/{farmer_id:uuid}/webhooks": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/webhooks": Call(
+        {WALLET}, lambda _: {"url": "https://receiver.example/", "type.key.ended": "1"}
+    ),
+    "POST /farm/{farmer_id:uuid}/webhooks/{webhook_id:uuid}/test": Call({WALLET}),
+    "POST /farm/{farmer_id:uuid}/webhooks/{webhook_id:uuid}/pause": Call({WALLET}, lambda _: {"paused": "yes"}),
+    "POST /farm/{farmer_id:uuid}/webhooks/{webhook_id:uuid}/end": Call({WALLET}, lambda _: SURE),
+    "POST /farm/{farmer_id:uuid}/webhooks/{webhook_id:uuid}/deliveries/{event_id:uuid}/again": Call({WALLET}),
     "/mine": Call(BROWSERS),
     "/mine/join": Call(BROWSERS),
     "POST /mine/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
@@ -392,6 +422,14 @@ FORMS: dict[str, Call] = {
     "POST /mine/{own_miner_id:uuid}/keys/{key_id:uuid}/end": Call({MINER}, lambda _: SURE),
     "POST /mine/{own_miner_id:uuid}/alerts": Call({MINER}, lambda _: {"url": ""}),
     "POST /mine/{own_miner_id:uuid}/alerts/test": Call({MINER}),
+    "/mine/{own_miner_id:uuid}/webhooks": Call({MINER}),
+    "POST /mine/{own_miner_id:uuid}/webhooks": Call(
+        {MINER}, lambda _: {"url": "https://receiver.example/", "type.key.ended": "1"}
+    ),
+    "POST /mine/{own_miner_id:uuid}/webhooks/{webhook_id:uuid}/test": Call({MINER}),
+    "POST /mine/{own_miner_id:uuid}/webhooks/{webhook_id:uuid}/pause": Call({MINER}, lambda _: {"paused": "yes"}),
+    "POST /mine/{own_miner_id:uuid}/webhooks/{webhook_id:uuid}/end": Call({MINER}, lambda _: SURE),
+    "POST /mine/{own_miner_id:uuid}/webhooks/{webhook_id:uuid}/deliveries/{event_id:uuid}/again": Call({MINER}),
     "/operator": Call(BROWSERS),
     "POST /operator/page/sign-in": Call(BROWSERS, lambda _: {"transaction": "no challenge"}),
     "/operator/page/farmers": Call({OPERATOR}),
@@ -406,6 +444,14 @@ FORMS: dict[str, Call] = {
     "/operator/page/money": Call({OPERATOR}),
     "/operator/page/settings": Call({OPERATOR}),
     "/operator/page/audit": Call({OPERATOR}),
+    "/operator/page/webhooks": Call({OPERATOR}),
+    "POST /operator/page/webhooks": Call(
+        {OPERATOR}, lambda _: {"url": "https://receiver.example/", "type.key.ended": "1"}
+    ),
+    "POST /operator/page/webhooks/{webhook_id:uuid}/test": Call({OPERATOR}),
+    "POST /operator/page/webhooks/{webhook_id:uuid}/pause": Call({OPERATOR}, lambda _: {"paused": "yes"}),
+    "POST /operator/page/webhooks/{webhook_id:uuid}/end": Call({OPERATOR}, lambda _: SURE),
+    "POST /operator/page/webhooks/{webhook_id:uuid}/deliveries/{event_id:uuid}/again": Call({OPERATOR}),
     "POST /operator/page/planting": Call({OPERATOR}, lambda _: SURE | {"paused": "yes"}),
     "POST /operator/page/poolers/{pooler_id:uuid}": Call(
         {OPERATOR}, lambda _: SURE | {"field": "open", "value": "yes"}

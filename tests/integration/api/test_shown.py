@@ -44,6 +44,7 @@ SHOWN: dict[str, dict[str, str]] = {
         "row": "GET /operator/submissions/{submission_id}",
         "part": "GET /operator/submissions/{submission_id} parts",
     },
+    "webhooks.html": {"row": "GET /miner/webhooks items", "each": "GET /miner/webhooks/{webhook_id}/deliveries items"},
     "miner.html": {"miner": "GET /pool/miners/{miner_id} miner", "block": "GET /pool/miners/{miner_id} blocks"},
 }
 """By template: what it names, and where that is had: an operation, and the member of its answer."""
@@ -95,6 +96,10 @@ PAGES = {
     "/farm/{farmer_id:uuid}/deposit": ["GET /farmers/{farmer_id}"],
     "/farm/{farmer_id:uuid}/withdraw": ["GET /farmers/{farmer_id}", "GET /farmers/{farmer_id}/withdrawals"],
     "/farm/{farmer_id:uuid}/leave": ["GET /farmers/{farmer_id}/leave"],
+    "/farm/{farmer_id:uuid}/webhooks": [
+        "GET /farmers/{farmer_id}/webhooks",
+        "GET /farmers/{farmer_id}/webhooks/{webhook_id}/deliveries",
+    ],
     "/mine": ["GET /pool/terms", "GET /miner/me"],
     "/mine/join": ["GET /pool/terms"],
     "/mine/{own_miner_id:uuid}": [
@@ -107,6 +112,7 @@ PAGES = {
     ],
     "/mine/{own_miner_id:uuid}/parts": ["GET /miner/me", "GET /miner/balance"],
     "/mine/{own_miner_id:uuid}/statement.csv": ["GET /miner/statement"],
+    "/mine/{own_miner_id:uuid}/webhooks": ["GET /miner/webhooks", "GET /miner/webhooks/{webhook_id}/deliveries"],
     "/operator": ["GET /health", "GET /pool", "GET /operator/planting", "GET /operator/waiting"],
     "/operator/page/farmers": ["GET /farmers"],
     "/operator/page/poolers": ["GET /operator/poolers"],
@@ -116,6 +122,7 @@ PAGES = {
     "/operator/page/journal/{submission_id:uuid}": ["GET /operator/submissions/{submission_id}"],
     "/operator/page/money": ["GET /books", "GET /operator/fees", "GET /operator/compensations"],
     "/operator/page/audit": ["GET /operator/actions"],
+    "/operator/page/webhooks": ["GET /operator/webhooks", "GET /operator/webhooks/{webhook_id}/deliveries"],
 }
 """By page, the operations that have what it shows, for whom it is shown to."""
 

@@ -35,7 +35,7 @@ async def test_all_that_happens_is_told_as_the_api_shows_it(api) -> None:
         farm.ctx.settings = farm.settings.model_copy(update={"webhook_origins": receiver.url.rpartition("/")[0]})
         made = (await operator.post("/v1/operator/webhooks", json={"url": receiver.url})).json()
         [listed] = (await operator.get("/v1/operator/webhooks")).json()["items"]
-        assert len(listed["types"]) == 6 and made["secret"] not in str(listed)
+        assert len(listed["types"]) == 11 and made["secret"] not in str(listed)
 
         # A block: one farmer is worked and harvested, the other loses its stake; and then they are paid.
         open_block = (
@@ -58,11 +58,11 @@ async def test_all_that_happens_is_told_as_the_api_shows_it(api) -> None:
         await withdrawals.withdraw(farm.ctx, farmer, "test", "KALE", 5 * KALE)
         [(miner_id, _)] = await credited(farm, 30 * KALE)
         await operator.post(f"/v1/operator/webhooks/{made['webhook_id']}/test")
-        types = ("block.opened", "block.closed", "harvest", "stake.lost", "withdrawal", "payout", "test")
+        types = ("block.opened", "block.closed", "harvest", "planting", "stake.lost", "withdrawal", "payout", "test")
         found = await told(receiver, *types)
 
-        # Each once, signed, and as the API shows it.
-        assert sorted(receiver.types()) == sorted(types)
+        # Each once (and both farmers were planted), signed, and as the API shows it.
+        assert sorted(receiver.types()) == sorted([*types, "planting"])
         for each in receiver.taken:
             documented_verify()(made["secret"], each.headers, each.body)
             assert each.json["id"] == each.headers["webhook-id"] and each.json["api_version"] == "v1"

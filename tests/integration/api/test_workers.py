@@ -90,7 +90,7 @@ async def workers(settings, folder: Path, count: int = 3) -> AsyncIterator[Worke
     finally:
         process.terminate()
         try:
-            assert process.wait(20) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
         finally:
             process.kill()
 
@@ -172,7 +172,9 @@ async def test_three_processes_serve_as_one_and_one_is_killed(farm, tmp_path: Pa
                 if line.startswith("data: "):
                     assert "verdict" in json.loads(line[6:])
                     break
-        async with httpx2.AsyncClient(base_url=pool.url, headers={"Authorization": f"Bearer {operator}"}) as asking:
+        async with httpx2.AsyncClient(
+            base_url=pool.url, headers={"Authorization": f"Bearer {operator}"}, timeout=30
+        ) as asking:
             texts: list[str] = []
 
             async def killed_forgotten() -> bool:

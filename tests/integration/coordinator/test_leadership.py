@@ -209,7 +209,7 @@ async def test_who_stands_by_has_metrics_and_a_port_of_its_own(login: Database, 
     port = free_port()
 
     async def lines() -> list[str]:
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=30) as client:
             return (await client.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
 
     with first.served(port):

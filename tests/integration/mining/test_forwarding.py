@@ -129,7 +129,7 @@ async def test_a_rig_is_given_the_same_job_whichever_process_is_asked(two):
 
 async def test_a_siblings_door_is_for_siblings(two):
     leader, other = two
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=30) as client:
         for headers in ({}, {"X-Kalepool-Token": "0" * 32}):
             for path in ("/info", "/parts", "/alive"):
                 answer = await client.get(leader.door + path, headers=headers)

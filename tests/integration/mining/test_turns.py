@@ -62,7 +62,7 @@ async def test_who_was_away_for_hours_comes_back_with_what_it_was_owed(field: Fi
     away, other, *_ = field.farmers
     await add_block(field, 100, dict.fromkeys(field.farmers, 8) | {away: 7}, (5, 8))
     before = (await read_owed(database, 101, 288)).zeros[away]
-    assert before == 250_000, "all of them for the three others, two thirds for this one"
+    assert before == 750_000, "three zeros for the three others, two for this one"
     for index in range(101, 130):
         await fail_to_plant(field, index, away)
         await add_block(field, index, {farmer: 8 for farmer in field.farmers if farmer != away}, (5, 8))
@@ -92,10 +92,8 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
             if index >= 32 and pails:
                 left_out = planted_once.difference(pails, away).intersection(pool.farmers)
                 none = dict.fromkeys(left_out, 0)
-                paying = {farmer: turns.points_part(best, *bounds) for farmer, best in pails.items()}
-                parts = {
-                    f: turns.points_part(None if best is None else gap_of(best), 2, 9) for f, best in pails.items()
-                }
+                paying = {farmer: turns.zeros_had(best, *bounds) for farmer, best in pails.items()}
+                parts = {f: turns.gap_had(None if best is None else gap_of(best), 2, 9) for f, best in pails.items()}
                 zeros[number][index], gaps[number][index] = paying | none, parts | none
             planted_once |= pails.keys()
     debts = await read_owed(database, 40, 8)

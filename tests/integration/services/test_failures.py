@@ -97,7 +97,7 @@ async def test_the_most_owed_is_planted_first_and_who_cannot_be_takes_no_place(f
         "VALUES (0, decode(repeat('00', 32), 'hex'), now(), 0, 9, 0, 9, 0, 1, 0, 0)"
     )
     debts = (await read_owed(farm.ctx.database, 1, 10)).zeros
-    assert debts == {lucky.farmer_id: -666667, owed.farmer_id: 333333, poor.farmer_id: 333333}
+    assert debts == {lucky.farmer_id: -1_000_000, owed.farmer_id: 500_000, poor.farmer_id: 500_000}
     await farm.end_block()
     accounts = await farm.ctx.chain.read_accounts([poor.custodial_wallet])
     signer = farm.ctx.custody.signer(poor.binding, poor.secret_sealed)

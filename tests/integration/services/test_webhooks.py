@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -22,16 +21,17 @@ from kalepool.policy.delivering import PATIENCE_SECONDS
 from kalepool.services import outgoing, retention, webhooks
 from kalepool.services.keys import Role, create_key
 from kalepool.services.outgoing import INNER
-from kalepool.services.webhooks import DeliveryStatus, EventType, NewWebhook, Webhooks
+from kalepool.services.webhook_sending import Webhooks
+from kalepool.services.webhooks import OPERATORS, DeliveryStatus, EventType, Keeper, NewWebhook
 from tests.support.receiver import Receiver, documented_verify, receiving
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def key_id(farm) -> UUID:
-    """Of an operator's key, by which things are done."""
-    return (await create_key(farm.ctx.database, Role.OPERATOR)).key_id
+async def keeper(farm) -> Keeper:
+    """Operators', by a key of one."""
+    return Keeper(Role.OPERATOR, key_id=(await create_key(farm.ctx.database, Role.OPERATOR)).key_id)
 
 
 def allow(farm, *receivers: Receiver) -> None:
@@ -39,9 +39,9 @@ def allow(farm, *receivers: Receiver) -> None:
     farm.ctx.settings = farm.settings.model_copy(update={"webhook_origins": origins})
 
 
-async def add(farm, key_id: UUID, receiver: Receiver, *types: EventType) -> NewWebhook:
+async def add(farm, keeper: Keeper, receiver: Receiver, *types: EventType) -> NewWebhook:
     ctx = farm.ctx
-    return await webhooks.add(ctx.database, ctx.custody, ctx.settings, key_id, receiver.url, types)
+    return await webhooks.add(ctx.database, ctx.custody, ctx.settings, keeper, receiver.url, types)
 
 
 @asynccontextmanager
@@ -82,12 +82,12 @@ async def age(farm, **interval: int) -> None:
 
 
 async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is_given_up(
-    farm, key_id: UUID, capfd: pytest.CaptureFixture[str]
+    farm, keeper: Keeper, capfd: pytest.CaptureFixture[str]
 ) -> None:
     database = farm.ctx.database
     async with receiving() as receiver, sending(farm) as hooks:
         allow(farm, receiver)
-        new = await add(farm, key_id, receiver, EventType.BLOCK_OPENED)
+        new = await add(farm, keeper, receiver, EventType.BLOCK_OPENED)
         assert new.secret.startswith("whsec_") and new.secret not in repr(new)
         await open_blocks(farm, 3, 4)
         assert (await hooks.look(), await hooks.look()) == (2, 0)
@@ -105,7 +105,7 @@ async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is
             == len({each.headers["webhook-id"] for each in receiver.refused})
             == 1
         )
-        [told] = await webhooks.all_webhooks(database)
+        [told] = await webhooks.all_webhooks(database, OPERATORS)
         assert (told.waiting, told.failures, told.trouble) == (2, 3, "HTTP status 500")
         assert "/hook" not in capfd.readouterr().out, "the address is in no log"
 
@@ -130,7 +130,7 @@ async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is
                 verify(new.secret, each.headers, each.body + b" ")
             with pytest.raises(ValueError, match="too old"):
                 verify(new.secret, {**each.headers, "webhook-timestamp": str(int(time.time()) - 1000)}, each.body)
-        assert (await webhooks.read(database, new.webhook_id)).trouble is None
+        assert (await webhooks.read(database, OPERATORS, new.webhook_id)).trouble is None
 
         # Nobody takes it for a day: given up, shown so, and sent again when somebody says so.
         receiver.head = "503 Away"
@@ -143,11 +143,13 @@ async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is
         assert (await hooks.give_up(), await hooks.give_up()) == (1, 0)
         await at_once(farm)
         await send(hooks)
-        [lost] = await webhooks.deliveries(database, new.webhook_id, DeliveryStatus.GIVEN_UP, after=None, limit=9)
+        [lost] = await webhooks.deliveries(
+            database, OPERATORS, new.webhook_id, DeliveryStatus.GIVEN_UP, after=None, limit=9
+        )
         assert (lost.attempts, lost.trouble, lost.due_at) == (1, "HTTP status 503", None)
         assert await webhooks.count(database) == (0, 1)
         receiver.head = "200 OK"
-        again = await webhooks.send_again(database, key_id, new.webhook_id, lost.event_id)
+        again = await webhooks.send_again(database, keeper, new.webhook_id, lost.event_id)
         assert again.status == DeliveryStatus.WAITING
         assert await hooks.give_up() == 0, "for another day"
         await send(hooks)
@@ -165,12 +167,12 @@ async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is
         # What is removed is sent nothing, and goes as a whole.
         await open_blocks(farm, 6)
         await hooks.look()
-        await webhooks.remove(database, key_id, new.webhook_id)
+        await webhooks.remove(database, keeper, new.webhook_id)
         await at_once(farm)
         await send(hooks)
         assert [each.json["data"]["block_index"] for each in receiver.taken] == [3, 4, 5]
         with pytest.raises(NotFoundError):
-            await webhooks.remove(database, key_id, new.webhook_id)
+            await webhooks.remove(database, keeper, new.webhook_id)
         await retention.prune(database, farm.ctx.settings)
         assert await farm.rows("SELECT 1 FROM webhooks") == []
         await open_blocks(farm, 7)
@@ -178,13 +180,13 @@ async def test_what_is_not_taken_comes_again_the_same_with_growing_pauses_and_is
 
 
 async def test_a_receiver_that_never_answers_holds_up_nobody(
-    farm, key_id: UUID, monkeypatch: pytest.MonkeyPatch
+    farm, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with receiving() as dead, receiving() as well, sending(farm) as hooks:
         allow(farm, dead, well)
         dead.head = None
-        await add(farm, key_id, dead)
-        await add(farm, key_id, well)
+        await add(farm, keeper, dead)
+        await add(farm, keeper, well)
         for index in range(5):
             await open_blocks(farm, index)
             await hooks.look()
@@ -206,17 +208,17 @@ async def test_a_receiver_that_never_answers_holds_up_nobody(
         assert [each.json["data"]["block_index"] for each in dead.taken] == [0, 1, 2, 3, 4]
 
 
-async def test_one_that_is_refused_lets_the_others_pass(farm, key_id: UUID) -> None:
+async def test_one_that_is_refused_lets_the_others_pass(farm, keeper: Keeper) -> None:
     async with receiving() as receiver, sending(farm) as hooks:
         allow(farm, receiver)
-        new = await add(farm, key_id, receiver, EventType.BLOCK_OPENED)
+        new = await add(farm, keeper, receiver, EventType.BLOCK_OPENED)
         receiver.decide = lambda each: "422 No" if each.json["data"]["block_index"] == 1 else "200 OK"
         await open_blocks(farm, 1, 2, 3)
         await hooks.look()
         await send(hooks)
         assert [each.json["data"]["block_index"] for each in receiver.taken] == [2, 3]
         [row] = await webhooks.deliveries(
-            farm.ctx.database, new.webhook_id, DeliveryStatus.WAITING, after=None, limit=9
+            farm.ctx.database, OPERATORS, new.webhook_id, DeliveryStatus.WAITING, after=None, limit=9
         )
         assert (row.attempts, row.trouble) == (1, "HTTP status 422") and row.due_at is not None
         # Who refuses one after another is left alone.
@@ -228,56 +230,56 @@ async def test_one_that_is_refused_lets_the_others_pass(farm, key_id: UUID) -> N
         assert len(receiver.refused) - before == 5
 
 
-async def test_no_inner_address_is_asked_that_the_settings_do_not_name(farm, key_id: UUID) -> None:
+async def test_no_inner_address_is_asked_that_the_settings_do_not_name(farm, keeper: Keeper) -> None:
     async with receiving() as receiver, sending(farm) as hooks:
         port = receiver.url.split(":")[2].split("/")[0]
         receiver.url = f"https://localhost:{port}/hook"
-        new = await add(farm, key_id, receiver)
-        await webhooks.send_test(farm.ctx.database, key_id, new.webhook_id)
+        new = await add(farm, keeper, receiver)
+        await webhooks.send_test(farm.ctx.database, keeper, new.webhook_id)
         await send(hooks)
-        assert (await webhooks.read(farm.ctx.database, new.webhook_id)).trouble == INNER
+        assert (await webhooks.read(farm.ctx.database, OPERATORS, new.webhook_id)).trouble == INNER
         assert receiver.connections == 0
 
         # One that was named, and is not any more.
         receiver.url = f"http://127.0.0.1:{port}/hook"
         allow(farm, receiver)
-        named = await add(farm, key_id, receiver)
-        await webhooks.send_test(farm.ctx.database, key_id, named.webhook_id)
+        named = await add(farm, keeper, receiver)
+        await webhooks.send_test(farm.ctx.database, keeper, named.webhook_id)
         farm.ctx.settings = farm.settings
         await send(hooks)
-        trouble = (await webhooks.read(farm.ctx.database, named.webhook_id)).trouble
+        trouble = (await webhooks.read(farm.ctx.database, OPERATORS, named.webhook_id)).trouble
         assert trouble == "this pool sends nothing there any more" and receiver.connections == 0
 
 
-async def test_a_secret_is_sealed_for_its_address_and_follows_a_rotation(farm, key_id: UUID) -> None:
+async def test_a_secret_is_sealed_for_its_address_and_follows_a_rotation(farm, keeper: Keeper) -> None:
     async with receiving() as receiver, receiving() as thief, sending(farm) as hooks:
         allow(farm, receiver, thief)
-        new = await add(farm, key_id, receiver)
+        new = await add(farm, keeper, receiver)
         [(sealed,)] = await farm.rows("SELECT secret_sealed FROM webhooks")
         assert new.secret.removeprefix("whsec_").encode() not in sealed
         async with farm.as_owner() as owner:
             await rotate(farm.settings, owner)
         assert (await farm.rows("SELECT secret_sealed FROM webhooks"))[0][0] != sealed
-        await webhooks.send_test(farm.ctx.database, key_id, new.webhook_id)
+        await webhooks.send_test(farm.ctx.database, keeper, new.webhook_id)
         await send(hooks)
         documented_verify()(new.secret, receiver.taken[0].headers, receiver.taken[0].body)
 
         # Whoever writes to the database has nothing sent elsewhere; the API's own login changes no address.
         await farm.rows("UPDATE webhooks SET url = %s", thief.url)
-        await webhooks.send_test(farm.ctx.database, key_id, new.webhook_id)
+        await webhooks.send_test(farm.ctx.database, keeper, new.webhook_id)
         await send(hooks)
         assert thief.connections == 0
-        trouble = (await webhooks.read(farm.ctx.database, new.webhook_id)).trouble
+        trouble = (await webhooks.read(farm.ctx.database, OPERATORS, new.webhook_id)).trouble
         assert trouble and trouble.startswith("its row in the database was changed")
 
 
 async def test_an_event_that_cannot_be_shown_holds_up_nothing_and_there_are_so_many_webhooks(
-    farm, key_id: UUID, monkeypatch: pytest.MonkeyPatch
+    farm, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "MOST_WEBHOOKS", 2)
     async with receiving() as receiver, sending(farm) as hooks:
         allow(farm, receiver)
-        await add(farm, key_id, receiver)
+        await add(farm, keeper, receiver)
         await farm.rows(
             "INSERT INTO webhook_events (type, owner_id, subject_id) VALUES ('payout', %s, %s)", new_id(), new_id()
         )
@@ -285,12 +287,12 @@ async def test_an_event_that_cannot_be_shown_holds_up_nothing_and_there_are_so_m
         assert await hooks.look() == 1
         await send(hooks)
         assert receiver.types() == ["block.opened"]
-        made = await asyncio.gather(*(add(farm, key_id, receiver) for _ in range(3)), return_exceptions=True)
+        made = await asyncio.gather(*(add(farm, keeper, receiver) for _ in range(3)), return_exceptions=True)
         assert sum(isinstance(each, ConflictError) for each in made) == 2
 
 
 async def test_tls_is_held_to_the_name_and_not_to_the_address(
-    farm, key_id: UUID, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    farm, keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection goes to the address that was looked at; the certificate is that of the name."""
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
@@ -308,21 +310,21 @@ async def test_tls_is_held_to_the_name_and_not_to_the_address(
         async with receiving(certificate) as receiver, sending(farm) as hooks:
             other = Receiver(url=receiver.url.replace("localhost", "127.0.0.1"))
             allow(farm, receiver, other)
-            good, bad = await add(farm, key_id, receiver), await add(farm, key_id, other)
+            good, bad = await add(farm, keeper, receiver), await add(farm, keeper, other)
             for each in (good, bad):
-                await webhooks.send_test(farm.ctx.database, key_id, each.webhook_id)
+                await webhooks.send_test(farm.ctx.database, keeper, each.webhook_id)
             await send(hooks)
             assert receiver.types() == ["test"]
             assert receiver.taken[0].json["data"] == {"webhook_id": str(good.webhook_id)}
-            assert (await webhooks.read(farm.ctx.database, bad.webhook_id)).trouble == "ConnectError"
+            assert (await webhooks.read(farm.ctx.database, OPERATORS, bad.webhook_id)).trouble == "ConnectError"
     finally:
         outgoing._certificates.cache_clear()
 
 
-async def test_a_coordinators_login_makes_events_and_reads_none(farm, key_id: UUID) -> None:
+async def test_a_coordinators_login_makes_events_and_reads_none(farm, keeper: Keeper) -> None:
     async with receiving() as receiver:
         allow(farm, receiver)
-        await add(farm, key_id, receiver)
+        await add(farm, keeper, receiver)
         await farm.rows(
             "INSERT INTO coordinator_leases VALUES (%s, 1, %s, 'here', now(), now())", farm.pooler_id, new_id()
         )

@@ -82,7 +82,7 @@ def problem(status: int, code: str, detail: str) -> Answer:
     return status, {"Content-Type": "application/problem+json"}, bytes(Problem(status, code, detail).response().body)
 
 
-async def follow(url: str, said: list[str], seconds: float = 10.0, solo: str | None = None) -> MiningClient:
+async def follow(url: str, said: list[str], seconds: float = 60.0, solo: str | None = None) -> MiningClient:
     """Until the miner has a job, or is refused for good."""
     async with httpx2.AsyncClient(base_url=url) as http:
         miner = MiningClient(http, [], "rig", said.append, solo=solo)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.search import pick
-from kalepool.policy.turns import ONE, at_once, in_turn, owed, points_part
+from kalepool.policy.turns import FIRST, ONE, at_once, gap_had, in_turn, owed, zeros_had
 from kalepool.protocol.model import ZERO_ENTROPY, Block
 from kalepool.protocol.rewards import normalise
 
@@ -20,15 +20,20 @@ def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, 
 
 
 @given(st.integers(0, 90), st.integers(0, 90), st.integers(1, 90))
-def test_points_count_as_the_contract_gives_them(value: int, least: int, span: int) -> None:
+def test_gap_counts_as_the_contract_gives_points(gap: int, least: int, span: int) -> None:
     """Of bounds whose range is the largest, which is the scale, and so is not rounded."""
     block = Block(0, least, 0, 0, least + span, 0, 0, ZERO_ENTROPY, 0, 0)
-    points, _, _ = normalise(block, value, 0, 0)
-    assert points_part(value, least, least + span) == (points if value > least else 0) / span
+    points, _, _ = normalise(block, gap, 0, 0)
+    assert gap_had(gap, least, least + span) == (points if gap > least else 0) / span
 
 
-def test_without_work_or_range_there_are_none() -> None:
-    assert points_part(None, 0, 9) == points_part(7, 4, 4) == points_part(7, 9, 4) == 0
+def test_zeros_count_that_pay_and_the_first_a_half_more() -> None:
+    assert [zeros_had(zeros, 5, 8) for zeros in (None, 3, 5, 6, 7, 8, 9)] == [0, 0, 0, 1.5, 2.5, 3.5, 3.5]
+
+
+def test_without_work_or_range_nothing_is_had() -> None:
+    for had in (zeros_had, gap_had):
+        assert had(None, 0, 9) == had(7, 4, 4) == had(7, 9, 4) == 0
 
 
 @given(blocks_of("abcde", 20))
@@ -91,14 +96,18 @@ def test_equals_with_scarce_power_get_the_same_over_days() -> None:
     """Eight farmers, and on average five finds a block: by position in a list, the last would get next to none."""
     dice = random.Random(1)
     farmers = list("abcdefgh")
-    had = dict.fromkeys(farmers, 0)
+    zeros_of, blocks_of_any = dict.fromkeys(farmers, 0), dict.fromkeys(farmers, 0)
     past: dict[int, dict[str, float]] = {}
     for block in range(1000):
         turns = in_turn(farmers, owed(past, block, 288), block.to_bytes(4, "big"))
         zeros = [5] * len(turns)
         for _ in range(dice.choice((1, 3, 5, 7, 9))):
             zeros[pick(zeros, dice.randrange(4), 5, hashes=1e5)] += 1
-        past[block] = {farmer: points_part(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)}
+        past[block] = {farmer: zeros_had(z, 5, 8) for farmer, z in zip(turns, zeros, strict=True)}
         for farmer, z in zip(turns, zeros, strict=True):
-            had[farmer] += z - 5
-        assert max(had.values()) - min(had.values()) <= 2
+            zeros_of[farmer] += z - 5
+            blocks_of_any[farmer] += z > 5
+        both = [zeros_of[farmer] + FIRST * blocks_of_any[farmer] for farmer in farmers]
+        assert max(both) - min(both) <= 2
+        for count, apart in ((zeros_of, 7), (blocks_of_any, 12)):
+            assert max(count.values()) - min(count.values()) <= (5 if block < 100 else apart)

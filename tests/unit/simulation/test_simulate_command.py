@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kalepool.commands import pool
+from kalepool.commands import simulate as simulating
 from kalepool.commands.simulate import Present, _play, hashes_per_second, simulate
 from kalepool.config import Settings
 from kalepool.errors import InputError
@@ -21,7 +21,7 @@ from kalepool.simulation.mainnet import BOUNDS, Mainnet, pails_behind
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALEPOOL_ENV_FILE", "")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pool, "configure", lambda level: None)  # logging is the whole process's
+    monkeypatch.setattr(simulating, "configure", lambda level: None)  # logging is the whole process's
 
 
 def test_a_hashrate_is_read_as_people_write_it() -> None:
