@@ -76,9 +76,8 @@ class PastBlock:
 @dataclass(frozen=True, slots=True)
 class Rivals:
     """Everybody else, foreseen. `fixed`: points for gap and zeros. `staked`: what they stake in all whatever counts, in
-    stroops, and `following`: how many more stake all that counts, as far as they were `seen` to. `most`: the largest
-    stake of a rival. `left`: stakes of a block that nobody worked, which its reward is raised by. Beyond what was seen
-    nobody is taken to follow: if that is wrong, it is seen in the next block.
+    stroops, and `following`: how many more stake all that counts, and would stake more if more did. `most`: the largest
+    stake of a rival. `left`: stakes of a block that nobody worked, which its reward is raised by.
 
     `fixed` is of blocks with the same bounds of zeros: the lower min_zeros, the more of everybody's zeros count.
     `lower`: that of the lowest min_zeros that was seen, `lower_zeros`, where it was clearly lower; else None."""
@@ -86,7 +85,6 @@ class Rivals:
     fixed: float = 0.0
     staked: float = 0.0
     following: float = 0.0
-    seen: int = 0
     most: int = 0
     our_gap: float = PRIOR_GAP
     left: float = 0.0
@@ -102,7 +100,7 @@ class Rivals:
         """All their points in a block whose stakes count over such a range."""
         if stake_range <= 1:
             return self.fixed
-        return self.fixed + (self.staked + self.following * min(stake_range, self.seen)) / stake_range
+        return self.fixed + self.staked / stake_range + self.following
 
     @classmethod
     def foresee(cls, past: Sequence[PastBlock], bounds: Block | None = None) -> Rivals:
@@ -124,7 +122,6 @@ class Rivals:
             fixed=_rest([p for p in past if bounds is None or _zeros_of(p.block) == _zeros_of(bounds)] or late),
             staked=staked,
             following=following,
-            seen=max(p.stake_range for p in past),
             most=_most(past),
             our_gap=fmean(gaps) if gaps else PRIOR_GAP,
             left=fmean(p.block.staked_total for p in late),

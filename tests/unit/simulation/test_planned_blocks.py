@@ -59,8 +59,7 @@ def test_one_stake_is_never_worse_than_a_part_of_each_balance_or_what_counts_now
     planned = Planned(ceilings, UNPRICED)
     won = farm(planned, reaction=reaction).won
     part = farm(lambda block, pool: ceilings, reaction=reaction).won
-    assert won >= 0.98 * part
-    assert won >= 0.97 * farm(up_to_bound, reaction=reaction).won  # rivals that stake the most follow what it raises
+    assert won >= 0.98 * max(part, farm(up_to_bound, reaction=reaction).won)
     if ceilings is CEILINGS["one rich"]:
         assert won >= (1.2 if reaction == Reaction.MOST else 1.25) * part
     assert {plan.places for plan in planned.plans} == {FARMERS}
