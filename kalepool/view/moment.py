@@ -211,8 +211,8 @@ class Moment:
 
     @property
     def plan(self) -> PlantingPlan | None:
-        """For this block; for the next where this one is over and nothing is planted in it."""
-        index = (self.index or 0) + (self.seconds_left == 0 and not self.planted)
+        """For this block; for the next where this one is over and nothing planted in it waits for a work."""
+        index = (self.index or 0) + (self.seconds_left == 0 and not self.unworked)
         return next((plan for plan in self.plans if plan.index == index), None)
 
     @property

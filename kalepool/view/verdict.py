@@ -98,9 +98,13 @@ class _Block:
             )
         return self.say("busy", mark("No farmers"), detail)
 
+    def _leaves_out_all(self) -> bool:
+        plan = self.moment.plan
+        return plan is not None and plan.places == 0 < plan.farmers
+
     def _unplanted(self, left: float) -> PoolVerdict:
         moment, words = self.moment, self.words
-        if moment.plan is not None and moment.plan.places == 0 < moment.plan.farmers:
+        if self._leaves_out_all():
             return self.say("warn", mark("Sits out"), f"{moment.sitting_out(words)}.")
         if left == 0:
             return self.say("busy", mark("Between blocks"), words.say("The next block begins with the next plant."))
@@ -170,6 +174,8 @@ class _Block:
                 planted=moment.planted,
             )
             return self.say("warn", mark("Safe, not whole"), detail)
+        if left == 0 and self._leaves_out_all():
+            return self.say("warn", mark("Sits out"), f"{moment.sitting_out(words)}.")
         detail = words.say("%(all)s. No stake of this block is at risk.", all=worked)
         return self.say("good", mark("Safe"), f"{detail}{_sitting_out(moment, words)}")
 

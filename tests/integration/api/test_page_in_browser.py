@@ -156,6 +156,12 @@ async def test_every_page_is_for_everybody(farm) -> None:
                 for scheme in ("light", "dark"):
                     await window.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                     assert await window.violations() == [], (path, width, scheme)
+            if path == "/":
+                assert await window.page.evaluate(SPILLS) == [], "words of a picture are cut off"
+                await window.page.set_viewport_size({"width": 1280, "height": 844})
+                await window.page.wait_for_timeout(50)
+                assert await window.page.evaluate(f"({CUT})().length") == 0, "tables do not fit on a desk"
+                await window.page.set_viewport_size({"width": 390, "height": 844})
             if not path.startswith("/block/"):  # each farmer's transactions: it scrolls
                 assert await window.page.evaluate(CUT) == [], f"tables of {path} do not fit on a phone"
             assert await window.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -166,6 +172,14 @@ async def test_every_page_is_for_everybody(farm) -> None:
 
 CUT = """
 () => [...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)
+"""
+
+SPILLS = """
+() => [...document.querySelectorAll("svg.chart text")].filter((e) => {
+  const word = e.getBoundingClientRect(), svg = e.ownerSVGElement;
+  const held = (getComputedStyle(svg).overflow === "visible" ? e.closest(".card") : svg).getBoundingClientRect();
+  return word.left < held.left || word.right > held.right;
+}).map((e) => e.textContent)
 """
 
 STOPS = """

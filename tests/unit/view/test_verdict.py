@@ -66,6 +66,8 @@ def test_who_sits_out_is_said_and_why() -> None:
     assert said.detail == "Nobody is planted: at 0.002 XLM for a KALE a pail brings less than the 0.008 XLM it costs."
     over = judge(moment(farmers=(empty, empty), plans=(replace(none, index=10),), ends_at=NOW))
     assert over.title == "Sits out", "the next block, which nobody begins"
+    done = judge(moment(farmers=(farmer(), farmer()), plans=(replace(none, index=10),), ends_at=NOW))
+    assert done.title == "Sits out", "nor whoever was worked in the last one learns it from Safe"
     some = replace(none, places=1, reason=SitOut.BUDGET)
     for farmers in ((farmer(), empty), (farmer(None), empty)):
         one = judge(moment(farmers=farmers, plans=(some,)))
