@@ -65,6 +65,11 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
+def reason_of(error: OSError) -> str:
+    """Why something could not be opened or listened on, without the address that Python adds to it."""
+    return (error.strerror or str(error)).partition(" (while ")[0]
+
+
 def unprefixed(message: str) -> str:
     """What pydantic says of a wrong value, without its own words before ours."""
     return message.replace("Value error, ", "")

@@ -25,6 +25,7 @@ from kalepool.config import Settings, require_public_url, require_relayer_key
 from kalepool.errors import ConfigError, KalepoolError
 from kalepool.hardening import forbid_looking_in
 from kalepool.heartbeat import ADDRESS, beat
+from kalepool.units import reason_of
 
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 5
@@ -217,7 +218,7 @@ def require_free(host: str, port: int) -> None:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError(
-        f"the API cannot listen on {host}:{port} ({error.strerror}): set KALEPOOL_API_HOST and KALEPOOL_API_PORT"
+        f"the API cannot listen on {host}:{port} ({reason_of(error)}): set KALEPOOL_API_HOST and KALEPOOL_API_PORT"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from kalepool.errors import ConfigError
+from kalepool.units import reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class DataFolder:
             _close(self.logs, 0o700)
             lock = (self.path / "up.lock").open("a+")
         except OSError as error:
-            raise ConfigError(f"the data folder cannot be used: {error}") from None
+            raise ConfigError(
+                f"the data folder {self.path} cannot be used ({reason_of(error)}): choose another --data-dir"
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -26,6 +26,7 @@ from kalepool.logins import Login
 from kalepool.networks import Network
 from kalepool.postgres import Postgres
 from kalepool.processes import spawn
+from kalepool.units import reason_of
 from kalepool.up.folder import DataFolder
 from kalepool.up.supervisor import MARK, Service
 
@@ -282,7 +283,7 @@ def _api_port(settings: Settings) -> int:
             ) from None
         if _chose_port(settings):
             raise ConfigError(
-                f"the API cannot listen on {settings.api_host}:{settings.api_port} ({error.strerror}): "
+                f"the API cannot listen on {settings.api_host}:{settings.api_port} ({reason_of(error)}): "
                 "set KALEPOOL_API_PORT to another port"
             ) from None
         return _free_port(settings.api_host, 0)

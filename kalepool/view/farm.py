@@ -111,9 +111,16 @@ class FarmView:
     @property
     def status(self) -> str:
         """As people call it."""
-        if self.farmer.status == FarmerStatus.ACTIVE and self.farmer.paused:
-            return mark("paused")
-        return STATUSES[FarmerStatus(self.farmer.status)]
+        return state_of(self.farmer)
+
+
+def state_of(farmer: Farmer) -> str:
+    """Where a farmer stands, as people call it: to be translated."""
+    if farmer.status == FarmerStatus.ACTIVE and farmer.paused:
+        return mark("paused")
+    if farmer.status == FarmerStatus.REGISTERED and farmer.plants_itself:  # its wallet may be full
+        return mark("not let in yet")
+    return STATUSES[FarmerStatus(farmer.status)]
 
 
 STATUSES = {

@@ -121,7 +121,6 @@ WORDS: dict[str, str] = {
     "done": "erledigt",
     "now": "jetzt",
     "later": "später",
-    "not yet": "noch nicht",
     "not funded yet": "noch ohne Guthaben",
     "active": "aktiv",
     "paused": "pausiert",

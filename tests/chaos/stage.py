@@ -271,7 +271,7 @@ class Stage:
         self._disconnect()
         self.up.send_signal(signal.SIGINT)
         try:
-            self.up.wait(20.0)
+            self.up.wait(60.0)
         except subprocess.TimeoutExpired:
             self.up.kill()
             self.up.wait()

@@ -96,7 +96,7 @@ class Crew:
         for process in self._processes.values():
             process.send_signal(signal.SIGCONT)
             process.terminate()
-        return [process.wait(15.0) for process in self._processes.values()]
+        return [process.wait(60.0) for process in self._processes.values()]
 
     def kill(self) -> None:
         for process in self._processes.values():

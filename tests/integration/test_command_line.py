@@ -50,7 +50,7 @@ def kalepool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         (["up", "--rivals", "3"], {"KALEPOOL_RPC_URL": "http://127.0.0.1:1"}, 2, "--rivals"),
         (["mine", "--url", "http://127.0.0.1:1", "--key", "k", "--threads", "100000"], {}, 2, "--threads"),
         (["bench", "--seconds", "inf"], {}, 2, "--seconds"),
-        (["up", "--data-dir", "/dev/null/x"], {}, 2, "data folder"),
+        (["up", "--data-dir", "/dev/null/x"], {}, 2, "data folder /dev/null/x cannot be used (Not a directory): "),
         (["up"], {"KALEPOOL_BACKEND": "avx1024"}, 2, "KALEPOOL_BACKEND=avx1024: this machine has"),
         (["up"], {"KALEPOOL_POSTGRES_BIN": "/nowhere"}, 2, "there is no /nowhere/postgres: set KALEPOOL_POSTGRES_BIN"),
         (["up"], {"KALEPOOL_DATA_DIR": ""}, 2, "KALEPOOL_DATA_DIR=: empty: write a path"),

@@ -92,7 +92,7 @@ def test_it_ends_with_the_process_that_started_it_and_the_next_start_works(tmp_p
     assert is_alive(pid)
     starter.kill()
     starter.communicate()
-    assert wait_until_gone([pid], 10)
+    assert wait_until_gone([pid], 30)
     with Postgres.start(data) as server:
         assert count_rows(server.create_database("kalepool")) == 1
 
@@ -101,7 +101,7 @@ def test_it_ends_with_the_process_that_started_it_and_the_next_start_works(tmp_p
 def test_a_second_start_ends_an_old_server_rather_than_share_its_folder(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Postgres.start(data) as old, Postgres.start(data) as new:
-        assert old.process.wait(10) is not None
+        assert old.process.wait(60) is not None
         assert count_rows(new.create_database("kalepool")) == 1
 
 

@@ -164,9 +164,13 @@ def test_an_address_to_call_it_at() -> None:
 def test_a_taken_port_is_told_only_where_it_was_chosen(folder: DataFolder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ConfigError, match="KALEPOOL_API_PORT"):
+        with pytest.raises(
+            ConfigError, match=rf"on 127.0.0.1:{port} \(Address already in use\): set KALEPOOL_API_PORT"
+        ):
             Parts.plan(Settings.load(api_port=port), folder)
-        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port} .*KALEPOOL_API_PORT"):
+        with pytest.raises(
+            ConfigError, match=rf"on 127.0.0.1:{port} \(Address already in use\): set .*KALEPOOL_API_PORT"
+        ):
             require_free("127.0.0.1", port)
         assert listens(os.getpid(), port)
     require_free("127.0.0.1", port)
@@ -308,7 +312,7 @@ def test_what_runs_in_ray_reads_neither_key_nor_database_files(
         finally:
             assert service.process
             service.process.send_signal(signal.SIGINT)
-            service.process.wait(10)
+            service.process.wait(60)
 
 
 def test_a_user_for_ray_that_does_not_separate_is_told(

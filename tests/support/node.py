@@ -81,5 +81,5 @@ def running(module: bytes) -> Iterator[NodeBackend]:
         finally:
             assert process.stdin and process.stdout
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)
             process.stdout.close()

@@ -24,7 +24,7 @@ from kalepool.services import farmers, own_wallets, poolers, withdrawals
 from kalepool.services.context import Context
 from kalepool.services.keys import Role
 from kalepool.services.signin import Deed
-from kalepool.view.farm import LEAVING_WHY, STATUSES
+from kalepool.view.farm import LEAVING_WHY, state_of
 from kalepool.view.reasons import told
 from kalepool.view.words import Language, mark
 
@@ -51,7 +51,7 @@ async def show_farm(request: Request, visitor: AnyVisitor, account: str | None =
     )
     if not rows:
         return go_to("/farm/join")
-    return await page(request, "farm/farmers.html", farmers=rows, states=STATUSES, wallet=caller.subject_wallet)
+    return await page(request, "farm/farmers.html", farmers=rows, state_of=state_of, wallet=caller.subject_wallet)
 
 
 async def _sign_in_page(request: Request, account: str | None, *, unsigned: str = "") -> Response:

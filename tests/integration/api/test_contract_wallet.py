@@ -85,7 +85,7 @@ async def test_a_contract_account_farms_and_is_paid(api) -> None:
     client = api.client(answer.json()["token"])
     again = await give_back(api, entries)
     assert (again.status_code, again.json()["code"]) == (400, "challenge-used") and again.json()["error"]
-    async with asyncio.timeout(10), farm.ctx.chain.pool_lock:  # nobody who asks waits for what the pool pays
+    async with asyncio.timeout(60), farm.ctx.chain.pool_lock:  # nobody who asks waits for what the pool pays
         await ask(api, wallet)
     assert await farm.rows(made_by, toml["SIGNING_KEY"]) == [(1,)], "the network hears the pool's key by one account"
 

@@ -15,6 +15,7 @@ import pytest
 from stellar_sdk import Keypair
 
 from kalepool.chain import deposit_envelope
+from kalepool.errors import RpcUnavailableError
 from kalepool.services.farmers import find_farmer
 from kalepool.view.farm import read_sums
 from tests.integration.api.test_farmer_way import add_wallet, balances, sign_in, wait_ready
@@ -378,3 +379,47 @@ async def test_where_it_stands_says_what_is_wanting_and_who_leaves_signs_once(
         assert "It is not planted now: its wallet wants" in (await browser.look(f"{path}/parts")).json()["state"]
     await farm.rows("UPDATE farmers SET status = 'leaving', leaving_at = now()")
     assert 'action="' + path + '/leave"' not in (await browser.look(f"{path}/leave")).text
+
+
+async def test_who_leaves_is_told_what_it_is_owed_and_who_is_not_active_what_it_may(api, browser: Browser) -> None:
+    farm, path = api.farm, (await join(api, browser)).headers["location"]
+    await farm.rows("UPDATE farmers SET deposit_stroops = %s", 50 * KALE)
+    shown = (await browser.look(path)).text
+    assert f'href="{path}/withdraw"' not in shown and "Before it is active nothing is withdrawn" in shown
+    await farm.rows("UPDATE farmers SET status = 'active', activated_at = now()")
+    assert f'href="{path}/withdraw"' in (await browser.look(path)).text
+    assert "owed to you" not in (await browser.look(f"{path}/leave")).text
+    query = (
+        "INSERT INTO pooler_compensations (compensation_id, pooler_id, block_index, farmer_id, fault, code, "
+        "stake_stroops, forecast_stroops, standing) "
+        "SELECT gen_random_uuid(), pooler_id, 0, farmer_id, 'pooler', 'work-missing', %s, %s, 'owed' FROM farmers"
+    )
+    await farm.rows(query, 20 * KALE, KALE)
+    assert "21.00 KALE are owed to you for lost stakes" in (await browser.look(f"{path}/leave")).text
+    await farm.rows("UPDATE farmers SET status = 'leaving', leaving_at = now(), leaving_code = 'pail-open', "
+                    "leaving_retry_at = now() + interval '1 day'")  # fmt: skip
+    steps = (await browser.look(f"{path}/parts")).json()["state"]
+    assert re.findall(r'<li class="(\w+)">', steps) == ["done", "current", "later"], "one thing is waited for"
+    await farm.rows("UPDATE farmers SET status = 'departed', departed_at = now()")
+    gone = (await browser.look(path)).text
+    assert "the pool's operator pays them by hand" in html.unescape(gone) and 'id="alert-url"' not in gone
+
+
+async def test_while_the_chain_is_silent_no_balance_is_made_up(api, browser: Browser, monkeypatch) -> None:
+    async def silent(*_: object) -> None:
+        raise RpcUnavailableError("not now")
+
+    path = (await join(api, browser)).headers["location"]
+    monkeypatch.setattr(api.app.state.context.chain, "read_holding", silent)
+    await api.farm.wait_ledger()
+    figures = (await browser.look(f"{path}/parts")).json()["figures"]
+    assert "<dt>Balance, KALE</dt><dd>–</dd>" in figures
+
+
+async def test_a_wallet_of_ones_own_is_not_called_unfunded(api, browser: Browser) -> None:
+    wish = {"pooler": str(api.farm.pooler_id), "agreed": "1"}
+    path = (await browser.send("/farm/own-wallet", wish, page="/farm/join")).headers["location"]
+    assert "not let in yet" in (await browser.look(f"{path}/parts")).json()["figures"]
+    listed = (await browser.look("/farm")).text
+    assert "not let in yet" in listed and '<td class="n">–</td>' in listed, "what it stakes is its own business"
+    assert "<noscript>" in (await api.anybody.get("/farm")).text

@@ -182,6 +182,10 @@ async def test_a_farmers_life(database_url: str, tmp_path: Path) -> None:
         assert await page.eval_on_selector("#withdrawals .scroll", fits), "what was paid is seen on a phone"
         assert ((await balances(farm, wallet.public_key))[1] or 0) > before + 90 * KALE
 
+        await page.goto(f"{url}/farmer/{farmer_id}?lang=de")
+        assert await page.eval_on_selector_all(".figures dt", f"(all) => all.every({fits})"), "no name is cut off"
+        await page.goto(f"{url}/farm/{farmer_id}?lang=en")
+
         short = f"{wallet.public_key[:6]}...{wallet.public_key[-6:]}"
         deeds = [names[-1] for names in extension.signed]
         assert deeds == [

@@ -95,7 +95,7 @@ def proxy(program: str, folder: Path, api_port: int) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("program", ["nginx", "caddy"])

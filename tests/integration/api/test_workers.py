@@ -90,7 +90,7 @@ async def workers(settings, folder: Path, count: int = 3) -> AsyncIterator[Worke
     finally:
         process.terminate()
         try:
-            assert process.wait(20) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
         finally:
             process.kill()
 

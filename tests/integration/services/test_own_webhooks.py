@@ -60,7 +60,7 @@ async def send(hooks: Webhooks) -> None:
 
 async def until(hooks: Webhooks, receiver: Receiver, count: int = 1) -> None:
     """It has taken so many, as the chore sends that looks again and again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(receiver.taken) < count:
             await hooks.send_due()
             await asyncio.sleep(0.01)

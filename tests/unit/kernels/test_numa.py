@@ -109,7 +109,7 @@ def test_a_process_that_was_killed_is_named(node: NodeProcess) -> None:
 def test_it_ends_with_whoever_started_it(node: NodeProcess) -> None:
     for connection in node._connections:
         connection.close()
-    assert node.process.wait(10) == 0
+    assert node.process.wait(60) == 0
 
 
 def test_a_miner_has_a_process_on_each_node(two_nodes: list[tuple[int, ...]]) -> None:
