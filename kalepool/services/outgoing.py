@@ -110,6 +110,15 @@ def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
+def can_be_asked(url: str) -> bool:
+    """Whether a request can be made of this address at all: what splits into parts may still be none. Pure."""
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return True
+
+
 class Door:
     """To one server, request after request: `async with Door.open(url, …) as door`.
 

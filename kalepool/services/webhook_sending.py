@@ -58,6 +58,9 @@ OWN_AT_ONCE = 32
 OWN_TURN_SECONDS = 10.0
 """An own webhook that has more to be sent by then waits for its next turn: those that have waited longer come first."""
 
+BROKEN_SECONDS = 3600.0
+"""For so long a webhook is left alone that breaks us: it would come first in every look, and hold the others up."""
+
 DEAD_DAYS, DEAD_FAILURES = 7, 30
 """An own webhook that took nothing for so long, and failed so often in a row, is paused: that is a day of tries."""
 
@@ -186,6 +189,7 @@ class Webhooks:
                         break
         except Exception:
             log.exception("webhook_broken", webhook=str(webhook_id))
+            await self._ctx.database.execute("leave_webhook_alone", webhook_id=webhook_id, seconds=BROKEN_SECONDS)
 
     def _require_allowed(self, url: str, *, is_own: bool) -> None:
         """Raises InputError where the operator has changed its mind since the webhook was made."""

@@ -26,6 +26,7 @@ from kalepool.errors import ConflictError, InputError, NotFoundError
 from kalepool.marking import mark
 from kalepool.services import operators
 from kalepool.services.keys import Role
+from kalepool.services.outgoing import can_be_asked
 
 MOST_WEBHOOKS = 20
 """Of operators."""
@@ -206,7 +207,7 @@ def checked(text: str, inner: Sequence[str], *, is_own: bool = False) -> str:
         raise InputError(
             mark("an address has at most %(most)s characters, of ASCII, without blanks"), most=MOST_CHARACTERS
         )
-    if not host or port == 0 or "@" in parts.netloc or parts.fragment:
+    if not host or port == 0 or "@" in parts.netloc or parts.fragment or not can_be_asked(text):
         raise InputError(
             mark("this is no address for a webhook: write it as https://host/path, without user, password or #")
         )
@@ -388,7 +389,7 @@ async def read_ended_key(database: Database, key_id: UUID) -> dict[str, Any]:
 
 
 async def count(database: Database) -> tuple[int, int]:
-    """Deliveries at all webhooks: (waiting, given up). Raises DatabaseError."""
+    """Deliveries at operators' webhooks: (waiting, given up). Raises DatabaseError."""
     found = await database.fetch_one("count_webhook_deliveries")
     assert found is not None
     return found["waiting"], found["given_up"]

@@ -107,6 +107,9 @@ UPDATE webhooks SET failures = %(failures)s, trouble = %(trouble)s,
                     retry_at = now() + make_interval(secs => %(webhook_seconds)s::float)
 WHERE webhook_id = %(webhook_id)s;
 
+-- name: leave_webhook_alone
+UPDATE webhooks SET retry_at = now() + make_interval(secs => %(seconds)s::float) WHERE webhook_id = %(webhook_id)s;
+
 -- name: give_webhook_deliveries_up
 -- What was tried for so long, a batch at a time.
 UPDATE webhook_deliveries d SET status = 'given_up', closed_at = now()
@@ -138,9 +141,9 @@ UPDATE webhooks w SET retry_at = least(retry_at, now()) FROM again
 WHERE w.webhook_id = again.webhook_id AND w.removed_at IS NULL AND w.failures > 0;
 
 -- name: count_webhook_deliveries
--- What waits, and what was given up, at all that are there.
+-- What waits, and what was given up, at all of operators' that are there: what becomes of others' is no operator's trouble.
 SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting, count(*) FILTER (WHERE status = 'given_up') AS given_up
-FROM webhook_deliveries JOIN webhooks USING (webhook_id) WHERE status <> 'delivered' AND removed_at IS NULL;
+FROM webhook_deliveries JOIN webhooks USING (webhook_id) WHERE status <> 'delivered' AND removed_at IS NULL AND subject_id IS NULL;
 
 -- name: select_ended_key
 -- Of a farmer, a miner or a pooler; without the secret.

@@ -212,6 +212,8 @@ def test_inner_servers_are_the_settings_to_name() -> None:
 
 
 OWN_BAD = [
+    "https://256.1.1.1/",
+    "https://[v1.x]/",
     "http://example.org/",
     "https://example.org:22/",
     "https://example.org:25/",

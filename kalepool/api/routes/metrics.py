@@ -115,7 +115,7 @@ class Metrics:
             _counter("api_leads", "How often an API process has taken the lead", [], {(): term}),
             _gauge(
                 "webhook_deliveries",
-                "Deliveries to webhooks that wait, and that were given up, as long as they are kept",
+                "Deliveries to operators' webhooks that wait, and that were given up, as long as they are kept",
                 ["status"],
                 {("waiting",): waiting, ("given_up",): given_up},
             ),

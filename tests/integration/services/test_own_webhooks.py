@@ -195,6 +195,30 @@ async def test_one_s_backlog_and_slow_answers_hold_up_nobody(farm, monkeypatch: 
             assert silent.connections <= 1 and silent.taken == [], "the place is taken, and one alone"
 
 
+async def test_what_breaks_the_sender_and_what_nobody_takes_are_nobody_else_s_trouble(
+    farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that no request can be made of, should one get in: it is left alone, in place of being first in every
+    look. And no miner's dead receiver rings at the operator's."""
+    monkeypatch.setattr(webhook_sending, "OWN_AT_ONCE", 1)
+    ann, ben = await a_miner(farm, "ann"), await a_miner(farm, "ben")
+    async with receiving() as quiet, sending(farm) as hooks:
+        allow(farm, quiet)
+        with pytest.raises(InputError, match="no address"):
+            await add(farm, ann, Receiver(url="https://256.1.1.1/"))
+        broken, fine = await add(farm, ann, quiet), await add(farm, ben, quiet)
+        await farm.rows("UPDATE webhooks SET url = 'https://256.1.1.1/' WHERE webhook_id = %s", broken.webhook_id)
+        await waiting(farm, broken, 1)
+        await waiting(farm, fine, 1)
+        await until(hooks, quiet)
+        [(pause,)] = await farm.rows(
+            "SELECT extract(epoch FROM retry_at - now())::float FROM webhooks WHERE webhook_id = %s", broken.webhook_id
+        )
+        assert pause > 3000
+        await farm.rows("UPDATE webhook_deliveries SET status = 'given_up', closed_at = now()")
+        assert await webhooks.count(farm.ctx.database) == (0, 0)
+
+
 async def test_nobody_has_requests_sent_without_end(farm, monkeypatch: pytest.MonkeyPatch) -> None:
     """By making webhooks anew, testing them, or having the same delivered again: others would be flooded through us."""
     ann, ben, database = await a_miner(farm, "ann"), await a_miner(farm, "ben"), farm.ctx.database
