@@ -1,5 +1,6 @@
 """What tests and benchmarks are built from.
 
+hooks.py         webhooks of a farm under test: made, and sent to at once
 installed.py     the built wheel in an environment of its own, and its program on a data folder
 channels_cases.py  calls of Stellar Channels, and how the real plugin is asked them
 core_cases.py    what stellar-core does with operations, as data, and the world it is asked in

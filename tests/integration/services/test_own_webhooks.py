@@ -4,13 +4,10 @@ whatever it does."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
-from kalepool.api.webhook_shapes import shaped
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, InputError, NotFoundError
 from kalepool.services import keys, retention, webhook_sending, webhooks
@@ -19,6 +16,7 @@ from kalepool.services.mining import miners
 from kalepool.services.outgoing import INNER
 from kalepool.services.webhook_sending import CHANGED, NO_MORE, Webhooks
 from kalepool.services.webhooks import OPERATORS, DeliveryStatus, EventType, Keeper, NewWebhook, TooManyWebhooksError
+from tests.support.hooks import add, send, sending
 from tests.support.receiver import Receiver, documented_verify, receiving
 
 pytestmark = pytest.mark.anyio
@@ -36,26 +34,6 @@ async def a_miner(farm, name: str) -> Keeper:
     settings = farm.settings.model_copy(update={"miner_registration": "open"})
     made = await miners.register(farm.ctx.database, farm.ctx.custody, settings, name)
     return Keeper(Role.MINER, made.miner.miner_id)
-
-
-async def add(farm, keeper: Keeper, receiver: Receiver, *types: EventType) -> NewWebhook:
-    ctx = farm.ctx
-    return await webhooks.add(ctx.database, ctx.custody, ctx.settings, keeper, receiver.url, types)
-
-
-@asynccontextmanager
-async def sending(farm) -> AsyncIterator[Webhooks]:
-    hooks = Webhooks(farm.ctx, shaped)
-    try:
-        yield hooks
-    finally:
-        await hooks.end()
-
-
-async def send(hooks: Webhooks) -> None:
-    """All that is due now."""
-    await hooks.send_due()
-    await asyncio.gather(*hooks._sending.values())
 
 
 async def until(hooks: Webhooks, receiver: Receiver, count: int = 1) -> None:

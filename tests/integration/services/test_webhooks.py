@@ -6,14 +6,11 @@ import asyncio
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from kalepool.api.webhook_shapes import shaped
 from kalepool.custody import rotate
 from kalepool.database import new_id
 from kalepool.errors import ConflictError, NotFoundError
@@ -21,8 +18,8 @@ from kalepool.policy.delivering import PATIENCE_SECONDS
 from kalepool.services import outgoing, retention, webhooks
 from kalepool.services.keys import Role, create_key
 from kalepool.services.outgoing import INNER
-from kalepool.services.webhook_sending import Webhooks
-from kalepool.services.webhooks import OPERATORS, DeliveryStatus, EventType, Keeper, NewWebhook
+from kalepool.services.webhooks import OPERATORS, DeliveryStatus, EventType, Keeper
+from tests.support.hooks import add, send, sending
 from tests.support.receiver import Receiver, documented_verify, receiving
 
 pytestmark = pytest.mark.anyio
@@ -37,26 +34,6 @@ async def keeper(farm) -> Keeper:
 def allow(farm, *receivers: Receiver) -> None:
     origins = ",".join(each.url.rpartition("/")[0] for each in receivers)
     farm.ctx.settings = farm.settings.model_copy(update={"webhook_origins": origins})
-
-
-async def add(farm, keeper: Keeper, receiver: Receiver, *types: EventType) -> NewWebhook:
-    ctx = farm.ctx
-    return await webhooks.add(ctx.database, ctx.custody, ctx.settings, keeper, receiver.url, types)
-
-
-@asynccontextmanager
-async def sending(farm) -> AsyncIterator[Webhooks]:
-    hooks = Webhooks(farm.ctx, shaped)
-    try:
-        yield hooks
-    finally:
-        await hooks.end()
-
-
-async def send(hooks: Webhooks) -> None:
-    """All that is due now."""
-    await hooks.send_due()
-    await asyncio.gather(*hooks._sending.values())
 
 
 async def open_blocks(farm, *indexes: int) -> None:
