@@ -67,6 +67,7 @@ async def run(
                     say(status_line(miner))
                     next_line += 10.0
                 if time.monotonic() >= ends_at:
+                    ends_at = math.inf  # once: cancelled again, it would not bring what it found last
                     work.cancel()
         with suppress(asyncio.CancelledError):
             await work

@@ -30,6 +30,7 @@ PAUSE_SECONDS = 5.0  # before a refused request is sent again, where nobody says
 LONGEST_WAIT = 30.0  # until the pool is asked again, whatever it said: a ban may be lifted, a proxy mended
 MOST_SHARES = 100  # in a request
 MOST_WAITING = 2_000  # shares kept while the pool cannot be reached
+FAREWELL_SECONDS = 3.0  # at the end: for the pool to take what was found
 
 
 HOPELESS = {401, 404, 405, 422}
@@ -78,7 +79,10 @@ class MiningClient:
         self._found: asyncio.Queue[FoundNonce] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Mine until cancelled. Raises RefusedError when the pool will not have us, KernelError from an engine."""
+        """Mine until cancelled, and bring what was found until then, if the pool takes it within FAREWELL_SECONDS.
+
+        Raises RefusedError when the pool will not have us, KernelError from an engine.
+        """
         loop = asyncio.get_running_loop()
         failed: asyncio.Future[None] = loop.create_future()
 
@@ -91,14 +95,24 @@ class MiningClient:
         self._measured = sum([await asyncio.to_thread(engine.measure) for engine in self.engines])
         for engine in self.engines:
             threading.Thread(target=engine_thread, args=(engine,), name=engine.name, daemon=True).start()
-        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._bring())]
+        follow, bring = asyncio.create_task(self._follow()), asyncio.create_task(self._bring())
         try:
-            await asyncio.gather(failed, *tasks)
+            ended, _ = await asyncio.wait([failed, follow, bring], return_when=asyncio.FIRST_COMPLETED)
+            await ended.pop()
         finally:
             self._closing = True
             self._set_job(None)
-            for task in tasks:
-                task.cancel()
+            follow.cancel()
+            await self._farewell(bring)
+            bring.cancel()
+            failed.cancel()
+            await asyncio.gather(follow, bring, return_exceptions=True)
+
+    async def _farewell(self, bring: asyncio.Task[None]) -> None:
+        """Give the pool FAREWELL_SECONDS to take what was found, unless it does not want it."""
+        brought = asyncio.create_task(self._found.join())
+        await asyncio.wait([brought, bring], timeout=FAREWELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        brought.cancel()
 
     @property
     def hashes_per_second(self) -> float:
@@ -234,6 +248,7 @@ class MiningClient:
     def _queue(self, share: FoundNonce) -> None:
         if self._found.qsize() >= MOST_WAITING:
             self._found.get_nowait()  # the oldest is the likeliest to be too late
+            self._found.task_done()
         self._found.put_nowait(share)
 
     async def _bring(self) -> None:
@@ -261,6 +276,8 @@ class MiningClient:
                         f"share refused: {result['outcome']}"
                         + (f", {result['detail']}" if result.get("detail") else "")
                     )
+            for _ in shares:
+                self._found.task_done()
 
 
 def _problem(answer: httpx2.Response) -> dict[str, Any] | None:
