@@ -41,7 +41,7 @@ from kalepool.policy.submitters import DIRECT_LEDGERS, RELAYER_LEDGERS
 from kalepool.policy.timing import blocks_per_day, living_blocks, urgent_blocks
 from kalepool.protocol.model import Block
 from kalepool.services.keys import Role, find_owner
-from kalepool.services.owed import read_owed
+from kalepool.services.owed import read_claims
 from kalepool.tasks import end_tasks
 
 TICK_SECONDS = 0.2  # between two decisions; less when something changed
@@ -358,7 +358,7 @@ class Coordinator:
             )
             assert record is not None
             state.works_due, state.works_lost = record["due"], record["lost"]
-            state.saw_owed(await read_owed(self._database, index, self._day))
+            state.saw_claims(await read_claims(self._database, index, self._day))
             self._counted_index = index
             with contextlib.suppress(ChainError):  # then as before
                 self._live_by(await self._chain.read_limits())

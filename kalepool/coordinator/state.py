@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from kalepool.policy.retries import HOPELESS, UNFIT
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.policy.stake import ceiling_of
 from kalepool.policy.timing import LedgerClock
-from kalepool.policy.turns import Debts, in_turn
+from kalepool.policy.turns import in_turn
 from kalepool.protocol.hashing import farmer_bytes
 from kalepool.protocol.model import Block, Pail
 
@@ -70,7 +70,7 @@ class State:
     plan: PlantingPlan | None = None  # for the block to plant in
     gate: PriceGate = field(default_factory=PriceGate)
     farmers: dict[str, CoordinatedFarmer] = field(default_factory=dict)
-    owed: Debts[UUID] = field(default_factory=lambda: Debts({}, {}))
+    claims: Mapping[UUID, int] = field(default_factory=dict)  # to a turn, as turns.py has them
     by_key: dict[bytes, CoordinatedFarmer] = field(default_factory=dict)
     by_id: dict[UUID, CoordinatedFarmer] = field(default_factory=dict)
     pails: dict[str, Pail] = field(default_factory=dict)
@@ -164,16 +164,16 @@ class State:
             self.by_id = {farmer.farmer_id: farmer for farmer in known.values()}
             self._order()
 
-    def saw_owed(self, owed: Debts[UUID]) -> None:
-        """What each farmer is owed of the last day's zeros and gap. It may come before the farmers themselves."""
-        self.owed = owed
+    def saw_claims(self, claims: Mapping[UUID, int]) -> None:
+        """What each farmer is owed of the last day. It may come before the farmers themselves."""
+        self.claims = claims
         self._order()
 
     def _order(self) -> None:
-        """The turns of this block: harvests and the search follow the order of `farmers`."""
+        """The turns of this block: harvests, works and the search follow the order of `farmers`."""
         seed = self.block.entropy if self.block else b""
-        debts = {wallet: self.owed.zeros.get(farmer.farmer_id, 0) for wallet, farmer in self.farmers.items()}
-        self.farmers = {wallet: self.farmers[wallet] for wallet in in_turn(self.farmers, debts, seed)}
+        claims = {wallet: self.claims.get(farmer.farmer_id, 0) for wallet, farmer in self.farmers.items()}
+        self.farmers = {wallet: self.farmers[wallet] for wallet in in_turn(self.farmers, claims, seed)}
         self.job_is_old = True
 
     def saw_pails(self, pails: dict[str, Pail]) -> None:
@@ -320,7 +320,6 @@ class State:
             shares=tuple(self.records.get(wallet, ())),
             planting=max(self.planting.get(wallet, -1), self.awaited.get(wallet, -1)) >= index,
             working=(index, wallet) in self.working,
-            owed_gap=self.owed.gap.get(farmer.farmer_id, 0),
             plant_failure=self._failure(ActionName.PLANT, wallet, index),
             work_failure=self._failure(ActionName.WORK, wallet, index),
         )

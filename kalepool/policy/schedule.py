@@ -206,9 +206,9 @@ class _Running:
         planted = [(f, f.pail) for f in self.snapshot.farmers if f.pail is not None and f.shares and not f.working]
         stroops_per_point = self._stroops_per_point(planted)
         # With more works than a ledger takes, some start earlier: those with least left to find, and of equals those
-        # that had most gap of late.
+        # whose turn it is least.
         waiting = [(f, pail) for f, pail in planted if pail.zeros is None or f.shares[-1].zeros > pail.zeros]
-        waiting.sort(key=lambda entry: (entry[1].zeros is None, entry[0].shares[-1].zeros, -entry[0].owed_gap))
+        waiting.sort(key=lambda entry: (entry[1].zeros is None, entry[0].shares[-1].zeros))
         for rank, (farmer, pail) in enumerate(waiting):
             if not may_retry(ActionName.WORK, farmer.work_failure, self.index, time, self.chain.ledger_seconds):
                 continue

@@ -55,7 +55,6 @@ class FarmerState:
     `may_plant`: active; whether a plant succeeds is for a try to tell. `plants_itself`: the pool does not, and what its
     work costs was agreed on. `pail`: that of the current index. `shares`:
     every record so far, zeros strictly increasing. `planting` and `working`: such a submission is in flight.
-    `owed_gap`: as turns.py has it.
     """
 
     farmer: str
@@ -65,7 +64,6 @@ class FarmerState:
     shares: tuple[Found, ...] = ()
     planting: bool = False
     working: bool = False
-    owed_gap: int = 0
     plant_failure: FailureState | None = None
     work_failure: FailureState | None = None
 

@@ -1,12 +1,14 @@
 """Equals take turns: one order among farmers that are worth the same, the most owed first.
 
 What a farmer is owed is its equal part of what all the pool's pails had over the last day, less what it had itself: of
-zeros that pay, which decide for whom is searched and who sits a block out; and of points for gap, which decide whose
-plant leaves first and whose work last. So luck evens out by debt. A block weighs the less the older it
-is: were it forgotten at once after a day, what was evened out then would be luck again. It counts for whom it had a
-pail of, and for whom the pool left out of it though it could have been planted: not for who was away (new, without
-funds, leaving), so nobody comes back with a claim to what others farmed meanwhile. The first blocks, where nobody is
-owed anything, go by hash(seed, farmer): the seed is the block's entropy, so no farmer is first for good.
+zeros that pay, and of the reward that gap and zeros brought, where that is much. So luck evens out by debt. A block
+weighs the less the older it is: were it forgotten at once after a day, what was evened out then would be luck again. It
+counts for whom it had a pail of, and for whom the pool left out of it though it could have been planted: not for who
+was away (new, without funds, leaving), so nobody comes back with a claim to what others farmed meanwhile. The first
+blocks, where nobody is owed anything, go by hash(seed, farmer): the seed is the block's entropy, so no farmer is first
+for good.
+
+The order decides for whom is searched, who sits a block out, whose plant leaves first and whose work last.
 """
 
 from __future__ import annotations
@@ -14,17 +16,27 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
+
+from kalepool.protocol.model import Block, Pail
+from kalepool.protocol.rewards import normalise
 
 FarmerT = TypeVar("FarmerT", bound=Hashable)
 
 ONE = 1_000_000
-"""Debts are in millionths of a zero that pays, or of the most that a block gives a pail for gap."""
+"""Debts are in millionths of a zero that pays, or of what a block brings the mean of the pool's pails."""
 
 FIRST = 0.5
 """So much more the first zero of a pail that pays counts than the others. Farmers compare how many they have, and in
 how many blocks they have any: one is worth as much as the other, so both are evened out."""
+
+LUCK = 0.5
+"""Up to so many mean pails' rewards a farmer may be before or behind the others: zeros alone decide then, which even
+out best, since a zero is worth less in a block that counts more of them."""
+
+CATCH_UP = 8.0
+"""What is beyond that counts as so many zeros for each mean pail's reward: rewards are much apart only where few pails
+share a block, and a late work or a rare zero is most of it."""
 
 WASTE = 0.1
 """The part of the hash power that may go on for farmers that have their zero already, while the news travel."""
@@ -37,26 +49,26 @@ def zeros_had(zeros: int | None, least: int, most: int) -> float:
     return paying + FIRST * (paying > 0)
 
 
-def gap_had(gap: int | None, least: int, most: int) -> float:
-    """Which part of the points that a block gives for gap at most a pail had: 0 to 1."""
-    span = max(most - least, 0)
-    return min(max((gap or 0) - least, 0), span) / max(span, 1)
+def rewards_had(block: Block, pails: Mapping[FarmerT, Pail]) -> dict[FarmerT, float]:
+    """What gap and zeros brought each of the pool's pails in a block, in rewards of the mean one; 0 without a work.
 
-
-@dataclass(frozen=True, slots=True)
-class Debts(Generic[FarmerT]):
-    """What each farmer is owed, as `owed` has it, of zeros that pay and of points for gap."""
-
-    zeros: Mapping[FarmerT, int]
-    gap: Mapping[FarmerT, int]
+    What a stake brings is not had: who stakes less has no claim to zeros for it. Raises as `normalise` does.
+    """
+    points = {
+        farmer: normalise(block, pail.gap, pail.stake, pail.zeros)
+        for farmer, pail in pails.items()
+        if pail.gap is not None and pail.zeros is not None
+    }
+    mean = sum(map(sum, points.values())) / max(len(pails), 1)
+    return dict.fromkeys(pails, 0.0) | {farmer: (gap + zeros) / mean for farmer, (gap, _, zeros) in points.items()}
 
 
 def owed(blocks: Mapping[int, Mapping[FarmerT, float]], index: int, day: int) -> dict[FarmerT, int]:
-    """By farmer, in block `index`: given what all had that a block counts for, by block, as `zeros_had` or `gap_had`
-    have it; 0 for who was left out of it. Of the `day` blocks before this one; the one before weighs 1, each older one
-    a `day`-th less.
+    """By farmer, in block `index`: given what all had that a block counts for, by block, as `zeros_had` or
+    `rewards_had` have it; 0 for who was left out of it. Of the `day` blocks before this one; the one before weighs 1,
+    each older one a `day`-th less.
 
-    As services/owed.py reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
+    As sql/queries/owed.sql reads it from the database. Nobody else is owed anything: a new farmer starts at zero.
     """
     debts: dict[FarmerT, float] = {}
     for at, pails in blocks.items():
@@ -69,9 +81,15 @@ def owed(blocks: Mapping[int, Mapping[FarmerT, float]], index: int, day: int) ->
     return {farmer: round(debt * ONE) for farmer, debt in debts.items()}
 
 
-def in_turn(farmers: Iterable[str], owed: Mapping[str, int], seed: bytes) -> list[str]:
+def claim(zeros: int, reward: int) -> int:
+    """What decides whose turn it is, in millionths of a zero, of who is owed so much of zeros and of rewards."""
+    beyond = max(abs(reward) - LUCK * ONE, 0.0)
+    return zeros + round(math.copysign(CATCH_UP * beyond, reward))
+
+
+def in_turn(farmers: Iterable[str], claims: Mapping[str, int], seed: bytes) -> list[str]:
     """The farmers in the order of their turns: the most owed first, then by hash(seed, farmer)."""
-    return sorted(farmers, key=lambda f: (-owed.get(f, 0), hashlib.sha256(seed + f.encode()).digest()))
+    return sorted(farmers, key=lambda f: (-claims.get(f, 0), hashlib.sha256(seed + f.encode()).digest()))
 
 
 def at_once(equals: int, hashes: float, zeros: int) -> int:

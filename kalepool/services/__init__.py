@@ -24,7 +24,7 @@ poolers.py        who runs farmers
 operators.py      what operators do: pause, bans, corrections
 seeking.py        farmers, miners and actions as operators seek them
 operator_wallets.py  operators who sign in with a wallet
-owed.py           what each farmer is owed of the last day's zeros and gap
+owed.py           what each farmer is owed of the last day's zeros and rewards
 keys.py           API keys
 signin.py         farmers sign in with their wallets (SEP-10)
 contract_signin.py  the same with contract accounts (SEP-45)

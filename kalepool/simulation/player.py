@@ -16,7 +16,7 @@ from kalepool.policy.schedule import ScheduleSettings, Submit, decide
 from kalepool.policy.search import pick
 from kalepool.policy.snapshot import ChainState, FarmerState, Found, Snapshot
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.turns import gap_had, in_turn, owed, zeros_had
+from kalepool.policy.turns import claim, in_turn, owed, rewards_had, zeros_had
 from kalepool.protocol.model import Block
 from kalepool.simulation.block import BLOCK_SECONDS, Ledgers, SimulatedBlock, Tally
 from kalepool.simulation.luck import Luck, Rng
@@ -60,27 +60,28 @@ class Pool:
     past: dict[int, dict[str, float]] = field(default_factory=dict)
     """What each farmer had of zeros in the blocks of the last day, as policy/turns.py counts it; 0 for who sat one
     out."""
-    past_gaps: dict[int, dict[str, float]] = field(default_factory=dict)
-    """The same for gap."""
+    past_rewards: dict[int, dict[str, float]] = field(default_factory=dict)
+    """The same for rewards."""
 
     def turns(self, index: int) -> list[int]:
         """The farmers in the order of their turns in this block."""
-        names = map(name_of, range(self.farmers))
-        return [int(name) for name in in_turn(names, owed(self.past, index, DAY), index.to_bytes(8, "big"))]
+        zeros, rewards = (owed(past, index, DAY) for past in (self.past, self.past_rewards))
+        claims = {name: claim(zeros[name], rewards[name]) for name in zeros}
+        return [int(name) for name in in_turn(map(name_of, range(self.farmers)), claims, index.to_bytes(8, "big"))]
 
     def remember(self, contract: SimulatedBlock, tally: Tally) -> None:
         """A block that is over."""
         block = contract.block
         zeros = [pail.zeros if pail else None for pail in contract.pails]
-        gaps = [pail.gap if pail else None for pail in contract.pails]
         self.past[contract.index] = {
             name_of(n): zeros_had(z, block.min_zeros, block.max_zeros) for n, z in enumerate(zeros)
         }
-        self.past_gaps[contract.index] = {
-            name_of(n): gap_had(gap, block.min_gap, block.max_gap) for n, gap in enumerate(gaps)
-        }
+        none = dict.fromkeys(self.past[contract.index], 0.0)
+        self.past_rewards[contract.index] = none | rewards_had(
+            block, {name_of(n): pail for n, pail in enumerate(contract.pails) if pail is not None}
+        )
         self.past.pop(contract.index - DAY, None)
-        self.past_gaps.pop(contract.index - DAY, None)
+        self.past_rewards.pop(contract.index - DAY, None)
         worked = [pail for pail in contract.pails if pail is not None and pail.zeros is not None]
         self.seen.append(PastBlock(block, worked, contract.others_staked))
         self.previous_block = block
@@ -103,13 +104,11 @@ class ScheduledBlock:
         self.active = [farmer for farmer in pool.turns(contract.index) if farmer in planted]
         queue = len(self.active) / pool.settings.works_per_ledger
         self.drain = self.now + BLOCK_SECONDS - (6 + queue) * pool.ledger_seconds
-        owed_gap = owed(pool.past_gaps, contract.index, DAY)
         self.states = {
             farmer: FarmerState(
                 name_of(farmer),
                 may_plant=False,
                 shares=(Found(luck.spend(farmer, 1.0), 0),),
-                owed_gap=owed_gap.get(name_of(farmer), 0),
             )
             for farmer in self.active
         }

@@ -2,24 +2,39 @@
 
 -- name: select_owed
 -- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of what the pooler's
--- pails had of zeros that pay, the first half a zero more, and of the points for gap, less what it had; in millionths of a
--- zero and of the most gap, and the less the older the block (policy/turns.py).
+-- pails had of zeros that pay, the first half a zero more, and of the reward that gap and zeros brought, less what it had; in
+-- millionths of a zero and of the mean pail's reward, and the less the older the block (policy/turns.py). Points are those of
+-- protocol/rewards.py.
 -- A block counts for its pails, and for whom the pool left out of it: who is active and not paused since, had been planted
 -- before, and was not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
 WITH tried AS MATERIALIZED (
-    SELECT block_index, pooler_id, farmer_id, bool_or(outcome = 'planted') AS planted FROM plantings
-    WHERE block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, pooler_id, farmer_id
+    SELECT block_index, pooler_id, farmer_id, bool_or(outcome = 'planted') AS planted,
+           max(stake_stroops) FILTER (WHERE outcome = 'planted') AS stake
+    FROM plantings WHERE block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, pooler_id, farmer_id
 ), best AS (
     SELECT block_index, farmer_id, max(zeros) AS zeros, max(gap) AS gap FROM works
     WHERE outcome = 'worked' AND block_index BETWEEN %(first)s AND %(last)s GROUP BY block_index, farmer_id
-), pails AS MATERIALIZED (
-    SELECT t.farmer_id, t.pooler_id, t.block_index,
-           least(greatest(coalesce(w.zeros, 0) - b.min_zeros, 0), greatest(b.max_zeros - b.min_zeros, 0))
-               + CASE WHEN w.zeros > b.min_zeros AND b.max_zeros > b.min_zeros THEN 0.5 ELSE 0 END AS zeros,
-           least(greatest(coalesce(w.gap, 0) - b.min_gap, 0), greatest(b.max_gap - b.min_gap, 0))::float8
-               / greatest(b.max_gap - b.min_gap, 1) AS gap
-    FROM tried t JOIN blocks b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)
+), bounds AS (
+    SELECT block_index, min_gap, max_gap, min_zeros, max_zeros, min_stake_stroops AS min_stake, max_stake_stroops AS max_stake,
+           greatest(max_gap - min_gap, max_zeros - min_zeros, max_stake_stroops - min_stake_stroops, 1)::float8 AS scale
+    FROM blocks WHERE block_index BETWEEN %(first)s AND %(last)s
+), counting AS (
+    SELECT t.farmer_id, t.pooler_id, b.*, w.zeros IS NOT NULL AS worked,
+           least(greatest(w.gap, b.min_gap), b.max_gap) - b.min_gap AS gap,
+           least(greatest(w.zeros, b.min_zeros), b.max_zeros) - b.min_zeros AS zeros,
+           least(greatest(t.stake, b.min_stake), b.max_stake) - b.min_stake AS stake
+    FROM tried t JOIN bounds b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)
     WHERE t.planted
+), points AS (
+    SELECT farmer_id, pooler_id, block_index, zeros + CASE WHEN zeros > 0 THEN 0.5 ELSE 0 END AS zeros,
+           CASE WHEN worked THEN greatest(floor(gap * scale / greatest(max_gap - min_gap, 1)), 1)
+                                 + greatest(floor(zeros * scale / greatest(max_zeros - min_zeros, 1)), 1) END AS found,
+           greatest(floor(stake * scale / greatest(max_stake - min_stake, 1)), 1) AS staked
+    FROM counting
+), pails AS MATERIALIZED (
+    SELECT farmer_id, pooler_id, block_index, zeros,
+           coalesce(found / avg(coalesce(found + staked, 0)) OVER (PARTITION BY pooler_id, block_index), 0) AS reward
+    FROM points
 ), present AS MATERIALIZED (
     SELECT f.farmer_id, f.pooler_id,
            greatest((SELECT min(p.block_index) FROM plantings p WHERE p.farmer_id = f.farmer_id AND p.outcome = 'planted'),
@@ -34,11 +49,11 @@ WITH tried AS MATERIALIZED (
     LEFT JOIN tried t ON t.block_index = o.block_index AND t.farmer_id = f.farmer_id
     WHERE t.farmer_id IS NULL
 ), parts AS MATERIALIZED (
-    SELECT pooler_id, block_index, avg(zeros) AS zeros, avg(gap) AS gap,
+    SELECT pooler_id, block_index, avg(zeros) AS zeros, avg(reward) AS reward,
            (block_index - %(first)s + 1) / (%(last)s - %(first)s + 1.0) AS weight
     FROM counted GROUP BY pooler_id, block_index
 )
 SELECT c.farmer_id, round(1000000 * sum(p.weight::float8 * (p.zeros - c.zeros))) AS zeros,
-       round(1000000 * sum(p.weight::float8 * (p.gap - c.gap))) AS gap
+       round(1000000 * sum(p.weight::float8 * (p.reward - c.reward))) AS reward
 FROM counted c JOIN parts p USING (pooler_id, block_index)
 GROUP BY c.farmer_id;

@@ -154,7 +154,7 @@ async def _targets(
     if more:
         wallets = {farmer.farmer_id: farmer.custodial_wallet for farmer in farmers.values()}
         turns = await read_turns(ctx.database, ctx.settings, farm_index, wallets)
-        turn = {farmer_id: number for number, farmer_id in enumerate(turns.place)}
+        turn = {farmer_id: number for number, farmer_id in enumerate(turns)}
         named |= dict.fromkeys(sorted(more, key=lambda target: turn.get(target.farmer_id, len(turn))))
     return sorted(named, key=lambda target: target.block_index)
 

@@ -97,18 +97,16 @@ def _ms_since(begun: float) -> int:
 async def _plant_in_turn(
     ctx: Context, block_index: int, rest: list[Farmer], places: int, most: int | None
 ) -> list[Planted | Failure]:
-    """Plants for so many of these: those whose turn it is, and of them first whom most gap is owed."""
+    """Plants for so many of these, in the order of their turns."""
     turns, opening = await asyncio.gather(
         read_turns(ctx.database, ctx.settings, block_index, {f.farmer_id: f.custodial_wallet for f in rest}),
         open_block(ctx, block_index),
     )
     by_id = {farmer.farmer_id: farmer for farmer in rest}
-    waiting = [by_id[farmer_id] for farmer_id in turns.place]
-    rank = {farmer_id: number for number, farmer_id in enumerate(turns.earliest)}
+    waiting = [by_id[farmer_id] for farmer_id in turns]
     outcomes: list[Planted | Failure] = []
     while waiting and places > 0:
         chosen, waiting = waiting[:places], waiting[places:]
-        chosen.sort(key=lambda farmer: rank[farmer.farmer_id])
         tried = await _plant_all(ctx, block_index, opening, chosen, most)
         places -= sum(not (isinstance(outcome, Failure) and outcome.code in UNFIT) for outcome in tried)
         outcomes += tried

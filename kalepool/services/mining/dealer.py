@@ -117,15 +117,15 @@ class Dealer:
         """The newest open block; 0 while there is none."""
         return max((place.block_index for place in self.places.values()), default=0)
 
-    def set_places(self, places: Iterable[FarmerPlace], owed: Mapping[UUID, int], now: datetime) -> None:
+    def set_places(self, places: Iterable[FarmerPlace], claims: Mapping[UUID, int], now: datetime) -> None:
         """Replaces all places by those just read, in the order of their turns.
 
         What was found meanwhile for a farmer in the same block is kept.
         """
         unordered = {place.wallet: place for place in places}
-        debts = {wallet: owed.get(place.farmer_id, 0) for wallet, place in unordered.items()}
+        claims_of = {wallet: claims.get(place.farmer_id, 0) for wallet, place in unordered.items()}
         seed = max((place.entropy for place in unordered.values()), default=b"")  # one of the newest block, mostly
-        turns = (unordered[wallet] for wallet in in_turn(unordered, debts, seed))
+        turns = (unordered[wallet] for wallet in in_turn(unordered, claims_of, seed))
         old, self.places = self.places, {place.farmer_id: place for place in turns}
         for farmer_id, place in self.places.items():
             place.ends_at = now + timedelta(seconds=self._block_seconds - place.age_seconds)

@@ -31,7 +31,7 @@ from kalepool.services.mining.homes import SAVE_SECONDS, Homes, RigClaim
 from kalepool.services.mining.intake import Answer, Entry, Intake, request_id
 from kalepool.services.mining.jobs import JobIds
 from kalepool.services.mining.telling import MiningNews
-from kalepool.services.owed import read_owed
+from kalepool.services.owed import read_claims
 from kalepool.services.siblings import Siblings
 from kalepool.tasks import end_tasks
 
@@ -83,8 +83,8 @@ class Mining:
         self.credits = Credits(database, settings)
         self.intake = Intake(database, self._is_hit, self._counted)
         self._day = blocks_per_day(settings.chain)
-        self._owed: Mapping[UUID, int] = {}
-        self._owed_at = -1  # the block it was read for
+        self._claims: Mapping[UUID, int] = {}
+        self._claims_at = -1  # the block they were read for
         self._owners: dict[int, UUID] = {}  # of searchers that are not on the board
         self._reload = asyncio.Event()  # places may have changed
         self._dirty = asyncio.Event()  # jobs may have to change
@@ -328,10 +328,10 @@ class Mining:
     async def _load_places(self) -> None:
         places = await self._database.fetch_all("select_places", row=FarmerPlace)
         newest = max((place.block_index for place in places), default=0)
-        if newest != self._owed_at:  # what is owed changes with the block
-            self._owed = (await read_owed(self._database, newest, self._day)).zeros
-            self._owed_at = newest
-        self.dealer.set_places(places, self._owed, steady_now())
+        if newest != self._claims_at:  # they change with the block
+            self._claims = await read_claims(self._database, newest, self._day)
+            self._claims_at = newest
+        self.dealer.set_places(places, self._claims, steady_now())
 
     async def _stock_serials(self) -> None:
         """Numbers for as many jobs as all rigs may need until the next look, twice over."""

@@ -14,10 +14,11 @@ from kalepool.config import Settings
 from kalepool.database import Database, new_id
 from kalepool.policy import turns
 from kalepool.policy.vardiff import Pace
+from kalepool.protocol.model import Block, Pail
 from kalepool.services.mining import miners
 from kalepool.services.mining.dealer import Rig
 from kalepool.services.mining.service import Mining
-from kalepool.services.owed import read_owed
+from kalepool.services.owed import read_claims
 from tests.integration.mining.conftest import CUSTODY, Field, make_field
 
 pytestmark = pytest.mark.anyio
@@ -28,8 +29,12 @@ def gap_of(zeros: int) -> int:
     return 3 * zeros // 2
 
 
+def stake_of(farmer_id: UUID) -> int:
+    return farmer_id.int % 12
+
+
 async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], bounds: tuple[int, int]) -> None:
-    """A block with these pails, None for one without work; gaps of 2 to 9 count."""
+    """A block with these pails, None for one without work; gaps of 2 to 9 count, and stakes of 0 to 9."""
     await field.execute(
         "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
         "min_zeros, max_zeros, staked_total_stroops, normalized_total) VALUES (%s, %s, %s, 2, 9, 0, 9, %s, %s, 0, 0) "
@@ -39,8 +44,8 @@ async def add_block(field: Field, index: int, zeros: Mapping[UUID, int | None], 
     for farmer_id, best in zeros.items():
         await field.execute(
             "INSERT INTO plantings (event_id, block_index, pooler_id, farmer_id, outcome, stake_stroops) "
-            "VALUES (%s, %s, %s, %s, 'planted', 0)",
-            *(new_id(), index, field.pooler_id, farmer_id),
+            "VALUES (%s, %s, %s, %s, 'planted', %s)",
+            *(new_id(), index, field.pooler_id, farmer_id, stake_of(farmer_id)),
         )
         for one in () if best is None else {best, max(best - 1, 0)}:  # a work may be improved
             await field.execute(
@@ -61,16 +66,16 @@ async def fail_to_plant(field: Field, index: int, farmer_id: UUID) -> None:
 async def test_who_was_away_for_hours_comes_back_with_what_it_was_owed(field: Field, database: Database) -> None:
     away, other, *_ = field.farmers
     await add_block(field, 100, dict.fromkeys(field.farmers, 8) | {away: 7}, (5, 8))
-    before = (await read_owed(database, 101, 288)).zeros[away]
+    before = (await read_claims(database, 101, 288))[away]
     assert before == 750_000, "three zeros for the three others, two for this one"
     for index in range(101, 130):
         await fail_to_plant(field, index, away)
         await add_block(field, index, {farmer: 8 for farmer in field.farmers if farmer != away}, (5, 8))
     await field.execute("UPDATE farmers SET status = 'leaving' WHERE farmer_id = %s", other)
     await add_block(field, 130, {farmer: 8 for farmer in field.farmers if farmer not in (away, other)}, (5, 8))
-    debts = (await read_owed(database, 130, 288)).zeros
+    debts = await read_claims(database, 130, 288)
     assert debts[away] == pytest.approx(before * (288 - 29) / 288, abs=1), "only fading"
-    debts = (await read_owed(database, 131, 288)).zeros
+    debts = await read_claims(database, 131, 288)
     assert debts[other] < 0, "nor does who leaves earn more"
     assert debts[away] > before, "but whom the pool leaves out is owed its part"
 
@@ -79,7 +84,7 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
     dice, other = random.Random(5), await make_field(field.url, farmers=2)
     pools = (field, other)
     zeros: list[dict[int, dict[UUID, float]]] = [{}, {}]
-    gaps: list[dict[int, dict[UUID, float]]] = [{}, {}]
+    rewards: list[dict[int, dict[UUID, float]]] = [{}, {}]
     planted_once: set[UUID] = set()
     for index in range(30, 40):
         bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
@@ -93,13 +98,21 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
                 left_out = planted_once.difference(pails, away).intersection(pool.farmers)
                 none = dict.fromkeys(left_out, 0)
                 paying = {farmer: turns.zeros_had(best, *bounds) for farmer, best in pails.items()}
-                parts = {f: turns.gap_had(None if best is None else gap_of(best), 2, 9) for f, best in pails.items()}
-                zeros[number][index], gaps[number][index] = paying | none, parts | none
+                block = Block(0, 2, 0, bounds[0], 9, 9, bounds[1], bytes(32), 0, 0)
+                parts = {
+                    farmer: Pail(0, None if best is None else gap_of(best), stake_of(farmer), best)
+                    for farmer, best in pails.items()
+                }
+                zeros[number][index] = paying | none
+                rewards[number][index] = turns.rewards_had(block, parts) | none
             planted_once |= pails.keys()
-    debts = await read_owed(database, 40, 8)
-    assert debts.zeros == pytest.approx(turns.owed(zeros[0], 40, 8) | turns.owed(zeros[1], 40, 8), abs=1)
-    assert debts.gap == pytest.approx(turns.owed(gaps[0], 40, 8) | turns.owed(gaps[1], 40, 8), abs=1)
-    assert len(set(debts.zeros.values())) > 2 and len(set(debts.gap.values())) > 2
+    rows = await database.fetch_all("select_owed", first=32, last=39)
+    for name, had in (("zeros", zeros), ("reward", rewards)):
+        debts = {row["farmer_id"]: int(row[name]) for row in rows}
+        assert debts == pytest.approx(turns.owed(had[0], 40, 8) | turns.owed(had[1], 40, 8), abs=1)
+        assert len(set(debts.values())) > 2
+    claims = {row["farmer_id"]: turns.claim(int(row["zeros"]), int(row["reward"])) for row in rows}
+    assert await read_claims(database, 40, 8) == claims
 
 
 async def test_rigs_serve_whom_most_is_owed(field: Field, database: Database, settings: Settings) -> None:

@@ -20,7 +20,7 @@ from kalepool.services.farming.harvest import Target
 from kalepool.services.farming.work import Submission
 from kalepool.services.journal.recovery import recover
 from kalepool.services.keys import Role, create_key
-from kalepool.services.owed import read_owed
+from kalepool.services.owed import read_claims
 from tests.integration.conftest import ISSUER, KALE
 
 pytestmark = pytest.mark.anyio
@@ -63,16 +63,16 @@ async def test_whom_to_plant_for(farm) -> None:
     assert [item.farmer_id for item in rest.planted if not item.already] == [last]
 
 
-async def test_whom_most_gap_is_owed_is_planted_earliest(farm) -> None:
-    """Among those who have a place, though all three have the same zeros."""
+async def test_whose_reward_is_far_behind_is_planted_earliest(farm) -> None:
+    """Though all three have the same zeros: what differs is their gap."""
     made = await farm.add_farmers(3, kale_stroops=0)
     await plant.plant(farm.ctx, 0, farm.pooler_id)
     await farm.rows(
         "INSERT INTO blocks (block_index, entropy, started_at, min_gap, max_gap, min_stake_stroops, max_stake_stroops, "
         "min_zeros, max_zeros, staked_total_stroops, normalized_total) "
-        "VALUES (0, sha256('x'), now(), 1, 9, 0, 9, 0, 5, 0, 0)"
+        "VALUES (0, sha256('x'), now(), 1, 9, 0, 0, 5, 5, 0, 0)"
     )
-    for farmer, gap in zip(made, (9, 3, 6), strict=True):
+    for farmer, gap in zip(made, (9, 1, 5), strict=True):
         await farm.rows(
             "INSERT INTO works (event_id, block_index, pooler_id, farmer_id, outcome, zeros, gap) "
             f"SELECT gen_random_uuid(), 0, pooler_id, farmer_id, 'worked', 5, {gap} FROM farmers "
@@ -96,8 +96,8 @@ async def test_the_most_owed_is_planted_first_and_who_cannot_be_takes_no_place(f
         "min_zeros, max_zeros, staked_total_stroops, normalized_total) "
         "VALUES (0, decode(repeat('00', 32), 'hex'), now(), 0, 9, 0, 9, 0, 1, 0, 0)"
     )
-    debts = (await read_owed(farm.ctx.database, 1, 10)).zeros
-    assert debts == {lucky.farmer_id: -1_000_000, owed.farmer_id: 500_000, poor.farmer_id: 500_000}
+    claims = await read_claims(farm.ctx.database, 1, 10)
+    assert claims[owed.farmer_id] == claims[poor.farmer_id] > 0 > claims[lucky.farmer_id]
     await farm.end_block()
     accounts = await farm.ctx.chain.read_accounts([poor.custodial_wallet])
     signer = farm.ctx.custody.signer(poor.binding, poor.secret_sealed)

@@ -17,7 +17,6 @@ from kalepool.coordinator.state import FINDS_PER_SECOND, CoordinatedFarmer, Stat
 from kalepool.policy.planting import PlantingPlan
 from kalepool.policy.schedule import Plant, decide
 from kalepool.policy.snapshot import FarmerState, Found, Snapshot
-from kalepool.policy.turns import Debts
 from kalepool.protocol.model import Block, Pail
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -201,21 +200,19 @@ def test_few_finds_are_told_at_once_at_any_speed(speed: float) -> None:
 
 def test_whom_most_is_owed_is_first_everywhere(state: State) -> None:
     first, second, third = (farmer.farmer_id for farmer in FARMERS)
-    state.saw_owed(Debts({third: 5, first: 1, second: -6, UUID(int=99): 0}, {second: 7, third: -7}))
+    state.saw_claims({third: 5, first: 1, second: -6, UUID(int=99): 0})
     turns = [WALLETS[2], WALLETS[0], WALLETS[1]]
     state.saw_unharvested((index, wallet) for wallet in WALLETS for index in (4, 5))
     snapshot, job = state.snapshot(1e6), state.job(1e6)
     assert snapshot is not None and job is not None
-    assert [(farmer.farmer, farmer.owed_gap) for farmer in snapshot.farmers] == list(
-        zip(turns, (-7, 0, 7), strict=True)
-    )
+    assert [farmer.farmer for farmer in snapshot.farmers] == turns
     assert [(h.index, h.farmer) for h in snapshot.harvests] == [(i, wallet) for i in (4, 5) for wallet in turns]
     assert [key for key, _ in job.farmers] == [state.farmers[wallet].key for wallet in turns]
 
 
 def test_what_is_owed_may_be_known_before_the_farmers_are() -> None:
     state = State(block_seconds=300, nominal_ledger_seconds=5)
-    state.saw_owed(Debts({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1}, {}))
+    state.saw_claims({FARMERS[2].farmer_id: 5, FARMERS[0].farmer_id: 1})
     state.saw_farmers(FARMERS)
     assert list(state.farmers) == [WALLETS[2], WALLETS[0], WALLETS[1]]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.search import pick
-from kalepool.policy.turns import FIRST, ONE, at_once, gap_had, in_turn, owed, zeros_had
-from kalepool.protocol.model import ZERO_ENTROPY, Block
-from kalepool.protocol.rewards import normalise
+from kalepool.policy.turns import FIRST, ONE, at_once, claim, in_turn, owed, rewards_had, zeros_had
+from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
+from kalepool.protocol.rewards import reward
 
 
 def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, int]]]:
@@ -19,12 +20,33 @@ def blocks_of(farmers: str, most: int) -> st.SearchStrategy[dict[int, dict[str, 
     return st.lists(block, max_size=most).map(lambda blocks: dict(enumerate(blocks)))
 
 
-@given(st.integers(0, 90), st.integers(0, 90), st.integers(1, 90))
-def test_gap_counts_as_the_contract_gives_points(gap: int, least: int, span: int) -> None:
-    """Of bounds whose range is the largest, which is the scale, and so is not rounded."""
-    block = Block(0, least, 0, 0, least + span, 0, 0, ZERO_ENTROPY, 0, 0)
-    points, _, _ = normalise(block, gap, 0, 0)
-    assert gap_had(gap, least, least + span) == (points if gap > least else 0) / span
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), min_size=1, max_size=5), st.integers(1, 50))
+def test_equal_stakes_have_what_the_contract_pays_them(found: list[tuple[int, int]], gaps: int) -> None:
+    """Who has more by it is paid more by it: what the stake brings is the same for all."""
+    block = Block(0, 5, 0, 5, 5 + gaps, 0, 8, ZERO_ENTROPY, 10_000, 0)
+    pails = {str(number): Pail(0, gap, 0, zeros) for number, (gap, zeros) in enumerate(found)}
+    had = rewards_had(block, pails)
+    paid = {farmer: reward(block, pail, 0) for farmer, pail in pails.items()}
+    stakes = (sum(paid.values()) - sum(had.values()) * sum(paid.values()) / len(paid)) / len(paid)
+    for farmer, part in had.items():
+        assert part * sum(paid.values()) / len(paid) + stakes == pytest.approx(paid[farmer], rel=1e-3)
+
+
+def test_who_stakes_less_has_no_claim_for_it_and_who_has_no_work_has_nothing() -> None:
+    block = Block(0, 5, 0, 5, 15, 100, 8, ZERO_ENTROPY, 0, 0)
+    had = rewards_had(block, {"poor": Pail(0, 10, 0, 7), "rich": Pail(0, 10, 100, 7), "idle": Pail(0, None, 100, None)})
+    assert had["poor"] == had["rich"] > 0 and had["idle"] == 0
+    assert rewards_had(block, {"idle": Pail(0, None, 100, None)}) == {"idle": 0}
+
+
+def test_zeros_decide_until_rewards_are_far_apart() -> None:
+    assert claim(3 * ONE, ONE // 2) == claim(3 * ONE, -ONE // 2) == 3 * ONE
+    assert claim(0, ONE) == -claim(0, -ONE) == 4 * ONE
+
+
+@given(st.integers(-9 * ONE, 9 * ONE), st.integers(-9 * ONE, 9 * ONE), st.integers(0, ONE), st.integers(0, ONE))
+def test_more_is_owed_to_whom_more_of_either_is(zeros: int, reward: int, more_zeros: int, more_reward: int) -> None:
+    assert claim(zeros + more_zeros, reward + more_reward) >= claim(zeros, reward)
 
 
 def test_zeros_count_that_pay_and_the_first_a_half_more() -> None:
@@ -32,8 +54,7 @@ def test_zeros_count_that_pay_and_the_first_a_half_more() -> None:
 
 
 def test_without_work_or_range_nothing_is_had() -> None:
-    for had in (zeros_had, gap_had):
-        assert had(None, 0, 9) == had(7, 4, 4) == had(7, 9, 4) == 0
+    assert zeros_had(None, 0, 9) == zeros_had(7, 4, 4) == zeros_had(7, 9, 4) == 0
 
 
 @given(blocks_of("abcde", 20))
@@ -111,3 +132,26 @@ def test_equals_with_scarce_power_get_the_same_over_days() -> None:
         assert max(both) - min(both) <= 2
         for count, apart in ((zeros_of, 7), (blocks_of_any, 12)):
             assert max(count.values()) - min(count.values()) <= (5 if block < 100 else apart)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_luck_with_gap_evens_out(seed: int) -> None:
+    """Eight farmers without rivals: a zero that is found late comes with twice the gap, and so with twice the reward."""
+    dice = random.Random(seed)
+    block = Block(0, 7, 0, 5, 13, 0, 6, ZERO_ENTROPY, 0, 0)
+    farmers = list("abcdefgh")
+    kale = dict.fromkeys(farmers, 0.0)
+    zeros: dict[int, dict[str, float]] = {}
+    rewards: dict[int, dict[str, float]] = {}
+    for index in range(30):
+        debts = [owed(had, index, 288) for had in (zeros, rewards)]
+        claims = {farmer: claim(debts[0].get(farmer, 0), debts[1].get(farmer, 0)) for farmer in farmers}
+        turns = in_turn(farmers, claims, index.to_bytes(4, "big"))
+        pails = dict.fromkeys(farmers, Pail(0, 7, 0, 5))
+        for farmer in turns[: dice.choice((2, 3, 4, 5))]:
+            pails[farmer] = Pail(0, dice.choice((7, 13)), 0, 6)
+        zeros[index] = {farmer: zeros_had(pail.zeros, 5, 6) for farmer, pail in pails.items()}
+        rewards[index] = rewards_had(block, pails)
+        for farmer, had in rewards[index].items():
+            kale[farmer] += had
+    assert max(kale.values()) / min(kale.values()) < 1.15
