@@ -66,8 +66,8 @@ async def run(
                 elif time.monotonic() >= next_line:
                     say(status_line(miner))
                     next_line += 10.0
-                if time.monotonic() >= ends_at:
-                    ends_at = math.inf  # once: cancelled again, it would not bring what it found last
+                # Once: cancelled again, it would not bring what it found last.
+                if time.monotonic() >= ends_at and not work.cancelling():
                     work.cancel()
         with suppress(asyncio.CancelledError):
             await work

@@ -103,16 +103,20 @@ class MiningClient:
             self._closing = True
             self._set_job(None)
             follow.cancel()
-            await self._farewell(bring)
-            bring.cancel()
             failed.cancel()
-            await asyncio.gather(follow, bring, return_exceptions=True)
+            try:
+                await self._farewell(bring)
+            finally:
+                bring.cancel()
+                await asyncio.gather(failed, follow, bring, return_exceptions=True)
 
     async def _farewell(self, bring: asyncio.Task[None]) -> None:
         """Give the pool FAREWELL_SECONDS to take what was found, unless it does not want it."""
         brought = asyncio.create_task(self._found.join())
-        await asyncio.wait([brought, bring], timeout=FAREWELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        brought.cancel()
+        try:
+            await asyncio.wait([brought, bring], timeout=FAREWELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            brought.cancel()
 
     @property
     def hashes_per_second(self) -> float:

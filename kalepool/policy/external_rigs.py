@@ -18,8 +18,9 @@ RigT = TypeVar("RigT", bound=Hashable)
 
 NEWS_SECONDS = 0.25
 """How long rigs go on, on average, before they know of a find for their farmer: 0.1 to 0.3 s were measured with four
-rigs beside the pool, by the shares that still came for a farmer with its zero. Taken for more, the power goes to more
-farmers at once than it need, and whose turn it is gets less of it."""
+rigs beside the pool, by the shares that still came for a farmer with its zero. Far away it is longer, and a little more
+than turns.py's WASTE is lost. Taken for more than it is, more farmers are served at once, and whose turn it is gets
+less."""
 
 CROWDED = 1.25
 """A farmer may have this many times its equal part before a rig that is there already is sent elsewhere."""

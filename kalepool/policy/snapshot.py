@@ -87,11 +87,12 @@ class HarvestState:
 class Snapshot:
     """All that `schedule.decide` knows.
 
-    `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the last few hundred calls that sent works,
-    the last ledger that included one minus `ledger_now` when it was decided: works of one call wait for the same
-    things. Of a call whose works came too late, one more than the ledgers it had. `works_due`, `works_lost`: pails of
-    late that had to be worked, and those of them that were not in time. `plan`: what is meant for the block to plant
-    in; of another block, or without one, everybody is planted. `gate`: what fees and KALE are worth."""
+    `farmers`: in the order of their turns. `hashes_per_second`: the pool's search speed. `inclusion_ledgers`: of the
+    last few hundred calls that sent works, the last ledger that included one minus `ledger_now` when it was decided:
+    works of one call wait for the same things. Of a call whose works came too late, one more than the ledgers it had.
+    `works_due`, `works_lost`: pails of late that had to be worked, and those of them that were not in time. `plan`:
+    what is meant for the block to plant in; of another block, or without one, everybody is planted. `gate`: what fees
+    and KALE are worth."""
 
     chain: ChainState
     farmers: Sequence[FarmerState] = ()

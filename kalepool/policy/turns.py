@@ -52,7 +52,8 @@ def zeros_had(zeros: int | None, least: int, most: int) -> float:
 def rewards_had(block: Block, pails: Mapping[FarmerT, Pail]) -> dict[FarmerT, float]:
     """What gap and zeros brought each of the pool's pails in a block, in rewards of the mean one; 0 without a work.
 
-    What a stake brings is not had: who stakes less has no claim to zeros for it. Raises as `normalise` does.
+    What a stake brings is not had: who stakes less has no claim to zeros for it. Nor has who plants by itself for a gap
+    that it chose: it is none of `pails`. Raises as `normalise` does.
     """
     points = {
         farmer: normalise(block, pail.gap, pail.stake, pail.zeros)

@@ -4,7 +4,7 @@
 -- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of what the pooler's
 -- pails had of zeros that pay, the first half a zero more, and of the reward that gap and zeros brought, less what it had; in
 -- millionths of a zero and of the mean pail's reward, and the less the older the block (policy/turns.py). Points are those of
--- protocol/rewards.py.
+-- protocol/rewards.py. Who plants by itself chose its gap, and is owed no reward.
 -- A block counts for its pails, and for whom the pool left out of it: who is active and not paused since, had been planted
 -- before, and was not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
 WITH tried AS MATERIALIZED (
@@ -19,21 +19,23 @@ WITH tried AS MATERIALIZED (
            greatest(max_gap - min_gap, max_zeros - min_zeros, max_stake_stroops - min_stake_stroops, 1)::float8 AS scale
     FROM blocks WHERE block_index BETWEEN %(first)s AND %(last)s
 ), counting AS (
-    SELECT t.farmer_id, t.pooler_id, b.*, w.zeros IS NOT NULL AS worked,
-           least(greatest(w.gap, b.min_gap), b.max_gap) - b.min_gap AS gap,
-           least(greatest(w.zeros, b.min_zeros), b.max_zeros) - b.min_zeros AS zeros,
-           least(greatest(t.stake, b.min_stake), b.max_stake) - b.min_stake AS stake
-    FROM tried t JOIN bounds b USING (block_index) LEFT JOIN best w USING (block_index, farmer_id)
+    SELECT t.farmer_id, t.pooler_id, f.plants_itself, b.*, w.zeros IS NOT NULL AS worked,
+           greatest(least(coalesce(w.gap, 0), b.max_gap) - b.min_gap, 0) AS gap,
+           greatest(least(coalesce(w.zeros, 0), b.max_zeros) - b.min_zeros, 0) AS zeros,
+           greatest(least(t.stake, b.max_stake) - b.min_stake, 0) AS stake
+    FROM tried t JOIN bounds b USING (block_index) JOIN farmers f USING (farmer_id)
+    LEFT JOIN best w USING (block_index, farmer_id)
     WHERE t.planted
 ), points AS (
-    SELECT farmer_id, pooler_id, block_index, zeros + CASE WHEN zeros > 0 THEN 0.5 ELSE 0 END AS zeros,
+    SELECT farmer_id, pooler_id, block_index, plants_itself, zeros + CASE WHEN zeros > 0 THEN 0.5 ELSE 0 END AS zeros,
            CASE WHEN worked THEN greatest(floor(gap * scale / greatest(max_gap - min_gap, 1)), 1)
                                  + greatest(floor(zeros * scale / greatest(max_zeros - min_zeros, 1)), 1) END AS found,
            greatest(floor(stake * scale / greatest(max_stake - min_stake, 1)), 1) AS staked
     FROM counting
 ), pails AS MATERIALIZED (
-    SELECT farmer_id, pooler_id, block_index, zeros,
-           coalesce(found / avg(coalesce(found + staked, 0)) OVER (PARTITION BY pooler_id, block_index), 0) AS reward
+    SELECT farmer_id, pooler_id, block_index, zeros, CASE WHEN NOT plants_itself THEN
+               coalesce(found / avg(coalesce(found + staked, 0)) OVER (PARTITION BY pooler_id, block_index, plants_itself), 0)
+           END AS reward
     FROM points
 ), present AS MATERIALIZED (
     SELECT f.farmer_id, f.pooler_id,
@@ -54,6 +56,6 @@ WITH tried AS MATERIALIZED (
     FROM counted GROUP BY pooler_id, block_index
 )
 SELECT c.farmer_id, round(1000000 * sum(p.weight::float8 * (p.zeros - c.zeros))) AS zeros,
-       round(1000000 * sum(p.weight::float8 * (p.reward - c.reward))) AS reward
+       coalesce(round(1000000 * sum(p.weight::float8 * (p.reward - c.reward))), 0) AS reward
 FROM counted c JOIN parts p USING (pooler_id, block_index)
 GROUP BY c.farmer_id;

@@ -86,6 +86,8 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
     zeros: list[dict[int, dict[UUID, float]]] = [{}, {}]
     rewards: list[dict[int, dict[UUID, float]]] = [{}, {}]
     planted_once: set[UUID] = set()
+    itself = next(iter(field.farmers))
+    await field.execute("UPDATE farmers SET plants_itself = true WHERE farmer_id = %s", itself)
     for index in range(30, 40):
         bounds = dice.choice(((0, 0), (5, 8), (2, 9)))
         for number, pool in enumerate(pools):
@@ -95,13 +97,14 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
             for farmer in away:
                 await fail_to_plant(pool, index, farmer)
             if index >= 32 and pails:
-                left_out = planted_once.difference(pails, away).intersection(pool.farmers)
+                left_out = planted_once.difference(pails, away, [itself]).intersection(pool.farmers)
                 none = dict.fromkeys(left_out, 0)
                 paying = {farmer: turns.zeros_had(best, *bounds) for farmer, best in pails.items()}
                 block = Block(0, 2, 0, bounds[0], 9, 9, bounds[1], bytes(32), 0, 0)
                 parts = {
                     farmer: Pail(0, None if best is None else gap_of(best), stake_of(farmer), best)
                     for farmer, best in pails.items()
+                    if farmer != itself
                 }
                 zeros[number][index] = paying | none
                 rewards[number][index] = turns.rewards_had(block, parts) | none
@@ -109,8 +112,8 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
     rows = await database.fetch_all("select_owed", first=32, last=39)
     for name, had in (("zeros", zeros), ("reward", rewards)):
         debts = {row["farmer_id"]: int(row[name]) for row in rows}
-        assert debts == pytest.approx(turns.owed(had[0], 40, 8) | turns.owed(had[1], 40, 8), abs=1)
-        assert len(set(debts.values())) > 2
+        assert debts == pytest.approx({itself: 0} | turns.owed(had[0], 40, 8) | turns.owed(had[1], 40, 8), abs=1)
+        assert len(set(debts.values())) > 2 and bool(debts[itself]) == (name == "zeros")
     claims = {row["farmer_id"]: turns.claim(int(row["zeros"]), int(row["reward"])) for row in rows}
     assert await read_claims(database, 40, 8) == claims
 

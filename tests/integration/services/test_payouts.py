@@ -208,7 +208,7 @@ async def test_a_block_is_closed_once_and_its_miners_are_paid(farm) -> None:
 
 
 @asynccontextmanager
-async def crashed_and_paid_twice(farm, point: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def crashed_then_paid(farm, point: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """The process dies at this point of paying out; the one after it recovers, and pays out twice over."""
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
@@ -229,7 +229,7 @@ async def crashed_and_paid_twice(farm, point: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("point", ["claim", "before send", "after send", "before settle"])
 async def test_a_payout_is_paid_once_wherever_the_process_dies(farm, point: str, monkeypatch) -> None:
     made = await credited(farm, 30 * KALE, 40 * KALE)
-    async with crashed_and_paid_twice(farm, point, monkeypatch):
+    async with crashed_then_paid(farm, point, monkeypatch):
         assert await kale_of(farm, *(wallet for _, wallet in made)) == [30 * KALE, 40 * KALE]
         assert await farm.rows("SELECT count(*) FROM payouts WHERE closed_at IS NULL") == [(0,)]
         assert await right(farm) == []
@@ -272,7 +272,7 @@ async def test_a_contract_is_paid_once_wherever_the_process_dies(farm, point: st
     [made] = await credited(farm, 30 * KALE)
     contract = farm.settings.chain.tractor_id
     await paid_by_contract(farm, made, contract)
-    async with crashed_and_paid_twice(farm, point, monkeypatch):
+    async with crashed_then_paid(farm, point, monkeypatch):
         assert await kept_for(farm, contract) == 30 * KALE
         assert await farm.rows("SELECT count(*) FROM payouts WHERE closed_at IS NULL") == [(0,)]
         assert await right(farm) == []

@@ -84,6 +84,23 @@ async def test_what_was_found_last_counts(answers: bool, monkeypatch: pytest.Mon
         await asyncio.wait([work], timeout=0.01)
         if answers:
             pool.may_answer.set()
-        with pytest.raises(asyncio.CancelledError):
-            await work
+        async with asyncio.timeout(30):
+            with pytest.raises(asyncio.CancelledError):
+                await work
     assert miner.outcomes == (Counter(accepted=1) if answers else Counter())
+
+
+async def test_told_twice_it_ends_at_once_and_leaves_nothing_behind() -> None:
+    pool = SlowPool()
+    async with httpx2.AsyncClient(base_url="http://pool", transport=httpx2.MockTransport(pool.answer)) as http:
+        before = asyncio.all_tasks()
+        work = asyncio.create_task(MiningClient(http, [OneFind()], "rig", print).run())
+        await pool.asked.wait()
+        work.cancel()
+        await asyncio.wait([work], timeout=0.01)
+        work.cancel()
+        async with asyncio.timeout(client.FAREWELL_SECONDS / 2):
+            with pytest.raises(asyncio.CancelledError):
+                await work
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before

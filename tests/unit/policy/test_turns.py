@@ -136,7 +136,7 @@ def test_equals_with_scarce_power_get_the_same_over_days() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_luck_with_gap_evens_out(seed: int) -> None:
-    """Eight farmers without rivals: a zero that is found late comes with twice the gap, and so with twice the reward."""
+    """Eight farmers without rivals: a zero that is found late comes with twice the gap, so with twice the reward."""
     dice = random.Random(seed)
     block = Block(0, 7, 0, 5, 13, 0, 6, ZERO_ENTROPY, 0, 0)
     farmers = list("abcdefgh")
