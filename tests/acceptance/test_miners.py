@@ -76,6 +76,7 @@ def test_miners_alone_get_every_farmer_worked(home: Home) -> None:
     finished = {(block, farmer) for block, farmer in planted if block < last}
     assert {(block, farmer) for block, farmer, _ in works if block < last} == finished
     assert len(finished) >= 2 * FARMERS
-    of_miners = [name for block, _, name in works if first < block < last]
-    assert len(of_miners) >= FARMERS and set(of_miners) <= {"kalepool mine", "example"}
+    # Who has it is a matter of turns: with a high min_zeros the power goes to one farmer after the other.
+    between = range(first + 1, last)
+    assert between and {block for block, _, name in works if name is not None} >= set(between)
     assert {name for (name,) in brought} == {"kalepool mine", "example"}
