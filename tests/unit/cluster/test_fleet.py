@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def played(monkeypatch: pytest.MonkeyPatch) -> None:
+def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     async def reachable(address: str) -> str:
         return address
 
     monkeypatch.setattr(fleet, "_reachable", reachable)
-    monkeypatch.setattr(os, "environ", dict(os.environ))  # a local Ray's settings go there
+    before = dict(os.environ)  # a local Ray's settings go there, and what OpenCL's loader is told: for C to read, too
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize(
