@@ -7,7 +7,6 @@ import json
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -15,23 +14,9 @@ import pytest
 from kalepool.mine import miner as client
 from kalepool.mine.job import PoolJob
 from kalepool.mine.miner import MiningClient
-from kalepool.networks import DEVNET
+from tests.unit.mining.test_refusals import JOB
 
 pytestmark = pytest.mark.anyio
-
-NOW = datetime.now(UTC)
-JOB = {
-    "job_id": "job",
-    "block_index": 41,
-    "entropy": "00" * 32,
-    "farmer": DEVNET.asset_issuer,
-    "nonce_start": "0",
-    "nonce_count": "1000000",
-    "target": "0000000000000001",
-    "difficulty": "1152921504606846976",
-    "starts_at": NOW.isoformat(),
-    "closes_at": (NOW + timedelta(minutes=5)).isoformat(),
-}
 
 
 class OneFind:
