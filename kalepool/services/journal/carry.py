@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,7 +24,7 @@ import structlog
 from kalepool import tracing
 from kalepool.actions import ActionName
 from kalepool.chain import Outcome, Prepared, Status
-from kalepool.database import Session, new_id
+from kalepool.database import Session, as_row, new_id
 from kalepool.errors import (
     ChainError,
     DuplicateRowError,
@@ -174,7 +173,7 @@ async def _insert(journal: Journal, submission_id: UUID, intent: Intent, prepare
 def item_rows(submission_id: UUID, action: ActionName, items: Sequence[Item]) -> list[dict[str, Any]]:
     """The items of a submission as rows, in their order."""
     return [
-        {**asdict(item), "submission_id": submission_id, "item_number": number, "action": item.action or action}
+        {**as_row(item), "submission_id": submission_id, "item_number": number, "action": item.action or action}
         for number, item in enumerate(items)
     ]
 

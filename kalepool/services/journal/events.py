@@ -8,7 +8,6 @@ no event yet.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,7 @@ import structlog
 
 from kalepool.actions import ActionName
 from kalepool.chain import Outcome, claimable_id
-from kalepool.database import Database, Session, new_id
+from kalepool.database import Database, Session, as_row, new_id
 from kalepool.errors import Fault
 from kalepool.policy import bookkeeping
 from kalepool.policy.bookkeeping import Place, Transfer
@@ -253,7 +252,7 @@ async def insert_refusals(
 
 
 def _failure(pooler_id: UUID, failure: Failure) -> dict[str, Any]:
-    return {**asdict(failure), "event_id": new_id(), "pooler_id": pooler_id}
+    return {**as_row(failure), "event_id": new_id(), "pooler_id": pooler_id}
 
 
 async def insert_found_planting(

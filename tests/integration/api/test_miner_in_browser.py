@@ -104,7 +104,6 @@ async def submit(page: Page, action: str) -> None:
 @pytest.mark.slow(40, "a browser, and a miner that compiles its kernel, mines, and is paid")
 async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(homes, "IDLE_SECONDS", 1.0)
-    monkeypatch.setattr("kalepool.view.mining.PRESENT_SECONDS", 3)
     async with AsyncExitStack() as stack:
         terms = {"payout_threshold_stroops": 1, "fee_collect_stroops": 1, "miner_share_seconds": 0.3}
         farm = await open_farm(stack, database_url, tmp_path, miner_registration="open", **terms)
@@ -173,7 +172,8 @@ async def test_a_miners_life(database_url: str, tmp_path: Path, monkeypatch: pyt
         await shows(page, "#earnings", "KALE")
 
         # The rig is gone: it is retired.
-        await asyncio.sleep(3)
+        monkeypatch.setattr("kalepool.view.mining.PRESENT_SECONDS", 1)
+        await asyncio.sleep(1)
         await page.reload()
         await shows(page, "#rigs", "gone")
         await submit(page, "/retire")

@@ -23,6 +23,7 @@ from kalepool.networks import Network
 from kalepool.protocol.model import FARM_INDEX
 from kalepool.services.farmers import find_farmer
 from tests.integration.api.test_roles import EVERYBODY, OPERATOR, TABLE, Call, Cast, ask, cast
+from tests.support.pace import slowness
 
 pytestmark = pytest.mark.anyio
 
@@ -200,7 +201,7 @@ async def test_no_route_holds_the_loop(api, cast: Cast) -> None:
     farmer = await find_farmer(cast.database, farmer_id)
     assert farmer is not None
     cast = CastOfMany(**{**vars(cast), "farmer": farmer, "miner_id": miner_id})
-    watch = Stopwatch()
+    watch, held = Stopwatch(), dict[str, str]()
     gc.collect()
     gc.freeze()  # as the server does
     calls = PAGES | TABLE
@@ -211,15 +212,13 @@ async def test_no_route_holds_the_loop(api, cast: Cast) -> None:
             for operation, call in [("GET /health", calls["GET /health"]), *calls.items()]:
                 for _ in range(TRIES):
                     watch.longest.pop(operation, None)
+                    most = LESS.get(operation, MOST_SECONDS) * slowness()
                     await time_one(api, cast, operation, call)
-                    if watch.longest[operation] < LESS.get(operation, MOST_SECONDS):
+                    if watch.longest[operation] < most:
+                        held.pop(operation, None)
                         break
+                    held[operation] = f"{1000 * watch.longest[operation]:.0f} of {1000 * most:.0f} ms"
     finally:
         gc.unfreeze()
     assert watch.longest.keys() == calls.keys()
-    held = {
-        route: round(1000 * seconds)
-        for route, seconds in watch.longest.items()
-        if seconds >= LESS.get(route, MOST_SECONDS)
-    }
-    assert not held, f"milliseconds for which a route held the event loop: {held}"
+    assert not held, f"how long a route held the event loop: {held}"

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -120,7 +120,7 @@ async def test_a_payout_is_claimed_built_sent_and_settled(farm) -> None:
 
 
 async def test_without_a_collector_nothing_is_recorded_and_next_to_nothing_done() -> None:
-    """Neither the SDK is loaded nor a span made: less than two millionths of a second for each."""
+    """Neither the SDK is loaded nor a span made: it takes less than twice what any `with` does."""
     code = (
         "import sys; from kalepool import tracing\n"
         "with tracing.tracing(None, 'api'), tracing.span('x') as one, one.child('y'): pass\n"
@@ -133,7 +133,14 @@ async def test_without_a_collector_nothing_is_recorded_and_next_to_nothing_done(
         with tracing.span("x", block=1):
             pass
 
-    assert min(timeit.repeat(nothing, timer=time.thread_time, number=10_000, repeat=10)) / 10_000 < 2e-6
+    def plain() -> None:
+        with nullcontext():
+            pass
+
+    def seconds(work: Callable[[], None]) -> float:
+        return min(timeit.repeat(work, timer=time.thread_time, number=10_000, repeat=10))
+
+    assert seconds(nothing) < 2 * seconds(plain)
 
 
 async def test_a_collector_that_is_away_costs_spans_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ from kalepool.policy.schedule import (
 from kalepool.policy.snapshot import ChainState, FailureState, FarmerState, Found, HarvestState, Snapshot
 from kalepool.protocol.lifecycle import new_farm_block
 from kalepool.protocol.model import ZERO_ENTROPY, Block, Pail
+from tests.support.pace import slowness
 
 START = 1_800_000_000
 INDEX = 100_000
@@ -518,7 +519,7 @@ def test_it_is_quick() -> None:
             run(seconds, *farmers)
             taken.append(time.thread_time() - began)
         fastest[seconds] = min(taken)
-    assert max(fastest.values()) < 0.005
+    assert max(fastest.values()) < 0.005 * slowness()
 
 
 def test_times_are_compared_in_any_zone() -> None:
