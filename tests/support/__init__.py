@@ -15,6 +15,7 @@ receiver.py      a program of somebody's that receives webhooks
 served.py        the API as `kalepool api` runs it, in this process and on a real port
 money_proof.py   what miners must have received, by the network's transactions and the share logs alone
 ports.py         ports for processes that tests start
+pace.py          how fast this machine is just now, for bounds of time
 pool.py          a whole pool in a folder of its own: the processes that `kalepool up` would start
 thread_fleet.py  workers that are threads of this process instead of Ray actors
 rpc_fronts.py    several RPC servers in front of one devnet, each with faults of its own
