@@ -56,8 +56,8 @@ NOT_LEADING = "KP001"
 
 NO_ROOM = (psycopg.errors.DiskFull, psycopg.errors.ConfigurationLimitExceeded)
 RECONNECT_SECONDS = 0.5  # between two tries to reach a server that is away, however long it has been
-ROWS_AT_ONCE = 250  # are made of what the server sent before others get their turn: some 8 ms
 CONNECT_SECONDS = 3  # for one try: what is lost on the way is sent again after ever longer waits, a new try is not
+ROWS_AT_ONCE = 250  # are made of what the server sent before others get their turn
 
 
 def new_id() -> UUID:
@@ -66,7 +66,7 @@ def new_id() -> UUID:
 
 
 def as_row(record: Any) -> dict[str, Any]:
-    """A flat dataclass by its columns: asdict copies each value, for 80 us a record, and there may be thousands."""
+    """A flat dataclass by its columns: asdict copies each value, too slow for thousands."""
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 

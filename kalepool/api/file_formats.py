@@ -22,7 +22,7 @@ MEDIA_TYPES: dict[Format, str] = {
     "ndjson": "application/x-ndjson",
 }
 PAGE = 250
-"""Rows read and written at once: others wait meanwhile, some 15 ms."""
+"""Rows read and written at once: others wait meanwhile."""
 
 _TEXT_NUMBERS = re.compile(r".*_stroops|nonce|sequence")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")

@@ -19,8 +19,8 @@ RigT = TypeVar("RigT", bound=Hashable)
 NEWS_SECONDS = 0.25
 """How long rigs are taken to go on, on average, before they know of a find for their farmer. Four rigs beside the pool
 took 0.1 to 0.3 s, by the shares that still came for a farmer with its zero in runs of benchmarks/fairness.py, read by
-hand. Far away it is longer, and a little more than turns.py's WASTE is lost. Taken for more than it is, more farmers are
-served at once, and whose turn it is gets less."""
+hand. Far away it is longer, and a little more than turns.py's WASTE is lost. Taken for more than it is, more farmers
+are served at once, and whose turn it is gets less."""
 
 CROWDED = 1.25
 """A farmer may have this many times its equal part before a rig that is there already is sent elsewhere."""

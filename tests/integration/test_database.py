@@ -126,6 +126,22 @@ async def test_the_processes_work_as_a_role_that_may_only_add_events(database: D
         assert rights == [("INSERT,SELECT",)]
 
 
+@pytest.mark.parametrize("count", [0, 1, module.ROWS_AT_ONCE, module.ROWS_AT_ONCE + 1, 3 * module.ROWS_AT_ONCE])
+async def test_long_lists_are_whole_and_let_others_go_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(module, "queries", lambda: {"numbers": "SELECT n FROM generate_series(1, %(count)s) n"})
+    breaks, sleep = [], asyncio.sleep
+
+    async def counted(seconds: float) -> None:
+        breaks.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", counted)
+    assert [row["n"] for row in await database.fetch_all("numbers", count=count)] == list(range(1, count + 1))
+    assert breaks.count(0) == max(count - 1, 0) // module.ROWS_AT_ONCE
+
+
 async def test_the_largest_numbers_of_the_chain_fit(database: Database, database_url: str) -> None:
     pooler, farmer = await add_farmer(database, database_url)
     largest = 2**127 - 1

@@ -221,4 +221,6 @@ async def test_no_route_holds_the_loop(api, cast: Cast) -> None:
     finally:
         gc.unfreeze()
     assert watch.longest.keys() == calls.keys()
+    longest = sorted(watch.longest.items(), key=lambda each: -each[1])[:10]
+    print("the longest held it for", {route: f"{1000 * seconds:.1f} ms" for route, seconds in longest})
     assert not held, f"how long a route held the event loop: {held}"
