@@ -3,6 +3,9 @@
 What is known is paid, and the limit lowered, so that less and less can come in; full up to its limit, the trustline
 takes nothing, and the account is closed. Whoever wants to hold that up has to send more than the room that is left,
 which at least halves with every try, or, before there is a limit, give the farmer a hundred times more each time.
+
+A contract is paid by transactions of their own, between which something comes in again: what is worth another grows a
+hundredfold with each.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ FIRST_ROOM = 100
 WIDER = 100
 
 DUST = 1_000
-"""Stroops of KALE that are not worth a transaction of their own to a contract."""
+"""Stroops of KALE that are not worth a transaction of their own to a contract; WIDER times as many after each."""
+
+MOST_DUST = 10**9
+"""Stroops of KALE that a contract is always paid."""
 
 MOST_ROOM = 10**16
 """A billion KALE: more than there is."""
@@ -44,14 +50,17 @@ class LowerLimit:
 Step = Close | PayFirst | LowerLimit
 
 
-def next_step(balance: int | None, limit: int | None, *, failures: int, failed: bool, to_contract: bool) -> Step:
+def next_step(
+    balance: int | None, limit: int | None, *, failures: int, failed: bool, to_contract: bool, paid: int
+) -> Step:
     """What to try next with an account that holds `balance` of KALE (None: no trustline), in stroops.
 
-    `failures`: tries so far that something which came in made fail. `failed`: the last one was among them.
+    `failures`: tries so far that something which came in made fail. `failed`: the last one was among them. `paid`: how
+    often a contract was paid first.
     """
     if balance is None or limit is None:
         return Close()
-    if to_contract and balance > DUST:
+    if to_contract and balance > min(DUST * WIDER**paid, MOST_DUST):
         return PayFirst()
     room = limit - balance
     if room == 0 or failures == 0:

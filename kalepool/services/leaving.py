@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from kalepool.actions import ActionName
-from kalepool.chain import Account, Prepared, Receiver, Signer
+from kalepool.chain import Account, Prepared, Signer
 from kalepool.errors import ConflictError, KalepoolError, NotFoundError, TransactionFailedError
 from kalepool.notices import FarmerNotice, tell
 from kalepool.policy import departing
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 WAIT_LEDGERS = 3
 """How often it is looked whether what a farmer waits for has come."""
 RETRY_SECONDS = 300.0
-"""About when a pay-out that the network refused is tried again: each try costs the pool a fee."""
+"""About when a pay-out that the network refused, or deposits held up, is tried again: each try costs the pool a fee."""
 TRIES = 12
 """Transactions of one farmer before it is told what holds it up."""
 CAME_IN = "CHANGE_TRUST_INVALID_LIMIT"
@@ -125,7 +125,7 @@ async def _advance(ctx: Context, farmer: Farmer) -> bool:
                 await collecting.settle_fees(ctx, [farmer])
                 await _pay_out(ctx, farmer)
     except KalepoolError as error:
-        refused = isinstance(error, TransactionFailedError)
+        refused = isinstance(error, TransactionFailedError | DepositsError)
         wait = RETRY_SECONDS if refused else WAIT_LEDGERS * ctx.chain.network.ledger_seconds
         await ctx.database.execute(
             "note_leaving",
@@ -188,14 +188,19 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
     """
     signer = ctx.custody.signer(farmer.binding, farmer.secret_sealed)
     signer.check()
-    failures, failed = 0, False
+    await _close(ctx, farmer, signer)
+    await _pass_on(ctx, farmer)
+
+
+async def _close(ctx: Context, farmer: Farmer, signer: Signer) -> None:
+    """All KALE to the payout wallet, then its account is gone."""
+    failures, failed, paid = 0, False, 0
     for _ in range(TRIES):
         accounts, receiver = await asyncio.gather(
             ctx.chain.read_accounts([farmer.custodial_wallet]), ctx.chain.read_receiver(farmer.destination)
         )
         account = accounts.get(farmer.custodial_wallet)
         if account is None:
-            await _pass_on(ctx, farmer, receiver)
             return
         if account.kale_stroops or account.native_stroops:  # the rest is the pool's, which pays the reserve
             check_payout(farmer.destination, receiver, kale=bool(account.kale_stroops))
@@ -205,6 +210,7 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
             failures=failures,
             failed=failed,
             to_contract=farmer.destination.is_contract,
+            paid=paid,
         )
         try:
             await _take(ctx, farmer, signer, account, step)
@@ -215,8 +221,12 @@ async def _pay_out(ctx: Context, farmer: Farmer) -> None:
             failures, failed = failures + 1, True
             log.info("leaving_held_up", farmer=str(farmer.farmer_id), tries=failures)
             await asyncio.sleep(RANDOM.uniform(0, ctx.chain.network.ledger_seconds))
+        else:
+            paid += isinstance(step, departing.PayFirst)
+            if isinstance(step, departing.Close):
+                return
     raise DepositsError(
-        f"somebody keeps sending KALE to {farmer.custodial_wallet}: {failures} tries to close it failed"
+        f"somebody keeps sending KALE to {farmer.custodial_wallet}: {counted(TRIES, 'try', 'tries')} to close it failed"
     )
 
 
@@ -245,13 +255,13 @@ async def _take(ctx: Context, farmer: Farmer, signer: Signer, account: Account, 
     await _carry(ctx, Intent(action, farmer.pooler_id, [item]), partial(prepare, pool=pool))
 
 
-async def _pass_on(ctx: Context, farmer: Farmer, receiver: Receiver) -> None:
+async def _pass_on(ctx: Context, farmer: Farmer) -> None:
     """The XLM of an account that was closed, where a contract is to have it. By the journal, so once."""
     row = await ctx.database.fetch_one("select_to_be_passed_on", farmer_id=farmer.farmer_id)
     due = row["native_stroops"] if row else 0
     if due <= 0:
         return
-    check_payout(farmer.destination, receiver, kale=False)
+    check_payout(farmer.destination, await ctx.chain.read_receiver(farmer.destination), kale=False)
     item = Item(farmer_id=farmer.farmer_id, destination=farmer.payout_wallet, native_stroops=due, asset="XLM")
     pool, to = ctx.accounts.payer, farmer.destination
     async with ctx.chain.pool_lock:

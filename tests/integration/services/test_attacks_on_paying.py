@@ -43,8 +43,8 @@ async def open_accounts(farm, count: int) -> list[Keypair]:
 
 
 @asynccontextmanager
-async def dusting(farm, victim: str, senders: list[Keypair]) -> AsyncIterator[list[int]]:
-    """A stroop from each of them in every ledger, for ever. Gives how many came in, one by one."""
+async def dusting(farm, victim: str, senders: list[Keypair], stroops: int = 1) -> AsyncIterator[list[int]]:
+    """So much from each of them in every ledger, for ever. Gives the ledgers that it came in, one by one."""
     node, chain = farm.devnet.node, farm.ctx.chain
     came: list[int] = []
     addresses = [sender.public_key for sender in senders]
@@ -57,7 +57,7 @@ async def dusting(farm, victim: str, senders: list[Keypair]) -> AsyncIterator[li
         inner = building.envelope(
             address,
             sequences[address],
-            [building.payment(victim, chain.asset, 1)],
+            [building.payment(victim, chain.asset, stroops)],
             chain.network.passphrase,
             fee_stroops=1000,
         )

@@ -11,6 +11,7 @@ from stellar_sdk.operation import ManageData, Payment
 
 from kalepool.chain import Status, building
 from kalepool.chain.destinations import MEMO_REQUIRED
+from kalepool.policy.departing import DUST
 from kalepool.services import leaving, withdrawals
 from kalepool.services.farmers import Farmer
 from kalepool.services.journal.recovery import recover
@@ -182,12 +183,22 @@ async def test_a_contract_is_paid_once_over_a_crash(
         assert await leaving.advance(farm.ctx) == 0
 
 
+async def test_the_last_try_may_be_the_one_that_closes(farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    farmer, address = await paid_out_to(farm, "contract")
+    _, owned = await held_by(farm, farmer.custodial_wallet)
+    monkeypatch.setattr(leaving, "TRIES", 2)  # the KALE, and the account closed
+    await leaving.leave(farm.ctx, farmer)
+    assert await leaving.advance(farm.ctx) == 1, await leaving.read(farm.ctx, farmer.farmer_id)
+    assert await held_by(farm, address) == (100 * KALE, owned)
+
+
 @pytest.mark.slow(10, "15 accounts of a stranger's are made and funded first")
 async def test_dust_holds_no_departure_to_a_contract_up(farm) -> None:
+    """Not even where what each ledger brings would be worth a payment of its own."""
     farmer, address = await paid_out_to(farm, "contract")
     _, owned = await held_by(farm, farmer.custodial_wallet)
     senders = await open_accounts(farm, ACCOUNTS)
-    async with dusting(farm, farmer.custodial_wallet, senders) as came:
+    async with dusting(farm, farmer.custodial_wallet, senders, stroops=2 * DUST) as came:
         while len(came) < 3:
             await farm.wait_ledger()
         await leaving.leave(farm.ctx, farmer)

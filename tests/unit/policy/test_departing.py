@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalepool.policy.departing import DUST, UNLIMITED, Close, LowerLimit, PayFirst, Step, next_step
+from kalepool.policy.departing import DUST, MOST_DUST, WIDER, Close, LowerLimit, PayFirst, Step, next_step
 
 KALE = 10_000_000
 
@@ -23,9 +23,9 @@ class Sender:
 
 def tries(sender: Sender, *, balance: int = 900 * KALE, to_contract: bool = False, most: int = 200) -> int:
     """In how many ledgers the account is closed."""
-    limit, failures, failed = 2**63 - 1, 0, False
+    limit, failures, failed, paid = 2**63 - 1, 0, False, 0
     for count in range(1, most):
-        step: Step = next_step(balance, limit, failures=failures, failed=failed, to_contract=to_contract)
+        step: Step = next_step(balance, limit, failures=failures, failed=failed, to_contract=to_contract, paid=paid)
         known = balance
         total = min(sender.amount(limit - balance), limit - balance)
         early = round(total * sender.before())
@@ -37,12 +37,12 @@ def tries(sender: Sender, *, balance: int = 900 * KALE, to_contract: bool = Fals
                 if not failed:
                     return count
             case PayFirst():
-                balance, failed = balance - known, False
+                balance, failed, paid = balance - known, False, paid + 1
             case LowerLimit(new):
-                paid = 0 if to_contract else known
-                failed = balance - paid > new
+                left = balance if to_contract else balance - known
+                failed = left > new
                 if not failed:
-                    balance, limit = balance - paid, new
+                    balance, limit = left, new
         failures += failed
         balance = min(balance + total - early, limit)
     raise AssertionError(f"not closed in {most} ledgers")
@@ -62,14 +62,22 @@ def test_dust_from_fifteen_accounts_holds_it_up_for_a_few_ledgers(seed: int, to_
     assert sender.given < 200
 
 
+@pytest.mark.parametrize("to_contract", [False, True])
+@pytest.mark.parametrize("amount", [300, DUST + 1, 50_000, 3_000_000])
+def test_more_than_dust_in_every_ledger_holds_it_up_no_longer(amount: int, to_contract: bool) -> None:
+    random = Random(amount)
+    assert tries(Sender(lambda _: amount, random.random), to_contract=to_contract) <= 12
+
+
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_to_hold_it_up_is_to_give_the_farmer_ever_more(random: Random, to_contract: bool) -> None:
     """A sender that sees the room, and sends any part of it before our own transaction, pays for each ledger."""
     most = 10**9 * KALE
 
     def amount(room: int) -> int:
-        return random.choice([1, room // 4 + 1, room // 2 + 1, room, 10 ** random.randrange(17)])
+        return random.choice([1, room // 4 + 1, room // 2 + 1, room, always, 10 ** random.randrange(17)])
 
+    always = 10 ** random.randrange(9)
     sender = Sender(lambda room: min(amount(room), most), lambda: random.choice([0, 1]))
     ledgers = tries(sender, to_contract=to_contract)
     if ledgers > 24:
@@ -77,6 +85,10 @@ def test_to_hold_it_up_is_to_give_the_farmer_ever_more(random: Random, to_contra
 
 
 def test_what_a_contract_is_not_paid_is_dust() -> None:
-    assert next_step(DUST + 1, UNLIMITED, failures=3, failed=True, to_contract=True) == PayFirst()
-    assert next_step(DUST, DUST, failures=3, failed=True, to_contract=True) == Close()
-    assert next_step(None, None, failures=0, failed=False, to_contract=False) == Close()
+    def step(balance: int, paid: int) -> Step:
+        return next_step(balance, balance, failures=0, failed=False, to_contract=True, paid=paid)
+
+    assert (step(DUST, 0), step(DUST + 1, 0)) == (Close(), PayFirst())
+    assert (step(DUST * WIDER, 1), step(DUST * WIDER + 1, 1)) == (Close(), PayFirst())
+    assert (step(MOST_DUST, 9), step(MOST_DUST + 1, 9)) == (Close(), PayFirst())
+    assert next_step(None, None, failures=0, failed=False, to_contract=False, paid=0) == Close()
