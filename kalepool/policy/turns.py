@@ -26,9 +26,9 @@ FarmerT = TypeVar("FarmerT", bound=Hashable)
 ONE = 1_000_000
 """Debts are in millionths of a zero that pays, or of what a block brings the mean of the pool's pails."""
 
-FIRST = 0.5
-"""So much more the first zero of a pail that pays counts than the others. Farmers compare how many they have, and in
-how many blocks they have any: one is worth as much as the other, so both are evened out."""
+FIRST = 2.0
+"""So many zeros more the first one of a pail that pays counts. Farmers compare how many they have, and in how many
+blocks they have any: both are evened out, and the blocks first, since there are fewer of them."""
 
 LUCK = 0.5
 """Up to so many mean pails' rewards a farmer may be before or behind the others: zeros alone decide then, which even

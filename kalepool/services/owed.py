@@ -8,12 +8,13 @@ from uuid import UUID
 from kalepool.config import Settings
 from kalepool.database import Database
 from kalepool.policy.timing import blocks_per_day
-from kalepool.policy.turns import claim, in_turn
+from kalepool.policy.turns import FIRST, claim, in_turn
 
 
 async def read_claims(database: Database, block_index: int, blocks: int) -> dict[UUID, int]:
     """By farmer, over so many blocks before this one, as policy/turns.py defines it. Raises DatabaseError."""
-    rows = await database.fetch_all("select_owed", first=block_index - blocks, last=block_index - 1)
+    blocks_before = {"first": block_index - blocks, "last": block_index - 1}
+    rows = await database.fetch_all("select_owed", **blocks_before, first_counts=FIRST)
     return {row["farmer_id"]: claim(int(row["zeros"]), int(row["reward"])) for row in rows}
 
 

@@ -2,9 +2,9 @@
 
 -- name: select_owed
 -- What each farmer is owed over a range of blocks, both ends included: in every block its equal part of what the pooler's
--- pails had of zeros that pay, the first half a zero more, and of the reward that gap and zeros brought, less what it had; in
--- millionths of a zero and of the mean pail's reward, and the less the older the block (policy/turns.py). Points are those of
--- protocol/rewards.py. Who plants by itself chose its gap, and is owed no reward.
+-- pails had of zeros that pay, where the first counts `first_counts` zeros more, and of the reward that gap and zeros brought,
+-- less what it had; in millionths of a zero and of the mean pail's reward, and the less the older the block (policy/turns.py).
+-- Points are those of protocol/rewards.py. Who plants by itself chose its gap, and is owed no reward.
 -- A block counts for its pails, and for whom the pool left out of it: who is active and not paused since, had been planted
 -- before, and was not tried though others were planted. A plant that was tried in vain (no funds, a lost key) gives no claim.
 WITH tried AS MATERIALIZED (
@@ -27,7 +27,8 @@ WITH tried AS MATERIALIZED (
     LEFT JOIN best w USING (block_index, farmer_id)
     WHERE t.planted
 ), points AS (
-    SELECT farmer_id, pooler_id, block_index, plants_itself, zeros + CASE WHEN zeros > 0 THEN 0.5 ELSE 0 END AS zeros,
+    SELECT farmer_id, pooler_id, block_index, plants_itself,
+           zeros + CASE WHEN zeros > 0 THEN %(first_counts)s::float8 ELSE 0 END AS zeros,
            CASE WHEN worked THEN greatest(floor(gap * scale / greatest(max_gap - min_gap, 1)), 1)
                                  + greatest(floor(zeros * scale / greatest(max_zeros - min_zeros, 1)), 1) END AS found,
            greatest(floor(stake * scale / greatest(max_stake - min_stake, 1)), 1) AS staked

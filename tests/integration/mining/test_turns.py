@@ -109,7 +109,7 @@ async def test_what_the_database_says_is_what_the_policy_defines(field: Field, d
                 zeros[number][index] = paying | none
                 rewards[number][index] = turns.rewards_had(block, parts) | none
             planted_once |= pails.keys()
-    rows = await database.fetch_all("select_owed", first=32, last=39)
+    rows = await database.fetch_all("select_owed", first=32, last=39, first_counts=turns.FIRST)
     for name, had in (("zeros", zeros), ("reward", rewards)):
         debts = {row["farmer_id"]: int(row[name]) for row in rows}
         assert debts == pytest.approx({itself: 0} | turns.owed(had[0], 40, 8) | turns.owed(had[1], 40, 8), abs=1)
