@@ -13,8 +13,8 @@ from kalepool.policy.turns import FIRST, claim, in_turn
 
 async def read_claims(database: Database, block_index: int, blocks: int) -> dict[UUID, int]:
     """By farmer, over so many blocks before this one, as policy/turns.py defines it. Raises DatabaseError."""
-    blocks_before = {"first": block_index - blocks, "last": block_index - 1}
-    rows = await database.fetch_all("select_owed", **blocks_before, first_counts=FIRST)
+    first, last = block_index - blocks, block_index - 1
+    rows = await database.fetch_all("select_owed", first=first, last=last, first_counts=FIRST)
     return {row["farmer_id"]: claim(int(row["zeros"]), int(row["reward"])) for row in rows}
 
 
