@@ -13,9 +13,9 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "ray-node"
 PROGRAM = """#!/bin/bash
-echo "{name} begins" >> "{log}"
-echo $$ > "{log}.{name}"
 trap 'echo "{name} ends" >> "{log}"; exit 0' TERM
+echo $$ > "{log}.{name}"
+echo "{name} begins" >> "{log}"
 while :; do sleep 0.05; done
 """
 
