@@ -41,8 +41,8 @@ WAIT_LEDGERS = 3
 """How often it is looked whether what a farmer waits for has come."""
 RETRY_SECONDS = 300.0
 """About when a pay-out that the network refused, or deposits held up, is tried again: each try costs the pool a fee."""
-TRIES = 12
-"""Transactions of one farmer before it is told what holds it up."""
+TRIES = 24
+"""Transactions of one farmer before it is told what holds it up. Dust takes up to 17 (policy/departing.py's tests)."""
 CAME_IN = "CHANGE_TRUST_INVALID_LIMIT"
 """Result code where something came to the wallet that was not known when the transaction was made."""
 RANDOM = SystemRandom()

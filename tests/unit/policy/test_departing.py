@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalepool.policy.departing import DUST, MOST_DUST, WIDER, Close, LowerLimit, PayFirst, Step, next_step
+from kalepool.services.leaving import TRIES
 
 KALE = 10_000_000
 
@@ -67,6 +68,14 @@ def test_dust_from_fifteen_accounts_holds_it_up_for_a_few_ledgers(seed: int, to_
 def test_more_than_dust_in_every_ledger_holds_it_up_no_longer(amount: int, to_contract: bool) -> None:
     random = Random(amount)
     assert tries(Sender(lambda _: amount, random.random), to_contract=to_contract) <= 12
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_nor_where_a_try_takes_now_one_ledger_and_now_several(seed: int) -> None:
+    random = Random(seed)
+    amount = random.choice((15, 300, 30_000, 500_000, KALE))
+    sender = Sender(lambda _: amount * random.randint(0, 4), random.random)
+    assert tries(sender, to_contract=True) <= 18 < TRIES
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
