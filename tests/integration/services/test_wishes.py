@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kalepool.coordinator.state import CoordinatedFarmer
+from kalepool.policy.turns import FIRST
 from kalepool.services import owed
 from kalepool.services.farmers import Wishes, change_wishes
 from kalepool.services.farming import plant
@@ -46,7 +47,7 @@ async def test_a_farmer_that_pauses_is_planted_no_more_and_gains_nothing_by_it(f
     )
     assert second.farmer_id not in await owed.read_claims(database, 2, 1)
     await change_wishes(database, second.farmer_id, Wishes(paused=False))
-    rows = await database.fetch_all("select_owed", first=1, last=1, first_counts=0.5)
+    rows = await database.fetch_all("select_owed", first=1, last=1, first_counts=FIRST)
     debts = {row["farmer_id"]: (row["zeros"], row["reward"]) for row in rows}
     assert debts.get(second.farmer_id, (0, 0)) == (0, 0), "a pause is no way forward"
     await farm.rows("UPDATE farmers SET resumed_at = NULL")

@@ -144,9 +144,7 @@ def test_luck_with_gap_evens_out(seed: int) -> None:
     zeros: dict[int, dict[str, float]] = {}
     rewards: dict[int, dict[str, float]] = {}
     for index in range(30):
-        debts = [owed(had, index, 288) for had in (zeros, rewards)]
-        claims = {farmer: claim(debts[0].get(farmer, 0), debts[1].get(farmer, 0)) for farmer in farmers}
-        turns = in_turn(farmers, claims, index.to_bytes(4, "big"))
+        turns = _by_debts(farmers, zeros, rewards, index)
         pails = dict.fromkeys(farmers, Pail(0, 7, 0, 5))
         for farmer in turns[: dice.choice((2, 3, 4, 5))]:
             pails[farmer] = Pail(0, dice.choice((7, 13)), 0, 6)
@@ -176,9 +174,7 @@ def _alone(seed: int) -> tuple[int, float]:
     for index in range(30):
         scarce = index % 2 == 1
         block = Block(0, 7, 0, 5 if scarce else 0, 13, 0, 6, ZERO_ENTROPY, 0, 0)
-        debts = [owed(had, index, 288) for had in (zeros, rewards)]
-        claims = {farmer: claim(debts[0].get(farmer, 0), debts[1].get(farmer, 0)) for farmer in farmers}
-        turns = in_turn(farmers, claims, index.to_bytes(4, "big"))
+        turns = _by_debts(farmers, zeros, rewards, index)
         pails = dict.fromkeys(farmers, Pail(0, 7, 0, 5))
         for farmer in turns[: dice.choice((2, 3, 4, 5))]:
             pails[farmer] = Pail(0, dice.choice((7, 13)), 0, dice.choice((6, 6, 6, 7)))
@@ -192,3 +188,15 @@ def _alone(seed: int) -> tuple[int, float]:
             paid[farmer] += had > 0
             kale[farmer] += rewards[index][farmer]
     return max(paid.values()) - min(paid.values()), max(kale.values()) / min(kale.values()) - 1
+
+
+def _by_debts(
+    farmers: list[str],
+    zeros: dict[int, dict[str, float]],
+    rewards: dict[int, dict[str, float]],
+    index: int,
+) -> list[str]:
+    """The order in block `index`, after what all had of both in the blocks before."""
+    debts = [owed(had, index, 288) for had in (zeros, rewards)]
+    claims = {farmer: claim(debts[0].get(farmer, 0), debts[1].get(farmer, 0)) for farmer in farmers}
+    return in_turn(farmers, claims, index.to_bytes(4, "big"))
